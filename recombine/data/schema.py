@@ -1,0 +1,204 @@
+"""What a data set promises: its attributes, how its pictures are prepared, and the batches it yields."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Kind = Literal["binary", "categorical", "continuous", "group"]
+Fit = Literal["crop", "letterbox", "stretch"]
+
+MISSING = -1  # stands for "not labelled" in integer columns; continuous columns use NaN
+YES = ("1", "yes", "true", "on", "y", "t")
+NO = ("0", "-1", "no", "false", "off", "n", "f")
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """One labelled property of a picture.
+
+    Binary values are stored as 0 and 1, categorical and group values as positions in `values`,
+    continuous values as numbers in the table's own unit.
+    """
+
+    name: str
+    kind: Kind
+    values: tuple[str, ...] = ()            # binary: ("0", "1"); categorical and group: every value; continuous: ()
+    low: float | None = None                # continuous: smallest value seen in training, the table's unit
+    high: float | None = None               # continuous: largest value seen in training
+    mirror: Literal["keep", "negate"] | tuple[tuple[str, str], ...] = "keep"  # the label of a mirrored picture; pairs swap
+
+    @property
+    def num_values(self) -> int:
+        """Number of distinct values; 0 for a continuous attribute."""
+        return len(self.values)
+
+    def index(self, value: object) -> int:
+        """Position of a value, as stored in batches.
+
+        Args:
+            value: A value's name, or for a binary attribute anything that reads as yes or no.
+
+        Raises:
+            ValueError: The attribute has no such value; the message lists those it has.
+        """
+        text = str(int(value)) if isinstance(value, bool) else str(value)
+        if self.kind == "continuous":
+            raise ValueError(f"{self.name} is a number from {self.low} to {self.high}; it has no list of values")
+        if self.kind == "binary" and text.strip().lower() in YES + NO:
+            return int(text.strip().lower() in YES)
+        if text in self.values:
+            return self.values.index(text)
+        raise ValueError(f"{self.name} has no value {text!r}; it has {shown(self.values)}{nearest(text, self.values)}")
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The attributes of a data set and how its pictures are prepared; stored with every pack, run and model."""
+
+    attributes: tuple[Attribute, ...] = ()
+    height: int = 64                        # pixels
+    width: int = 64                         # pixels
+    channels: int = 3                       # 1 grey, 3 colour, more for microscopy and the like
+    bits: int = 8                           # per channel in the pack and, unless asked otherwise, in what comes out: 8 or 16
+    fit: Fit = "crop"                       # how a picture of another shape becomes height x width
+    background: tuple[int, int, int] = (255, 255, 255)  # what transparent pixels are laid on, 8 bits
+    low: float = 0.0                        # the input value that becomes -1 ...
+    high: float = 1.0                       # ... and +1, as fractions of the file's full range (own unit for float files)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all attributes, in order."""
+        return tuple(a.name for a in self.attributes)
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.height, self.width
+
+    def __getitem__(self, name: str) -> Attribute:
+        for attribute in self.attributes:
+            if attribute.name == name:
+                return attribute
+        raise KeyError(f"no attribute {name!r}; there are {shown(self.names)}{nearest(name, self.names)}")
+
+    def select(self, *names: str) -> Schema:
+        """The same schema with only these attributes, in this order."""
+        return replace(self, attributes=tuple(self[name] for name in names))
+
+    def to_json(self) -> dict:
+        """Plain values for `labels.json`."""
+        return asdict(self)
+
+    @staticmethod
+    def from_json(data: Mapping) -> Schema:
+        """The schema that `to_json` wrote."""
+        attributes = []
+        for entry in data["attributes"]:
+            entry = dict(entry, values=tuple(entry["values"]))
+            if not isinstance(entry["mirror"], str):
+                entry["mirror"] = tuple((a, b) for a, b in entry["mirror"])
+            attributes.append(Attribute(**entry))
+        return Schema(**dict(data, attributes=tuple(attributes), background=tuple(data["background"])))
+
+    def digest(self) -> str:
+        """Short hash that two schemas share when they are equal."""
+        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pictures with their labels, as a method's `turns` receives them.
+
+    `labels` and `known` hold one tensor `[batch]` per attribute; where `known` is false the label means nothing.
+    """
+
+    images: Tensor                          # [batch, channels, height, width] in [-1, 1]
+    labels: Mapping[str, Tensor]            # name -> [batch]; int64, continuous float32
+    known: Mapping[str, Tensor]             # name -> [batch] bool
+    rows: Tensor                            # [batch] int64, rows of the pack, for reports
+    partner: Batch | None = None            # the second view or the second batch, where a sampler draws two
+    seed: int = 0                           # of this step; noise() derives everything from it
+    offset: int = 0                         # position of the first sample in the step's whole batch ...
+    whole: int = field(default=0)           # ... and the size of that whole batch, over all processes and micro-batches
+
+    @property
+    def size(self) -> int:
+        """Number of pictures."""
+        return len(self.images)
+
+    def noise(self, name: str, *shape: int) -> Tensor:
+        """Standard normal numbers `[batch, *shape]` that depend on the step and the sample alone.
+
+        The whole batch's numbers are drawn and the own part is taken, so one process and many,
+        one batch and its micro-batches all see the same noise.
+        """
+        return self._draw(torch.randn, name, shape)
+
+    def uniform(self, name: str, *shape: int) -> Tensor:
+        """Uniform numbers in [0, 1), `[batch, *shape]`, by the same rule as `noise`."""
+        return self._draw(torch.rand, name, shape)
+
+    def _draw(self, draw, name: str, shape: tuple[int, ...]) -> Tensor:
+        generator = torch.Generator().manual_seed(mix_seed(self.seed, name))
+        numbers = draw(max(self.whole, self.offset + self.size), *shape, generator=generator)
+        return numbers[self.offset : self.offset + self.size].to(self.images.device, self.images.dtype)
+
+    def split(self, count: int) -> Iterator[Batch]:
+        """`count` consecutive micro-batches of equal size; raises ValueError where that does not divide."""
+        if self.size % count:
+            raise ValueError(f"a batch of {self.size} cannot be split into {count} equal micro-batches")
+        step = self.size // count
+        for start in range(0, self.size, step):
+            yield self.slice(start, start + step)
+
+    def slice(self, start: int, stop: int) -> Batch:
+        """Samples `start` up to `stop`, with the noise they have in the whole batch."""
+        part = slice(start, stop)
+        return replace(
+            self,
+            images=self.images[part],
+            labels={name: column[part] for name, column in self.labels.items()},
+            known={name: column[part] for name, column in self.known.items()},
+            rows=self.rows[part],
+            partner=self.partner.slice(start, stop) if self.partner else None,
+            offset=self.offset + start,
+            whole=self.whole or self.size,
+        )
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on another device."""
+        return replace(
+            self,
+            images=self.images.to(device, non_blocking=True),
+            labels={name: column.to(device, non_blocking=True) for name, column in self.labels.items()},
+            known={name: column.to(device, non_blocking=True) for name, column in self.known.items()},
+            partner=self.partner.to(device) if self.partner else None,
+        )
+
+
+def mix_seed(*parts: object) -> int:
+    """One 63-bit seed from any number of values; equal values give equal seeds on every machine."""
+    digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+def shown(names: tuple[str, ...] | list[str], most: int = 12) -> str:
+    """A list of names for a message, cut where it would fill the screen."""
+    text = ", ".join(map(str, names[:most]))
+    return f"{text}, ... ({len(names)} in all)" if len(names) > most else text or "none"
+
+
+def nearest(name: str, names: tuple[str, ...] | list[str]) -> str:
+    """`; did you mean 'X'?`, or nothing when no name is close."""
+    from difflib import get_close_matches
+
+    lowered = {str(n).lower(): str(n) for n in names}
+    close = get_close_matches(str(name).lower(), list(lowered), n=1)
+    return f"; did you mean {lowered[close[0]]!r}?" if close else ""
