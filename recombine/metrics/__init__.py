@@ -1,0 +1,1 @@
+"""How good a method is, measured by judges that it never saw."""

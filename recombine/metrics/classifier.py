@@ -1,0 +1,360 @@
+"""The independent judge of edits: a network that reads every attribute from a picture.
+
+It is trained on the training split alone, chosen on a part of that split kept aside by group, and never sees the method
+it judges. It is kept beside the pack, under a name made of the data's fingerprint, the attributes and its own settings,
+so that all methods and runs on the same data have the same judge.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from recombine.data.packed import Pack
+from recombine.data.schema import MISSING, Attribute, Batch, Schema, mix_seed
+from recombine.metrics.intervals import share
+
+READABLE = ("binary", "categorical")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the judge is built and trained; part of its name."""
+
+    width: int = 24                         # channels of the first stage; later ones have 2, 4 and 6 times as many
+    blocks: int = 0                         # residual blocks in every stage after its first layer
+    images: int = 36_000                    # pictures seen in training at most
+    evaluations: int = 6                    # on the part kept aside, evenly spread
+    batch: int = 64                         # pictures
+    lr: float = 3e-3                        # highest learning rate; a short rise, then a cosine to 0
+    decay: float = 0.02                     # weight decay (AdamW)
+    dropout: float = 0.1                    # before the heads
+    smoothing: float = 0.0                  # of labels; for labels that are often wrong
+    shift: int = 2                          # pixels, largest random shift
+    erase: float = 0.0                      # share of pictures with a random patch painted over
+    largest: int = 64                       # pixels; larger pictures are reduced to this height
+    average: float = 0.98                   # weight averaging: share of the average kept at each step
+    enough: float = 0.997                   # right on every attribute of the part kept aside: stop
+    mirrored: bool = True                   # judge a picture and its mirror image together where labels allow
+    seed: int = 0
+
+
+QUICK = Settings()
+THOROUGH = Settings(width=32, blocks=1, images=160_000, evaluations=10, lr=2e-3, decay=0.05, dropout=0.3,
+                    smoothing=0.1, shift=4, erase=0.5, average=0.998)
+PRESETS = {"quick": QUICK, "thorough": THOROUGH}
+GOOD = 0.97  # mean accuracy of the quick judge that makes a thorough one unnecessary
+
+
+class Classifier(nn.Module):
+    """Reads attributes from pictures `[batch, channels, height, width]` in [-1, 1].
+
+    Args:
+        schema: The pictures' format and the attributes; only binary and categorical ones are read.
+        settings: Size and training.
+
+    Raises:
+        ValueError: There is no attribute that can be read.
+    """
+
+    def __init__(self, schema: Schema, settings: Settings = QUICK):
+        super().__init__()
+        self.attributes = tuple(a for a in schema.attributes if a.kind in READABLE and a.num_values > 1)
+        if not self.attributes:
+            raise ValueError("a judge needs a binary or categorical attribute with two values; this data set has none")
+        self.schema, self.settings = schema, settings
+        self.info: dict = {}                # how the training went; saved with the weights
+        widths = [settings.width * factor for factor in (1, 2, 4, 6)]
+        layers: list[nn.Module] = [_convolution(schema.channels, widths[0], kernel=4, stride=2)]
+        for before, after in zip(widths, widths[1:], strict=False):
+            layers += [_Residual(before) for _ in range(settings.blocks)]
+            layers += [_convolution(before, after, kernel=3, stride=2)]
+        layers += [_Residual(widths[-1]) for _ in range(settings.blocks)]
+        self.trunk = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Dropout(settings.dropout))
+        self.heads = nn.ModuleList(nn.Linear(widths[-1] * 16, a.num_values) for a in self.attributes)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The attributes that it reads."""
+        return tuple(a.name for a in self.attributes)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Logits `[batch, values]` of every attribute."""
+        features = self.trunk(self._reduced(images).contiguous(memory_format=torch.channels_last))
+        return {name: head(features) for name, head in zip(self.names, self.heads, strict=True)}
+
+    @torch.no_grad()
+    def probabilities(self, images: Tensor, chunk: int = 256) -> dict[str, Tensor]:
+        """Probabilities `[batch, values]` of every attribute, on the CPU, for any number of pictures."""
+        self.eval()
+        device = next(self.parameters()).device
+        parts = [self._both_ways(part.to(device).float()) for part in images.split(chunk)]
+        return {name: torch.cat([part[name] for part in parts]).cpu() for name in self.names}
+
+    def verdicts(self, images: Tensor, chunk: int = 256) -> dict[str, np.ndarray]:
+        """The likeliest value of every attribute: name -> int64 `[batch]`."""
+        return {name: likely.argmax(1).numpy() for name, likely in self.probabilities(images, chunk).items()}
+
+    def _both_ways(self, images: Tensor) -> dict[str, Tensor]:
+        images = images.clamp(-1, 1)
+        seen = {name: logits.softmax(1) for name, logits in self(images).items()}
+        if not self.settings.mirrored:
+            return seen
+        mirrored = {name: logits.softmax(1) for name, logits in self(images.flip(-1)).items()}
+        return {a.name: (seen[a.name] + mirrored[a.name][:, _mirror_order(a)]) / 2 for a in self.attributes}
+
+    def _reduced(self, images: Tensor) -> Tensor:
+        height, width = images.shape[-2:]
+        if height <= self.settings.largest:
+            return images
+        size = self.settings.largest, max(1, round(width * self.settings.largest / height))
+        return F.interpolate(images, size, mode="area")
+
+
+def judge_classifier(
+    pack: Pack,
+    folder: str | Path | None = None,
+    preset: str | Settings = "auto",
+    *,
+    device: str | torch.device = "cpu",
+    progress: Callable[[str], None] | None = None,
+) -> Classifier:
+    """The judge of a data set: loaded where there is one, otherwise trained and kept.
+
+    Args:
+        pack: The data set; only its "train" rows are used.
+        folder: Where judges are kept; a folder `judge` inside the pack's when None.
+        preset: "quick" (about a minute on two cores), "thorough" (several), "auto" (quick, then thorough where quick
+            is right on less than 97 % of the part kept aside), or settings of your own.
+        device: Where it is trained and used.
+        progress: Called with a line of text at every evaluation.
+
+    Raises:
+        ValueError: There is nothing to learn from, or no such preset.
+    """
+    if isinstance(preset, str) and preset not in (*PRESETS, "auto"):
+        raise ValueError(f"no preset {preset!r} of the judge; there are auto, {', '.join(PRESETS)}")
+    folder = Path(folder) if folder else Path(pack.path) / "judge"
+    if preset != "auto":
+        settings = PRESETS[preset] if isinstance(preset, str) else preset
+        return _kept(pack, folder, settings, device, progress)
+    quick = _kept(pack, folder, QUICK, device, progress)
+    if quick.info["accuracy"] >= GOOD:
+        return quick
+    thorough = _kept(pack, folder, THOROUGH, device, progress)
+    return max(quick, thorough, key=lambda judge: judge.info["accuracy"])
+
+
+def accuracies(classifier: Classifier, pack: Pack, rows: np.ndarray, chunk: int = 256) -> dict[str, dict]:
+    """How far the judge itself can be trusted, attribute by attribute, on rows that it never saw.
+
+    Args:
+        classifier: The judge.
+        pack: The data set.
+        rows: Rows of the pack, the judged split's.
+        chunk: Pictures at a time.
+
+    Returns:
+        Attribute -> accuracy, the share of the most frequent value (what guessing that one would score), and per value
+        the share of pictures that truly have it in which the judge sees it: the most an edit could be expected to score.
+    """
+    parts = list(_readings(classifier, pack, rows, chunk))
+    report = {}
+    for a in classifier.attributes:
+        truth, seen = (np.concatenate([part[side][a.name] for part in parts]) for side in (0, 1))
+        truth, seen = truth[truth != MISSING], seen[truth != MISSING]
+        if not len(truth):
+            continue
+        recall = {a.values[v]: share(seen[truth == v] == v).to_json() for v in np.unique(truth)}
+        majority = float(np.bincount(truth).max() / len(truth))
+        report[a.name] = {"accuracy": share(truth == seen).to_json(), "majority": majority, "recall": recall}
+    return report
+
+
+def train_classifier(
+    pack: Pack,
+    settings: Settings = QUICK,
+    *,
+    device: str | torch.device = "cpu",
+    progress: Callable[[str], None] | None = None,
+) -> Classifier:
+    """Train a judge on the pack's "train" rows; the same settings and data give the same judge."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(mix_seed(settings.seed, "judge"))
+        classifier = Classifier(pack.schema, settings).to(device, memory_format=torch.channels_last)
+        rows, aside = _kept_aside(pack, settings)
+        return _Training(classifier, pack, rows, aside, device, progress or (lambda line: None)).run()
+
+
+@dataclass
+class _Training:
+    classifier: Classifier
+    pack: Pack
+    rows: np.ndarray
+    aside: np.ndarray
+    device: str | torch.device
+    progress: Callable[[str], None]
+    chance: np.random.Generator = field(default_factory=np.random.default_rng)
+
+    def run(self) -> Classifier:
+        settings = self.classifier.settings
+        self.chance = np.random.default_rng(mix_seed(settings.seed, "pictures"))
+        steps = max(1, settings.images // settings.batch)
+        optimizer = torch.optim.AdamW(self.classifier.parameters(), settings.lr, weight_decay=settings.decay)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.lr, total_steps=steps + 1, pct_start=0.15)
+        average = torch.optim.swa_utils.AveragedModel(
+            self.classifier, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(settings.average), use_buffers=True
+        )
+        best: tuple[float, dict, int] | None = None
+        looks = set(np.linspace(0, steps, settings.evaluations + 1).round().astype(int)[1:].tolist())
+        for step, batch in zip(range(1, steps + 1), self._batches(), strict=False):
+            self.classifier.train()
+            loss = self._loss(batch.to(self.device))
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            average.update_parameters(self.classifier)
+            if step in looks:
+                right = self._right(average.module)
+                score = float(np.mean(list(right.values())))
+                self.progress(f"judge: {step * settings.batch} pictures seen, {score:.1%} right on those kept aside")
+                if best is None or score >= best[0]:
+                    best = score, {k: v.clone() for k, v in average.module.state_dict().items()}, step
+                if min(right.values()) >= settings.enough:
+                    break
+        self.classifier.load_state_dict(best[1])
+        self.classifier.info = {"accuracy": best[0], "images_seen": best[2] * settings.batch, "kept_aside": len(self.aside)}
+        return self.classifier.eval()
+
+    def _batches(self) -> Iterator[Batch]:
+        settings, waiting = self.classifier.settings, np.empty(0, np.int64)
+        while True:
+            while len(waiting) < settings.batch:
+                waiting = np.concatenate([waiting, self.chance.permutation(self.rows)])
+            now, waiting = waiting[: settings.batch], waiting[settings.batch :]
+            batch = self.pack.batch(now, mirror=self.chance.random(len(now)) < 0.5)
+            yield replace(batch, images=self._moved(batch.images))
+
+    def _moved(self, images: Tensor) -> Tensor:
+        """Every picture shifted by some pixels, some with a patch painted over."""
+        settings, (height, width) = self.classifier.settings, images.shape[-2:]
+        reach = min(settings.shift, height - 1, width - 1)
+        padded = F.pad(images, [reach] * 4, mode="reflect") if reach else images
+        corners = self.chance.integers(0, 2 * reach + 1, (len(images), 2)).tolist()
+        moved = torch.stack([p[:, y : y + height, x : x + width] for p, (y, x) in zip(padded, corners, strict=True)])
+        for place in np.flatnonzero(self.chance.random(len(images)) < settings.erase).tolist():
+            tall, wide = (max(1, int(side * self.chance.uniform(0.1, 0.4))) for side in (height, width))
+            y, x = int(self.chance.integers(0, height - tall + 1)), int(self.chance.integers(0, width - wide + 1))
+            moved[place, :, y : y + tall, x : x + wide] = float(self.chance.uniform(-1, 1))
+        return moved
+
+    def _loss(self, batch: Batch) -> Tensor:
+        logits, terms = self.classifier(batch.images), []
+        for name in self.classifier.names:
+            known = batch.known[name]
+            wanted = batch.labels[name].masked_fill(~known, 0)
+            each = F.cross_entropy(logits[name], wanted, reduction="none", label_smoothing=self.classifier.settings.smoothing)
+            terms.append((each * known).sum() / known.sum().clamp_min(1))
+        return torch.stack(terms).sum()
+
+    def _right(self, network: Classifier) -> dict[str, float]:
+        """Share of right verdicts on the pictures kept aside, per attribute that is labelled there."""
+        parts = list(_readings(network, self.pack, self.aside, 256))
+        right = {}
+        for name in network.names:
+            truth, seen = (np.concatenate([part[side][name] for part in parts]) for side in (0, 1))
+            if (truth != MISSING).any():
+                right[name] = float((truth == seen)[truth != MISSING].mean())
+        return right or {"nothing labelled": 0.0}
+
+
+def _kept(pack: Pack, folder: Path, settings: Settings, device, progress) -> Classifier:
+    """The judge with these settings from the folder, or a new one that is then put there."""
+    names = [a.name for a in pack.schema.attributes if a.kind in READABLE]
+    key = mix_seed(pack.fingerprint, names, pack.schema.image_size, sorted(asdict(settings).items()))
+    path = folder / f"{key:016x}"
+    if path.with_suffix(".json").exists() and path.with_suffix(".safetensors").exists():
+        return load_classifier(path, device)
+    classifier = train_classifier(pack, settings, device=device, progress=progress)
+    save_classifier(classifier, path)
+    return classifier
+
+
+def save_classifier(classifier: Classifier, path: Path) -> None:
+    """Write PATH.safetensors and PATH.json, each complete or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    about = {"schema": classifier.schema.to_json(), "settings": asdict(classifier.settings), "info": classifier.info}
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in classifier.state_dict().items()}
+    save_file(weights, str(path.with_suffix(".part")))
+    path.with_suffix(".part").replace(path.with_suffix(".safetensors"))
+    path.with_suffix(".part").write_text(json.dumps(about, indent=1))
+    path.with_suffix(".part").replace(path.with_suffix(".json"))
+
+
+def load_classifier(path: Path, device: str | torch.device = "cpu") -> Classifier:
+    """The judge that `save_classifier` wrote."""
+    about = json.loads(path.with_suffix(".json").read_text())
+    classifier = Classifier(Schema.from_json(about["schema"]), Settings(**about["settings"]))
+    classifier.load_state_dict(load_file(str(path.with_suffix(".safetensors"))))
+    classifier.info = about["info"]
+    return classifier.to(device, memory_format=torch.channels_last).eval()
+
+
+def _readings(network: Classifier, pack: Pack, rows: np.ndarray, chunk: int) -> Iterator[tuple[Mapping, Mapping]]:
+    """True labels (MISSING where unknown) and verdicts, chunk by chunk."""
+    for start in range(0, len(rows), chunk):
+        batch = pack.batch(rows[start : start + chunk])
+        truth = {n: np.where(batch.known[n].numpy(), batch.labels[n].numpy(), MISSING) for n in network.names}
+        yield truth, network.verdicts(batch.images)
+
+
+def _kept_aside(pack: Pack, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
+    """Rows to learn from and rows to choose by: a tenth of the training rows, at most 2,000, whole groups together."""
+    rows = np.asarray(pack.rows("train"))
+    if not len(rows):
+        raise ValueError("the judge learns from rows of the split 'train', and this data set has none")
+    if len(rows) < 20:
+        return rows, rows
+    group = next((a.name for a in pack.schema.attributes if a.kind == "group"), None)
+    members = np.asarray(pack.labels[group])[rows] if group else rows
+    members = np.where(members == MISSING, -2 - np.arange(len(rows)), members)
+    order = np.random.default_rng(mix_seed(settings.seed, "aside")).permutation(np.unique(members))
+    wanted, sizes = min(len(rows) // 10, 2000), dict(zip(*np.unique(members, return_counts=True), strict=True))
+    chosen = order[: 1 + np.searchsorted(np.cumsum([sizes[m] for m in order]), wanted)]
+    aside = np.isin(members, chosen)
+    return (rows[~aside], rows[aside]) if not aside.all() else (rows, rows)
+
+
+def _mirror_order(attribute: Attribute) -> list[int]:
+    """Where each value's probability stands when the picture is mirrored."""
+    order = list(range(attribute.num_values))
+    for one, other in attribute.mirror if isinstance(attribute.mirror, tuple) else ():
+        i, j = attribute.values.index(one), attribute.values.index(other)
+        order[i], order[j] = j, i
+    return order
+
+
+def _convolution(channels_in: int, channels_out: int, kernel: int, stride: int = 1) -> nn.Sequential:
+    pad = (kernel - 1) // 2
+    return nn.Sequential(
+        nn.Conv2d(channels_in, channels_out, kernel, stride, pad, bias=False), nn.BatchNorm2d(channels_out), nn.ReLU()
+    )
+
+
+class _Residual(nn.Module):
+    def __init__(self, channels: int):
+        super().__init__()
+        self.body = nn.Sequential(_convolution(channels, channels, 3), nn.Conv2d(channels, channels, 3, 1, 1, bias=False),
+                                  nn.BatchNorm2d(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x + self.body(x))

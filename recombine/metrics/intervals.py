@@ -1,0 +1,120 @@
+"""How sure a number is: shares and means with n and a 95 % confidence interval.
+
+Shares have the Wilson score interval (E. B. Wilson, "Probable inference, the law of succession, and statistical
+inference", JASA 22, 1927), which stays inside [0, 1] and does not collapse at 0 or 1. Means have a percentile bootstrap.
+Several verdicts on one picture are not independent: they then count as fewer, by their own design effect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from statistics import NormalDist
+
+import numpy as np
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Share:
+    """A share of verdicts with its Wilson interval."""
+
+    value: float                            # from 0 to 1
+    n: int                                  # verdicts
+    low: float                              # of the interval
+    high: float
+    pictures: int = 0                       # that the verdicts come from; 0 = every verdict from its own
+
+    def to_json(self) -> dict:
+        """Plain values."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return f"{self.value:.1%} ({self.low:.1%} to {self.high:.1%}, n = {self.n})"
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean with its bootstrap interval."""
+
+    value: float                            # in the unit of what was measured
+    n: int                                  # measured values
+    low: float                              # of the interval
+    high: float
+
+    def to_json(self) -> dict:
+        """Plain values."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return f"{self.value:.4g} ({self.low:.4g} to {self.high:.4g}, n = {self.n})"
+
+
+def wilson(hits: float, n: float, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """The Wilson score interval of a share.
+
+    Args:
+        hits: Verdicts that were right, 0 to n; may be a fraction where n is an effective number.
+        n: Verdicts, more than 0.
+        confidence: Of the interval, between 0 and 1.
+
+    Example:
+        >>> tuple(round(end, 4) for end in wilson(8, 10))
+        (0.4902, 0.9433)
+    """
+    if n <= 0 or not 0 <= hits <= n:
+        raise ValueError(f"a share needs n > 0 and hits from 0 to n, not {hits} of {n}")
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    share = hits / n
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * (share * (1 - share) / n + z * z / (4 * n * n)) ** 0.5
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def share(hits: Sequence[bool] | np.ndarray, pictures: Sequence[int] | np.ndarray | None = None) -> Share:
+    """The share of true verdicts, with its interval.
+
+    Args:
+        hits: One verdict each, at least one.
+        pictures: The picture that each verdict is about, where several are about the same one.
+
+    Raises:
+        ValueError: There is no verdict.
+    """
+    hits = np.asarray(hits, dtype=float)
+    if not len(hits):
+        raise ValueError("a share of no verdicts is not a number; leave the measurement out")
+    value, groups = float(hits.mean()), len(hits)
+    effective = float(len(hits))
+    if pictures is not None:
+        groups, effective = _effective(hits, np.asarray(pictures))
+    low, high = wilson(value * effective, effective)
+    return Share(value, len(hits), low, high, groups if groups < len(hits) else 0)
+
+
+def mean(values: Sequence[float] | np.ndarray, samples: int = 1000, seed: int = 0) -> Mean:
+    """The mean of some measurements, with the interval of `samples` bootstrap means.
+
+    Raises:
+        ValueError: There is no measurement, or one is not finite.
+    """
+    values = np.asarray(values, dtype=float)
+    if not len(values) or not np.isfinite(values).all():
+        raise ValueError(f"a mean needs finite measurements, got {len(values)}, {np.sum(~np.isfinite(values))} not finite")
+    chance = np.random.default_rng(seed)
+    means = [values[chance.integers(0, len(values), len(values))].mean() for _ in range(samples)]
+    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return Mean(float(values.mean()), len(values), float(low), float(high))
+
+
+def _effective(hits: np.ndarray, pictures: np.ndarray) -> tuple[int, float]:
+    """Number of pictures, and how many independent verdicts all of them are worth."""
+    _, which = np.unique(pictures, return_inverse=True)
+    groups, value = int(which.max()) + 1, hits.mean()
+    plain = value * (1 - value) / len(hits)
+    excess = np.bincount(which, weights=hits - value)
+    clustered = (excess**2).sum() / len(hits) ** 2 * groups / max(groups - 1, 1)
+    if groups == len(hits) or plain == 0 or clustered == 0:
+        return groups, float(groups)
+    return groups, float(np.clip(len(hits) * plain / clustered, min(groups, 1), len(hits)))

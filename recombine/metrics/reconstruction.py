@@ -1,0 +1,47 @@
+"""How near one picture is to another: MSE, PSNR and SSIM, each per picture.
+
+All pictures come in [-1, 1] and are measured on [0, 1], so that numbers of different methods can be compared.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torchmetrics.functional.image import structural_similarity_index_measure
+
+SMALLEST = 1e-10  # mean squared error that counts as none; caps PSNR at 100 dB
+
+
+def mse(images: Tensor, truth: Tensor) -> Tensor:
+    """Mean squared error `[batch]` of pictures `[batch, channels, height, width]`, on [0, 1]."""
+    if images.shape != truth.shape:
+        raise ValueError(f"pictures of shape {tuple(images.shape)} cannot be compared with {tuple(truth.shape)}")
+    return (_unit(images) - _unit(truth)).square().flatten(1).mean(1)
+
+
+def psnr(images: Tensor, truth: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio `[batch]` in dB: of every picture by itself, so a mean is one of dB, not of errors.
+
+    Equal pictures have 100 dB.
+
+    Example:
+        >>> psnr(torch.zeros(1, 3, 8, 8), torch.full((1, 3, 8, 8), 0.2))  # 0.1 apart on [0, 1]
+        tensor([20.])
+    """
+    return -10 * mse(images, truth).clamp_min(SMALLEST).log10()
+
+
+def ssim(images: Tensor, truth: Tensor) -> Tensor:
+    """Structural similarity `[batch]`, 1 for equal pictures; Gaussian window of 11 pixels, sigma 1.5.
+
+    Raises:
+        ValueError: The pictures are smaller than the window.
+    """
+    if min(images.shape[-2:]) < 11:
+        raise ValueError(f"SSIM needs pictures of at least 11 x 11 pixels, not {images.shape[-2]} x {images.shape[-1]}")
+    values = structural_similarity_index_measure(_unit(images), _unit(truth), data_range=1.0, reduction="none")
+    return values.reshape(len(images))
+
+
+def _unit(images: Tensor) -> Tensor:
+    return (images.clamp(-1, 1).float() + 1) / 2
