@@ -1,0 +1,334 @@
+"""The packed cache: every picture decoded once, memory-mapped, with its labels; the only thing that training reads.
+
+A pack is a folder:
+
+    images.npy      every picture, unsigned 8 or 16 bits, [pictures, channels, height, width]
+    index.parquet   one row a picture: file, split, labels, hashes, size and time of the source
+    schema.json     attributes and how the pictures were prepared
+    problems.json   what was left out and why, duplicates, warnings
+    manifest.json   SHA-256 of the others; written last, so a folder without it is not a pack
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from recombine.data.images import DTYPES, to_float
+from recombine.data.schema import MISSING, Attribute, Batch, Schema, shown
+
+FORMAT = 1
+SPLITS = ("train", "val", "test")
+IMAGES, INDEX, SCHEMA, PROBLEMS = "images.npy", "index.parquet", "schema.json", "problems.json"
+MANIFEST = "manifest.json"
+CHUNK = 256                                 # pictures written at a time
+
+
+class BadPack(ValueError):
+    """A folder that is no complete, undamaged pack; the message says what is wrong and what to do."""
+
+
+class Pack:
+    """A finished pack, memory-mapped.
+
+    Attributes:
+        path: The folder.
+        schema: Attributes and picture format.
+        files: One name a picture, relative to the folder that was packed.
+        labels: name -> [pictures]; int64 with -1 for missing, continuous float32 with NaN for missing.
+        splits: [pictures] of "train", "val" or "test".
+        index: The other columns of `index.parquet`: hashes, size and time of every source.
+
+    Raises:
+        BadPack: The folder is unfinished, damaged, or was written by a newer version.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.manifest = check(self.path)
+        self.schema = Schema.from_json(json.loads((self.path / SCHEMA).read_text("utf-8")))
+        table = pq.read_table(self.path / INDEX)
+        self.files: list[str] = table["file"].to_pylist()
+        self.splits = np.asarray(table["split"].to_pylist(), dtype=str)
+        self.labels = {a.name: table[f"label.{a.name}"].to_numpy() for a in self.schema.attributes}
+        self.index = {n: table[n].to_numpy() for n in table.column_names if n.startswith(("source_", "pixel_"))}
+        self.images = open_images(self.path / IMAGES, len(self.files), self.schema)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{name} {len(self.rows(name))}" for name in SPLITS if len(self.rows(name)))
+        return f"Pack({str(self.path)!r}, {len(self)} pictures ({counts}), {shown(self.schema.names)})"
+
+    def __getstate__(self) -> dict:
+        return {name: value for name, value in self.__dict__.items() if name != "images"}
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state)
+        self.images = open_images(self.path / IMAGES, len(self.files), self.schema)
+
+    def rows(self, split: str | None = None) -> np.ndarray:
+        """Row numbers, int64, of one split or of all pictures."""
+        if split is None:
+            return np.arange(len(self))
+        if split not in SPLITS:
+            raise ValueError(f"a split is one of {shown(SPLITS)}, not {split!r}")
+        return np.flatnonzero(self.splits == split)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that change when any picture, label or split changes."""
+        digest = hashlib.blake2b(json.dumps(self.schema.to_json(), sort_keys=True).encode(), digest_size=8)
+        for column in (self.index["pixel_hash"], self.splits):
+            digest.update("\n".join(column).encode())
+        for name in self.schema.names:
+            digest.update(np.ascontiguousarray(self.labels[name]).tobytes())
+        return digest.hexdigest()
+
+    def batch(self, rows: Sequence[int] | np.ndarray, *, mirror: np.ndarray | None = None) -> Batch:
+        """Pictures and labels of some rows.
+
+        Args:
+            rows: Row numbers, repeats allowed.
+            mirror: [rows] bool; where true the picture is flipped left to right, its labels follow `Attribute.mirror`.
+
+        Returns:
+            A batch; labels that are missing are 0 there, and `known` is false.
+        """
+        rows = np.asarray(rows, dtype=np.int64)
+        pixels = self.images[rows]
+        if mirror is not None:
+            pixels[mirror] = pixels[mirror, ..., ::-1]
+        columns = {a.name: self._column(a, rows, mirror) for a in self.schema.attributes}
+        return Batch(
+            images=to_float(pixels),
+            labels={name: torch.from_numpy(labels) for name, (labels, _) in columns.items()},
+            known={name: torch.from_numpy(known) for name, (_, known) in columns.items()},
+            rows=torch.from_numpy(rows),
+        )
+
+    def _column(self, attribute: Attribute, rows: np.ndarray, mirror: np.ndarray | None) -> tuple[np.ndarray, ...]:
+        labels = self.labels[attribute.name][rows]
+        known = ~np.isnan(labels) if attribute.kind == "continuous" else labels != MISSING
+        labels[~known] = 0
+        if mirror is not None and attribute.mirror != "keep":
+            labels[mirror] = mirrored(attribute, labels[mirror])
+        return labels, known
+
+    def select(self, *attributes: str) -> Pack:
+        """The same pictures with only these attributes."""
+        chosen = copy.copy(self)
+        chosen.__dict__.pop("fingerprint", None)
+        chosen.schema = self.schema.select(*attributes)
+        chosen.labels = {name: self.labels[name] for name in attributes}
+        return chosen
+
+    def problems(self) -> dict[str, list]:
+        """What packing left out and noticed; empty for generated data."""
+        path = self.path / PROBLEMS
+        return json.loads(path.read_text("utf-8")) if path.exists() else {}
+
+    def verify(self) -> None:
+        """Read every byte and compare it with the manifest.
+
+        Raises:
+            BadPack: A file is not what was written; the message names it.
+        """
+        for name, entry in self.manifest["files"].items():
+            check_hash(self.path, name, entry)
+
+
+def write_pack(
+    folder: str | Path,
+    images: np.ndarray | Iterable[np.ndarray],
+    schema: Schema,
+    files: Sequence[str],
+    labels: Mapping[str, Sequence],
+    splits: Sequence[str],
+) -> Pack:
+    """Write a pack from pictures in memory.
+
+    Args:
+        folder: Made if needed; a pack that is there is replaced.
+        images: [pictures, channels, height, width] unsigned 8 or 16 bits as the schema says, or chunks of that.
+        schema: Attributes and picture format.
+        files: A name for every picture.
+        labels: name -> [pictures], with -1 (continuous: NaN) for missing.
+        splits: "train", "val" or "test" for every picture.
+
+    Raises:
+        ValueError: Pictures, labels or splits do not fit the schema or each other.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    chunks = np.array_split(images, max(1, len(images) // CHUNK)) if isinstance(images, np.ndarray) else images
+    columns = index_columns(schema, files, labels, splits)
+    with open(folder / (IMAGES + ".tmp"), "wb") as target:
+        write_header(target, len(files), schema)
+        columns["pixel_hash"] = [digest for chunk in chunks for digest in _write_chunk(target, chunk, schema)]
+        sync(target)
+    if len(columns["pixel_hash"]) != len(files):
+        raise ValueError(f"{len(files)} files were named but {len(columns['pixel_hash'])} pictures came")
+    return finish(folder, schema, columns)
+
+
+def _write_chunk(target, chunk: np.ndarray, schema: Schema) -> Iterator[str]:
+    expected, dtype = (schema.channels, schema.height, schema.width), np.dtype(DTYPES[schema.bits])
+    if chunk.shape[1:] != expected or chunk.dtype != dtype:
+        raise ValueError(
+            f"the schema says pictures [n, {', '.join(map(str, expected))}] of {dtype}; "
+            f"these are {list(chunk.shape)} of {chunk.dtype}"
+        )
+    target.write(np.ascontiguousarray(chunk).data)
+    return map(pixel_hash, chunk)
+
+
+def finish(folder: Path, schema: Schema, columns: Mapping[str, Sequence], problems: Mapping | None = None) -> Pack:
+    """Turn `images.npy.tmp` and the columns of the index into a pack: everything synced, the manifest last."""
+    pq.write_table(pa.table(dict(columns)), folder / (INDEX + ".tmp"))
+    (folder / (SCHEMA + ".tmp")).write_text(json.dumps(schema.to_json(), indent=1), "utf-8")
+    (folder / (PROBLEMS + ".tmp")).write_text(json.dumps(problems or {}, indent=1), "utf-8")
+    names = (IMAGES, INDEX, SCHEMA, PROBLEMS)
+    (folder / MANIFEST).unlink(missing_ok=True)
+    for name in names:
+        put(folder, name)
+    entries = {name: {"bytes": (folder / name).stat().st_size, "sha256": file_hash(folder / name)} for name in names}
+    manifest = {"format": FORMAT, "pictures": len(columns["file"]), "files": entries}
+    (folder / (MANIFEST + ".tmp")).write_text(json.dumps(manifest, indent=1), "utf-8")
+    put(folder, MANIFEST)
+    return Pack(folder)
+
+
+def put(folder: Path, name: str) -> None:
+    """Sync `name.tmp` and give it its final name."""
+    with open(folder / (name + ".tmp"), "rb+") as file:
+        sync(file)
+    os.replace(folder / (name + ".tmp"), folder / name)
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        os.fsync(handle)
+        os.close(handle)
+
+
+def sync(file) -> None:
+    """Flush a file to the disk itself."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def index_columns(schema: Schema, files: Sequence[str], labels: Mapping[str, Sequence], splits: Sequence[str]) -> dict:
+    """The columns of the index that come from the label table, checked against the schema."""
+    columns = {"file": list(files), "split": [str(split) for split in splits]}
+    unknown = sorted(set(columns["split"]) - set(SPLITS))
+    if unknown:
+        raise ValueError(f"a split is one of {shown(SPLITS)}; the table has {shown(unknown)}")
+    for attribute in schema.attributes:
+        if attribute.name not in labels:
+            raise ValueError(f"the schema has {attribute.name!r} but there are labels only for {shown(list(labels))}")
+        columns[f"label.{attribute.name}"] = checked_labels(attribute, labels[attribute.name])
+    for name, column in columns.items():
+        if len(column) != len(files):
+            raise ValueError(f"{name} has {len(column)} entries for {len(files)} pictures")
+    return columns
+
+
+def checked_labels(attribute: Attribute, labels: Sequence) -> np.ndarray:
+    """One attribute's labels as they are stored; raises ValueError for a value that the schema does not have."""
+    if attribute.kind == "continuous":
+        return np.asarray(labels, dtype=np.float32)
+    column = np.asarray(labels).astype(np.int64)
+    most = max(attribute.num_values, 2 if attribute.kind == "binary" else 0)
+    wrong = np.flatnonzero((column < MISSING) | (column >= most))
+    if len(wrong):
+        raise ValueError(
+            f"{attribute.name} has {most} values, stored as 0 to {most - 1}, or {MISSING} for missing; "
+            f"row {wrong[0]} holds {column[wrong[0]]}"
+        )
+    return column
+
+
+def mirrored(attribute: Attribute, labels: np.ndarray) -> np.ndarray:
+    """Labels of mirrored pictures: numbers negated, yes and no or the named pairs of values exchanged."""
+    if attribute.mirror == "keep":
+        return labels
+    if attribute.kind == "continuous":
+        return -labels
+    if attribute.mirror == "negate":
+        return 1 - labels
+    swapped = np.arange(attribute.num_values)
+    for a, b in attribute.mirror:
+        i, j = attribute.index(a), attribute.index(b)
+        swapped[i], swapped[j] = j, i
+    return swapped[labels]
+
+
+def write_header(target, count: int, schema: Schema) -> None:
+    """The .npy header of `count` pictures; the pixels follow it."""
+    shape = (count, schema.channels, schema.height, schema.width)
+    dtype = np.dtype(DTYPES[schema.bits]).newbyteorder("<")
+    np.lib.format.write_array_header_1_0(target, {"descr": dtype.str, "fortran_order": False, "shape": shape})
+
+
+def open_images(path: Path, count: int, schema: Schema) -> np.ndarray:
+    """The pictures as a read-only array that lives on disk; raises BadPack where its header contradicts the schema."""
+    images = np.load(path, mmap_mode="r", allow_pickle=False)
+    expected = (count, schema.channels, schema.height, schema.width)
+    if images.shape != expected or images.dtype != DTYPES[schema.bits]:
+        raise BadPack(
+            f"{path} holds {images.shape} of {images.dtype} where the index and schema say {expected} of "
+            f"{np.dtype(DTYPES[schema.bits])}; pack again"
+        )
+    return np.asarray(images)
+
+
+def check(folder: Path) -> dict:
+    """The manifest of a pack whose files have the right sizes and whose index and schema are intact."""
+    if not (folder / MANIFEST).is_file():
+        raise BadPack(
+            f"{folder} has no {MANIFEST}, so it is no pack or one that was never finished; run the packing again, "
+            "it continues where it stopped"
+        )
+    manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
+    if manifest["format"] > FORMAT:
+        raise BadPack(
+            f"{folder} has format {manifest['format']}, this version reads up to {FORMAT}; upgrade or pack again"
+        )
+    for name, entry in manifest["files"].items():
+        path = folder / name
+        size = path.stat().st_size if path.exists() else "nothing"
+        if size != entry["bytes"]:
+            raise BadPack(f"{path} should have {entry['bytes']} bytes and has {size}; pack again")
+    for name in (INDEX, SCHEMA):
+        check_hash(folder, name, manifest["files"][name])
+    return manifest
+
+
+def check_hash(folder: Path, name: str, entry: Mapping) -> None:
+    """Raise BadPack where a file's bytes are not those of the manifest."""
+    found = file_hash(folder / name)
+    if found != entry["sha256"]:
+        raise BadPack(
+            f"{folder / name} is damaged: SHA-256 should start {entry['sha256'][:16]} and starts {found[:16]}; pack again"
+        )
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def pixel_hash(image: np.ndarray) -> str:
+    """32 hexadecimal digits of one picture's pixels."""
+    return hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).hexdigest()
