@@ -1,0 +1,431 @@
+"""Models and runs on disk: safetensors and JSON under a manifest of SHA-256 hashes. No pickle is ever opened.
+
+A run folder holds `model/` (all that is needed to use the model, and all that is shared) and `resume/step-N/` (all that
+is needed to go on training from the N-th picture; two are kept). Both are written whole or not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from recombine import __version__, files
+from recombine.data.schema import Schema, shown
+
+FORMAT = 1  # of model and resume folders; raised when older versions could no longer read them
+KEEP = 2  # resume checkpoints left on disk
+PICKLES = {".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".npz", ".joblib", ".tar"}
+
+
+class CorruptCheckpoint(RuntimeError):
+    """A checkpoint that is not what was written.
+
+    Attributes:
+        path: The checkpoint's folder.
+        file: Name of the first file in it that is wrong.
+        expected: What should have been there.
+        got: What is.
+    """
+
+    def __init__(self, path: Path, file: str, expected: str, got: str):
+        self.path, self.file, self.expected, self.got = path, file, expected, got
+        super().__init__(
+            f"{path / file} is damaged: expected {expected}, got {got}; "
+            "copy it again from where it came, or go on from an older checkpoint if you ask for it"
+        )
+
+
+class NewerFormat(ValueError):
+    """A checkpoint by a later version of recombine."""
+
+
+class Incompatible(ValueError):
+    """A checkpoint of another method, other attributes, or other sizes."""
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A model as it stands on disk."""
+
+    config: dict                            # method, its config, what else was given; format, recombine's version
+    schema: Schema
+    tensors: dict[str, Tensor]              # on the CPU
+
+
+@dataclass(frozen=True)
+class Resume:
+    """A point from which training goes on."""
+
+    path: Path
+    step_images: int                        # pictures seen
+    tensors: dict[str, dict[str, Tensor]]   # file stem -> tensors, on the CPU
+    state: dict
+    passed_over: list[str] = field(default_factory=list)  # one sentence for each newer checkpoint that was broken
+
+
+def save_model(run: Path, tensors: Mapping[str, Tensor], config: dict, schema: Schema) -> None:
+    """Write or replace `run/model/`; the run folder must exist.
+
+    Args:
+        run: The run's folder.
+        tensors: Everything the model needs.
+        config: At least `method`, its short name, and `config`, its settings as plain JSON values.
+        schema: The attributes and the picture format that the model was built for.
+
+    Raises:
+        SaveFailed: The disk refused; the earlier model still stands.
+        ValueError: A tensor holds NaN or infinity, or the config lacks one of the two.
+    """
+    if not {"method", "config"} <= config.keys():
+        raise ValueError(f"a model's config needs 'method' and 'config'; it has {shown(list(config))}")
+    config = {**config, "format": FORMAT, "recombine": __version__}
+    contents = {
+        "weights.safetensors": pack_tensors(tensors),
+        "config.json": to_json(config),
+        "labels.json": to_json(schema.to_json()),
+    }
+    files.write_folder(Path(run) / "model", {**contents, "manifest.json": manifest(contents)})
+
+
+def read_model(path: str | Path) -> ModelFile:
+    """The model in a run folder or a model folder; every byte is checked first.
+
+    Raises:
+        FileNotFoundError: There is none.
+        CorruptCheckpoint: A file is not what was written.
+        NewerFormat: A later version wrote it.
+        ValueError: It is a pickle, which is never opened.
+    """
+    path = Path(path)
+    refuse_pickle(path)
+    while True:
+        folder = model_folder(path)
+        before = fingerprint(folder)
+        try:
+            return parse_model(folder)
+        except (CorruptCheckpoint, FileNotFoundError):
+            if before == fingerprint(files.standing(folder) or folder):  # not merely replaced by a training meanwhile
+                raise
+
+
+def parse_model(folder: Path) -> ModelFile:
+    """The model in a folder that was written by `save_model`."""
+    contents = read_checked(folder)
+    config = from_json(folder, "config.json", contents)
+    schema = Schema.from_json(from_json(folder, "labels.json", contents))
+    return ModelFile(config, schema, unpack_tensors(folder, "weights.safetensors", contents))
+
+
+def model_folder(path: Path) -> Path:
+    """Where the model of a run folder or model folder stands."""
+    found = files.standing(path / "model") or files.standing(path)
+    if found is None:
+        raise FileNotFoundError(f"there is no {path}; expected a run folder, or its model folder")
+    if (found / "manifest.json").exists():
+        return found
+    pickles = sorted(file.name for file in found.iterdir() if file.suffix.lower() in PICKLES)
+    if pickles:
+        refuse_pickle(found / pickles[0])
+    raise FileNotFoundError(
+        f"{path} holds no finished model: expected {found / 'manifest.json'}; "
+        f"it holds {shown(sorted(file.name for file in found.iterdir()))}"
+    )
+
+
+def save_resume(run: Path, step_images: int, tensors: Mapping[str, Mapping[str, Tensor]], state: dict) -> None:
+    """Write `run/resume/step-N/`, read it back, and only then remove all but the newest two.
+
+    Checkpoints of a later step belong to a course of the training that was given up, and go too.
+
+    Args:
+        run: The run's folder; it must exist.
+        step_images: Pictures seen so far.
+        tensors: File stem -> tensors.
+        state: Anything JSON can hold, with strings as keys; floats come back bit for bit.
+
+    Raises:
+        SaveFailed: The disk refused; the earlier checkpoints still stand.
+        ValueError: A tensor holds NaN or infinity.
+    """
+    folder = Path(run) / "resume" / f"step-{step_images:012d}"
+    contents = {f"{stem}.safetensors": pack_tensors(group) for stem, group in tensors.items()}
+    contents["state.json"] = to_json({"step_images": step_images, "state": state})
+    contents["manifest.json"] = manifest(contents)
+    with files.save_errors(folder, sum(map(len, contents.values()))):
+        files.make_folder(folder.parent)
+    files.write_folder(folder, contents)
+    tidy(folder)
+
+
+def newest_resume(run: str | Path, fallback: bool = False) -> Resume | None:
+    """The newest complete checkpoint of a run; None if it has none yet.
+
+    One without a manifest was never finished; it is passed over and named in the answer. One whose bytes have changed
+    is an error, unless `fallback` allows an older one in its place.
+
+    Raises:
+        CorruptCheckpoint: The newest is damaged and `fallback` is not given, or all are.
+        NewerFormat: A later version wrote it.
+        ValueError: The path is a pickle, which is never opened.
+    """
+    refuse_pickle(Path(run))
+    broken: list[CorruptCheckpoint] = []
+    for folder in resume_folders(Path(run)):
+        try:
+            return read_resume(folder, broken)
+        except CorruptCheckpoint as error:
+            if not fallback and (folder / "manifest.json").exists():
+                raise
+            broken.append(error)
+    if broken:
+        raise broken[0]
+    return None
+
+
+def read_resume(folder: Path, broken: list[CorruptCheckpoint]) -> Resume:
+    """The checkpoint in one folder, every byte checked."""
+    contents = read_checked(folder)
+    stored = from_json(folder, "state.json", contents)
+    names = [name for name in contents if name.endswith(".safetensors")]
+    tensors = {name.removesuffix(".safetensors"): unpack_tensors(folder, name, contents) for name in names}
+    return Resume(folder, stored["step_images"], tensors, stored["state"], [str(error) for error in broken])
+
+
+def resume_folders(run: Path) -> list[Path]:
+    """Folders of all finished checkpoints, newest first."""
+    found = {}
+    for path in (run / "resume").glob("step-*"):
+        step = re.fullmatch(r"step-(\d+)(\.old)?", path.name)
+        place = files.standing(path.with_name(f"step-{step[1]}")) if step else None
+        if place:
+            found[int(step[1])] = place
+    return [found[step] for step in sorted(found, reverse=True)]
+
+
+def tidy(newest: Path) -> None:
+    """Remove every checkpoint except this one and the newest before it, and what crashes left behind."""
+    everything = sorted(newest.parent.glob("step-*"), reverse=True)  # step-5.tmp and step-5.old before step-5
+    finished = [path for path in everything if path.suffix == "" and (path / "manifest.json").exists()]
+    kept = finished[finished.index(newest) :][:KEEP]
+    for path in everything:
+        if path not in kept:
+            files.discard(path)
+
+
+def manifest(contents: Mapping[str, bytes]) -> bytes:
+    """Size and SHA-256 of every file, with a hash of the list itself."""
+    entries = {name: {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in contents.items()}
+    body = {"format": FORMAT, "recombine": __version__, "files": entries}
+    return to_json({**body, "digest": hashlib.sha256(to_json(body)).hexdigest()})
+
+
+def read_manifest(folder: Path) -> dict[str, dict]:
+    """Name -> size and SHA-256 of every file of a checkpoint.
+
+    Raises:
+        CorruptCheckpoint: It is missing or was changed.
+        NewerFormat: A later version wrote it.
+    """
+    try:
+        body = json.loads((folder / "manifest.json").read_bytes())
+        digest = body.pop("digest")
+    except FileNotFoundError:
+        raise CorruptCheckpoint(folder, "manifest.json", "a manifest", "none: it was never finished") from None
+    except (ValueError, KeyError, AttributeError, TypeError):
+        raise CorruptCheckpoint(folder, "manifest.json", "JSON with a digest", "something else") from None
+    actual = hashlib.sha256(to_json(body)).hexdigest()
+    if actual != digest:
+        raise CorruptCheckpoint(folder, "manifest.json", f"SHA-256 {digest}", actual)
+    if body["format"] > FORMAT:
+        raise NewerFormat(
+            f"{folder} was made by recombine {body['recombine']}, format {body['format']}; "
+            f"this is {__version__}, format {FORMAT}: upgrade recombine"
+        )
+    return body["files"]
+
+
+def read_checked(folder: Path) -> dict[str, bytes]:
+    """All files of a checkpoint that stand in its manifest, each equal to what was written."""
+    return {name: read_file(folder, name, entry) for name, entry in read_manifest(folder).items()}
+
+
+def read_file(folder: Path, name: str, entry: dict) -> bytes:
+    """One file's bytes, once they have been found to be those of the manifest."""
+    if Path(name).name != name:
+        raise CorruptCheckpoint(folder, "manifest.json", "plain file names", repr(name))
+    try:
+        data = (folder / name).read_bytes()
+    except FileNotFoundError:
+        raise CorruptCheckpoint(folder, name, f"{entry['size']} bytes", "no file") from None
+    if len(data) != entry["size"]:
+        raise CorruptCheckpoint(folder, name, f"{entry['size']} bytes", f"{len(data)} bytes")
+    if (actual := hashlib.sha256(data).hexdigest()) != entry["sha256"]:
+        raise CorruptCheckpoint(folder, name, f"SHA-256 {entry['sha256']}", actual)
+    return data
+
+
+def fingerprint(folder: Path) -> bytes | None:
+    """The manifest's bytes, to see whether a folder has been replaced; None without one."""
+    try:
+        return (folder / "manifest.json").read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def refuse_pickle(path: Path) -> None:
+    """Raise ValueError for a file that could run code when opened; it is not opened to find out."""
+    if path.suffix.lower() in PICKLES and not path.is_dir():
+        raise ValueError(
+            f"{path} is a pickle file, which can run any code when it is opened, so recombine never opens one; "
+            "expected a run folder or a model folder. Where you trust the file, load it with torch.load(..., "
+            "weights_only=True) in a process of its own and write its tensors with safetensors.torch.save_file"
+        )
+
+
+def check_compatible(saved: Mapping, wanted: Mapping) -> None:
+    """Refuse a checkpoint that does not belong to the model at hand.
+
+    Args:
+        saved: The config of the checkpoint: `method`, `config` and, to compare it too, `schema` as JSON.
+        wanted: The same of the model at hand.
+
+    Raises:
+        Incompatible: With both methods' names and every field that differs.
+    """
+    lines = differences(saved, wanted)
+    if lines:
+        raise Incompatible(
+            f"the checkpoint is of {saved['method']}, this model of {wanted['method']}; they differ in "
+            f"{'; '.join(lines)}. Build the model from the checkpoint's own config, or train anew in another folder"
+        )
+
+
+def differences(saved: Mapping, wanted: Mapping) -> list[str]:
+    """Fields in which two configs differ, as `config.width: 64 saved, 128 wanted`; versions do not count."""
+    mine, other = dict(leaves(saved)), dict(leaves(wanted))
+    names = [name for name in {**mine, **other} if name not in ("format", "recombine")]
+    absent = "nothing"
+    return [
+        f"{name}: {mine.get(name, absent)} saved, {other.get(name, absent)} wanted"
+        for name in names
+        if mine.get(name, absent) != other.get(name, absent)
+    ]
+
+
+def leaves(value: object, name: str = "") -> Iterator[tuple[str, str]]:
+    """Dotted names and JSON text of all plain values inside; entries with a `name` are found by it."""
+    if isinstance(value, (list, tuple)) and value and all(isinstance(v, Mapping) and "name" in v for v in value):
+        value = {entry["name"]: entry for entry in value}
+    if isinstance(value, Mapping) and value:
+        for key, inner in value.items():
+            yield from leaves(inner, f"{name}.{key}" if name else str(key))
+    else:
+        yield name, json.dumps(value)
+
+
+def load_weights(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Give a network exactly these weights, all of them or none.
+
+    Raises:
+        Incompatible: Names or shapes differ; the message lists the first few.
+    """
+    wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    saved = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    wrong = [f"{name} {saved.get(name, 'missing')} saved, {wanted.get(name, 'not')} wanted"
+             for name in {**wanted, **saved} if saved.get(name) != wanted.get(name)]  # fmt: skip
+    if wrong:
+        raise Incompatible(
+            f"these weights do not fit {type(network).__name__}: {shown(wrong, most=4)}; nothing was loaded. "
+            "Build the network from the checkpoint's own config"
+        )
+    network.load_state_dict(dict(tensors), strict=True)
+
+
+def flatten_optimizer(state_dict: dict) -> tuple[dict[str, Tensor], dict]:
+    """An optimiser's state as named tensors and a JSON-able rest, from which `unflatten_optimizer` makes it again.
+
+    Raises:
+        ValueError: It holds something that is no tensor, number, text, None, list, tuple or dict.
+    """
+    tensors: dict[str, Tensor] = {}
+    return tensors, describe_state(state_dict, "optimizer", tensors)
+
+
+def unflatten_optimizer(tensors: Mapping[str, Tensor], rest: dict) -> dict:
+    """The `state_dict` that `flatten_optimizer` took apart, bit for bit."""
+    return rebuild_state(rest, tensors)
+
+
+def describe_state(value: object, name: str, tensors: dict[str, Tensor]) -> object:
+    """A JSON-able description of a nested value; its tensors go to `tensors` under dotted names."""
+    if isinstance(value, Tensor):
+        tensors[name] = value
+        return {"tensor": name}
+    if isinstance(value, dict):
+        return {"dict": [[key, describe_state(inner, f"{name}.{key}", tensors)] for key, inner in value.items()]}
+    if isinstance(value, (list, tuple)):
+        kind = "tuple" if isinstance(value, tuple) else "list"
+        return {kind: [describe_state(entry, f"{name}.{place}", tensors) for place, entry in enumerate(value)]}
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise ValueError(f"{name} is a {type(value).__name__}; expected a tensor, number, text, None, or a list or dict of them")
+
+
+def rebuild_state(description: object, tensors: Mapping[str, Tensor]) -> object:
+    """The value that `describe_state` described."""
+    if not isinstance(description, dict):
+        return description
+    (kind, inner), = description.items()  # fmt: skip
+    if kind == "tensor":
+        return tensors[inner]
+    if kind == "dict":
+        return {key: rebuild_state(value, tensors) for key, value in inner}
+    entries = [rebuild_state(value, tensors) for value in inner]
+    return tuple(entries) if kind == "tuple" else entries
+
+
+def pack_tensors(tensors: Mapping[str, Tensor]) -> bytes:
+    """Tensors as the bytes of a safetensors file; ones that share memory are written each on its own.
+
+    Raises:
+        ValueError: One holds NaN or infinity; such a checkpoint would be worth nothing.
+    """
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise ValueError(f"{name} holds NaN or infinity and is not saved; go back to the last good checkpoint")
+    own = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
+    return save(own, metadata={"format": "pt"})
+
+
+def unpack_tensors(folder: Path, name: str, contents: Mapping[str, bytes]) -> dict[str, Tensor]:
+    """The tensors in a safetensors file that has been read."""
+    if name not in contents:
+        raise CorruptCheckpoint(folder, "manifest.json", f"an entry for {name}", shown(list(contents)))
+    try:
+        return load(contents[name])
+    except SafetensorError as error:
+        raise CorruptCheckpoint(folder, name, "a safetensors file", str(error)) from error
+
+
+def to_json(value: object) -> bytes:
+    """JSON, readable and always the same for the same value; floats keep every bit."""
+    return json.dumps(value, indent=2, ensure_ascii=False).encode()
+
+
+def from_json(folder: Path, name: str, contents: Mapping[str, bytes]) -> dict:
+    """The JSON in a file that has been read."""
+    if name not in contents:
+        raise CorruptCheckpoint(folder, "manifest.json", f"an entry for {name}", shown(list(contents)))
+    try:
+        return json.loads(contents[name])
+    except ValueError as error:
+        raise CorruptCheckpoint(folder, name, "JSON", str(error)) from error

@@ -1,0 +1,357 @@
+"""Writing that survives a crash, a full disk and a second run in the same folder.
+
+A file or folder is written under a temporary name, synced, and renamed into place, so that at every moment a reader
+finds the old content or the new one, whole. Everything goes through `os`, where the tests inject their faults.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+
+CHUNK = 1 << 20  # bytes read at a time where a whole file need not stand in memory
+
+
+class SaveFailed(OSError):
+    """A save that did not happen; what was saved before is untouched, and trying again later is safe.
+
+    Attributes:
+        path: What should have been written.
+        needed: Bytes it takes.
+        free: Bytes the disk has left, or None where the folder is gone.
+    """
+
+    def __init__(self, path: Path, needed: int, free: int | None, error: OSError):
+        self.path, self.needed, self.free = path, needed, free
+        self.errno, self.reason = error.errno, error.strerror or str(error)
+        super().__init__(error.errno, self.reason)
+
+    def __str__(self) -> str:
+        free = "nobody knows how much" if self.free is None else megabytes(self.free)
+        return (
+            f"could not save {self.path}: {self.reason} ({megabytes(self.needed)} needed, {free} free); "
+            f"{self.advice()}; what was saved before is untouched"
+        )
+
+    def advice(self) -> str:
+        """What the user can do about it."""
+        if self.errno in (errno.ENOSPC, errno.EDQUOT):
+            return "free some space on this disk"
+        if self.errno == errno.ENOENT:
+            return "the folder has vanished: mount its disk again or put it back"
+        return "check the disk and the folder's permissions"
+
+
+class CannotWrite(OSError):
+    """A folder that nothing can be written into; found at the start, before any work is done."""
+
+
+class Locked(RuntimeError):
+    """A folder that another run works in; the message says which."""
+
+
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Write a file so that a crash leaves the old content or the new one, never a mixture.
+
+    Raises:
+        OSError: The disk refused; the old content still stands.
+    """
+    path = Path(path)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        write_synced(temporary, data)
+        os.replace(temporary, path)
+    except OSError:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise
+    sync_folder(path.parent)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """`write_bytes` of UTF-8 text."""
+    write_bytes(path, text.encode())
+
+
+def write_folder(folder: str | Path, contents: Mapping[str, bytes]) -> None:
+    """Write a folder of files, or replace it, as a whole; its parent must exist.
+
+    The files are written beside it, into `<folder>.tmp`, in the order given, and read back. Where a folder is replaced
+    it passes through `<folder>.old`; `standing` finds the right one if a crash falls between the two renames.
+
+    Raises:
+        SaveFailed: The disk refused; the old folder still stands, and the temporary one is removed.
+    """
+    folder = Path(folder)
+    temporary = beside(folder, ".tmp")
+    with save_errors(folder, sum(map(len, contents.values()))):
+        try:
+            finish_swap(folder)
+            remove_folder(temporary)
+            os.mkdir(temporary)
+            for name, data in contents.items():
+                write_synced(temporary / name, data)
+                if (temporary / name).read_bytes() != data:
+                    raise OSError(errno.EIO, f"{name} reads back differently from what was written")
+            sync_folder(temporary)
+            swap_in(folder)
+        except OSError:
+            if folder.exists() or not beside(folder, ".old").exists():
+                shutil.rmtree(temporary, ignore_errors=True)
+            raise
+
+
+def standing(folder: str | Path) -> Path | None:
+    """Where the last complete version of a folder by `write_folder` stands; None if there is none.
+
+    `<folder>.old` without `<folder>` means that a crash fell between two renames; `<folder>.tmp` was then complete.
+    """
+    folder = Path(folder)
+    if folder.is_dir():
+        return folder
+    if not beside(folder, ".old").is_dir():
+        return None
+    return beside(folder, ".tmp") if beside(folder, ".tmp").is_dir() else beside(folder, ".old")
+
+
+def remove_folder(folder: str | Path) -> None:
+    """Remove a folder, if it exists, so that a crash leaves it whole or under a name ending in `.tmp`."""
+    folder = Path(folder)
+    if not folder.exists():
+        return
+    if folder.suffix != ".tmp":
+        shutil.rmtree(beside(folder, ".tmp"), ignore_errors=True)
+        os.rename(folder, beside(folder, ".tmp"))
+        folder = beside(folder, ".tmp")
+    shutil.rmtree(folder)
+
+
+def discard(folder: str | Path) -> None:
+    """`remove_folder`, where it does not matter if the disk refuses: what stays is removed another time."""
+    with suppress(OSError):
+        remove_folder(folder)
+
+
+def make_folder(folder: str | Path) -> None:
+    """Make a folder, if need be, inside one that exists, and wait until the disk knows it."""
+    if not Path(folder).is_dir():
+        os.mkdir(folder)
+        sync_folder(Path(folder).parent)
+
+
+def sha256(path: str | Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def check_writable(folder: str | Path) -> None:
+    """Make a folder, if need be, and write into it once, so that a run fails before its work and not after.
+
+    Raises:
+        CannotWrite: With the path and the reason.
+    """
+    folder = Path(folder)
+    try:
+        os.makedirs(folder, exist_ok=True)
+        probe = folder / f".writable.{os.getpid()}.tmp"
+        write_synced(probe, b"x")
+        os.unlink(probe)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise CannotWrite(
+            error.errno, f"cannot write into {folder.absolute()}: {reason}; name a folder that can be written to"
+        ) from error
+
+
+@contextmanager
+def lock(folder: str | Path) -> Iterator[None]:
+    """Keep every other run out of a folder while this one works in it.
+
+    The file `lock` names process, machine, boot and start, so that what a killed run or a reboot left behind is
+    recognised and taken over.
+
+    Raises:
+        Locked: Another process works there, or one on another machine may; the message says which.
+    """
+    path = Path(folder) / "lock"
+    own = json.dumps({**myself(), "since": datetime.now().isoformat(" ", "seconds")}).encode()
+    with one_at_a_time(path.parent):
+        holder = read_holder(path)
+        if holder and may_live(holder):
+            raise Locked(refusal(path, holder))
+        path.unlink(missing_ok=True)
+        write_synced(path, own, os.O_EXCL)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            if path.read_bytes() == own:
+                os.unlink(path)
+
+
+def myself() -> dict:
+    """What tells this process from every other on any machine."""
+    return {"pid": os.getpid(), "host": socket.gethostname(), "boot": boot(), "started": started(os.getpid())}
+
+
+def read_holder(path: Path) -> dict | None:
+    """Who wrote a lock; None where there is none or a crash left half of one."""
+    try:
+        holder = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    whole = isinstance(holder, dict) and {"pid", "host", "boot", "started"} <= holder.keys()
+    return holder if whole and isinstance(holder["pid"], int) else None
+
+
+def may_live(holder: dict) -> bool:
+    """Whether the process that wrote a lock may still run; on another machine that cannot be seen, so it may."""
+    if holder["host"] != socket.gethostname():
+        return True
+    return holder["boot"] == boot() and started(holder["pid"]) == holder["started"] and alive(holder["pid"])
+
+
+def refusal(path: Path, holder: dict) -> str:
+    """Who holds a lock and what to do."""
+    who = f"process {holder['pid']} on {holder['host']} since {holder.get('since', 'unknown')}"
+    if holder["host"] == socket.gethostname() and os.name != "nt":
+        return f"{path.parent} is in use by {who}; stop that run or name another folder"
+    return f"{path.parent} is in use by {who}, which cannot be seen from here; if that run is gone, delete {path}"
+
+
+def alive(pid: int) -> bool:
+    """Whether a process of this machine runs; one that is dead and not yet collected by its parent does not."""
+    if os.name == "nt":  # to ask there would end it
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return process_status(pid)[:1] not in (["Z"], ["X"])
+
+
+def started(pid: int) -> str:
+    """When a process started, in clock ticks since boot; empty where the system does not say (no /proc)."""
+    return "".join(process_status(pid)[19:20])
+
+
+def process_status(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat from the state on; the program's name before them may hold any character."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return []
+
+
+def boot() -> str:
+    """What changes when the machine restarts; empty where the system does not say."""
+    with suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return ""
+
+
+@contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """Let one process at a time look at a folder's lock; the system itself ends this when the process dies."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: two runs started in the same instant could both take over a stale lock
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network disks cannot
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def save_errors(path: Path, needed: int) -> Iterator[None]:
+    """Turn what the disk refuses into `SaveFailed`, with the bytes needed and free."""
+    try:
+        yield
+    except OSError as error:
+        raise SaveFailed(path, needed, free_bytes(path), error) from error
+
+
+def free_bytes(path: Path) -> int | None:
+    """Bytes free on the disk that would hold `path`; None where its folder is gone."""
+    with suppress(OSError):
+        return shutil.disk_usage(path.parent).free
+    return None
+
+
+def write_synced(path: Path, data: bytes, flags: int = os.O_TRUNC) -> None:
+    """Write a file and wait until the disk has it."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0) | flags, 0o666)
+    try:
+        rest = memoryview(data)
+        while rest:
+            written = os.write(handle, rest)
+            if written == 0:
+                raise OSError(errno.EIO, "the disk took no more bytes", str(path))
+            rest = rest[written:]
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the disk knows the names in a folder."""
+    if os.name == "nt":  # Windows cannot, and keeps the order of renames itself
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def swap_in(folder: Path) -> None:
+    """Put the finished `<folder>.tmp` in the place of `folder`."""
+    old = beside(folder, ".old")
+    if folder.exists():
+        if old.exists():
+            shutil.rmtree(old)
+        os.rename(folder, old)
+    try:
+        os.rename(beside(folder, ".tmp"), folder)
+    except OSError:
+        if old.exists():
+            os.rename(old, folder)
+        raise
+    sync_folder(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def finish_swap(folder: Path) -> None:
+    """Complete a `swap_in` that a crash interrupted."""
+    found = standing(folder)
+    if found is not None and found != folder:
+        os.rename(found, folder)
+        sync_folder(folder.parent)
+
+
+def beside(folder: Path, ending: str) -> Path:
+    """The same path with an ending after its name."""
+    return folder.with_name(folder.name + ending)
+
+
+def megabytes(count: int) -> str:
+    """Bytes as people read them."""
+    return f"{count / 1e6:.1f} MB"
