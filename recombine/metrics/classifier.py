@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +75,7 @@ class Classifier(nn.Module):
         self.info: dict = {}                # how the training went; saved with the weights
         widths = [settings.width * factor for factor in (1, 2, 4, 6)]
         layers: list[nn.Module] = [_convolution(schema.channels, widths[0], kernel=4, stride=2)]
-        for before, after in zip(widths, widths[1:], strict=False):
+        for before, after in pairwise(widths):
             layers += [_Residual(before) for _ in range(settings.blocks)]
             layers += [_convolution(before, after, kernel=3, stride=2)]
         layers += [_Residual(widths[-1]) for _ in range(settings.blocks)]
