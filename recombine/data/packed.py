@@ -316,11 +316,9 @@ def check(folder: Path) -> dict:
 
 def check_hash(folder: Path, name: str, entry: Mapping) -> None:
     """Raise BadPack where a file's bytes are not those of the manifest."""
-    found = file_hash(folder / name)
-    if found != entry["sha256"]:
-        raise BadPack(
-            f"{folder / name} is damaged: SHA-256 should start {entry['sha256'][:16]} and starts {found[:16]}; pack again"
-        )
+    found, written = file_hash(folder / name), entry["sha256"]
+    if found != written:
+        raise BadPack(f"{folder / name} is damaged: its SHA-256 is {found[:16]}... and was {written[:16]}...; pack again")
 
 
 def file_hash(path: Path) -> str:
