@@ -1,0 +1,250 @@
+"""Which files lie in a folder, and which of them a table's row means."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+SUFFIXES = (
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm",
+    ".avif", ".heic", ".heif", ".jp2", ".npy",
+)  # fmt: skip
+SAMPLE = 60  # rows that are looked at to find the path column and the pictures' folder
+
+Links = Literal["inside", "anywhere"]
+
+
+@dataclass
+class Listing:
+    """Every regular file below a folder, and what was not followed."""
+
+    root: Path
+    files: list[str]                                                # relative, posix, sorted
+    skipped: dict[str, list[str]] = field(default_factory=dict)     # reason -> names
+
+    @cached_property
+    def pictures(self) -> list[str]:
+        """Those files whose ending is a picture's."""
+        return [name for name in self.files if name.lower().endswith(SUFFIXES)]
+
+
+def walk(root: Path | str, links: Links = "inside") -> Listing:
+    """List a folder: hidden files, loops, devices, unreadable files and links that leave it are not followed.
+
+    Args:
+        root: The folder; may itself be a link.
+        links: `inside` follows links that stay in the folder, `anywhere` follows all.
+
+    Raises:
+        NotADirectoryError: There is no such folder.
+    """
+    root = Path(root).resolve()
+    if not root.is_dir():
+        raise NotADirectoryError(f"{root} is not a folder; expected a folder of pictures")
+    files, skipped, linked, visited = [], defaultdict(list), [], set()
+    pending = [""]
+    while pending or linked:
+        folder = pending.pop() if pending else linked.pop(0)
+        state = os.stat(root / folder)
+        if (state.st_dev, state.st_ino) in visited:
+            skipped["a folder reached a second time by a link"].append(folder)
+            continue
+        visited.add((state.st_dev, state.st_ino))
+        for name, kind in _entries(root, folder, links):
+            if kind in ("folder", "linked folder"):
+                (pending if kind == "folder" else linked).append(name)
+            elif kind == "file":
+                files.append(name)
+            else:
+                skipped[kind].append(name)
+    return Listing(root, sorted(files), {reason: sorted(names) for reason, names in skipped.items()})
+
+
+def _entries(root: Path, folder: str, links: Links) -> list[tuple[str, str]]:
+    try:
+        with os.scandir(root / folder) as entries:
+            visible = [entry for entry in entries if not entry.name.startswith((".", "__MACOSX"))]
+            return sorted((posixpath.join(folder, e.name), _kind(e, root, links)) for e in visible)
+    except PermissionError:
+        return [(folder, "a folder without permission to read")]
+
+
+def _kind(entry: os.DirEntry, root: Path, links: Links) -> str:
+    linked = entry.is_symlink()
+    if linked and not os.path.exists(entry.path):
+        return "a link to nothing"
+    if linked and links == "inside" and not Path(os.path.realpath(entry.path)).is_relative_to(root):
+        return "a link out of the folder"
+    if entry.is_dir():
+        return "linked folder" if linked else "folder"
+    if not entry.is_file():
+        return "a pipe, socket or device"
+    return "file" if os.access(entry.path, os.R_OK) else "a file without permission to read"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What became of a path in a table."""
+
+    file: str | None        # relative to the root; None when there is no answer
+    rule: str               # how it was found, or why not: "absent", "outside", "ambiguous"
+    choices: tuple[str, ...] = ()
+
+
+class Resolver:
+    """Find the file that a table's path means: as written, or by the one rule that leaves a single candidate.
+
+    Args:
+        listing: The files there are.
+        base: Folder that relative paths start from, relative to the root.
+        given: The root as the user wrote it, for absolute paths in tables.
+    """
+
+    def __init__(self, listing: Listing, base: str = "", given: Path | None = None):
+        self.base = base
+        self.files = frozenset(listing.files)
+        self.listing = listing
+        self.roots = {str(listing.root), str(given.absolute()) if given else str(listing.root)}
+
+    def find(self, text: str) -> Found:
+        """The file that a path means."""
+        as_written = posixpath.join(self.base, text) if self.base else text
+        if as_written in self.files:
+            return Found(as_written, "as written")
+        path, rule = self._clean(text)
+        if path is None:
+            return Found(None, "outside")
+        if path in self.files:
+            return Found(path, rule)
+        for rule, key, index in self._ladder:
+            choices = index().get(key(path), ())
+            if len(choices) > 1:
+                return Found(None, "ambiguous", tuple(choices[:4]))
+            if choices:
+                return Found(choices[0], rule)
+        own = self.listing.root.name + "/"
+        return self.find(path[len(own) :]) if path.startswith(own) and not self.base else Found(None, "absent")
+
+    def _clean(self, text: str) -> tuple[str | None, str]:
+        """A path relative to the root, without `./`, `..` and backslashes; None when it leaves the root."""
+        path = text.strip().replace("\\", "/")
+        rule = "./, backslashes or spaces around"
+        for root in self.roots:
+            if path.startswith(root.replace("\\", "/").rstrip("/") + "/"):
+                path, rule = path[len(root.rstrip("/")) + 1 :], "absolute path"
+                break
+        else:
+            path = posixpath.join(self.base, path)
+        path = posixpath.normpath(path) if path else ""
+        if path.startswith(("../", "/")) or path == ".." or re.match(r"[A-Za-z]:/", path):
+            return None, rule
+        return path, rule
+
+    @cached_property
+    def _ladder(self) -> list:
+        return [
+            ("Unicode form", composed, lambda: self._by_form),
+            ("upper and lower case", folded, lambda: self._by_case),
+            ("file ending", stem, lambda: self._by_stem),
+        ]
+
+    @cached_property
+    def _by_form(self) -> dict[str, list[str]]:
+        return _index(self.listing.files, composed)
+
+    @cached_property
+    def _by_case(self) -> dict[str, list[str]]:
+        return _index(self.listing.files, folded)
+
+    @cached_property
+    def _by_stem(self) -> dict[str, list[str]]:
+        return _index(self.listing.pictures, stem)
+
+
+def _index(files: Iterable[str], key) -> dict[str, list[str]]:
+    index = defaultdict(list)
+    for name in files:
+        index[key(name)].append(name)
+    return index
+
+
+def composed(path: str) -> str:
+    """A path in Unicode's composed form, in which `é` is one character."""
+    return path if path.isascii() else unicodedata.normalize("NFC", path)
+
+
+def folded(path: str) -> str:
+    """A path in composed form without upper case."""
+    return composed(path).casefold()
+
+
+def stem(path: str) -> str:
+    """A path, folded, without a picture's ending."""
+    path = folded(path)
+    return path[: path.rindex(".")] if path.endswith(SUFFIXES) else path
+
+
+def find_base(listing: Listing, texts: Sequence[str], folders: Sequence[str] = (), prefer: str = "") -> tuple[str, float]:
+    """The folder that a table's relative paths start from.
+
+    Args:
+        listing: The files there are.
+        texts: Paths from the table; some of them are tried.
+        folders: Folders to try first, in this order; the root is always the very first.
+        prefer: Where several folders fit equally well, the one whose name contains this is taken.
+
+    Returns:
+        The folder, relative to the root, and the share of paths found there (found as written count a little more).
+
+    Raises:
+        ValueError: Two folders hold files of these names.
+    """
+    texts = sample(texts)
+    tried = ["", *folders, *_prefixes(listing, texts)]
+    resolver = Resolver(listing)
+    scores = {}
+    for base in dict.fromkeys(tried):
+        resolver.base = base
+        rules = [resolver.find(text).rule for text in texts]
+        hits = sum(1.0 if rule == "as written" else 0.9 for rule in rules if rule not in ("absent", "outside", "ambiguous"))
+        scores[base] = hits / max(1, len(texts))
+    best = max(scores.values())
+    winners = [base for base, score in scores.items() if score == best]
+    stated = [base for base in winners if base in ("", *folders)] or [b for b in winners if prefer and prefer in b]
+    if best and len(winners) > 1 and not stated:
+        raise ValueError(
+            f"pictures of these names lie in {winners[0]} and in {winners[1]}; "
+            "give the folder that is meant as the path, and the table with table="
+        )
+    return (stated or winners)[0], best
+
+
+def _prefixes(listing: Listing, texts: Sequence[str]) -> list[str]:
+    """Folders in which files of these names lie, most files first."""
+    wanted = [(posixpath.basename(key), key) for key in (stem(text.strip().replace("\\", "/")) for text in texts)]
+    names = {name for name, _ in wanted}
+    by_name = defaultdict(list)
+    for file in listing.files:
+        if (key := posixpath.basename(stem(file))) in names:
+            by_name[key].append(file)
+    counts = Counter()
+    for name, key in wanted:
+        key = key.lstrip("./")
+        for file in by_name.get(name, ()):
+            if key and stem(file).endswith("/" + key):
+                counts[file.rsplit("/", key.count("/") + 1)[0]] += 1
+    return [prefix for prefix, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:8]]
+
+
+def sample(texts: Sequence[str], size: int = SAMPLE) -> list[str]:
+    """Some of many, evenly spread, without the empty ones."""
+    step = max(1, len(texts) // size)
+    return [text for text in texts[::step] if text.strip()]

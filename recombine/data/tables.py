@@ -1,0 +1,294 @@
+"""Tables as they lie on disk: cells of text with their lines, whatever the format, the encoding and the delimiter.
+
+Nothing here knows what a cell means; that is the business of `labels.py`.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from sys import intern
+from typing import Literal
+
+TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".parquet")
+SPREADSHEETS = (".xlsx", ".xlsm", ".xls", ".ods")
+DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something worth saying about a data set, and what to do about it."""
+
+    level: Literal["info", "warning", "error"]
+    text: str
+    fix: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.text}; {self.fix}" if self.fix else self.text
+
+
+class BadTable(ValueError):
+    """A label table that cannot be used as it is; the message names place, value and cure."""
+
+
+@dataclass
+class Cells:
+    """The text of a table, by column, with the place each row came from."""
+
+    columns: dict[str, list[str]]                   # "" where the file had nothing
+    origins: list[str]                              # of each row: "metadata.csv line"
+    lines: list[int]                                # of each row, from 1
+    notes: list[Note] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def place(self, row: int) -> str:
+        """Where a row stands, for messages: `metadata.csv line 7`."""
+        return f"{self.origins[row]} {self.lines[row]}"
+
+    def take(self, rows: Sequence[int]) -> Cells:
+        """The same table with only these rows, in this order."""
+        columns = {name: [cells[row] for row in rows] for name, cells in self.columns.items()}
+        return Cells(columns, [self.origins[row] for row in rows], [self.lines[row] for row in rows], self.notes)
+
+
+def join_cells(tables: Sequence[Cells]) -> Cells:
+    """Several tables below each other; a column that one of them lacks is empty there."""
+    names = dict.fromkeys(name for table in tables for name in table.columns)
+    columns = {name: [c for t in tables for c in t.columns.get(name, [""] * len(t))] for name in names}
+    origins = [origin for table in tables for origin in table.origins]
+    lines = [line for table in tables for line in table.lines]
+    return Cells(columns, origins, lines, [note for table in tables for note in table.notes])
+
+
+def read_cells(path: Path | str, name: str | None = None) -> Cells:
+    """Read any supported table: CSV and TSV in any usual encoding and delimiter, JSON lines, Parquet, CelebA lists.
+
+    Args:
+        path: The table.
+        name: What messages call it; its file name unless given.
+
+    Raises:
+        BadTable: The file is a spreadsheet, is empty, or cannot be read as a table; says which line and what to do.
+        FileNotFoundError: There is no such file.
+    """
+    path = Path(path)
+    name = printable(name or path.name)
+    data = path.read_bytes()
+    if path.suffix.lower() in SPREADSHEETS or data.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
+        raise BadTable(f"{name} is a spreadsheet, and a CSV was expected; open it and export the sheet as CSV (UTF-8)")
+    if path.suffix.lower() == ".parquet" or data.startswith(b"PAR1"):
+        return _read_parquet(path, name)
+    if not data.strip():
+        raise BadTable(f"{name} is empty; expected a header line and a line for each picture")
+    text, encoding, notes = _decode(data, name)
+    if path.suffix.lower() in (".jsonl", ".ndjson"):
+        return _read_json_lines(text, name, notes)
+    if re.match(r"\s*\d+\s*\r?\n", text):
+        return read_list(text, name, notes)
+    return _read_delimited(text, name, encoding, notes)
+
+
+def _decode(data: bytes, name: str) -> tuple[str, str, list[Note]]:
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return data.decode("utf-16"), "UTF-16", []
+    if b"\0" in data[:200]:
+        even = data[0:200:2].count(0) > data[1:200:2].count(0)
+        return data.decode("utf-16-be" if even else "utf-16-le"), "UTF-16", []
+    try:
+        return data.decode("utf-8-sig"), "UTF-8", []
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        text = f"{name} line {line} is not UTF-8; the file was read as Windows-1252"
+        note = Note("warning", text, "save it as UTF-8 if names with accents look wrong")
+        return data.decode("cp1252", errors="replace"), "Windows-1252", [note]
+
+
+def _read_delimited(text: str, name: str, encoding: str, notes: list[Note]) -> Cells:
+    delimiter = _delimiter(text)
+    rows, lines, before = [], [], 0
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    try:
+        for row in reader:
+            if any(map(str.strip, row)):
+                rows.append(list(map(intern, row)))
+                lines.append(before + 1)
+            before = reader.line_num
+    except csv.Error as error:
+        raise BadTable(f"{name} line {before + 1} is not readable as CSV ({error}); look for a lone quote mark") from None
+    words = f"{name} read as {encoding}, {DELIMITERS[delimiter]}-separated: {len(rows) - 1} rows"
+    cells = _by_column(rows[0], rows[1:], lines[1:], name, [*notes, Note("info", words)])
+    if delimiter == ";":
+        _decimal_points(cells, name)
+    return cells
+
+
+def _delimiter(text: str) -> str:
+    """The delimiter that gives the first lines the same number of cells, and most of them; a comma for one column."""
+    head = text[:20_000].splitlines(keepends=True)[:20]
+
+    def score(delimiter: str) -> tuple[bool, int]:
+        widths = [len(row) for row in csv.reader(head, delimiter=delimiter) if row]
+        return widths[0] > 1 and widths.count(widths[0]) * 2 > len(widths), widths[0]
+
+    return max(DELIMITERS, key=score) if head else ","
+
+
+def _decimal_points(cells: Cells, name: str) -> None:
+    """Turn `1,5` into `1.5` where a semicolon separates the cells, as spreadsheets of half the world write it."""
+    changed = []
+    for column, texts in cells.columns.items():
+        filled = [text for text in texts if text.strip()]
+        if filled and all(DECIMAL_COMMA.fullmatch(t.strip()) or t.strip().lstrip("+-").isdigit() for t in filled):
+            if any("," in text for text in filled):
+                cells.columns[column] = [text.replace(",", ".") for text in texts]
+                changed.append(printable(column))
+    if changed:
+        cells.notes.append(Note("info", f"{name}: decimal commas read as points in {', '.join(changed)}"))
+
+
+def _by_column(header: list[str], rows: list[list[str]], lines: list[int], name: str, notes: list[Note]) -> Cells:
+    """Check the shape of a table and turn its rows into columns."""
+    names = [cell.strip() or f"column {position}" for position, cell in enumerate(header, 1)]
+    twice = [column for column in dict.fromkeys(names) if names.count(column) > 1]
+    if twice:
+        raise BadTable(f"{name} has the column {printable(twice[0])} {names.count(twice[0])} times; rename one")
+    if not rows:
+        raise BadTable(f"{name} has a header and no rows; expected a line for each picture")
+    for line, row in zip(lines, rows, strict=True):
+        if len(row) == len(names) + 1 and not row[-1].strip():
+            row.pop()
+        if len(row) != len(names):
+            raise BadTable(
+                f"{name} line {line} has {len(row)} cells where the header has {len(names)}; "
+                "quote cells that hold the delimiter, and leave missing cells empty"
+            )
+    columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
+    return Cells(columns, [f"{name} line"] * len(rows), lines, notes)
+
+
+def read_list(text: str, name: str, notes: Sequence[Note] = (), header: Sequence[str] | None = None) -> Cells:
+    """CelebA's own format: a count, a line of names, then a file and its values per line, separated by spaces.
+
+    Args:
+        text: The file's content.
+        name: What messages call it.
+        notes: What is already known about the file.
+        header: Column names of a file that has neither count nor names.
+    """
+    numbered = [(i, line.split()) for i, line in enumerate(text.splitlines(), 1) if line.strip()]
+    notes, count = list(notes), None
+    if header is None:
+        count, numbered = int(numbered[0][1][0]), numbered[1:]
+        header = ["file_name", *numbered[0][1]] if numbered else ["file_name"]
+        numbered = numbered[1:]
+    rows = [list(map(intern, row)) for _, row in numbered]
+    if count is not None and count != len(rows):
+        note = f"{name} announces {count} rows and holds {len(rows)}"
+        notes.append(Note("warning", note, "fetch it again unless you shortened it yourself"))
+    notes.append(Note("info", f"{name} read as a CelebA list: {len(rows)} rows"))
+    return _by_column(list(header), rows, [line for line, _ in numbered], name, notes)
+
+
+def _read_json_lines(text: str, name: str, notes: list[Note]) -> Cells:
+    entries, lines = [], []
+    for line, content in enumerate(text.split("\n"), 1):
+        if content.strip():
+            entries.append(_json_object(content, f"{name} line {line}"))
+            lines.append(line)
+    names = list(dict.fromkeys(key for entry in entries for key in entry))
+    notes.append(Note("info", f"{name} read as JSON lines: {len(entries)} rows"))
+    nested = {key for entry in entries for key, value in entry.items() if isinstance(value, (dict, list))}
+    notes += [_nested(name, key) for key in names if key in nested]
+    columns = {key: [_text(entry.get(key)) for entry in entries] for key in names if key not in nested}
+    return Cells(columns, [f"{name} line"] * len(lines), lines, notes)
+
+
+def _json_object(content: str, place: str) -> dict:
+    try:
+        entry = json.loads(content)
+    except json.JSONDecodeError as error:
+        raise BadTable(f"{place} is not JSON ({error.msg} at character {error.pos}); expected one object per line") from None
+    if not isinstance(entry, dict):
+        raise BadTable(f'{place} holds {content.strip()[:40]!r}; expected an object such as {{"file_name": "a.png"}}')
+    return entry
+
+
+def _nested(name: str, column: str) -> Note:
+    text = f"{name}: column {printable(column)} holds lists or objects and was left out"
+    return Note("warning", text, "give each label a column of its own to use it")
+
+
+def _read_parquet(path: Path, name: str) -> Cells:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.read_table(path)
+    except (pyarrow.ArrowInvalid, OSError) as error:
+        raise BadTable(f"{name} is not a readable Parquet file ({str(error).splitlines()[0]}); write it again") from None
+    notes = [Note("info", f"{name} read as Parquet: {table.num_rows} rows")]
+    columns = {}
+    for column in table.schema:
+        if pyarrow.types.is_nested(column.type) or pyarrow.types.is_binary(column.type):
+            _refuse_embedded(column, name, pyarrow)
+            notes.append(_nested(name, column.name))
+        else:
+            columns[column.name] = [_text(value) for value in table.column(column.name).to_pylist()]
+    if not table.num_rows:
+        raise BadTable(f"{name} has columns and no rows; expected a row for each picture")
+    count = table.num_rows
+    return Cells(columns, [f"{name} row"] * count, list(range(1, count + 1)), notes)
+
+
+def _refuse_embedded(column, name: str, pyarrow) -> None:
+    struct = pyarrow.types.is_struct(column.type) and {f.name for f in column.type} == {"bytes", "path"}
+    if struct or pyarrow.types.is_binary(column.type):
+        raise BadTable(
+            f"{name} carries pictures inside its column {printable(column.name)}; expected paths of files; "
+            "write each picture to a file and put its path in a column file_name"
+        )
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    return intern(str(value).lower() if isinstance(value, bool) else str(value))
+
+
+def printable(text: str) -> str:
+    """A name that is safe to show: control characters, direction marks and undecodable bytes are escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
+
+
+def write_csv(path: Path | str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a report that a spreadsheet can open without running anything in it.
+
+    Cells that a spreadsheet would take for a formula get an apostrophe in front; numbers stay as they are.
+    """
+    with open(path, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([_harmless(cell) for cell in header])
+        writer.writerows([_harmless(cell) for cell in row] for row in rows)
+
+
+def _harmless(cell: object) -> object:
+    if isinstance(cell, str) and cell.lstrip(" ").startswith(FORMULA) and not number(cell):
+        return "'" + cell
+    return "" if cell is None else cell
+
+
+NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+
+
+def number(text: str) -> bool:
+    """Whether a text is written as a number; `007` is a name, and so are `inf` and `1_000`."""
+    return bool(NUMBER.fullmatch(text)) and not re.match(r"[-+]?0\d", text)
