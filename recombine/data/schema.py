@@ -69,8 +69,8 @@ class Schema:
     bits: int = 8                           # per channel in the pack and, unless asked otherwise, in what comes out: 8 or 16
     fit: Fit = "crop"                       # how a picture of another shape becomes height x width
     background: tuple[int, int, int] = (255, 255, 255)  # what transparent pixels are laid on, 8 bits
-    low: float = 0.0                        # the input value that becomes -1 ...
-    high: float = 1.0                       # ... and +1, as fractions of the file's full range (own unit for float files)
+    low: float | None = None                # the input value that becomes -1 ...
+    high: float | None = None               # ... and +1: fractions of the file's full range; float files: their own unit, must be stated
 
     @property
     def names(self) -> tuple[str, ...]:

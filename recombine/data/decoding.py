@@ -1,0 +1,439 @@
+"""One picture file becomes pixels [channels, height, width]; every rule about bad, odd and hostile files is here.
+
+In this order: the file is named by its content, its size is read from its header and limited, it is decoded, turned
+upright, brought to sRGB, laid on the background where it is transparent, cut or padded to the shape of the schema and
+resized. Nothing but pixels leaves this module: no EXIF, no place, no text.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import warnings
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageCms, ImageOps
+
+from recombine.data.schema import Schema
+
+try:
+    import simplejpeg
+except ImportError:                         # the extra `fast` is not installed; Pillow does the same at a third of the speed
+    simplejpeg = None
+
+MIN_SIDE = 8                                # pixels; smaller pictures are refused
+MAX_ASPECT = 8                              # longer side by shorter side; beyond, refused whatever the fit
+MAX_PIXELS = 50_000_000                     # unless RECOMBINE_MAX_PIXELS says otherwise
+MAX_PROFILE = 4_000_000                     # bytes of a colour profile that is still read
+ORIENTATION = 0x0112                        # EXIF tag
+GREY = (0.299, 0.587, 0.114)                # ITU-R 601, as Pillow's mode L
+
+FORMATS = (                                 # how the files begin that are read
+    (b"\xff\xd8\xff", "JPEG"), (b"\x89PNG\r\n\x1a\n", "PNG"), (b"II*\0", "TIFF"), (b"MM\0*", "TIFF"), (b"II+\0", "TIFF"),
+    (b"MM\0+", "TIFF"), (b"BM", "BMP"), (b"GIF87a", "GIF"), (b"GIF89a", "GIF"),
+)  # fmt: skip
+STRANGERS = (                               # and of those that are only named
+    (b"version https://git-lfs", "a Git LFS pointer: the picture was never downloaded, run `git lfs pull`"),
+    (b"<!doctype html", "an HTML page: the download failed, get the file again"),
+    (b"<html", "an HTML page: the download failed, get the file again"),
+    (b"<svg", "an SVG drawing: export it as PNG"), (b"<?xml", "an XML file: export it as PNG if it is a drawing"),
+    (b"%pdf", "a PDF: export the picture as PNG"), (b"%!ps", "a PostScript file: export it as PNG"),
+    (b"\xc5\xd0\xd3\xc6", "an EPS file: export it as PNG"), (b"8bps", "a Photoshop file: export it as PNG"),
+    (b"simple  =", "a FITS file: export it as 16-bit PNG"), (b"pk\x03\x04", "a ZIP archive: unpack it"),
+    (b"\x1f\x8b", "a gzip archive: unpack it"), (b"\0\0\0\x0cjp  ", "a JPEG 2000 picture: convert it to PNG"),
+    (b"\x93numpy", "a NumPy array: use recombine.data.packed.write_pack"), (b"{", "a JSON text, not a picture"),
+)  # fmt: skip
+
+
+class BadImage(ValueError):
+    """A file that cannot be used as a picture.
+
+    Attributes:
+        path: The file, or what stands for it.
+        reason: What is wrong and what to do.
+        kind: A short word for counting: "not a picture", "truncated", "damaged", "too small", ...
+    """
+
+    def __init__(self, path: object, reason: str, kind: str = "damaged"):
+        self.path, self.reason, self.kind = path, reason, kind
+        super().__init__(f"{printable(path)}: {reason}")
+
+    def __reduce__(self):
+        return BadImage, (self.path, self.reason, self.kind)
+
+
+@dataclass
+class Picture:
+    """A decoded picture, upright, before it is fitted to a schema."""
+
+    pixels: Image.Image | np.ndarray        # 8 bits: mode L, LA, RGB or RGBA; deeper: float32 [height, width, 1 to 4]
+    own_unit: bool = False                  # whether numbers are the file's own; otherwise fractions of its full range
+    alpha: bool = False                     # whether the last channel is opacity
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.pixels.size if isinstance(self.pixels, Image.Image) else self.pixels.shape[1::-1]
+
+    @property
+    def deep(self) -> bool:
+        """Whether it has more than 8 bits."""
+        return not isinstance(self.pixels, Image.Image)
+
+
+def decode(source: str | Path | bytes, schema: Schema) -> np.ndarray:
+    """A picture as the schema wants it; what is odd but bearable (an animation, say) is a Python warning.
+
+    Args:
+        source: A file, or its bytes.
+        schema: Size, channels, bits, fit, background and range.
+
+    Returns:
+        [channels, height, width] uint8 or, for 16 bits, uint16.
+
+    Raises:
+        BadImage: The file cannot be used; the message says why and what to do.
+    """
+    pixels, notes = decode_noted(source, schema)
+    for note in notes:
+        warnings.warn(f"{name_of(source)}: {note}", stacklevel=2)
+    return pixels
+
+
+def decode_noted(
+    source: str | Path | bytes, schema: Schema, allow_truncated: bool = False
+) -> tuple[np.ndarray, list[str]]:
+    """`decode`, with the notes returned; `allow_truncated` keeps the top part of a JPEG that was cut off."""
+    if schema.channels not in (1, 3):
+        raise ValueError(
+            f"picture files have 1 or 3 channels, the schema says {schema.channels}; give such pictures as arrays to "
+            "recombine.data.packed.write_pack"
+        )
+    picture = read(source, allow_truncated)
+    pixels = fitted(picture, schema, name_of(source))
+    return pixels, picture.notes
+
+
+def read(source: str | Path | bytes, allow_truncated: bool = False) -> Picture:
+    """Decode a file without fitting it to a schema."""
+    name = name_of(source)
+    data = source if isinstance(source, bytes) else read_bytes(Path(source))
+    kind = identify(data, name)
+    notes: list[str] = []
+    image = open_image(data, kind, name)
+    check_size(image, name)
+    try:
+        if getattr(image, "is_animated", False):
+            notes.append("has several frames or pages; only the first is used")
+        return Picture(*decoded(image, data, notes), notes=notes)
+    except BadImage as error:
+        raise BadImage(name, error.reason, error.kind) from error
+    except Exception as error:  # a decoder fed with rubbish raises anything
+        truncated = is_truncation(error)
+        if truncated and allow_truncated and kind == "JPEG" and not data.endswith(b"\xff\xd9"):
+            picture = read(data + b"\xff\xd9")
+            picture.notes.append("was cut off; the lower part is grey")
+            return picture
+        if truncated:
+            raise BadImage(name, "is cut off (truncated); get the file again", "truncated") from error
+        raise BadImage(name, f"is a damaged {kind}: {error}") from error
+
+
+def read_bytes(path: Path) -> bytes:
+    """A regular file's bytes; raises BadImage for anything else and for files too big to be a picture within limits."""
+    try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            raise BadImage(path, "is a folder or a device, not a file", "unreadable")
+        if status.st_size > 16 * max_pixels():
+            raise BadImage(path, f"has {status.st_size:,} bytes, more than any picture within the limits", "too large")
+        return path.read_bytes()
+    except (OSError, ValueError) as error:
+        if isinstance(error, BadImage):
+            raise
+        reason = getattr(error, "strerror", None) or str(error)
+        raise BadImage(path, f"cannot be read: {reason}", "unreadable") from error
+
+
+def identify(data: bytes, name: object) -> str:
+    """The format by its first bytes, never by its name; BadImage says what else a file is."""
+    if not data:
+        raise BadImage(name, "is empty (0 bytes); get the file again", "not a picture")
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WEBP"
+    for start, kind in FORMATS:
+        if data.startswith(start):
+            return kind
+    raise BadImage(name, f"is {stranger(data)}", "not a picture")
+
+
+def stranger(data: bytes) -> str:
+    """What a file is that is no picture of ours."""
+    start = data[:64].removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n").lower() if data[:1] != b"\0" else data[:64].lower()
+    for beginning, meaning in STRANGERS:
+        if start.startswith(beginning):
+            return meaning
+    if data[4:8] == b"ftyp":
+        return "a HEIC, AVIF or video file: convert it to PNG or JPEG"
+    if not any(data[:4096]):
+        return "full of zeros: the download failed, get the file again"
+    return "no JPEG, PNG, WebP, TIFF, BMP or GIF, whatever its name says; convert it"
+
+
+def open_image(data: bytes, kind: str, name: object) -> Image.Image:
+    """Read the header alone, by the one decoder that the content calls for."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            return Image.open(BytesIO(data), formats=[kind])
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+            raise BadImage(name, f"has more pixels than can be read safely ({error})", "too large") from error
+        except Exception as error:
+            reason = "its header is broken or it has channels that cannot be read (1, 3 or 4 can)"
+            raise BadImage(name, f"is a damaged or unusual {kind}: {reason}") from error
+
+
+def check_size(image: Image.Image, name: object) -> None:
+    """Refuse, by the header, what is too large, too small or too long."""
+    width, height = image.size
+    if width * height > max_pixels():
+        raise BadImage(
+            name,
+            f"has {width} x {height} pixels, the limit is {max_pixels():,} in all; make it smaller or set "
+            "RECOMBINE_MAX_PIXELS",
+            "too large",
+        )
+    if min(width, height) < MIN_SIDE:
+        raise BadImage(name, f"has {width} x {height} pixels; the smallest side allowed is {MIN_SIDE}", "too small")
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise BadImage(name, f"has {width} x {height} pixels, longer than {MAX_ASPECT}:1; cut it", "too long")
+
+
+def max_pixels() -> int:
+    """The most pixels a picture may have."""
+    return int(float(os.environ.get("RECOMBINE_MAX_PIXELS", MAX_PIXELS)))
+
+
+def decoded(image: Image.Image, data: bytes, notes: list[str]) -> tuple[Image.Image | np.ndarray, bool, bool]:
+    """Pixels, whether they have their own unit, whether the last channel is opacity."""
+    if image.mode == "F" or image.mode == "I":
+        pixels = np.asarray(ImageOps.exif_transpose(image), dtype=np.float32)[..., None]
+        if not np.isfinite(pixels).all():
+            raise BadImage("", "holds NaN or infinite values; replace them", "damaged")
+        return pixels, True, False
+    if image.mode.startswith("I;16"):
+        return sixteen_grey(image), False, has_key(image)
+    if is_sixteen(image):
+        pixels = sixteen_colour(image, data)
+        if image.info.get("icc_profile"):
+            notes.append("its colour profile is not applied, because the picture has 16 bits")
+        return pixels, False, pixels.shape[-1] in (2, 4)
+    eight = eight_bits(image, data, notes)
+    return eight, False, eight.mode in ("LA", "RGBA")
+
+
+def has_key(image: Image.Image) -> bool:
+    """Whether one colour of a 16-bit picture stands for transparency."""
+    return "transparency" in image.info
+
+
+def sixteen_grey(image: Image.Image) -> np.ndarray:
+    """Grey of more than 8 bits, as fractions of the depth that the file declares."""
+    tags = getattr(image, "tag_v2", {})
+    depth = tags.get(258, (16,))[0]
+    values = np.asarray(ImageOps.exif_transpose(image), dtype=np.float32)
+    grey = values / np.float32(2**depth - 1)
+    if tags.get(262) == 0:                  # TIFF: white is zero
+        grey = 1 - grey
+    if has_key(image):
+        return np.stack([grey, values != image.info["transparency"]], axis=-1).astype(np.float32)
+    return grey[..., None]
+
+
+def is_sixteen(image: Image.Image) -> bool:
+    """Whether Pillow would take colour of 16 bits to 8."""
+    return bool(image.tile) and ";16" in raw_mode(image.tile[0])
+
+
+def raw_mode(tile) -> str:
+    """How Pillow will unpack a tile's bytes."""
+    return tile.args if isinstance(tile.args, str) else str(tile.args[0]) if tile.args else ""
+
+
+def sixteen_colour(image: Image.Image, data: bytes) -> np.ndarray:
+    """Colour of 16 bits as fractions [height, width, channels]; Pillow reads one byte of each pair, so it reads twice.
+
+    Grey with opacity comes out as four bytes at once.
+    """
+    mode = raw_mode(image.tile[0])
+    if mode.startswith("CMYK"):
+        raise BadImage("", "is CMYK of 16 bits, which cannot be read; convert it to RGB", "unusual")
+    if mode.startswith("LA"):
+        bytes_ = unpacked(data, image.format, "RGBA").astype(np.float32)
+        return (bytes_[..., 0::2] * 256 + bytes_[..., 1::2]) / np.float32(65535)
+    layout, order = mode.split(";16")
+    other = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}[order]
+    high, low = (unpacked(data, image.format, f"{layout.upper()};16{o}") for o in (order, other))
+    values = high.astype(np.float32) * 256 + low
+    if layout == "RGBa":                    # TIFF: colours are multiplied by opacity
+        values[..., :3] *= 65535 / np.maximum(values[..., 3:], 1)
+    if has_key(image):
+        opaque = (values != np.asarray(image.info["transparency"], np.float32)).any(-1, keepdims=True)
+        return np.concatenate([values / 65535, opaque], axis=-1, dtype=np.float32)
+    return values / np.float32(65535)
+
+
+def unpacked(data: bytes, kind: str, mode: str) -> np.ndarray:
+    """Bytes of a picture, upright, unpacked in another way than Pillow would choose."""
+    image = Image.open(BytesIO(data), formats=[kind])
+    image.info.pop("transparency", None)
+    image.tile = [
+        tile._replace(args=mode if isinstance(tile.args, str) else (mode, *tile.args[1:])) for tile in image.tile
+    ]
+    return np.asarray(ImageOps.exif_transpose(image))
+
+
+def eight_bits(image: Image.Image, data: bytes, notes: list[str]) -> Image.Image:
+    """An upright sRGB picture of 8 bits: mode L, LA, RGB or RGBA."""
+    if simplejpeg and image.format == "JPEG" and image.mode == "RGB" and is_plain(image):
+        return Image.fromarray(simplejpeg.decode_jpeg(data, "RGB", strict=True))
+    profile = image.info.get("icc_profile") or b""
+    image = ImageOps.exif_transpose(image)
+    if image.mode in ("P", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA" if image.mode == "PA" or "transparency" in image.info else "RGB")
+    elif image.mode in ("1", "La", "RGBa", "RGBX", "YCbCr", "HSV", "LAB"):
+        image = image.convert({"1": "L", "La": "LA", "RGBa": "RGBA"}.get(image.mode, "RGB"))
+    return to_srgb(image, profile, notes)
+
+
+def is_plain(image: Image.Image) -> bool:
+    """Whether a JPEG needs neither turning nor a colour profile."""
+    return image.getexif().get(ORIENTATION, 1) == 1 and is_srgb(image.info.get("icc_profile") or b"")
+
+
+def is_srgb(profile: bytes) -> bool:
+    """Whether there is no profile, or the usual one."""
+    return not profile or b"sRGB" in profile[:4096] or "sRGB".encode("utf-16-be") in profile[:4096]
+
+
+def to_srgb(image: Image.Image, profile: bytes, notes: list[str]) -> Image.Image:
+    """Colours as sRGB, through the embedded profile where there is one."""
+    wanted = "RGBA" if image.mode == "RGBA" else "RGB"
+    if image.mode in ("RGB", "RGBA", "CMYK") and not is_srgb(profile):
+        try:
+            if len(profile) > MAX_PROFILE:
+                raise ImageCms.PyCMSError("too large")
+            target = ImageCms.createProfile("sRGB")
+            return ImageCms.profileToProfile(image, ImageCms.ImageCmsProfile(BytesIO(profile)), target, outputMode=wanted)
+        except (ImageCms.PyCMSError, OSError, ValueError, TypeError) as error:
+            notes.append(f"its colour profile is not used: {error}")
+    return image.convert("RGB") if image.mode == "CMYK" else image
+
+
+def is_truncation(error: Exception) -> bool:
+    """Whether a decoder's complaint means that the end of a file is missing."""
+    text = str(error).lower()
+    return any(word in text for word in ("truncated", "premature end", "unexpected end", "incomplete", "not enough"))
+
+
+def fitted(picture: Picture, schema: Schema, name: object) -> np.ndarray:
+    """A picture with the size, channels, bits and range of the schema: [channels, height, width]."""
+    width, height = picture.size
+    box = (0.0, 0.0, *map(float, picture.size))
+    inner = (schema.width, schema.height)
+    if schema.fit == "crop":
+        box = centre(width, height, schema.width / schema.height)
+    elif schema.fit == "letterbox":
+        scale = min(schema.width / width, schema.height / height)
+        inner = max(1, round(width * scale)), max(1, round(height * scale))
+    if box[2] - box[0] < inner[0] or box[3] - box[1] < inner[1]:
+        picture.notes.append(f"has only {width} x {height} pixels and is made larger")
+    ranged = (schema.low, schema.high) != (None, None)
+    if picture.deep or schema.bits == 16 or ranged:
+        pixels = fitted_deep(fractions(picture, schema, name), picture.alpha, schema, box, inner)
+    else:
+        pixels = fitted_eight(picture.pixels, schema, box, inner)
+    return padded(pixels, schema)
+
+
+def centre(width: int, height: int, aspect: float) -> tuple[float, float, float, float]:
+    """The largest box (left, top, right, bottom) of an aspect, width by height, in the middle of a picture."""
+    inner_width, inner_height = min(width, height * aspect), min(height, width / aspect)
+    left, top = (width - inner_width) / 2, (height - inner_height) / 2
+    return left, top, left + inner_width, top + inner_height
+
+
+def fractions(picture: Picture, schema: Schema, name: object) -> np.ndarray:
+    """Pixels as float32 [height, width, channels] from 0 to 1 within the range of the schema; opacity is left as it is."""
+    pixels = picture.pixels if picture.deep else np.atleast_3d(np.asarray(picture.pixels, np.float32)) / 255
+    if picture.own_unit and (schema.low is None or schema.high is None):
+        raise BadImage(
+            name,
+            f"holds numbers of its own unit, from {pixels.min():.6g} to {pixels.max():.6g}, and nobody says which are black "
+            "and white; state low and high",
+            "range not stated",
+        )
+    low, high = schema.low or 0.0, 1.0 if schema.high is None else schema.high
+    if not high > low:
+        raise ValueError(f"the range must rise: low is {low}, high is {high}")
+    colours = pixels.shape[-1] - picture.alpha
+    scaled = np.clip((pixels[..., :colours] - np.float32(low)) / np.float32(high - low), 0, 1)
+    return np.concatenate([scaled, pixels[..., colours:]], axis=-1)
+
+
+def fitted_deep(pixels: np.ndarray, alpha: bool, schema: Schema, box: tuple, size: tuple[int, int]) -> np.ndarray:
+    """Background, channels and resizing in float: [channels, height, width] of the schema's bits."""
+    if alpha:
+        ground = np.asarray(schema.background, np.float32) / 255
+        if pixels.shape[-1] == 2:
+            ground = ground @ np.asarray(GREY, np.float32)
+        pixels = pixels[..., :-1] * pixels[..., -1:] + ground * (1 - pixels[..., -1:])
+    if schema.channels == 1 and pixels.shape[-1] == 3:
+        pixels = pixels @ np.asarray(GREY, np.float32)[:, None]
+    planes = [Image.fromarray(np.ascontiguousarray(plane)) for plane in np.moveaxis(pixels, -1, 0)]
+    resized = np.stack([np.asarray(plane.resize(size, Image.Resampling.LANCZOS, box=box)) for plane in planes])
+    resized = np.repeat(resized, schema.channels // len(resized), axis=0)
+    most = 2**schema.bits - 1
+    return np.rint(np.clip(resized, 0, 1).astype(np.float64) * most).astype(np.uint16 if schema.bits == 16 else np.uint8)
+
+
+def fitted_eight(image: Image.Image, schema: Schema, box: tuple, size: tuple[int, int]) -> np.ndarray:
+    """Background, channels and resizing by Pillow: [channels, height, width] uint8."""
+    if image.mode in ("LA", "RGBA"):
+        ground = Image.new("RGBA", image.size, (*schema.background, 255))
+        image = Image.alpha_composite(ground, image.convert("RGBA")).convert("RGB")
+    image = image.convert("L" if schema.channels == 1 else "RGB")
+    if image.size != size or box != (0, 0, *size):
+        image = image.resize(size, Image.Resampling.LANCZOS, box=box)
+    return np.moveaxis(np.asarray(image).reshape(size[1], size[0], -1), -1, 0)
+
+
+def padded(pixels: np.ndarray, schema: Schema) -> np.ndarray:
+    """A picture in the middle of a canvas of the background's colour; as it is where it fills the canvas."""
+    channels, height, width = pixels.shape
+    if (height, width) == schema.image_size:
+        return np.ascontiguousarray(pixels)
+    ground = np.asarray(schema.background, float)
+    if channels == 1:
+        ground = ground @ np.asarray(GREY)[:, None]
+    canvas = np.empty((channels, *schema.image_size), pixels.dtype)
+    canvas[:] = np.rint(ground * np.iinfo(pixels.dtype).max / 255).astype(pixels.dtype)[:, None, None]
+    top, left = (schema.height - height) // 2, (schema.width - width) // 2
+    canvas[:, top : top + height, left : left + width] = pixels
+    return canvas
+
+
+def name_of(source: object) -> object:
+    """What to call a picture in messages."""
+    return "picture" if isinstance(source, bytes) else source
+
+
+def printable(name: object) -> str:
+    """A name as text that cannot disturb a terminal or a log."""
+    text = str(name)
+    return text if text.isprintable() else ascii(text)
