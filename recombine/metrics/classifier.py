@@ -337,6 +337,8 @@ def _kept_aside(pack: Pack, settings: Settings) -> tuple[np.ndarray, np.ndarray]
 
 def _mirror_order(attribute: Attribute) -> list[int]:
     """Where each value's probability stands when the picture is mirrored."""
+    if attribute.mirror == "negate":
+        return [1, 0]
     order = list(range(attribute.num_values))
     for one, other in attribute.mirror if isinstance(attribute.mirror, tuple) else ():
         i, j = attribute.values.index(one), attribute.values.index(other)

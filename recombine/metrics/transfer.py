@@ -12,9 +12,9 @@ Beside both stands the same share for the picture that was only taken apart and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -22,15 +22,13 @@ from torch import Tensor
 
 from recombine.codes import Codes
 from recombine.data.packed import Pack
-from recombine.data.schema import MISSING, Attribute, mix_seed
+from recombine.data.schema import MISSING, Attribute, Schema, mix_seed
 from recombine.edit import set_label, swap
 from recombine.method import Method
 from recombine.metrics.classifier import Classifier
 from recombine.metrics.intervals import mean as mean_of
 from recombine.metrics.intervals import share
 from recombine.metrics.reconstruction import psnr
-
-Render = Callable[[int, str, object], np.ndarray]  # row, attribute, value -> the true picture [channels, height, width]
 
 
 @dataclass(frozen=True)
@@ -75,6 +73,19 @@ class Verdicts:
         columns = np.array([self.names.index(edit.attribute) for edit in self.edits], dtype=np.int64)
         others = columns[:, None] != np.arange(len(self.names))
         return (getattr(self, side) == self.before)[others], np.nonzero(others)[0]
+
+
+def seen_in_truth(verdicts: Verdicts, classifier: Classifier, truths: Sequence[np.ndarray], chunk: int = 128) -> Verdicts:
+    """The same edits with the true pictures in place of the method's: the most that any method could score.
+
+    Args:
+        verdicts: Of the method's edits.
+        classifier: The judge.
+        truths: For every edit its true picture `[channels, height, width]` in [-1, 1].
+        chunk: Pictures looked at together.
+    """
+    pictures = (torch.from_numpy(np.stack(truths[i : i + chunk])) for i in range(0, len(truths), chunk))
+    return replace(verdicts, after=_seen(classifier, pictures))
 
 
 def label_edits(
@@ -180,14 +191,17 @@ def summary(verdicts: Verdicts) -> dict:
     return report
 
 
-def by_attribute(verdicts: Verdicts) -> dict[str, dict]:
-    """`summary` for every edited attribute, with the success of every value."""
+def by_attribute(verdicts: Verdicts, schema: Schema) -> dict[str, dict]:
+    """`summary` for every edited attribute, with the success of every wanted value."""
     report = {}
     for name in dict.fromkeys(edit.attribute for edit in verdicts.edits):
         part = verdicts.of(name)
         wanted, hits = np.array([edit.wanted for edit in part.edits]), part.shows()
-        values = {int(v): share(hits[wanted == v], part.pictures()[wanted == v]).to_json() for v in np.unique(wanted)}
-        report[name] = {**summary(part), "values": values}
+        report[name] = summary(part)
+        report[name]["values"] = {
+            schema[name].values[v]: share(hits[wanted == v], part.pictures()[wanted == v]).to_json()
+            for v in np.unique(wanted)
+        }
     return report
 
 
