@@ -1,0 +1,143 @@
+"""What a training tells: one JSON line per interval, TensorBoard beside it, and a progress bar."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+
+from recombine import files
+from recombine.method import Turn
+
+
+class Meter:
+    """Averages of losses and gradient norms since the last line of the log; adds on the device, without waiting for it."""
+
+    def __init__(self):
+        self.sums: dict[str, tuple[Tensor, int]] = {}
+
+    def add(self, turns: Sequence[Turn], norm: Tensor) -> dict[str, Tensor]:
+        """Count one turn of all micro-batches; returns its averages over them."""
+        means = {}
+        for name in turns[0].losses:
+            means[f"{turns[0].player}/{name}"] = torch.stack([turn.losses[name][1].detach() for turn in turns]).mean()
+        for name in turns[0].measures:
+            means[name] = torch.stack([turn.measures[name].detach() for turn in turns]).mean()
+        for name, value in {**means, f"gradient_norm/{turns[0].player}": norm}.items():
+            total, count = self.sums.get(name, (0.0, 0))
+            self.sums[name] = (total + value, count + 1)
+        return means
+
+    def take(self) -> dict[str, float]:
+        """The averages, which start anew."""
+        taken = {name: (total / count).item() for name, (total, count) in self.sums.items()}
+        self.sums = {}
+        return taken
+
+
+class Journal:
+    """Writes `log.jsonl` and `tensorboard/` and draws the bar; a failure to write never stops the training."""
+
+    def __init__(self, run: Path, images: int, *, enabled: bool, quiet: bool):
+        self.path, self.images, self.enabled = run / "log.jsonl", images, enabled
+        self.console = Console(stderr=True)
+        self.bar = self._bar(quiet) if enabled else None
+        self.board = None
+        self.since = (time.monotonic(), None)
+        self.broken = False
+
+    def resume(self, images_seen: int, passed_over: Sequence[str]) -> None:
+        """Forget the lines of a course that is given up, and say where the training goes on."""
+        if not self.enabled:
+            return
+        if self.path.exists():
+            lines = [line for line in self.path.read_text().splitlines() if not later(line, images_seen)]
+            files.write_text(self.path, "".join(f"{line}\n" for line in lines))
+        for sentence in passed_over:
+            self.event(images_seen, "passed over", sentence)
+        self.say(f"going on after {images_seen:,} of {self.images:,} images")
+
+    def write(self, images_seen: int, values: Mapping[str, float], **more: float) -> None:
+        """One line of measurements."""
+        if not self.enabled:
+            return
+        line = {"images": images_seen, **values, **more, **self.speed(images_seen)}
+        self._append(line)
+        self._to_board(images_seen, line)
+
+    def event(self, images_seen: int, name: str, text: str) -> None:
+        """One line about something that happened, also shown."""
+        if self.enabled:
+            self._append({"images": images_seen, "event": name, "text": text})
+            self.say(f"{name}: {text}")
+
+    def say(self, text: str) -> None:
+        """A line on the screen, above the bar."""
+        (self.bar.console if self.bar else self.console).print(text, highlight=False, markup=False)
+
+    def speed(self, images_seen: int) -> dict[str, float]:
+        """Images a second since the last line."""
+        (before, seen), now = self.since, time.monotonic()
+        self.since = (now, images_seen)
+        return {} if seen is None or images_seen <= seen else {"images_per_second": (images_seen - seen) / (now - before)}
+
+    def advance(self, images_seen: int) -> None:
+        """Move the bar."""
+        if self.since[1] is None:
+            self.since = (time.monotonic(), images_seen)
+        if self.bar:
+            speed = images_seen - self.bar_start
+            elapsed = time.monotonic() - self.bar_since
+            self.bar.update(self.task, completed=images_seen, speed=f"{speed / max(elapsed, 1e-9):.0f} images/s" if speed else "")
+
+    def close(self) -> None:
+        """Finish the bar and the board."""
+        if self.bar:
+            self.bar.stop()
+        if self.board:
+            self.board.close()
+
+    def _bar(self, quiet: bool) -> Progress | None:
+        if quiet:
+            return None
+        columns = [TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[speed]}"), TimeRemainingColumn()]
+        bar = Progress(*columns, console=self.console, transient=True)
+        self.task = bar.add_task("", total=self.images, speed="")
+        self.bar_start, self.bar_since = 0, time.monotonic()
+        bar.start()
+        return bar
+
+    def _append(self, line: Mapping[str, object]) -> None:
+        try:
+            with self.path.open("a") as log:
+                log.write(json.dumps(line) + "\n")
+        except OSError as error:
+            if not self.broken:
+                self.say(f"the log {self.path} cannot be written: {error}; training goes on without it")
+            self.broken = True
+
+    def _to_board(self, images_seen: int, line: Mapping[str, object]) -> None:
+        try:
+            if self.board is None:
+                from torch.utils.tensorboard import SummaryWriter
+
+                self.board = SummaryWriter(self.path.parent / "tensorboard", purge_step=images_seen)
+            for name, value in line.items():
+                if name != "images" and isinstance(value, (int, float)):
+                    self.board.add_scalar(name, value, images_seen)
+        except (ImportError, OSError):
+            pass  # log.jsonl is the truth; the board is a view of it
+
+
+def later(line: str, images_seen: int) -> bool:
+    """Whether a line of the log was written after so many images, or was cut off by a crash."""
+    try:
+        return json.loads(line)["images"] > images_seen
+    except (ValueError, KeyError):
+        return True

@@ -1,0 +1,241 @@
+"""IFcVAE-GAN: a conditional VAE-GAN whose code cannot tell the attribute, so that the attribute's own unit must carry it.
+
+Creswell, Mohamied, Sengupta and Bharath, "Adversarial Information Factorization", 2017. https://arxiv.org/abs/1711.05175
+Reported: Table 3, CelebA Smiling, MSE .011, 98 % of edits not smiling, 100 % smiling, label head 92 %; these
+percentages very probably rest on 46 pictures. Ours: see LOG.md.
+
+Differs from the paper: any number of binary and categorical attributes in one model. A binary attribute is the paper's
+single sigmoid unit; a categorical one is a softmax over its values; the auxiliary network reads all of them from the rest,
+and the attributes' losses are added up. With one binary attribute this is the paper's model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from recombine.codes import Codes
+from recombine.data.schema import MISSING, Attribute, Batch, Schema
+from recombine.losses import binary_cross_entropy, cross_entropy, cross_entropy_to_uniform, kl_to_standard_normal
+from recombine.method import Progress, Turn
+from recombine.networks import image_decoder, image_trunk
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of the paper's method; the defaults are Table 1's DCGAN-sized model with the released code's scaling."""
+
+    width: int = 64                         # channels of the first convolution; 64 in the released code
+    num_latents: int = 100                  # length of `rest`
+    aux_width: int = 1000                   # hidden width of the auxiliary network
+    residual: bool = False                  # residual blocks (Tables 2 and 3) in place of single convolutions
+    kl_weight: float = 0.2                  # alpha
+    class_weight: float = 0.1               # rho
+    gan_weight: float = 0.1                 # delta; 0 = no critic (Table 3, "without GAN")
+    aux_weight: float = 1.0                 # gamma; 0 = naive cVAE-GAN (Tables 1-3, "without aux")
+    class_rec_weight: float = 0.0           # beta, label loss on the reconstruction (Table 1, row 3)
+    aux_form: Literal["negative", "uniform"] = "negative"  # what the encoder wants of the auxiliary network: its error, or a uniform guess
+    scaling: Literal["released", "means"] = "released"     # relative weights as the released code ran, or all as batch means
+    detach_label_head: bool = True          # the label head does not train the convolutions, as released
+    learning_rate: float = 2e-4             # of every player
+    smoothing: float = 0.99                 # RMSprop's alpha for encoder, decoder and auxiliary network
+    critic_smoothing: float = 0.9           # RMSprop's alpha for the critic; the paper calls 0.5 "momentum"
+
+
+PRESETS = {
+    "table1": Config(),
+    "table1-without-aux": Config(aux_weight=0.0),
+    "table1-class-loss-on-reconstruction": Config(class_rec_weight=1.0),
+    "table3": Config(residual=True, gan_weight=0.005, kl_weight=0.005),
+    "table3-alpha-0.1": Config(residual=True, gan_weight=0.005, kl_weight=0.1),
+    "table3-without-aux": Config(residual=True, gan_weight=0.005, kl_weight=0.005, aux_weight=0.0),
+    "table3-without-kl": Config(residual=True, gan_weight=0.005, kl_weight=0.0),
+    "table3-without-gan": Config(residual=True, gan_weight=0.0, kl_weight=0.005),
+}
+
+
+class Encoder(nn.Module):
+    """Picture -> mean and log variance of `rest`, and the logits of every attribute's values side by side."""
+
+    def __init__(self, trunk: nn.Module, features: int, num_latents: int, num_labels: int, detach_label_head: bool):
+        super().__init__()
+        self.trunk = trunk
+        self.mean = nn.Linear(features, num_latents)
+        self.log_variance = nn.Linear(features, num_latents)
+        self.label = nn.Linear(features, num_labels)
+        self.detach_label_head = detach_label_head
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """`[batch, channels, h, w]` in [0, 1] -> `[batch, latents]` twice and `[batch, label units]`."""
+        features = self.trunk(images)
+        return self.mean(features), self.log_variance(features), self.label(features.detach() if self.detach_label_head else features)
+
+
+class IFcVAEGAN(nn.Module):
+    """The method; parts of its codes are the attributes and `rest`."""
+
+    sampler = "iid"
+
+    def __init__(self, config: Config, schema: Schema):
+        super().__init__()
+        self.config, self.schema = config, schema
+        for attribute in schema.attributes:
+            if attribute.kind not in ("binary", "categorical"):
+                raise ValueError(f"ifcvaegan takes binary and categorical attributes; {attribute.name!r} is {attribute.kind}: leave it out of --attributes")
+        if not schema.attributes:
+            raise ValueError("ifcvaegan needs at least one binary or categorical attribute")
+        size, channels, num_labels = schema.image_size, schema.channels, sum(map(units, schema.attributes))
+        trunk, features = image_trunk(size, channels, config.width, config.residual)
+        self.encoder = Encoder(trunk, features, config.num_latents, num_labels, config.detach_label_head)
+        self.decoder = image_decoder(size, channels, config.width, num_labels + config.num_latents, config.residual)
+        trunk, features = image_trunk(size, channels, config.width, config.residual)
+        self.critic = nn.Sequential(*trunk, nn.Linear(features, 1))
+        hidden = config.aux_width
+        self.aux = nn.Sequential(
+            nn.Linear(config.num_latents, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, num_labels)
+        )
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.schema.image_size
+
+    def encode(self, images: Tensor) -> Codes:
+        """Codes of pictures in [-1, 1]: every attribute's probabilities `[batch, 1 or values]` and the mean of `rest`.
+
+        Differs from the paper: the mean, not a sample, so that the same picture always gives the same codes.
+        """
+        mean, _, logits = self.encoder((images + 1) / 2)
+        return Codes({**self._soft_labels(logits), "rest": mean})
+
+    def decode(self, codes: Codes) -> Tensor:
+        """Pictures `[batch, channels, height, width]` in [-1, 1]."""
+        return self._decoder_logits({name: codes[name] for name in self.schema.names}, codes["rest"]).sigmoid() * 2 - 1
+
+    def predict(self, codes: Codes) -> dict[str, Tensor]:
+        """Probabilities `[batch, values]` of each attribute; the paper's classifier."""
+        parts = {a.name: (a.kind, codes[a.name]) for a in self.schema.attributes}
+        return {name: torch.cat([1 - part, part], 1) if kind == "binary" else part for name, (kind, part) in parts.items()}
+
+    def label_code(self, name: str, value: object) -> Tensor:
+        """The attribute's part for a picture that shows `value`: `[1, 1]` or one-hot `[1, values]`."""
+        attribute = self._attribute(name)
+        return hard(attribute, torch.tensor([attribute.index(value)]))
+
+    def players(self) -> dict[str, list[str]]:
+        """The critic takes part only when it has a weight."""
+        players = {"autoencoder": ["encoder", "decoder"], "aux": ["aux"]}
+        return {**players, "critic": ["critic"]} if self.config.gan_weight else players
+
+    def optimizer(self, player: str, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+        """RMSprop for everybody (section 4)."""
+        smoothing = self.config.critic_smoothing if player == "critic" else self.config.smoothing
+        return torch.optim.RMSprop(parameters, lr=self.config.learning_rate, alpha=smoothing)
+
+    def weights(self, batch_size: int) -> dict[str, float]:
+        """Weights of the encoder's and decoder's terms, all terms being batch means.
+
+        The released code adds batch sums (reconstruction over height^2, KL over the code's length, GAN) to batch means
+        (class, aux); divided by the batch size this is what it descends.
+        """
+        c = self.config
+        rec, kl, label = (self.schema.channels, 1 / c.num_latents, 1 / batch_size) if c.scaling == "released" else (1.0, 1.0, 1.0)
+        return {
+            "rec": rec,
+            "kl": kl * c.kl_weight,
+            "class": label * c.class_weight,
+            "gen": c.gan_weight,
+            "aux": label * c.aux_weight,
+            "class_rec": label * c.class_rec_weight,
+        }
+
+    def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
+        """One training step (Algorithm 1 with positive losses; every network descends its own)."""
+        w = self.weights(batch.whole or batch.size)
+        x = (batch.images + 1) / 2
+        mean, log_variance, logits = self.encoder(x)
+        deviation = (log_variance / 2).exp()
+        z = mean + deviation * batch.noise("z", self.config.num_latents)
+        soft = self._soft_labels(logits)
+        x_rec = self._decoder_logits(soft, z)
+        x_prior = self._decoder_logits(self._true_labels(batch, soft), batch.noise("prior", self.config.num_latents))
+
+        # Differs from the paper: the non-saturating generator loss, as released, in place of -L_gan.
+        losses = {
+            "rec": (w["rec"], binary_cross_entropy(x_rec, x).mean()),                                     # Eq. 1, L_rec
+            "kl": (w["kl"], kl_to_standard_normal(mean, log_variance).mean()),                            # Eq. 1, L_KL
+            "class": (w["class"], self._label_loss(logits, batch)),                                       # Eq. 5, L_class
+        }
+        if w["gen"]:
+            fooled = [binary_cross_entropy(self.critic(logit.sigmoid()), 1.0).mean() for logit in (x_rec, x_prior)]
+            losses["gen"] = (w["gen"], sum(fooled) / 2)                                                   # Eq. 2, L_gan
+        if w["aux"]:
+            z_again = mean + deviation * batch.noise("z_again", self.config.num_latents)
+            guess = self.aux(z_again)
+            if self.config.aux_form == "negative":
+                losses["aux"] = (-w["aux"], self._label_loss(guess, batch))                               # Eq. 3, -L_aux
+            else:
+                losses["aux_uniform"] = (w["aux"], self._uniform_loss(guess))
+        if w["class_rec"]:
+            again = self.encoder(x_rec.sigmoid())[2]
+            losses["class_rec"] = (w["class_rec"], self._label_loss(again, batch))                        # Table 1, row 3
+        yield Turn("autoencoder", losses)
+
+        yield Turn("aux", {"aux": (1.0, self._label_loss(self.aux(z.detach()), batch))})                  # Eq. 3, L_aux
+
+        if w["gen"]:
+            real = binary_cross_entropy(self.critic(x), 1.0).mean()
+            fakes = [binary_cross_entropy(self.critic(logit.detach().sigmoid()), 0.0).mean() for logit in (x_rec, x_prior)]
+            yield Turn("critic", {"gan": (1.0, (real + sum(fakes)) / 3)})                                 # Eq. 2, L_gan
+
+    def _attribute(self, name: str) -> Attribute:
+        try:
+            return self.schema[name]
+        except KeyError as error:
+            raise ValueError(str(error.args[0])) from None
+
+    def _decoder_logits(self, labels: dict[str, Tensor], rest: Tensor) -> Tensor:
+        return self.decoder(torch.cat([labels[name] for name in self.schema.names] + [rest], 1))
+
+    def _columns(self, logits: Tensor) -> Iterator[tuple[Attribute, Tensor]]:
+        yield from zip(self.schema.attributes, logits.split([units(a) for a in self.schema.attributes], 1), strict=True)
+
+    def _soft_labels(self, logits: Tensor) -> dict[str, Tensor]:
+        return {a.name: part.sigmoid() if a.kind == "binary" else part.softmax(1) for a, part in self._columns(logits)}
+
+    def _true_labels(self, batch: Batch, soft: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The batch's labels as the decoder takes them; where one is missing, the encoder's guess."""
+        known = {name: batch.known[name][:, None] for name in self.schema.names}
+        truth = {a.name: hard(a, batch.labels[a.name]) for a in self.schema.attributes}
+        return {name: torch.where(known[name], truth[name], soft[name].detach()) for name in truth}
+
+    def _label_loss(self, logits: Tensor, batch: Batch) -> Tensor:
+        """Cross-entropy of every attribute, added up; a missing label adds nothing."""
+        total = logits.new_zeros(())
+        for attribute, part in self._columns(logits):
+            labels = batch.labels[attribute.name].clamp(min=0)
+            binary = attribute.kind == "binary"
+            loss = binary_cross_entropy(part, labels[:, None].to(part)) if binary else cross_entropy(part, labels)
+            total = total + (loss * batch.known[attribute.name]).mean()
+        return total
+
+    def _uniform_loss(self, logits: Tensor) -> Tensor:
+        """Every attribute's guess against a uniform one, added up."""
+        pairs = [torch.cat([torch.zeros_like(part), part], 1) if a.kind == "binary" else part for a, part in self._columns(logits)]
+        return torch.stack([cross_entropy_to_uniform(pair).mean() for pair in pairs]).sum()
+
+
+def units(attribute: Attribute) -> int:
+    """How many numbers an attribute takes in the code."""
+    return 1 if attribute.kind == "binary" else attribute.num_values
+
+
+def hard(attribute: Attribute, labels: Tensor) -> Tensor:
+    """Labels `[batch]` as the decoder takes them: `[batch, 1]` of 0 and 1, or one-hot `[batch, values]`; missing ones all 0."""
+    if attribute.kind == "binary":
+        return labels.clamp(min=0)[:, None].float()
+    return nn.functional.one_hot(labels.clamp(min=0), attribute.num_values).float() * (labels != MISSING)[:, None]

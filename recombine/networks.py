@@ -1,0 +1,118 @@
+"""Networks that several methods share, built from the size of the pictures."""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+import torch.distributed.nn.functional as dist_functional
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class BatchNorm2d(nn.BatchNorm2d):
+    """Batch normalisation whose statistics are those of the whole batch, also when processes share it.
+
+    `torch.nn.SyncBatchNorm` does this on GPUs only; with one process this is `torch.nn.BatchNorm2d`.
+    """
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalise `[batch, channels, height, width]`."""
+        if not self.training or not dist.is_initialized() or dist.get_world_size() == 1:
+            return super().forward(images)
+        moments = torch.stack([images.mean((0, 2, 3)), images.square().mean((0, 2, 3))])
+        moments = dist_functional.all_reduce(moments) / dist.get_world_size()
+        mean, variance = moments[0], moments[1] - moments[0].square()
+        self._track(mean.detach(), variance.detach(), dist.get_world_size() * images.numel() // images.shape[1])
+        shape = (1, -1, 1, 1)
+        normal = (images - mean.view(shape)) * torch.rsqrt(variance + self.eps).view(shape)
+        return normal * self.weight.view(shape) + self.bias.view(shape)
+
+    @torch.no_grad()
+    def _track(self, mean: Tensor, variance: Tensor, count: int) -> None:
+        momentum = 0.1 if self.momentum is None else self.momentum
+        self.num_batches_tracked.add_(1)  # type: ignore[union-attr]
+        self.running_mean.lerp_(mean, momentum)  # type: ignore[union-attr]
+        self.running_var.lerp_(variance * count / (count - 1), momentum)  # type: ignore[union-attr]
+
+
+def num_halvings(image_size: tuple[int, int], smallest: int = 4) -> int:
+    """How often a picture can be halved until its shorter side is at most `smallest` * 2 - 1 pixels.
+
+    Raises:
+        ValueError: A side cannot be halved that often; the message names the nearest sizes that can.
+    """
+    halvings = max(1, (min(image_size) // smallest).bit_length() - 1)
+    step = 2**halvings
+    if any(side % step for side in image_size):
+        near = [max(step, round(side / step) * step) for side in image_size]
+        raise ValueError(f"pictures of {image_size[0]}x{image_size[1]} cannot be halved {halvings} times; use {near[0]}x{near[1]}")
+    return halvings
+
+
+def widths(first: int, count: int) -> list[int]:
+    """Channel widths that double from `first` and stop growing at 8 times it."""
+    return [first * min(2**level, 8) for level in range(count)]
+
+
+class ResidualBlock(nn.Module):
+    """Pre-activation residual block: ReLU, conv k3, ReLU, conv k3, plus a resized and projected input."""
+
+    def __init__(self, inputs: int, outputs: int, scale: float = 1.0, norm: bool = False):
+        super().__init__()
+        self.scale = scale                  # 0.5 halves height and width, 2 doubles them
+        self.norm_1 = BatchNorm2d(inputs) if norm else nn.Identity()
+        self.norm_2 = BatchNorm2d(outputs) if norm else nn.Identity()
+        self.conv_1 = nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.conv_2 = nn.Conv2d(outputs, outputs, 3, padding=1)
+        self.project = nn.Conv2d(inputs, outputs, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """`[batch, inputs, h, w]` -> `[batch, outputs, h * scale, w * scale]`."""
+        hidden = F.relu(self.norm_1(images))
+        if self.scale > 1:
+            hidden, images = (F.interpolate(x, scale_factor=self.scale, mode="nearest") for x in (hidden, images))
+        hidden = self.conv_2(F.relu(self.norm_2(self.conv_1(hidden))))
+        if self.scale < 1:
+            hidden, images = (F.avg_pool2d(x, 2) for x in (hidden, images))
+        return hidden + self.project(images)
+
+
+def image_trunk(image_size: tuple[int, int], channels: int, width: int, residual: bool = False) -> tuple[nn.Sequential, int]:
+    """Picture -> flat features; no normalisation, halving until 4 to 7 pixels are left.
+
+    Args:
+        image_size: Height and width in pixels.
+        channels: Of the picture.
+        width: Channels of the first layer; they double with every halving, up to 8 times.
+        residual: Residual blocks in place of single convolutions.
+
+    Returns:
+        The network, `[batch, channels, height, width]` -> `[batch, features]`, and the number of features.
+    """
+    halvings = num_halvings(image_size)
+    sizes = [channels, *widths(width, halvings)]
+    layers: list[nn.Module] = []
+    for inputs, outputs in zip(sizes, sizes[1:], strict=False):
+        layers += [ResidualBlock(inputs, outputs, 0.5)] if residual else [nn.Conv2d(inputs, outputs, 5, 2, 2), nn.ReLU()]
+    if residual:
+        layers.append(nn.ReLU())
+    features = sizes[-1] * (image_size[0] >> halvings) * (image_size[1] >> halvings)
+    return nn.Sequential(*layers, nn.Flatten()), features
+
+
+def image_decoder(image_size: tuple[int, int], channels: int, width: int, inputs: int, residual: bool = False) -> nn.Sequential:
+    """Vector `[batch, inputs]` -> logits of a picture `[batch, channels, height, width]`; mirror image of `image_trunk`."""
+    halvings = num_halvings(image_size)
+    sizes = widths(width, halvings)[::-1]
+    height, width_ = image_size[0] >> halvings, image_size[1] >> halvings
+    layers: list[nn.Module] = [nn.Linear(inputs, sizes[0] * height * width_), nn.ReLU(), nn.Unflatten(1, (sizes[0], height, width_))]
+    for before, after in zip(sizes, sizes[1:], strict=False):
+        if residual:
+            layers.append(ResidualBlock(before, after, 2, norm=True))
+        else:
+            layers += [nn.ConvTranspose2d(before, after, 3, 2, 1, 1), BatchNorm2d(after), nn.ReLU()]
+    if residual:
+        layers += [ResidualBlock(sizes[-1], sizes[-1], 2, norm=True), BatchNorm2d(sizes[-1]), nn.ReLU(), nn.Conv2d(sizes[-1], channels, 3, padding=1)]
+    else:
+        layers.append(nn.ConvTranspose2d(sizes[-1], channels, 3, 2, 1, 1))
+    return nn.Sequential(*layers)
