@@ -130,6 +130,7 @@ def remove_folder(folder: str | Path) -> None:
     if folder.suffix != ".tmp":
         shutil.rmtree(beside(folder, ".tmp"), ignore_errors=True)
         os.rename(folder, beside(folder, ".tmp"))
+        sync_folder(folder.parent)
         folder = beside(folder, ".tmp")
     shutil.rmtree(folder)
 
