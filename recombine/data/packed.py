@@ -26,6 +26,7 @@ import torch
 
 from recombine.data.images import DTYPES, to_float
 from recombine.data.schema import MISSING, Attribute, Batch, Schema, shown
+from recombine.files import sha256, sync_folder, write_text
 
 FORMAT = 1
 SPLITS = ("train", "val", "test")
@@ -191,7 +192,7 @@ def _write_chunk(target, chunk: np.ndarray, schema: Schema) -> Iterator[str]:
             f"these are {list(chunk.shape)} of {chunk.dtype}"
         )
     target.write(np.ascontiguousarray(chunk).data)
-    return map(pixel_hash, chunk)
+    return map(digest, chunk)
 
 
 def finish(folder: Path, schema: Schema, columns: Mapping[str, Sequence], problems: Mapping | None = None) -> Pack:
@@ -203,10 +204,9 @@ def finish(folder: Path, schema: Schema, columns: Mapping[str, Sequence], proble
     (folder / MANIFEST).unlink(missing_ok=True)
     for name in names:
         put(folder, name)
-    entries = {name: {"bytes": (folder / name).stat().st_size, "sha256": file_hash(folder / name)} for name in names}
+    entries = {name: {"bytes": (folder / name).stat().st_size, "sha256": sha256(folder / name)} for name in names}
     manifest = {"format": FORMAT, "pictures": len(columns["file"]), "files": entries}
-    (folder / (MANIFEST + ".tmp")).write_text(json.dumps(manifest, indent=1), "utf-8")
-    put(folder, MANIFEST)
+    write_text(folder / MANIFEST, json.dumps(manifest, indent=1))
     return Pack(folder)
 
 
@@ -215,10 +215,7 @@ def put(folder: Path, name: str) -> None:
     with open(folder / (name + ".tmp"), "rb+") as file:
         sync(file)
     os.replace(folder / (name + ".tmp"), folder / name)
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        os.fsync(handle)
-        os.close(handle)
+    sync_folder(folder)
 
 
 def sync(file) -> None:
@@ -316,17 +313,12 @@ def check(folder: Path) -> dict:
 
 def check_hash(folder: Path, name: str, entry: Mapping) -> None:
     """Raise BadPack where a file's bytes are not those of the manifest."""
-    found, written = file_hash(folder / name), entry["sha256"]
+    found, written = sha256(folder / name), entry["sha256"]
     if found != written:
         raise BadPack(f"{folder / name} is damaged: its SHA-256 is {found[:16]}... and was {written[:16]}...; pack again")
 
 
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def pixel_hash(image: np.ndarray) -> str:
-    """32 hexadecimal digits of one picture's pixels."""
-    return hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).hexdigest()
+def digest(data: bytes | np.ndarray) -> str:
+    """32 hexadecimal digits of a file's bytes or of pixels."""
+    content = np.ascontiguousarray(data).data if isinstance(data, np.ndarray) else data
+    return hashlib.blake2b(content, digest_size=16).hexdigest()

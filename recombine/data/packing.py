@@ -1,0 +1,319 @@
+"""Pack a folder of pictures: every one is read once; what is interrupted goes on, what changed is read again."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from recombine.data.decoding import decode_noted, printable
+from recombine.data.images import DTYPES
+from recombine.data.packed import (
+    FORMAT,
+    IMAGES,
+    PROBLEMS,
+    BadPack,
+    Pack,
+    digest,
+    finish,
+    index_columns,
+    open_images,
+    sync,
+    write_header,
+)  # fmt: skip
+from recombine.data.schema import MISSING, Attribute, Schema, nearest, shown
+from recombine.data.workers import Decoder, Entry, Job, Journal, decode_all, duplicates
+from recombine.files import check_writable, lock, save_errors, write_text
+
+if TYPE_CHECKING:
+    from recombine.data.folder import Source
+    from recombine.data.labels import LabelTable
+
+JOURNAL, PART = "journal.jsonl", "images.part"  # of a packing that is not finished
+EVERY = 2.0                                 # seconds between two notes of progress that survive a power cut
+STAMPS = ("source_size", "source_time", "source_hash", "pixel_hash", "pixel_look")  # columns of the index from here
+EXCLUDED = ("file", "kind", "reason", "source_size", "source_time")  # what is reported of a picture that is left out
+
+
+class BadPictures(ValueError):
+    """Pictures that cannot be used; found after all were read.
+
+    Attributes:
+        problems: For each a mapping with "file", "kind" (a word to count by), "reason" and more.
+    """
+
+    def __init__(self, problems: list[dict], total: int, report: Path):
+        self.problems = problems
+        kinds = ", ".join(f"{kind} {count}" for kind, count in Counter(p["kind"] for p in problems).most_common())
+        lines = [f"  {printable(p['file'])}: {p['reason']}" for p in problems[:10]]
+        more = [f"  ... and {len(problems) - 10} more"] if len(problems) > 10 else []
+        super().__init__(
+            f"{len(problems)} of {total} pictures cannot be used ({kinds}); repair or remove them, or leave them out with "
+            f"on_bad='skip'; what was read is kept, all are listed in {report}\n" + "\n".join(lines + more)
+        )
+
+
+def pack(
+    source: Source,
+    folder: str | Path,
+    schema: Schema,
+    *,
+    workers: int | None = None,
+    on_bad: Literal["error", "skip"] = "error",
+    allow_truncated: bool = False,
+    verify: bool = False,
+    seed: int = 0,
+    progress: bool = True,
+    decoder: Decoder = decode_noted,
+) -> Pack:
+    """Decode, orient and resize every picture of a source once.
+
+    An interrupted packing goes on where it stopped when it is called again; on a finished pack only files that changed
+    are read again, and labels are taken over.
+
+    Args:
+        source: Pictures and label table.
+        folder: Of the pack; made if needed.
+        schema: Picture format; without attributes it gets the table's, with attributes the labels are recoded to them.
+        workers: Processes; all cores unless given, 1 for none besides this one.
+        on_bad: Whether pictures that cannot be used are an error, after all were read, or left out.
+        allow_truncated: Keep the top part of JPEG files that are cut off.
+        verify: Compare the bytes of files, not only size and time, with what was packed before.
+        seed: Of the splits, where the table has none.
+        progress: Show a bar.
+        decoder: What reads a file: `(bytes, schema, allow_truncated) -> (pixels, notes)`, for formats of your own.
+
+    Returns:
+        The pack; `problems()` lists what was left out, read again, odd or there twice.
+
+    Raises:
+        BadPictures: With `on_bad="error"`, or where no picture can be used.
+        ValueError: The labels do not fit the schema.
+        OSError: The folder cannot be written, or its disk is full.
+    """
+    folder, table = Path(folder), source.table
+    schema = schema if schema.attributes else replace(schema, attributes=tuple(table.attributes))
+    labels = {attribute.name: recoded(attribute, table) for attribute in schema.attributes}
+    splits = table.splits if table.splits is not None else _divided(table, seed)
+    columns = index_columns(schema, table.files, labels, splits)
+    check_writable(folder)
+    with lock(folder):
+        work = _Work(folder, Job(Path(source.root), schema, allow_truncated, decoder), table.files, verify)
+        if work.nothing_new(columns, on_bad):
+            return Pack(folder)
+        work.read_pictures(workers or cores(), progress)
+        return work.finish(columns, on_bad)
+
+
+class _Work:
+    """One packing in progress: the pixels so far in `images.part`, what is known of them in the journal."""
+
+    def __init__(self, folder: Path, job: Job, files: Sequence[str], verify: bool):
+        self.folder, self.job, self.files = folder, job, files
+        preparation = [replace(job.schema, attributes=()).to_json(), job.allow_truncated, job.decoder.__qualname__]
+        title = {"format": FORMAT, "preparation": preparation, "files": digest("\n".join(map(ascii, files)).encode())}
+        self.journal = Journal(folder / JOURNAL, json.loads(json.dumps(title)))
+        self.shape = (job.schema.channels, job.schema.height, job.schema.width)
+        self.dtype = np.dtype(DTYPES[job.schema.bits])
+        self.bytes_each = int(np.prod(self.shape)) * self.dtype.itemsize
+        self.old = self._finished()
+        self.changed: list[str] = []
+        self._verify = verify
+
+    def _finished(self) -> Pack | None:
+        try:
+            pack = Pack(self.folder)
+        except BadPack:
+            return None
+        same = pack.problems().get("preparation") == self.journal.title["preparation"]
+        return pack if same and set(STAMPS) <= pack.index.keys() else None
+
+    def nothing_new(self, columns: Mapping[str, Sequence], on_bad: str) -> bool:
+        """Whether the finished pack is what would come out."""
+        if self.old is None or self.old.schema != self.job.schema or stale(self.old, self.job.root, self._verify):
+            return False
+        excluded = {entry["file"]: entry for entry in self.old.problems()["excluded"]}
+        wanted = [row for row, file in enumerate(self.files) if file not in excluded]
+        if excluded and (on_bad == "error" or any(self._repaired(entry) for entry in excluded.values())):
+            return False
+        stored = {"split": self.old.splits, **{f"label.{n}": column for n, column in self.old.labels.items()}}
+        return [self.files[row] for row in wanted] == self.old.files and all(
+            np.array_equal(column, np.asarray(columns[name])[wanted], equal_nan=column.dtype.kind == "f")
+            for name, column in stored.items()
+        )
+
+    def _repaired(self, problem: Mapping) -> bool:
+        seen = Entry(problem["file"], source_size=problem["source_size"], source_time=problem["source_time"])
+        return not seen.fresh(self.job.root) and (self.job.root / seen.file).exists()
+
+    def read_pictures(self, workers: int, progress: bool) -> None:
+        """Bring `images.part` and the journal to completion."""
+        self.journal.read()
+        with save_errors(self.folder / PART, len(self.files) * self.bytes_each), self._open_part() as part:
+            self._keep_fresh(part)
+            self.journal.start()
+            self._take_over(part)
+            rows = [row for row in range(len(self.files)) if row not in self.journal.entries]
+            try:
+                show(self._decode(part, rows, workers), len(self.files) - len(rows), len(self.files), progress)
+            finally:
+                self._sync(part)
+                self.journal.file.close()
+
+    def _open_part(self):
+        path = self.folder / PART
+        if not path.exists():
+            self.journal.entries.clear()
+            path.touch()
+        part = open(path, "rb+")
+        if hasattr(os, "posix_fallocate") and self.files:
+            os.posix_fallocate(part.fileno(), 0, len(self.files) * self.bytes_each)
+        return part
+
+    def _keep_fresh(self, part) -> None:
+        """Keep of an interrupted packing the rows whose file is unchanged and whose pixels arrived on the disk."""
+        for row, entry in list(self.journal.entries.items()):
+            usable = not entry.kind and entry.fresh(self.job.root, self._verify)
+            if not usable or digest(self._pixels(part, row)) != entry.pixel_hash:
+                del self.journal.entries[row]
+
+    def _take_over(self, part) -> None:
+        """Copy from the finished pack what has not changed since."""
+        if self.old is None:
+            return
+        self.changed = stale(self.old, self.job.root, self._verify)
+        changed, place = set(self.changed), {file: row for row, file in enumerate(self.old.files)}
+        notes = {note["file"]: tuple(note["notes"]) for note in self.old.problems()["notes"]}
+        for row, file in enumerate(self.files):
+            if file in place and file not in changed and row not in self.journal.entries:
+                stamps = {name: self.old.index[name][place[file]] for name in STAMPS}
+                stamps |= {name: int(stamps[name]) for name in STAMPS[:2]}
+                self._write(part, row, self.old.images[place[file]])
+                self.journal.add([row], [Entry(file, **stamps, notes=notes.get(file, ()))])
+
+    def _decode(self, part, rows: Sequence[int], workers: int) -> Iterator[int]:
+        """Decode rows and store them; yields how many came."""
+        noted = time.monotonic()
+        for done, entries, pixels in decode_all(self.job, rows, self.files, workers):
+            pictures = iter(pixels)
+            for row, entry in zip(done, entries, strict=True):
+                if not entry.kind:
+                    self._write(part, row, next(pictures))
+            self.journal.add(done, entries)
+            if time.monotonic() - noted > EVERY:
+                self._sync(part)
+                noted = time.monotonic()
+            yield len(done)
+
+    def _sync(self, part) -> None:
+        sync(part)
+        self.journal.sync()
+
+    def _write(self, part, row: int, pixels: np.ndarray) -> None:
+        if pixels.shape != self.shape or pixels.dtype != self.dtype:
+            raise ValueError(
+                f"the decoder must give {self.shape} of {self.dtype}, it gave {pixels.shape} of {pixels.dtype} "
+                f"for {printable(self.files[row])}"
+            )
+        part.seek(row * self.bytes_each)
+        part.write(np.ascontiguousarray(pixels).data)
+
+    def _pixels(self, part, row: int) -> bytes:
+        part.seek(row * self.bytes_each)
+        return part.read(self.bytes_each)
+
+    def finish(self, columns: Mapping[str, Sequence], on_bad: str) -> Pack:
+        """Make the pack of the pictures that can be used, and the report on the others."""
+        entries = [self.journal.entries[row] for row in range(len(self.files))]
+        good = [row for row, entry in enumerate(entries) if not entry.kind]
+        excluded = [{name: getattr(e, name) for name in EXCLUDED} for e in entries if e.kind]
+        if excluded and (on_bad == "error" or not good):
+            write_text(self.folder / PROBLEMS, json.dumps({"excluded": excluded}, indent=1))
+            raise BadPictures(excluded, len(entries), self.folder / PROBLEMS)
+        images = self._store(good)
+        kept = [entries[row] for row in good]
+        columns = {name: np.asarray(column)[good] for name, column in columns.items()}
+        problems = {
+            "preparation": self.journal.title["preparation"],
+            "excluded": excluded,
+            "changed": self.changed,
+            "notes": [{"file": entry.file, "notes": entry.notes} for entry in kept if entry.notes],
+            "duplicates": duplicates(kept, images, columns["split"]),
+        }
+        pack = finish(self.folder, self.job.schema, columns | stamps_of(kept), problems)
+        for name in (JOURNAL, PART):
+            (self.folder / name).unlink()
+        return pack
+
+    def _store(self, good: Sequence[int]) -> np.ndarray:
+        """Write the usable pictures to `images.npy.tmp`, in order."""
+        path = self.folder / (IMAGES + ".tmp")
+        with save_errors(path, len(good) * self.bytes_each), open(self.folder / PART, "rb") as part, open(path, "wb") as to:
+            write_header(to, len(good), self.job.schema)
+            for row in good:
+                to.write(self._pixels(part, row))
+        return open_images(path, len(good), self.job.schema)
+
+
+def stamps_of(entries: Sequence[Entry]) -> dict[str, list]:
+    """The columns of the index that come from reading the files."""
+    rows = [asdict(entry) for entry in entries]
+    return {name: [row[name] for row in rows] for name in STAMPS}
+
+
+def stale(pack: Pack, root: str | Path, verify: bool = False) -> list[str]:
+    """Files that were changed or removed after packing, by size and time, or with `verify` by every byte."""
+    if not set(STAMPS) <= pack.index.keys():
+        raise ValueError(f"{pack.path} was not packed from files, so none can have changed")
+    columns = [pack.index[name] for name in STAMPS]
+    entries = (Entry(file, *stamps) for file, *stamps in zip(pack.files, *columns, strict=True))
+    return [entry.file for entry in entries if not entry.fresh(Path(root), verify)]
+
+
+def recoded(attribute: Attribute, table: LabelTable) -> np.ndarray:
+    """A table's column in the numbers of an attribute that may list its values in another order.
+
+    Raises:
+        ValueError: The table has no such column, or values that the attribute does not have.
+    """
+    names = [a.name for a in table.attributes]
+    if attribute.name not in names:
+        raise ValueError(f"the table has no {attribute.name!r}; it has {shown(names)}{nearest(attribute.name, names)}")
+    column, own = table.columns[attribute.name], table[attribute.name]
+    if attribute.kind != own.kind:
+        raise ValueError(f"{attribute.name} is {own.kind} in the table and {attribute.kind} in the schema")
+    if attribute.kind == "continuous" or attribute.values == own.values:
+        return column
+    number = np.array([*map(attribute.index, own.values), MISSING])
+    return number[column]
+
+
+def _divided(table: LabelTable, seed: int) -> np.ndarray:
+    from recombine.data.labels import split_by_group
+
+    return split_by_group(table, seed)
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def show(steps: Iterable[int], done: int, total: int, shown: bool) -> None:
+    """Go through steps, each worth a number of pictures, with a bar that shows pictures per second and time left."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    rate = TextColumn("{task.fields[rate]:.0f} pictures/s")
+    columns = (TextColumn("packing"), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
+    with Progress(*columns, disable=not shown) as bar:
+        task, start, first = bar.add_task("", total=total, completed=done, rate=0.0), time.monotonic(), done
+        for count in steps:
+            done += count
+            bar.update(task, completed=done, rate=(done - first) / max(time.monotonic() - start, 1e-3))

@@ -1,0 +1,282 @@
+"""Many files become pixels: processes that decode, a journal that survives interruption, and the search for duplicates.
+
+`packing.pack` puts these together. Workers never die of a bad picture; where one is killed all the same, the picture it
+was reading is tried once more alone and named.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, field
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+
+from recombine.data.decoding import BadImage, decode_noted, read_bytes
+from recombine.data.packed import digest
+from recombine.data.schema import Schema
+from recombine.files import write_text
+
+CHUNK = 32                                  # pictures that a worker takes at a time
+FEW = 1500                                  # pictures for which no processes are started: that takes seconds
+BUCKET = 64                                 # pictures of one look that are compared with each other
+NEAR_BITS = 3                               # of the 64 that may differ between near-duplicates ...
+NEAR_LEVELS = 8                             # ... and how far, on average, their pixels, of 255
+
+Decoder = Callable[[bytes, Schema, bool], tuple[np.ndarray, list[str]]]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What packing knows of one file."""
+
+    file: str
+    source_size: int = 0                    # bytes
+    source_time: int = 0                    # last change, nanoseconds
+    source_hash: str = ""                   # of the file
+    pixel_hash: str = ""                    # of the pixels in the pack
+    pixel_look: str = ""                    # 64 bits that are nearly equal for pictures that look nearly equal
+    notes: tuple[str, ...] = ()             # odd but bearable
+    kind: str = ""                          # why it cannot be used, in a word ...
+    reason: str = ""                        # ... and in a sentence
+
+    def fresh(self, root: Path, verify: bool = False) -> bool:
+        """Whether the file is still as it was read; `verify` compares its bytes too."""
+        try:
+            size, time = stamp(root / self.file)
+            same = (size, time) == (self.source_size, self.source_time)
+            return same and (not verify or digest(read_bytes(root / self.file)) == self.source_hash)
+        except (OSError, BadImage):
+            return False
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every worker is told."""
+
+    root: Path
+    schema: Schema
+    allow_truncated: bool = False
+    decoder: Decoder = decode_noted
+    marks: Path | None = None               # where a worker notes which picture it is reading
+
+    def run(self, rows: Sequence[int], files: Sequence[str]) -> tuple[Sequence[int], list[Entry], list[np.ndarray]]:
+        """Decode some files: their rows, an entry each, and the pixels of those that can be used."""
+        entries, pixels = [], []
+        for row, file in zip(rows, files, strict=True):
+            self._mark(row)
+            entry, picture = self.one(file)
+            entries.append(entry)
+            if picture is not None:
+                pixels.append(picture)
+        return rows, entries, pixels
+
+    def one(self, file: str) -> tuple[Entry, np.ndarray | None]:
+        """Decode one file."""
+        known = {"file": file}
+        try:
+            known |= dict(zip(("source_size", "source_time"), stamp(self.root / file), strict=True))
+            data = read_bytes(self.root / file)
+            pixels, notes = self.decoder(data, self.schema, self.allow_truncated)
+        except BadImage as error:
+            return Entry(**known, kind=error.kind, reason=error.reason), None
+        except OSError as error:
+            return Entry(**known, kind="unreadable", reason=f"cannot be read: {error.strerror}"), None
+        except UnicodeEncodeError:
+            return Entry(**known, kind="unreadable", reason="its name is not valid UTF-8; rename it"), None
+        hashes = {"source_hash": digest(data), "pixel_hash": digest(pixels), "pixel_look": look(pixels)}
+        return Entry(**known, **hashes, notes=tuple(notes)), pixels
+
+    def _mark(self, row: int) -> None:
+        if self.marks:
+            (self.marks / str(os.getpid())).write_text(str(row))
+
+
+def stamp(path: Path) -> tuple[int, int]:
+    """Size and time of a file; raises UnicodeEncodeError for a name that no index can hold."""
+    str(path).encode()
+    status = os.stat(path)
+    return status.st_size, status.st_mtime_ns
+
+
+def look(pixels: np.ndarray) -> str:
+    """The difference hash of a picture: whether each of 8 x 8 fields is darker than its right neighbour, 16 digits."""
+    grey = pixels.mean(axis=0, dtype=np.float32)
+    rows = np.linspace(0, grey.shape[0], 8, endpoint=False).astype(int)
+    columns = np.linspace(0, grey.shape[1], 9, endpoint=False).astype(int)
+    fields = np.add.reduceat(np.add.reduceat(grey, rows, axis=0), columns, axis=1)
+    fields /= np.diff(np.append(rows, grey.shape[0]))[:, None] * np.diff(np.append(columns, grey.shape[1]))
+    return np.packbits(fields[:, 1:] > fields[:, :-1]).tobytes().hex()
+
+
+Result = tuple[Sequence[int], list[Entry], list[np.ndarray]]
+
+
+def decode_all(job: Job, rows: Sequence[int], files: Sequence[str], workers: int) -> Iterator[Result]:
+    """Decode files `files[row]` for all `rows`, in any order, in processes where there are many.
+
+    Raises:
+        RuntimeError: Workers die again and again and no picture is to blame.
+    """
+    if workers <= 1 or len(rows) <= FEW:
+        yield from (job.run(part, [files[r] for r in part]) for part in chunks(rows, CHUNK))
+        return
+    marks = Path(tempfile.mkdtemp(prefix="recombine-pack-"))
+    try:
+        yield from _decode_in_processes(Job(**{**vars(job), "marks": marks}), rows, files, workers)
+    finally:
+        shutil.rmtree(marks, ignore_errors=True)
+
+
+def _decode_in_processes(job: Job, rows: Sequence[int], files: Sequence[str], workers: int) -> Iterator[Result]:
+    left = dict.fromkeys(rows)
+    for attempt in range(8):
+        try:
+            for result in in_pool(job, list(left), files, max(2, workers >> attempt)):
+                for row in result[0]:
+                    del left[row]
+                yield result
+            return
+        except BrokenProcessPool:
+            for row in suspects(job.marks, left):
+                yield alone(job, row, files[row])
+                del left[row]
+    raise RuntimeError(
+        f"the processes that decode pictures keep dying, {len(left)} pictures are left; this is mostly a lack of memory: "
+        "use fewer workers, or 1 to see the error itself"
+    )
+
+
+def in_pool(job: Job, rows: Sequence[int], files: Sequence[str], workers: int) -> Iterator[Result]:
+    """Decode in a pool of processes; raises BrokenProcessPool where one dies."""
+    from joblib import Parallel, delayed, parallel_config
+
+    with parallel_config("loky", n_jobs=workers, inner_max_num_threads=1, idle_worker_timeout=20):
+        tasks = (delayed(job.run)(part, [files[r] for r in part]) for part in chunks(rows, CHUNK))
+        yield from Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="3 * n_jobs")(tasks)
+
+
+def suspects(marks: Path, left: Iterable[int]) -> list[int]:
+    """Rows that workers were reading when one of them died."""
+    noted = [path.read_text() for path in marks.iterdir()]
+    for path in marks.iterdir():
+        path.unlink()
+    return sorted({int(text) for text in noted if text} & set(left))
+
+
+def alone(job: Job, row: int, file: str) -> Result:
+    """One picture in a process of its own; if that dies too, the picture is the culprit."""
+    try:
+        return next(iter(in_pool(job, [row], {row: file}, 2)))
+    except BrokenProcessPool:
+        reason = "the process that read it died twice, for lack of memory or by a fault in a decoder; make it smaller"
+        return [row], [Entry(file, kind="deadly", reason=reason)], []
+
+
+def chunks(rows: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    """Consecutive parts of a sequence."""
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
+
+
+@dataclass
+class Journal:
+    """Entries written one a line, so that an interrupted packing can go on.
+
+    The first line says what was being packed; a journal of anything else is thrown away.
+    """
+
+    path: Path
+    title: dict
+    entries: dict[int, Entry] = field(default_factory=dict)
+
+    def read(self) -> None:
+        """Take over the rows of an interrupted packing of the same; a torn last line is ignored."""
+        try:
+            lines = self.path.read_text("utf-8").split("\n")[:-1]
+            if lines and json.loads(lines[0]) == self.title:
+                for line in lines[1:]:
+                    row, entry = json.loads(line)
+                    self.entries[row] = Entry(**{**entry, "notes": tuple(entry["notes"])})
+        except (FileNotFoundError, ValueError):
+            return
+
+    def start(self) -> None:
+        """Open the journal for adding, with the rows that are kept."""
+        lines = [self.title, *([row, asdict(entry)] for row, entry in self.entries.items())]
+        write_text(self.path, "".join(json.dumps(line) + "\n" for line in lines))
+        self.file = open(self.path, "a", encoding="utf-8")
+
+    def add(self, rows: Iterable[int], entries: Iterable[Entry]) -> None:
+        """Note rows that are done; they last from the next `sync` on."""
+        for row, entry in zip(rows, entries, strict=True):
+            self.entries[row] = entry
+            self.file.write(json.dumps([row, asdict(entry)]) + "\n")
+
+    def sync(self) -> None:
+        """Have the disk keep what was noted."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+
+
+def duplicates(entries: Sequence[Entry], images: np.ndarray, splits: Sequence[str]) -> list[dict]:
+    """Pictures that are the same, and pictures in different splits that are nearly the same.
+
+    Args:
+        entries: One for each picture.
+        images: [pictures, channels, height, width].
+        splits: The split of each picture.
+
+    Returns:
+        `{"kind": "same" or "nearly the same", "files": [...], "splits": [...]}` for each group or pair.
+    """
+    groups = defaultdict(list)
+    for row, entry in enumerate(entries):
+        groups[entry.pixel_hash].append(row)
+    same = [rows for rows in groups.values() if len(rows) > 1]
+    near = near_pairs([rows[0] for rows in groups.values()], entries, images, splits)
+    return [
+        {"kind": kind, "files": [entries[r].file for r in rows], "splits": [str(splits[r]) for r in rows]}
+        for kind, found in (("same", same), ("nearly the same", near))
+        for rows in found
+    ]
+
+
+def near_pairs(
+    rows: Sequence[int], entries: Sequence[Entry], images: np.ndarray, splits: Sequence[str]
+) -> list[tuple[int, int]]:
+    """Pairs of rows of different splits whose looks differ in few bits and whose pixels differ little.
+
+    Looks within `NEAR_BITS` share at least one of four 16-bit parts, so only those are compared.
+    """
+    found = set()
+    bits = {row: int(entries[row].pixel_look, 16) for row in rows}
+    for shift in range(0, 64, 16):
+        buckets = defaultdict(list)
+        for row in rows:
+            buckets[bits[row] >> shift & 0xFFFF].append(row)
+        for bucket in buckets.values():
+            for a, b in near_in(sorted(bucket, key=lambda row: bits[row])):
+                if splits[a] != splits[b] and (bits[a] ^ bits[b]).bit_count() <= NEAR_BITS:
+                    found.add((min(a, b), max(a, b)))
+    return sorted(pair for pair in found if level_difference(images[pair[0]], images[pair[1]]) <= NEAR_LEVELS)
+
+
+def near_in(bucket: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """All pairs of a small bucket; of a large one, those close to each other in its order."""
+    if len(bucket) <= BUCKET:
+        yield from combinations(bucket, 2)
+    else:
+        yield from ((a, b) for i, a in enumerate(bucket) for b in bucket[i + 1 : i + 9])
+
+
+def level_difference(a: np.ndarray, b: np.ndarray) -> float:
+    """Mean absolute difference of two pictures, of 255."""
+    return float(np.abs(a.astype(np.float32) - b.astype(np.float32)).mean()) * 255 / np.iinfo(a.dtype).max
