@@ -13,7 +13,7 @@ import numpy as np
 
 from recombine.data.celeba import PICTURES, find_celeba, read_celeba
 from recombine.data.labels import FEW, SPLITS, LabelTable, NewValues, Stated, find_group, make_table
-from recombine.data.paths import Found, Links, Listing, Resolver, find_base, sample, walk
+from recombine.data.paths import SUFFIXES, Found, Links, Listing, Resolver, find_base, sample, walk
 from recombine.data.schema import MISSING, nearest, shown
 from recombine.data.tables import (
     SPREADSHEETS,
@@ -93,26 +93,24 @@ def read_source(
     """
     root, table = _places(path, table)
     listing = walk(root, links)
-    notes = _skipped(listing)
-    found = _find_table(listing, table)
-    if found is None:
-        found = _folders(listing)
-        column, files, rows = "file_name", found.cells.columns["file_name"], np.arange(len(found.cells))
-        base = ""
-    else:
-        notes += found.cells.notes
-        column, base = _path_column(found, listing, image_column)
-        texts = found.cells.columns[column]
-        resolver = Resolver(listing, base, Path(path) if Path(path).is_dir() else Path(path).parent)
-        files = _resolve(texts, found.cells, resolver, absent, notes)
-        rows = _unique(files, found.cells, column, notes)
-    cells = found.cells.take(rows)
-    files = [files[row] for row in rows]
-    splits = None if found.splits is None else np.array([found.splits[row] for row in rows], dtype="<U5")
-    options = {"kinds": kinds, "attributes": attributes, "new_values": new_values, "few": few}
-    labels = make_table(cells, files, notes, skip=[column], splits=splits, **options)
+    found = _find_table(listing, table) or _folders(listing)
+    notes = [*_skipped(listing), *found.cells.notes]
+    column, base = _path_column(found, listing, image_column)
+    files = _resolve(found.cells.columns[column], found.cells, Resolver(listing, base, root), absent, notes)
+    rows = _unique(files, found.cells, column, notes)
+    labels = make_table(
+        found.cells.take(rows),
+        [files[row] for row in rows],
+        notes,
+        kinds=kinds,
+        attributes=attributes,
+        new_values=new_values,
+        skip=[column],
+        splits=found.splits and np.array([found.splits[row] for row in rows], dtype="<U5"),
+        few=few,
+    )
     labels = _with_unlabelled(labels, listing, base, unlabelled, notes)
-    if not labels.attributes:
+    if not labels.attributes and unlabelled != "keep":
         fix = "add a table with a column file_name and a column for each label, or a folder for each class"
         notes.append(Note("error", f"{printable(str(root))} has no labels: {len(labels)} pictures, no attribute", fix))
     errors = [note for note in notes if note.level == "error"]
@@ -126,6 +124,8 @@ def _places(path: Path | str, table: Path | str | None) -> tuple[Path, Path | No
     path = Path(path).expanduser()
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; expected a folder of pictures, or a table that lies in one")
+    if path.is_file() and path.name.lower().endswith(SUFFIXES):
+        raise BadTable(f"{path} is one picture; expected a folder of pictures, or a table that lies in one")
     if path.is_file():
         return path.parent, path if table is None else Path(table)
     if table is None:
@@ -140,7 +140,7 @@ def _places(path: Path | str, table: Path | str | None) -> tuple[Path, Path | No
 def _skipped(listing: Listing) -> list[Note]:
     notes = []
     for reason, names in listing.skipped.items():
-        fix = "links='anywhere' follows them" if "out of" in reason else ""
+        fix = "set links to 'anywhere' to follow them" if "out of" in reason else ""
         notes.append(Note("warning", f"skipped {len(names)} x {reason}: {_names(names)}", fix))
     return notes
 
@@ -166,7 +166,7 @@ def _find_table(listing: Listing, table: Path | None) -> _Found | None:
         return _celeba(listing, celeba)
     top = [name for name in listing.files if "/" not in name and name.lower().endswith(TABLE_SUFFIXES)]
     if len(top) > 1:
-        raise BadTable(f"{root} holds {len(top)} tables: {_names(top)}; say which one with table=")
+        raise BadTable(f"{root} holds {len(top)} tables: {_names(top)}; say which one with the option table")
     if top:
         return _Found(read_cells(root / top[0]))
     sheets = [name for name in listing.files if "/" not in name and name.lower().endswith(SPREADSHEETS)]
@@ -204,24 +204,25 @@ def _metadata(listing: Listing) -> _Found | None:
 
 def _folders(listing: Listing) -> _Found:
     """A folder for each class, perhaps below a folder for each split; pictures outside are left to be unlabelled."""
+    if not listing.pictures:
+        raise BadTable(f"{printable(str(listing.root))} holds no pictures and no table; is it the right folder?")
     paths = [name.split("/") for name in listing.pictures]
-    while paths and len({parts[0] for parts in paths}) == 1 and any(len(parts) > 2 for parts in paths):
-        paths = [parts[1:] for parts in paths if len(parts) > 1]
-    sorted_by_split = bool(paths) and all(len(p) > 1 and p[0].lower() in SPLITS for p in paths)
-    rows = [
-        (file, SPLITS[p[0].lower()] if sorted_by_split else "", p[sorted_by_split] if len(p) > 1 + sorted_by_split else "")
-        for file, p in zip([n for n in listing.pictures if n.count("/") >= 0][-len(paths) :], paths, strict=True)
-    ]
-    return _folder_rows(rows, sorted_by_split)
-
-
-def _folder_rows(rows: list[tuple[str, str, str]], sorted_by_split: bool) -> _Found:
-    labelled = [row for row in rows if row[2] or sorted_by_split]
-    files, splits, classes = map(list, zip(*labelled, strict=True)) if labelled else ([], [], [])
+    while _wrapped(paths):
+        paths = [parts[1:] for parts in paths]
+    by_split = all(len(parts) > 1 and parts[0].lower() in SPLITS for parts in paths)
+    splits = [SPLITS[parts[0].lower()] if by_split else "" for parts in paths]
+    classes = [parts[by_split] if len(parts) > 1 + by_split else "" for parts in paths]
+    rows = [row for row in zip(listing.pictures, splits, classes, strict=True) if row[1] or row[2]]
+    files, splits, classes = map(list, zip(*rows, strict=True)) if rows else ([], [], [])
     name = "identity" if len(set(classes)) > MOST_CLASSES else "class"
     columns = {"file_name": files, **({name: classes} if any(classes) else {})}
-    cells = Cells(columns, ["picture"] * len(files), list(range(1, len(files) + 1)))
-    return _Found(cells, "file_name", splits=splits if sorted_by_split else None)
+    return _Found(Cells(columns, files, [0] * len(files)), "file_name", splits=splits if by_split else None)
+
+
+def _wrapped(paths: list[list[str]]) -> bool:
+    """Whether all pictures lie in one folder that is neither a class nor a split but holds classes."""
+    first = {parts[0] for parts in paths}
+    return len(first) == 1 and first.pop().lower() not in SPLITS and any(len(parts) > 2 for parts in paths)
 
 
 def _path_column(found: _Found, listing: Listing, stated: str | None) -> tuple[str, str]:
@@ -241,7 +242,7 @@ def _path_column(found: _Found, listing: Listing, stated: str | None) -> tuple[s
         winners = usual or _no_paths(found.cells, listing)
     winners = [name for name in usual if name in winners] or winners
     if len(winners) > 1 and winners[0] not in usual:
-        raise BadTable(f"the columns {shown(winners)} all hold files; say which one with image_column=")
+        raise BadTable(f"the columns {shown(winners)} all hold files; say which one with the option image_column")
     return winners[0], scores[winners[0]][1]
 
 
@@ -286,10 +287,11 @@ def _path_note(
     if rule == "ambiguous":
         choices = _names(found[rows[0]].choices)
         return Note("error", f"{len(rows)} paths can mean several files: {places}, the first {choices}", "write them exactly")
-    if rule == "absent":
-        dropped = "error" if absent == "error" else "warning"
-        fix = "add the files, correct the paths, or give absent='drop'" if dropped == "error" else "they were dropped"
-        return Note(dropped, f"{len(rows)} of {len(texts)} rows have no picture: {places}", fix)
+    if found[rows[0]].file is None:
+        level = "error" if absent == "error" else "warning"
+        fix = "add the files, correct the paths, or set absent to 'drop'" if level == "error" else "they were dropped"
+        what = "have no picture" if rule == "absent" else f"name {rule}, which was not followed"
+        return Note(level, f"{len(rows)} of {len(texts)} rows {what}: {places}", fix)
     return Note("info", f"{len(rows)} paths were found by {rule}, such as {printable(texts[rows[0]])!r}")
 
 
@@ -318,22 +320,21 @@ def _unique(files: list[str | None], cells: Cells, column: str, notes: list[Note
 
 def _with_unlabelled(labels: LabelTable, listing: Listing, base: str, unlabelled: str, notes: list[Note]) -> LabelTable:
     """Deal with pictures that no row speaks of, below the folder that the table's paths start from."""
-    labelled = set(labels.files)
-    below = base.rstrip("/") + "/" if base else ""
+    labelled, below = set(labels.files), f"{base}/" if base else ""
     lone = [name for name in listing.pictures if name.startswith(below) and name not in labelled]
-    elsewhere = sum(not name.startswith(below) for name in listing.pictures) if below else 0
+    elsewhere = sum(not name.startswith(below) for name in listing.pictures)
     if elsewhere:
-        notes.append(Note("info", f"{elsewhere} pictures lie outside {printable(base)}, where the table's are, and were not used"))
-    if not lone:
-        return labels
-    level = "error" if unlabelled == "error" and labels.attributes else "warning"
-    fix = {
-        "error": "add rows, or give unlabelled='keep' (all their labels missing) or unlabelled='drop'",
-        "keep": "they were kept with all labels missing",
-        "drop": "they were dropped",
-    }[unlabelled]
-    notes.append(Note(level, f"{len(lone)} of {len(listing.pictures)} pictures have no label: {_names(lone)}", fix))
-    return labels if unlabelled == "drop" else _append(labels, lone) if unlabelled == "keep" or level == "warning" else labels
+        text = f"{elsewhere} pictures lie outside {printable(base)}, where the table's are, and were not used"
+        notes.append(Note("info", text))
+    if lone and labels.attributes:
+        fix = {
+            "error": "add rows, or set unlabelled to 'keep' (all their labels missing) or to 'drop'",
+            "keep": "they were kept with all labels missing",
+            "drop": "they were dropped",
+        }[unlabelled]
+        level = "error" if unlabelled == "error" else "warning"
+        notes.append(Note(level, f"{len(lone)} of {len(listing.pictures)} pictures have no label: {_names(lone)}", fix))
+    return _append(labels, lone) if lone and (unlabelled == "keep" or not labels.attributes) else labels
 
 
 def _append(labels: LabelTable, lone: Sequence[str]) -> LabelTable:

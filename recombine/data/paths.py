@@ -15,7 +15,7 @@ from typing import Literal
 
 SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm",
-    ".avif", ".heic", ".heif", ".jp2", ".npy",
+    ".avif", ".heic", ".heif", ".jp2",
 )  # fmt: skip
 SAMPLE = 60  # rows that are looked at to find the path column and the pictures' folder
 
@@ -34,6 +34,36 @@ class Listing:
     def pictures(self) -> list[str]:
         """Those files whose ending is a picture's."""
         return [name for name in self.files if name.lower().endswith(SUFFIXES)]
+
+    @cached_property
+    def known(self) -> frozenset[str]:
+        """All files, for looking one up."""
+        return frozenset(self.files)
+
+    @cached_property
+    def by_form(self) -> dict[str, list[str]]:
+        """Files by their path in composed form."""
+        return _index(self.files, composed)
+
+    @cached_property
+    def by_case(self) -> dict[str, list[str]]:
+        """Files by their path without upper case."""
+        return _index(self.files, folded)
+
+    @cached_property
+    def by_stem(self) -> dict[str, list[str]]:
+        """Pictures by their path without upper case and ending."""
+        return _index(self.pictures, stem)
+
+    @cached_property
+    def by_name(self) -> dict[str, list[str]]:
+        """Files by their name alone, without upper case and ending."""
+        return _index(self.files, lambda path: posixpath.basename(stem(path)))
+
+    @cached_property
+    def reasons(self) -> dict[str, str]:
+        """Why a path was skipped."""
+        return {name: reason for reason, names in self.skipped.items() for name in names}
 
 
 def walk(root: Path | str, links: Links = "inside") -> Listing:
@@ -95,7 +125,7 @@ class Found:
     """What became of a path in a table."""
 
     file: str | None        # relative to the root; None when there is no answer
-    rule: str               # how it was found, or why not: "absent", "outside", "ambiguous"
+    rule: str               # how it was found, or why not: "absent", "outside", "ambiguous", a reason to skip
     choices: tuple[str, ...] = ()
 
 
@@ -110,28 +140,27 @@ class Resolver:
 
     def __init__(self, listing: Listing, base: str = "", given: Path | None = None):
         self.base = base
-        self.files = frozenset(listing.files)
         self.listing = listing
         self.roots = {str(listing.root), str(given.absolute()) if given else str(listing.root)}
 
     def find(self, text: str) -> Found:
         """The file that a path means."""
         as_written = posixpath.join(self.base, text) if self.base else text
-        if as_written in self.files:
+        if as_written in self.listing.known:
             return Found(as_written, "as written")
         path, rule = self._clean(text)
         if path is None:
             return Found(None, "outside")
-        if path in self.files:
+        if path in self.listing.known:
             return Found(path, rule)
-        for rule, key, index in self._ladder:
-            choices = index().get(key(path), ())
-            if len(choices) > 1:
-                return Found(None, "ambiguous", tuple(choices[:4]))
+        for rule, key, index in LADDER:
+            choices = getattr(self.listing, index).get(key(path), ())
             if choices:
-                return Found(choices[0], rule)
+                return Found(choices[0], rule) if len(choices) == 1 else Found(None, "ambiguous", tuple(choices[:4]))
         own = self.listing.root.name + "/"
-        return self.find(path[len(own) :]) if path.startswith(own) and not self.base else Found(None, "absent")
+        if path.startswith(own) and not self.base:
+            return self.find(path[len(own) :])
+        return Found(None, self.listing.reasons.get(path, "absent"))
 
     def _clean(self, text: str) -> tuple[str | None, str]:
         """A path relative to the root, without `./`, `..` and backslashes; None when it leaves the root."""
@@ -147,26 +176,6 @@ class Resolver:
         if path.startswith(("../", "/")) or path == ".." or re.match(r"[A-Za-z]:/", path):
             return None, rule
         return path, rule
-
-    @cached_property
-    def _ladder(self) -> list:
-        return [
-            ("Unicode form", composed, lambda: self._by_form),
-            ("upper and lower case", folded, lambda: self._by_case),
-            ("file ending", stem, lambda: self._by_stem),
-        ]
-
-    @cached_property
-    def _by_form(self) -> dict[str, list[str]]:
-        return _index(self.listing.files, composed)
-
-    @cached_property
-    def _by_case(self) -> dict[str, list[str]]:
-        return _index(self.listing.files, folded)
-
-    @cached_property
-    def _by_stem(self) -> dict[str, list[str]]:
-        return _index(self.listing.pictures, stem)
 
 
 def _index(files: Iterable[str], key) -> dict[str, list[str]]:
@@ -192,6 +201,9 @@ def stem(path: str) -> str:
     return path[: path.rindex(".")] if path.endswith(SUFFIXES) else path
 
 
+LADDER = (("Unicode form", composed, "by_form"), ("upper and lower case", folded, "by_case"), ("file ending", stem, "by_stem"))
+
+
 def find_base(listing: Listing, texts: Sequence[str], folders: Sequence[str] = (), prefer: str = "") -> tuple[str, float]:
     """The folder that a table's relative paths start from.
 
@@ -213,32 +225,25 @@ def find_base(listing: Listing, texts: Sequence[str], folders: Sequence[str] = (
     scores = {}
     for base in dict.fromkeys(tried):
         resolver.base = base
-        rules = [resolver.find(text).rule for text in texts]
-        hits = sum(1.0 if rule == "as written" else 0.9 for rule in rules if rule not in ("absent", "outside", "ambiguous"))
-        scores[base] = hits / max(1, len(texts))
+        found = [resolver.find(text) for text in texts]
+        scores[base] = sum(0.9 + 0.1 * (f.rule == "as written") for f in found if f.file) / max(1, len(texts))
     best = max(scores.values())
     winners = [base for base, score in scores.items() if score == best]
     stated = [base for base in winners if base in ("", *folders)] or [b for b in winners if prefer and prefer in b]
     if best and len(winners) > 1 and not stated:
         raise ValueError(
             f"pictures of these names lie in {winners[0]} and in {winners[1]}; "
-            "give the folder that is meant as the path, and the table with table="
+            "give the folder that is meant as the path, and the table with the option table"
         )
     return (stated or winners)[0], best
 
 
 def _prefixes(listing: Listing, texts: Sequence[str]) -> list[str]:
     """Folders in which files of these names lie, most files first."""
-    wanted = [(posixpath.basename(key), key) for key in (stem(text.strip().replace("\\", "/")) for text in texts)]
-    names = {name for name, _ in wanted}
-    by_name = defaultdict(list)
-    for file in listing.files:
-        if (key := posixpath.basename(stem(file))) in names:
-            by_name[key].append(file)
     counts = Counter()
-    for name, key in wanted:
-        key = key.lstrip("./")
-        for file in by_name.get(name, ()):
+    for text in texts:
+        key = stem(text.strip().replace("\\", "/")).removeprefix("./")
+        for file in listing.by_name.get(posixpath.basename(key), ()):
             if key and stem(file).endswith("/" + key):
                 counts[file.rsplit("/", key.count("/") + 1)[0]] += 1
     return [prefix for prefix, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:8]]
