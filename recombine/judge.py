@@ -42,7 +42,7 @@ def judge(
 
     Args:
         model: The method; only `encode`, `decode` and `label_code` are used.
-        pack: The data set.
+        pack: The data set; all attributes of its folder are looked at, also where fewer were selected.
         split: Whose pictures are judged.
         pictures: At most so many of them, drawn by `seed`; all when None.
         truths: Edits that are compared with their true picture, where `render` can draw it.
@@ -63,6 +63,7 @@ def judge(
     Raises:
         ValueError: The split is empty, or holds pictures that the method was trained on.
     """
+    pack = Pack(pack.path)
     rows = judged_rows(pack, split, pictures, seed)
     seen = training_rows(pack, rows, split, trained_on)
     if len(seen) and not allow_training_data:
@@ -183,7 +184,11 @@ class _Desk:
         )
         if not len(verdicts):
             raise CannotMeasure("no judged picture has a label that could be changed")
-        return {"all": transfer.summary(verdicts), "attributes": transfer.by_attribute(verdicts, self.pack.schema)}
+        return {
+            "all": transfer.summary(verdicts),
+            "attributes": transfer.by_attribute(verdicts, self.pack.schema),
+            "kept_of": transfer.kept_of(verdicts),
+        }
 
     def truth(self, render: Render | None, count: int, workers: int | None) -> dict:
         """Label edits and swaps against what they should have become."""

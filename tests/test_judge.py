@@ -2,8 +2,10 @@
 
 import json
 
+import numpy as np
 import pytest
 
+from recombine.data.packed import write_pack
 from recombine.judge import drawn, judge, judged_rows
 
 
@@ -42,11 +44,12 @@ def test_ignoring_editor(sign_editor, signs, sign_reader, true_sign):
     assert truth["edited"]["value"] == pytest.approx(truth["original"]["value"])
 
 
-def test_what_cannot_be_measured_is_left_out_with_its_reason(sign_editor, signs, sign_reader):
+def test_what_cannot_be_measured_is_left_out_with_its_reason(sign_editor, signs, sign_reader, tmp_path):
     judgement = judge(sign_editor(), signs, classifier=sign_reader)
     assert "truth" not in judgement and "drawn, not photographed" in judgement["left_out"]["truth"]
-    rest = signs.select("shade")
-    judgement = judge(sign_editor(), rest)
+    columns, schema = {"shade": signs.labels["shade"]}, signs.schema.select("shade")
+    unlabelled = write_pack(tmp_path, np.asarray(signs.images[:]), schema, signs.files, columns, signs.splits)
+    judgement = judge(sign_editor(), unlabelled)
     assert "binary or categorical" in judgement["left_out"]["judge"]
     assert "no independent classifier" in judgement["left_out"]["edits"]
     assert "no part of its own" in judgement["left_out"]["lamp"]
@@ -60,6 +63,14 @@ def test_training_pictures_are_refused_unless_asked_for(sign_editor, signs, sign
         judge(sign_editor(), signs, classifier=sign_reader, trained_on=[signs.files[300]])
     marked = judge(sign_editor(), signs, split="train", pictures=20, classifier=sign_reader, allow_training_data=True)
     assert marked["on_training_data"] is True and marked["pictures"] == 20 and marked["of"] == 300
+
+
+def test_selected_attributes_are_edited_and_all_are_looked_at(sign_editor, signs, sign_reader):
+    model = sign_editor()
+    model.schema = signs.schema.select("lamp")
+    judgement = judge(model, signs.select("lamp"), classifier=sign_reader)
+    assert set(judgement["edits"]["kept_of"]) == {"lamp"}
+    assert set(judgement["edits"]["kept_of"]["lamp"]) == {"colour", "stripes"}
 
 
 def test_one_picture(sign_editor, signs, sign_reader, true_sign):

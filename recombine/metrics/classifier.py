@@ -131,7 +131,8 @@ def judge_classifier(
     """The judge of a data set: loaded where there is one, otherwise trained and kept.
 
     Args:
-        pack: The data set; only its "train" rows are used.
+        pack: The data set; only its "train" rows are used, and all attributes of its folder, also where fewer were
+            selected, so that all methods share one judge.
         folder: Where judges are kept; a folder `judge` inside the pack's when None.
         preset: "quick" (about a minute on two cores), "thorough" (several), "auto" (quick, then thorough where quick
             is right on less than 97 % of the part kept aside), or settings of your own.
@@ -143,7 +144,8 @@ def judge_classifier(
     """
     if isinstance(preset, str) and preset not in (*PRESETS, "auto"):
         raise ValueError(f"no preset {preset!r} of the judge; there are auto, {', '.join(PRESETS)}")
-    folder = Path(folder) if folder else Path(pack.path) / "judge"
+    pack = Pack(pack.path)
+    folder = Path(folder) if folder else pack.path / "judge"
     if preset != "auto":
         settings = PRESETS[preset] if isinstance(preset, str) else preset
         return _kept(pack, folder, settings, device, progress)

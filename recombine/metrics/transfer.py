@@ -205,6 +205,17 @@ def by_attribute(verdicts: Verdicts, schema: Schema) -> dict[str, dict]:
     return report
 
 
+def kept_of(verdicts: Verdicts) -> dict[str, dict[str, dict]]:
+    """Which attribute suffers from which edit: edited attribute -> other attribute -> share seen as in the original."""
+    report: dict[str, dict[str, dict]] = {}
+    for name in dict.fromkeys(edit.attribute for edit in verdicts.edits):
+        part = verdicts.of(name)
+        same, pictures = part.after == part.before, part.pictures()
+        columns = {other: same[:, i] for i, other in enumerate(part.names) if other != name}
+        report[name] = {other: share(column, pictures).to_json() for other, column in columns.items()}
+    return report
+
+
 def edit_success(model: Method, pack: Pack, rows: Sequence[int] | np.ndarray, classifier: Classifier, **options) -> dict[str, float]:
     """Share of label edits that succeed, per attribute and over `all`: what a training logs. Options as `label_edits`."""
     return _shares(label_edits(model, pack, rows, classifier, **options))

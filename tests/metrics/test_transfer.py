@@ -36,6 +36,14 @@ def test_editor_that_damages_the_stripes_with_the_lamp(kind, sign_editor, signs,
     assert reports["colour"]["kept"]["value"] == 1
 
 
+def test_who_suffers_is_named(sign_editor, signs, sign_reader):
+    verdicts = transfer.label_edits(sign_editor("damaging"), signs, signs.rows("val"), sign_reader)
+    kept = {name: {other: s["value"] for other, s in row.items()} for name, row in transfer.kept_of(verdicts).items()}
+    assert kept == {
+        "colour": {"lamp": 1, "stripes": 1}, "lamp": {"colour": 1, "stripes": 0}, "stripes": {"colour": 1, "lamp": 1},
+    }
+
+
 def test_every_value_has_its_share(sign_editor, signs, sign_reader):
     verdicts = transfer.label_edits(sign_editor(), signs, signs.rows("val"), sign_reader, per_picture=None)
     assert len(verdicts) == 60 * (2 + 1 + 1)
