@@ -128,3 +128,39 @@ def signs(tmp_path_factory):
     images = np.stack([draw_sign(*(labels[n][i] for n in ("colour", "lamp", "stripes", "shade"))) for i in range(count)])
     splits = ["train"] * 300 + ["val"] * 60 + ["test"] * 40
     return write_pack(tmp_path_factory.mktemp("signs"), images, SIGNS, [f"{i}.png" for i in range(count)], labels, splits)
+
+
+FACES = Schema(
+    (
+        Attribute("glasses", "categorical", ("none", "round", "square")),
+        Attribute("mouth", "categorical", ("neutral", "smile")),
+        Attribute("Smiling", "binary", ("0", "1")),
+        Attribute("Eyeglasses", "binary", ("0", "1")),
+    ),
+    height=16,
+    width=16,
+)
+
+
+def save_untrained(run, schema=FACES):
+    """A run whose model never learnt anything, which is enough to see pictures go in and come out."""
+    from recombine.checkpoint import save_model
+    from recombine.runs import build
+
+    settings = {"width": 4, "num_latents": 4, "aux_width": 8}
+    method = build("ifcvaegan", settings, schema)
+    run.mkdir(parents=True)
+    save_model(run, method.state_dict(), {"method": "ifcvaegan", "config": settings}, schema)
+    return run
+
+
+@pytest.fixture(scope="session")
+def make_untrained():
+    """`make_untrained(run, schema)` leaves such a run."""
+    return save_untrained
+
+
+@pytest.fixture(scope="session")
+def untrained(tmp_path_factory):
+    """A run folder with a model for faces of 16 x 16 pixels."""
+    return save_untrained(tmp_path_factory.mktemp("untrained") / "avatars")

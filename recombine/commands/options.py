@@ -1,0 +1,72 @@
+"""What several commands share: kinds of options, `NAME=VALUE` pairs, the progress bar, results as text or JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+from cyclopts import Parameter, Token
+
+
+def split_at_commas(_, tokens: Sequence[Token]) -> list[str]:
+    """`A,B` and `A --again B` both give A and B."""
+    return [name.strip() for token in tokens for name in token.value.split(",") if name.strip()]
+
+
+Names = Annotated[list[str], Parameter(converter=split_at_commas, n_tokens=1)]
+Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
+
+
+def pairs(given: Sequence[str] | None, option: str) -> dict[str, str]:
+    """`["a=1", "b=2"]` as a dict.
+
+    Raises:
+        ValueError: A pair has no `=`, or a name stands twice with different values.
+    """
+    result: dict[str, str] = {}
+    for text in given or ():
+        name, separator, value = text.partition("=")
+        if not separator or not name:
+            raise ValueError(f"{option} takes NAME=VALUE, for example {option} Smiling=1, not {text!r}")
+        if result.setdefault(name, value) != value:
+            raise ValueError(f"{option} {name} is given twice, as {result[name]!r} and as {value!r}; keep one")
+    return result
+
+
+@contextmanager
+def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar on the terminal, if there is one; yields a function that says how many more are done."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda count: bar.advance(task, count)
+
+
+def say(text: str) -> None:
+    """Tell people something on stderr, so that stdout holds results alone."""
+    print(text, file=sys.stderr)
+
+
+def print_json(result: Any) -> None:
+    """Write a result to stdout as JSON."""
+    json.dump(result, sys.stdout, indent=2, ensure_ascii=False, default=str)
+    print()
+
+
+def number(text: str, option: str) -> float:
+    """A number that was given as text.
+
+    Raises:
+        ValueError: It is none.
+    """
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{option} takes numbers, not {text!r}") from None

@@ -1,0 +1,219 @@
+"""Picture files in, picture files out: what every edit shares. Ten thousand pictures pass through in small batches."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter, validators
+
+from recombine.commands.options import Flag, print_json, progress, say
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from recombine.codes import Codes
+    from recombine.method import Method
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
+MOST_IN_GRID = 100
+
+Pictures = Annotated[list[Path], Parameter(consume_multiple=True)]
+Edit = Callable[["Codes", list[int]], list["Codes"]]  # codes of some pictures, and which these are -> one or more edits
+
+
+@Parameter(name="*", group="How pictures are read and written")
+@dataclass(frozen=True, kw_only=True)
+class Writing:
+    """How pictures are read, and where the edited ones go."""
+
+    out: Path
+    """Folder for the edited pictures, each under its own name; or a .png file, for one picture or with --grid."""
+    grid: Flag = False
+    """Write one picture instead: in each row an original and its edits."""
+    bits: Literal[8, 16] | None = None
+    """Colour depth that is read and written; the model's own when not given."""
+    on_bad: Literal["error", "skip"] = "error"
+    """What to do about a file that cannot be read as a picture."""
+    overwrite: Flag = False
+    """Replace what an earlier command wrote; originals are never replaced."""
+    batch: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 64
+    """Pictures in memory at a time."""
+    json: Flag = False
+    """Print what was written as JSON."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A picture file, and its path below the folder that was given."""
+
+    path: Path
+    below: Path
+
+
+def find_pictures(given: list[Path]) -> list[Found]:
+    """Every picture file among files and folders, in order of name.
+
+    Raises:
+        ValueError: A folder holds no pictures.
+        FileNotFoundError: A file or folder does not exist.
+    """
+    found = []
+    for path in given:
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+            if not inside:
+                raise ValueError(f"{path} holds no pictures; expected files that end in {', '.join(SUFFIXES)}")
+            found += [Found(p, p.relative_to(path)) for p in inside]
+        elif path.exists():
+            found.append(Found(path, Path(path.name)))
+        else:
+            raise FileNotFoundError(f"there is no picture or folder {path}")
+    return found
+
+
+class Editing:
+    """One run of an edit: reads files batch by batch, hands their codes to the edit, writes what comes back.
+
+    Args:
+        method: A trained method.
+        given: Picture files, and folders of them.
+        writing: How to read, and where to write.
+    """
+
+    def __init__(self, method: Method, given: list[Path], writing: Writing):
+        self.method, self.writing = method, writing
+        self.files = find_pictures(given)
+        self.originals = [file.path for file in self.files]  # and those that lend their parts: none is ever overwritten
+        self.schema = replace(method.schema, bits=writing.bits or method.schema.bits)
+        self.skipped: dict[str, str] = {}
+        if writing.grid and len(self.files) > MOST_IN_GRID:
+            raise ValueError(f"a grid shows at most {MOST_IN_GRID} pictures, not {len(self.files)}; leave out --grid")
+
+    def donors(self, given: Path) -> Callable[[list[int]], Codes]:
+        """Codes of the pictures that lend their parts: one to all, or the n-th of a folder to the n-th picture."""
+        found = find_pictures([given])
+        self.originals += [file.path for file in found]
+        if len(found) not in (1, len(self.files)):
+            raise ValueError(f"{given} holds {len(found)} pictures for {len(self.files)}; give one, or as many")
+        if len(found) == 1:
+            codes = self.codes([found[0].path])
+            return lambda which: codes
+        return lambda which: self.codes([found[i].path for i in which])
+
+    def codes(self, paths: Sequence[Path]) -> Codes:
+        """The codes of picture files."""
+        import torch
+
+        with torch.inference_mode():
+            return self._encode(torch.cat([self._read(path) for path in paths]))
+
+    def run(self, edit: Edit, endings: Sequence[str] = ("",)) -> None:
+        """Edit every picture, write the results and say where they are.
+
+        Args:
+            edit: Gives one or several edited codes for the codes of a batch ...
+            endings: ... and this is added to the name of each one's picture.
+        """
+        import torch
+
+        from recombine.data.images import NOTE, grid, save_images
+
+        targets = plan(self.files, endings, self.writing)
+        protect(targets, self.originals, self.writing)
+        for folder in {path.parent for row in targets for path in row}:
+            folder.mkdir(parents=True, exist_ok=True)
+        rows: list[Tensor] = []
+        with torch.inference_mode():
+            for which, images in self._batches():
+                edited = [self.method.decode(codes).cpu() for codes in edit(self._encode(images), which)]
+                if self.writing.grid:
+                    rows += torch.stack([images, *edited], 1)
+                    continue
+                for pictures, ending in zip(edited, range(len(endings)), strict=True):
+                    save_images(pictures, [targets[i][ending] for i in which], self.schema.bits, NOTE)
+        if rows:
+            save_images(grid([row.split(1) for row in rows]), self.writing.out, self.schema.bits, NOTE)
+        self._report(targets)
+
+    def _report(self, targets: list[list[Path]]) -> None:
+        done = [row for file, row in zip(self.files, targets, strict=True) if str(file.path) not in self.skipped]
+        written = list(dict.fromkeys(path for row in done for path in row))
+        for path, reason in self.skipped.items():
+            say(f"left out {path}: {reason}")
+        if self.writing.json:
+            print_json({"written": written, "skipped": self.skipped})
+        else:
+            say(f"edited {len(done)} picture{'s' * (len(done) != 1)}: {self.writing.out}")
+
+    def _batches(self) -> Iterator[tuple[list[int], Tensor]]:
+        """Which pictures, and these `[pictures, channels, height, width]`; unreadable ones are left out if asked."""
+        import torch
+
+        size = self.writing.batch
+        with progress("editing", len(self.files)) as advance:
+            for start in range(0, len(self.files), size):
+                batch = range(start, min(start + size, len(self.files)))
+                images = {i: image for i in batch if (image := self._read_or_skip(self.files[i].path)) is not None}
+                if images:
+                    yield list(images), torch.cat(list(images.values()))
+                advance(len(batch))
+
+    def _read_or_skip(self, path: Path) -> Tensor | None:
+        from recombine.data.images import BadImage
+
+        try:
+            return self._read(path)
+        except BadImage as error:
+            if self.writing.on_bad == "error":
+                raise
+            self.skipped[str(path)] = str(error)
+            return None
+
+    def _read(self, path: Path) -> Tensor:
+        from recombine.data.images import decode, to_float
+
+        return to_float(decode(path, self.schema))[None]
+
+    def _encode(self, images: Tensor) -> Codes:
+        return self.method.encode(images.to(next(self.method.parameters()).device))  # type: ignore[attr-defined]
+
+
+def plan(files: list[Found], endings: Sequence[str], writing: Writing) -> list[list[Path]]:
+    """Where every edited picture goes: one row a file, one path for each ending; with --grid all share one path.
+
+    Raises:
+        ValueError: `--out` is a file where a folder is needed or the other way round, or two pictures share a name.
+    """
+    single = writing.grid or len(files) * len(endings) == 1
+    if writing.out.suffix.lower() == ".png" and single:
+        return [[writing.out] * len(endings)] * len(files)
+    if writing.grid:
+        raise ValueError(f"--grid writes one .png file, so --out must end in .png, not {writing.out.name!r}")
+    if writing.out.suffix.lower() in SUFFIXES:
+        wanted = "name a .png file" if single else "name a folder, or add --grid"
+        raise ValueError(f"--out {writing.out} cannot take {len(files) * len(endings)} picture(s); {wanted}")
+    shared = Counter(file.below.with_suffix("") for file in files)
+    names = [file.below.with_suffix("") if shared[file.below.with_suffix("")] == 1 else file.below for file in files]
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise ValueError(f"{count} pictures would be written as {name}.png; edit their folders one at a time")
+    return [[writing.out / f"{name}{ending}.png" for ending in endings] for name in names]
+
+
+def protect(targets: list[list[Path]], originals: list[Path], writing: Writing) -> None:
+    """Make sure that nothing is overwritten that should stay.
+
+    Raises:
+        FileExistsError: An original would be overwritten, or an older result without --overwrite.
+    """
+    places = {(stat.st_dev, stat.st_ino): path for path in originals for stat in [path.stat()]}
+    there = [path for row in targets for path in row if path.exists()]
+    for path in there:
+        if (path.stat().st_dev, path.stat().st_ino) in places:
+            raise FileExistsError(f"{path} is an original and is never overwritten; give another --out")
+    if there and not writing.overwrite:
+        raise FileExistsError(f"{there[0]} exists already; give another --out, or --overwrite")

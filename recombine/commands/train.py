@@ -1,0 +1,172 @@
+"""`recombine train`: from a recipe, or a folder of labelled pictures, to a run."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+from cyclopts import Parameter
+
+from recombine.commands.options import Flag, Names, pairs, print_json, say
+from recombine.commands.reading import Reading
+
+if TYPE_CHECKING:
+    from recombine.data.packed import Pack
+    from recombine.recipes import Recipe
+
+INTERRUPTED, TERMINATED = 130, 143
+
+
+def train(
+    what: str,
+    /,
+    *,
+    data: Path | None = None,
+    out: Path | None = None,
+    method: str | None = None,
+    attributes: Names | None = None,
+    images: int | None = None,
+    batch_size: int | None = None,
+    seed: int | None = None,
+    settings: Annotated[list[str] | None, Parameter(name="--set")] = None,
+    allow: Flag = False,
+    reading: Reading | None = None,
+    json: Flag = False,
+) -> None:
+    """Train a method on a folder of labelled pictures, or train a recipe.
+
+    For example:
+
+        recombine train photos --attributes Smiling,Eyeglasses --size 64 --out runs/photos
+        recombine train photos --attributes Smiling --set aux_weight=0 --out runs/naive
+        recombine train avatars.demo --out runs/avatars
+
+    Ctrl-C saves and stops, and the same command again goes on from there. On several
+    GPUs or processes, pack first:
+
+        recombine data photos --pack packs/photos
+        torchrun --nproc-per-node 2 --no-python recombine train packs/photos --out runs/photos
+
+    Args:
+        what: A folder of labelled pictures, a folder that `recombine data --pack` made, or the name of a recipe.
+        data: With a recipe: the folder to train on.
+        out: The run's folder; runs/NAME when not given.
+        method: Short name of the method; ifcvaegan, or the recipe's, when not given.
+        attributes: Attributes to learn, separated by commas; all that the method can use when not given.
+        images: Pictures to be seen in all.
+        batch_size: Pictures in a step, over all processes.
+        seed: Of everything random in the training.
+        settings: NAME=VALUE of the method's or the training's settings; may be given several times.
+        allow: Go on although settings that leave the model as it is differ from those the run was begun with.
+        reading: How pictures are read.
+        json: Print what was trained as JSON.
+    """
+    from recombine.runs import start
+
+    recipe, data = find_recipe(what, data)
+    out = out or Path("runs") / Path(what).resolve().name
+    given = {"images": images, "batch_size": batch_size, "seed": seed}
+    recipe = adjusted(recipe, method, attributes, {k: v for k, v in given.items() if v is not None}, pairs(settings, "--set"))
+    with stoppable():
+        start(recipe, find_pack(recipe, data, out, reading or Reading()), out, allow=allow)
+    if json:
+        print_json({"run": out, "model": out / "model", "images": recipe.train.images})
+    else:
+        say(f"trained: {out}\nnumbers and pictures: recombine evaluate {out}")
+
+
+def find_recipe(what: str, data: Path | None) -> tuple[Recipe, Path | None]:
+    """The recipe of that name, or the one for a folder, and the folder."""
+    from recombine.data.schema import nearest, shown
+    from recombine.recipes import RECIPES, from_folder
+
+    if what in RECIPES:
+        recipe = RECIPES[what]()
+        if recipe.data is None and data is None:
+            raise ValueError(f"the recipe {what} needs --data, the folder to train on")
+        return recipe, data
+    if not Path(what).exists():
+        close = nearest(what, list(RECIPES))
+        raise ValueError(f"there is no folder and no recipe {what!r}; recipes are {shown(list(RECIPES))}{close}")
+    if data is not None:
+        raise ValueError(f"--data belongs to a recipe, and {what} is a folder already; leave one of them out")
+    return from_folder(), Path(what)
+
+
+def adjusted(
+    recipe: Recipe, method: str | None, attributes: list[str] | None, given: dict[str, Any], settings: dict[str, str]
+) -> Recipe:
+    """The recipe with what the command line asks for."""
+    from recombine.data.schema import nearest, shown
+    from recombine.methods import METHODS
+
+    if method is not None and method not in METHODS:
+        raise ValueError(f"no method {method!r}; there are {shown(list(METHODS))}{nearest(method, list(METHODS))}")
+    if method is not None and method != recipe.method:
+        recipe = replace(recipe, method=method, config=METHODS[method][1]())
+    own, common = [{f.name for f in fields(part)} for part in (recipe.config, recipe.train)]  # type: ignore[arg-type]
+    for name in settings:
+        if name not in own | common:
+            names = sorted(own | common)
+            raise ValueError(f"{recipe.method} has no setting {name!r}; there are {shown(names, 40)}{nearest(name, names)}")
+    config = {name: converted(recipe.config, name, text) for name, text in settings.items() if name in own}
+    course = {name: converted(recipe.train, name, text) for name, text in settings.items() if name not in own}
+    return replace(
+        recipe,
+        config=replace(recipe.config, **config),  # type: ignore[type-var]
+        train=replace(recipe.train, **course, **given),
+        attributes=tuple(attributes or recipe.attributes),
+    )
+
+
+def converted(config: object, name: str, text: str) -> Any:
+    """A setting's text as the type its dataclass declares.
+
+    Raises:
+        ValueError: It does not read as that type.
+    """
+    kind = get_type_hints(type(config))[name]
+    if get_origin(kind) is Literal:
+        if text in get_args(kind):
+            return text
+        raise ValueError(f"--set {name} is one of {', '.join(get_args(kind))}, not {text!r}")
+    if kind is bool and text.lower() in ("true", "yes", "1", "false", "no", "0"):
+        return text.lower() in ("true", "yes", "1")
+    try:
+        if kind in (int, float, str):
+            return kind(text)
+    except ValueError:
+        pass
+    raise ValueError(f"--set {name} takes {'true or false' if kind is bool else f'a value of type {kind.__name__}'}, not {text!r}")
+
+
+def find_pack(recipe: Recipe, data: Path | None, run: Path, reading: Reading) -> Pack:
+    """The recipe's pictures, drawn or packed into the run's folder where that has not been done."""
+    from recombine.data.packed import MANIFEST, Pack
+
+    if data is not None and (data / MANIFEST).exists():
+        return Pack(data)
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        raise ValueError("several processes cannot pack at once; run `recombine data FOLDER --pack PACK`, then train on PACK")
+    if data is not None:
+        return reading.pack(data, run / "data", recipe.size)
+    from recombine.data.avatars import build
+
+    return build(run / "data", recipe.data.count, recipe.size, recipe.data.seed)  # type: ignore[union-attr]
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Turn a training that was asked to stop into a sentence and an exit code."""
+    from recombine.training import Interrupted
+
+    try:
+        yield
+    except Interrupted as stop:
+        say(str(stop))
+        raise SystemExit(INTERRUPTED if stop.signal_number == signal.SIGINT else TERMINATED) from None
