@@ -7,14 +7,14 @@ Any part of a batch can be drawn by itself: `draw(0, 8)` is `draw(0, 4)` followe
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 
 from recombine.data.packed import Pack
-from recombine.data.schema import mix_seed
+from recombine.data.schema import MISSING, mix_seed, shown
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,11 @@ class Epochs:
     def _read(self, name: str, make: Callable, position: int, size: int) -> np.ndarray:
         places = np.arange(position, position + size)
         epochs = places // self.count
-        parts = [self._epoch(name, make, e)[places[epochs == e] % self.count] for e in range(epochs[0], epochs[-1] + 1)]
+        parts = [self.epoch(name, make, e)[places[epochs == e] % self.count] for e in range(epochs[0], epochs[-1] + 1)]
         return np.concatenate(parts)
 
-    def _epoch(self, name: str, make: Callable, epoch: int) -> np.ndarray:
+    def epoch(self, name: str, make: Callable, epoch: int) -> np.ndarray:
+        """What `make` draws for one epoch, from (seed, name, epoch); kept for a while."""
         key = (name, int(epoch))
         if key not in self._kept:
             self._kept[key] = make(np.random.default_rng(mix_seed(self.seed, self.name, *key)))
@@ -107,8 +108,202 @@ class TwoBatches:
         return Draw(first.rows, first.mirror, second.rows, second.mirror)
 
 
+class Pairs:
+    """Two different pictures with the same value of an attribute, or the same combination of several.
+
+    Every picture that has a partner comes first once an epoch; its partner is drawn anew from the others of its group,
+    and both are mirrored independently. Pictures without label and groups of one picture are left out.
+
+    Args:
+        pack: The data.
+        split: "train", "val" or "test".
+        seed: Of the order, the partners and the mirroring.
+        mirror: Flip every picture with probability 1/2.
+        by: Attributes whose values a pair shares; unless given, the first of kind `group`.
+
+    Attributes:
+        left_out: How many pictures of the split cannot form a pair.
+
+    Raises:
+        ValueError: There is no such attribute, or no two pictures share a value.
+    """
+
+    def __init__(
+        self, pack: Pack, split: str = "train", seed: int = 0, mirror: bool = False, by: Sequence[str] | None = None
+    ):
+        rows = some(pack.rows(split), pack, split)
+        names = [by] if isinstance(by, str) else list(by or [first_group(pack)])
+        self.groups = Groups(rows, combined(pack, names, rows), 2)
+        self.left_out = len(rows) - len(self.groups.rows)
+        if not len(self.groups.rows):
+            raise ValueError(f"no two pictures of split {split!r} share {shown(names)}, so there are no pairs")
+        self.mirror = mirror
+        self.epochs = Epochs(len(self.groups.rows), seed, "pairs")
+
+    def draw(self, position: int, batch_size: int) -> Draw:
+        """The next pictures and their partners."""
+        first = self.epochs.order(position, batch_size)
+        group = self.groups.member[first]
+        start, size = self.groups.starts[group], self.groups.sizes[group]
+        step = 1 + (self.epochs.uniform(position, batch_size, "partner") * (size - 1)).astype(np.int64)
+        second = start + (first - start + step) % size
+        flips = [self.epochs.flips(position, batch_size, n) if self.mirror else None for n in ("mirror", "partner mirror")]
+        return Draw(self.groups.rows[first], flips[0], self.groups.rows[second], flips[1])
+
+    def __repr__(self) -> str:
+        out = f"; {self.left_out} pictures have no partner and are left out" if self.left_out else ""
+        return f"Pairs({len(self.groups.rows)} pictures in {len(self.groups.sizes)} groups{out})"
+
+
+class Macro:
+    """Batches in which every identity stands with several pictures, so that each picture has others like it.
+
+    A batch is a run of identities, each with `clips` x `pictures` pictures side by side; identities come in shuffled
+    epochs. With a `clip` attribute each identity brings as many different clips as it has, up to `clips`, and each clip
+    as many different pictures as it has, up to `pictures`; what is lacking is filled up by repeating.
+
+    Args:
+        pack: The data.
+        split: "train", "val" or "test".
+        seed: Of all choices.
+        mirror: Flip every picture with probability 1/2.
+        identity: Attribute of the identities; unless given, the first of kind `group`.
+        clip: Attribute of the clips; None where there are none.
+        clips: Of one identity.
+        pictures: Of one clip, or without clips of one identity; at least 2.
+
+    Attributes:
+        left_out: How many pictures of the split belong to no identity or clip with two pictures.
+
+    Raises:
+        ValueError: There is no such attribute, or no identity has two pictures.
+    """
+
+    def __init__(
+        self,
+        pack: Pack,
+        split: str = "train",
+        seed: int = 0,
+        mirror: bool = False,
+        identity: str | None = None,
+        clip: str | None = None,
+        clips: int = 1,
+        pictures: int = 4,
+    ):
+        rows, identity = some(pack.rows(split), pack, split), identity or first_group(pack)
+        if pictures < 2 or clips < 1:
+            raise ValueError(f"a macro-batch needs 2 or more pictures of 1 or more clips, not {pictures} of {clips}")
+        self.clips, self.pictures, self.mirror = clips if clip else 1, pictures, mirror
+        self.groups = Groups(rows, combined(pack, [identity, clip] if clip else [identity], rows), 2)
+        self.left_out = len(rows) - len(self.groups.rows)
+        if not len(self.groups.rows):
+            raise ValueError(f"no {identity} of split {split!r} has two pictures, so there are no macro-batches")
+        owners = pack.labels[identity][self.groups.rows[self.groups.starts]]
+        self.identities = Groups(np.arange(len(owners)), owners, 1, "clips")
+        self.epochs = Epochs(len(self.identities.sizes), seed, "macro")
+        self.coins = Epochs(len(self.identities.sizes) * self.clips * pictures, seed, "macro mirror")
+
+    def draw(self, position: int, batch_size: int) -> Draw:
+        """The next pictures, identity by identity; a batch may begin or end within one."""
+        slots, inside = np.divmod(np.arange(position, position + batch_size), self.clips * self.pictures)
+        clips, pictures = np.divmod(inside, self.pictures)
+        identities = self.epochs.order(slots[0], slots[-1] - slots[0] + 1)[slots - slots[0]]
+        epochs, rows = slots // self.epochs.count, np.empty(batch_size, dtype=np.int64)
+        for epoch in np.unique(epochs):
+            now = epochs == epoch
+            clip = self.identities.nth(self.epochs, epoch, identities[now], clips[now])
+            rows[now] = self.groups.nth(self.epochs, epoch, clip, pictures[now])
+        return Draw(rows, self.coins.flips(position, batch_size) if self.mirror else None)
+
+    def __repr__(self) -> str:
+        out = f"; {self.left_out} pictures are left out" if self.left_out else ""
+        return f"Macro({len(self.groups.rows)} pictures of {len(self.identities.sizes)} identities{out})"
+
+
+class InTurn:
+    """Several data sets in turn, each batch from one, with its own labels.
+
+    Args:
+        samplers: One for each data set.
+        shares: How many batches each gets in a round; one unless given.
+    """
+
+    def __init__(self, samplers: Sequence[Sampler], shares: Sequence[int] | None = None):
+        shares = list(shares or [1] * len(samplers))
+        if len(shares) != len(samplers) or not samplers or min(shares) < 1:
+            raise ValueError(f"{len(samplers)} data sets need as many shares of 1 or more, not {shares}")
+        self.samplers = list(samplers)
+        turns = [((i + 0.5) / share, source) for source, share in enumerate(shares) for i in range(share)]
+        self.round = np.array([source for _, source in sorted(turns)])
+
+    def draw(self, position: int, batch_size: int) -> Draw:
+        """The next batch of the data set whose turn it is; `source` says which. All batches must have one size."""
+        rounds, place = divmod(position // batch_size, len(self.round))
+        source = int(self.round[place])
+        before = rounds * int((self.round == source).sum()) + int((self.round[:place] == source).sum())
+        draw = self.samplers[source].draw(before * batch_size + position % batch_size, batch_size)
+        return replace(draw, source=source)
+
+
+SAMPLERS = {"iid": Iid, "two_batches": TwoBatches, "pairs": Pairs, "macro": Macro}
+
+
+class Groups:
+    """Things sorted by group, without those of no group (`MISSING`) and of groups smaller than `least`.
+
+    Attributes:
+        rows: The things, group by group.
+        member: Number of the group of each.
+        starts: Where in `rows` each group begins.
+        sizes: How many things it has.
+    """
+
+    def __init__(self, rows: np.ndarray, values: np.ndarray, least: int, name: str = "pictures"):
+        self.name = name
+        rows, values = rows[values != MISSING], values[values != MISSING]
+        _, member, sizes = np.unique(values, return_inverse=True, return_counts=True)
+        kept = sizes[member] >= least
+        order = np.argsort(member[kept], kind="stable")
+        self.rows = rows[kept][order]
+        self.sizes = sizes[sizes >= least]
+        self.starts = np.cumsum(self.sizes) - self.sizes
+        self.member = np.repeat(np.arange(len(self.sizes)), self.sizes)
+
+    def nth(self, epochs: Epochs, epoch: int, groups: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+        """The things with some numbers in some groups, in an order of each group that is drawn anew for each epoch."""
+        order = epochs.epoch(self.name, lambda random: np.lexsort((random.random(len(self.rows)), self.member)), epoch)
+        return self.rows[order[self.starts[groups] + numbers % self.sizes[groups]]]
+
+
+def first_group(pack: Pack) -> str:
+    """The first attribute of kind `group`; raises ValueError where there is none."""
+    names = [a.name for a in pack.schema.attributes if a.kind == "group"]
+    if not names:
+        raise ValueError(
+            f"{pack.path} has no attribute of kind 'group' to draw pictures of one identity by; state its kind, or name "
+            f"one of {shown(pack.schema.names)}"
+        )
+    return names[0]
+
+
+def combined(pack: Pack, names: Sequence[str], rows: np.ndarray) -> np.ndarray:
+    """One number for each combination of several attributes' values; `MISSING` where one of them is."""
+    codes = np.zeros(len(rows), dtype=np.int64)
+    known = np.ones(len(rows), dtype=bool)
+    for name in names:
+        if pack.schema[name].kind == "continuous":
+            raise ValueError(f"{name} is a number; pictures are grouped by binary, categorical or group attributes")
+        column = pack.labels[name][rows]
+        known &= column != MISSING
+        codes = np.unique(codes * (column.max() + 2) + column + 1, return_inverse=True)[1]
+    return np.where(known, codes, MISSING)
+
+
 def some(rows: np.ndarray, pack: Pack, split: str) -> np.ndarray:
     """The rows, or ValueError where a split has none."""
     if not len(rows):
-        raise ValueError(f"{pack.path} has no pictures in split {split!r}; it has {pack}")
+        raise ValueError(f"there are no pictures in split {split!r} of {pack}")
     return rows
+
+
+SAMPLERS = {"iid": Iid, "two_batches": TwoBatches}
