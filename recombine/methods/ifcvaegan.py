@@ -69,10 +69,14 @@ class Encoder(nn.Module):
         self.label = nn.Linear(features, num_labels)
         self.detach_label_head = detach_label_head
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """`[batch, channels, h, w]` in [0, 1] -> `[batch, latents]` twice and `[batch, label units]`."""
+    def forward(self, images: Tensor, attached: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+        """`[batch, channels, h, w]` in [0, 1] -> `[batch, latents]` twice and `[batch, label units]`.
+
+        `attached` lets the label's gradient through to the picture whatever the setting.
+        """
         features = self.trunk(images)
-        return self.mean(features), self.log_variance(features), self.label(features.detach() if self.detach_label_head else features)
+        detached = self.detach_label_head and not attached
+        return self.mean(features), self.log_variance(features), self.label(features.detach() if detached else features)
 
 
 class IFcVAEGAN(nn.Module):
@@ -181,7 +185,8 @@ class IFcVAEGAN(nn.Module):
             else:
                 losses["aux_uniform"] = (w["aux"], self._uniform_loss(guess))
         if w["class_rec"]:
-            again = self.encoder(x_rec.sigmoid())[2]
+            # Differs from the paper: never detached here, since behind a detached head this loss could not reach the decoder.
+            again = self.encoder(x_rec.sigmoid(), attached=True)[2]
             losses["class_rec"] = (w["class_rec"], self._label_loss(again, batch))                        # Table 1, row 3
         yield Turn("autoencoder", losses)
 

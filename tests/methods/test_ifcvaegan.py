@@ -1,0 +1,231 @@
+"""IFcVAE-GAN against numbers worked by hand, its routes, and its ablations."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from games import HAIR, SMILING, batch, optimizers, parameters, routes, schema
+from torch import nn
+
+from recombine.data.schema import Attribute, Schema
+from recombine.edit import set_label
+from recombine.losses import binary_cross_entropy, kl_to_standard_normal
+from recombine.method import Progress
+from recombine.methods.ifcvaegan import PRESETS, Config, IFcVAEGAN
+
+SMALL = Config(width=4, num_latents=6, aux_width=16)
+
+
+def losses(method, data):
+    """`player/loss` -> (weight, value) of one step without stepping."""
+    return {f"{turn.player}/{name}": pair for turn in method.turns(data, Progress()) for name, pair in turn.losses.items()}
+
+
+def count(network):
+    return sum(weight.numel() for weight in network.parameters())
+
+
+def test_parameter_counts_are_those_of_the_released_networks():
+    method = IFcVAEGAN(Config(), Schema(attributes=(SMILING,), height=64, width=64))
+    counts = {name: count(network) for name, network in method.named_children()}
+    assert counts == {"encoder": 5_953_353, "decoder": 2_386_947, "critic": 4_314_753, "aux": 1_103_001}
+
+
+def test_neither_encoder_nor_critic_has_batch_norm():
+    method = IFcVAEGAN(SMALL, schema())
+    assert not any(isinstance(m, nn.BatchNorm2d) for network in (method.encoder, method.critic) for m in network.modules())
+    assert any(isinstance(m, nn.BatchNorm2d) for m in method.decoder.modules())
+
+
+def test_auxiliary_loss_falls_for_the_auxiliary_network_and_rises_for_the_encoder():
+    # C1: one plain gradient step each, on one batch, with the same noise.
+    torch.manual_seed(0)
+    method = IFcVAEGAN(replace(SMALL, gan_weight=0.0, class_weight=0.0, kl_weight=0.0, scaling="means"), schema())
+    data = batch(method.schema)
+
+    def aux_loss():
+        return losses(method, data)["autoencoder/aux"][1]
+
+    def step(network, sign):
+        before = aux_loss()
+        weights = parameters(method, network)
+        slopes = torch.autograd.grad(sign * before, weights, allow_unused=True)
+        with torch.no_grad():
+            for weight, slope in zip(weights, slopes, strict=True):
+                if slope is not None:
+                    weight -= 0.05 * slope
+        return (aux_loss() - before).item()
+
+    assert step("aux", 1.0) < 0
+    weight = losses(method, data)["autoencoder/aux"][0]
+    assert step("encoder", weight) > 0
+
+
+def test_auxiliary_gradients_have_opposite_signs():
+    # C2: sigmoid(a) = 0.9 and target 1 give -log 0.9 = 0.105361; d/da = 0.9 - 1 = -0.1, and +0.1 for the encoder.
+    a = torch.tensor([[math.log(9.0)]], requires_grad=True)
+    loss = binary_cross_entropy(a, 1.0)
+    assert loss.item() == pytest.approx(0.105361, abs=1e-6)
+    assert torch.autograd.grad(loss.sum(), a, retain_graph=True)[0].item() == pytest.approx(-0.1, abs=1e-6)
+    weight = IFcVAEGAN(replace(SMALL, scaling="means"), schema()).weights(64)["aux"]
+    assert torch.autograd.grad(-weight * loss.sum(), a)[0].item() == pytest.approx(0.1, abs=1e-6)
+
+
+def test_kl_of_a_shifted_gaussian():
+    # C3: mean 1, variance 1, 100 dimensions: 100 * 1/2 = 50 a sample; the released number is the batch sum over 100.
+    kl = kl_to_standard_normal(torch.ones(64, 100), torch.zeros(64, 100))
+    assert kl.tolist() == [50.0] * 64
+    weight = IFcVAEGAN(replace(SMALL, num_latents=100, kl_weight=1.0), schema()).weights(64)["kl"]
+    assert 64 * weight * kl.mean().item() == pytest.approx(32.0)
+
+
+def test_reconstruction_of_a_grey_picture():
+    # C4: prediction and target 0.5: ln 2 a pixel; the released number is 3 * 64 * ln 2.
+    loss = binary_cross_entropy(torch.zeros(64, 3, 64, 64), 0.5)
+    assert loss.mean().item() == pytest.approx(0.693147, abs=1e-6)
+    weight = IFcVAEGAN(SMALL, schema()).weights(64)["rec"]
+    assert 64 * weight * loss.mean().item() == pytest.approx(133.084, abs=1e-3)
+
+
+def test_weights_as_released_and_as_written():
+    config = Config(class_rec_weight=0.5)
+    weights = IFcVAEGAN(replace(config, width=4), schema()).weights(64)
+    assert weights == {"rec": 3, "kl": 0.002, "class": 0.1 / 64, "gen": 0.1, "aux": 1 / 64, "class_rec": 0.5 / 64}
+    weights = IFcVAEGAN(replace(config, width=4, scaling="means"), schema()).weights(64)
+    assert weights == {"rec": 1.0, "kl": 0.2, "class": 0.1, "gen": 0.1, "aux": 1.0, "class_rec": 0.5}
+
+
+@pytest.mark.parametrize("detached", [True, False])
+def test_class_loss_reaches_the_trunk_only_when_attached(detached):
+    # C5
+    method = IFcVAEGAN(replace(SMALL, detach_label_head=detached), schema())
+    loss = losses(method, batch(method.schema))["autoencoder/class"][1]
+    slopes = torch.autograd.grad(loss, list(method.encoder.trunk.parameters()), allow_unused=True)
+    reached = any(slope is not None and slope.abs().sum() > 0 for slope in slopes)
+    assert reached is not detached
+    head = torch.autograd.grad(losses(method, batch(method.schema))["autoencoder/class"][1], method.encoder.label.weight)[0]
+    assert head.abs().sum() > 0
+
+
+def test_every_loss_reaches_its_networks_and_no_other():
+    # T-ROUTE, with the table of the paper's Algorithm 1.
+    method = IFcVAEGAN(replace(SMALL, class_rec_weight=1.0), schema())
+    assert routes(method, batch(method.schema)) == {
+        "autoencoder/rec": {"encoder", "decoder"},
+        "autoencoder/kl": {"encoder"},
+        "autoencoder/class": {"encoder"},
+        "autoencoder/gen": {"encoder", "decoder"},
+        "autoencoder/aux": {"encoder"},
+        "autoencoder/class_rec": {"encoder", "decoder"},
+        "aux/aux": {"aux"},
+        "critic/gan": {"critic"},
+    }
+
+
+def test_auxiliary_and_critic_losses_are_cut_off_from_the_autoencoder():
+    method = IFcVAEGAN(SMALL, schema())
+    own = {"aux": ["aux"], "critic": ["critic"]}
+    for turn in method.turns(batch(method.schema), Progress()):
+        if turn.player in own:
+            others = parameters(method, "encoder", "decoder")
+            slopes = torch.autograd.grad(turn.total(), others, retain_graph=True, allow_unused=True)
+            assert all(slope is None for slope in slopes)
+
+
+def test_critic_loss_is_a_third_of_three_terms():
+    # Zero logits: each of the three terms is ln 2, and so is their mean; the generator's two halves give ln 2 as well.
+    method = IFcVAEGAN(SMALL, schema())
+    nn.init.zeros_(method.critic[-1].weight)
+    nn.init.zeros_(method.critic[-1].bias)
+    terms = losses(method, batch(method.schema))
+    assert terms["critic/gan"][1].item() == pytest.approx(math.log(2), abs=1e-6)
+    assert terms["autoencoder/gen"][1].item() == pytest.approx(math.log(2), abs=1e-6)
+
+
+def test_categorical_attribute_starts_at_log_of_its_values():
+    # All-zero label logits: ln 2 for Smiling and ln 3 for hair, added up.
+    method = IFcVAEGAN(SMALL, schema(SMILING, HAIR))
+    nn.init.zeros_(method.encoder.label.weight)
+    nn.init.zeros_(method.encoder.label.bias)
+    loss = losses(method, batch(method.schema))["autoencoder/class"][1]
+    assert loss.item() == pytest.approx(math.log(2) + math.log(3), abs=1e-6)
+
+
+def test_missing_labels_add_nothing():
+    method = IFcVAEGAN(SMALL, schema())
+    data = batch(method.schema)
+    half = torch.arange(data.size) < data.size // 2
+    masked = replace(data, known={"Smiling": half}, labels={"Smiling": torch.where(half, data.labels["Smiling"], -1)})
+    per_sample = binary_cross_entropy(method.encoder((data.images + 1) / 2)[2], data.labels["Smiling"][:, None].float())
+    expected = per_sample[half].sum().item() / data.size
+    assert losses(method, masked)["autoencoder/class"][1].item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_uniform_form_asks_for_a_uniform_guess():
+    method = IFcVAEGAN(replace(SMALL, aux_form="uniform"), schema(SMILING, HAIR))
+    nn.init.zeros_(method.aux[-1].weight)
+    nn.init.zeros_(method.aux[-1].bias)
+    weight, value = losses(method, batch(method.schema))["autoencoder/aux_uniform"]
+    assert weight > 0 and value.item() == pytest.approx(0.0, abs=1e-6)
+    nn.init.ones_(method.aux[-1].bias)  # sigmoid(1) = .731: CE to uniform is .5 (ln(1+e) + ln(1+1/e)) = .813262, less ln 2
+    assert losses(method, batch(method.schema))["autoencoder/aux_uniform"][1].item() == pytest.approx(0.120115, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_play(name):
+    small = replace(PRESETS[name], width=4, num_latents=6, aux_width=16)
+    method = IFcVAEGAN(small, schema())
+    terms = losses(method, batch(method.schema))
+    assert ("critic/gan" in terms) == (small.gan_weight > 0)
+    assert ("autoencoder/aux" in terms) == (small.aux_weight > 0)
+    assert ("autoencoder/class_rec" in terms) == (small.class_rec_weight > 0)
+    assert all(torch.isfinite(value) for _, value in terms.values())
+
+
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize(("height", "width", "channels"), [(16, 24, 1), (32, 32, 4)])
+def test_pictures_of_other_shapes(residual, height, width, channels):
+    shape = Schema(attributes=(SMILING,), height=height, width=width, channels=channels)
+    method = IFcVAEGAN(replace(SMALL, residual=residual), shape).eval()
+    images = batch(shape).images
+    assert method.decode(method.encode(images)).shape == images.shape
+
+
+def test_size_that_cannot_be_halved_names_one_that_can():
+    with pytest.raises(ValueError, match=r"50x50 cannot be halved 3 times; use 48x48"):
+        IFcVAEGAN(SMALL, schema(size=50))
+
+
+def test_attributes_that_it_cannot_use():
+    with pytest.raises(ValueError, match="'yaw' is continuous: leave it out"):
+        IFcVAEGAN(SMALL, schema(SMILING, Attribute("yaw", "continuous")))
+    with pytest.raises(ValueError, match="at least one"):
+        IFcVAEGAN(SMALL, Schema())
+
+
+def trained_on_brightness(aux_weight):
+    """How much brighter label 1 decodes than label 0, after a training on pictures whose label is their brightness."""
+    torch.manual_seed(0)
+    config = replace(SMALL, scaling="means", gan_weight=0.0, kl_weight=0.01, class_weight=1.0, learning_rate=3e-3)
+    method = IFcVAEGAN(replace(config, aux_weight=aux_weight, detach_label_head=False), schema(size=8))
+    data = batch(method.schema, count=32)
+    bright = data.labels["Smiling"].float()[:, None, None, None] * 1.6 - 0.8
+    data = replace(data, images=bright.expand_as(data.images).contiguous())
+    steppers = optimizers(method)
+    for step in range(120):
+        for turn in method.turns(replace(data, seed=step), Progress()):
+            steppers[turn.player].zero_grad()
+            turn.total().backward(inputs=parameters(method, *method.players()[turn.player]))
+            steppers[turn.player].step()
+    method.eval()
+    codes = method.encode(data.images)
+    assert (method.predict(codes)["Smiling"].argmax(1) == data.labels["Smiling"]).all()
+    off, on = (method.decode(set_label(method, codes, Smiling=value)) for value in (0, 1))
+    return (on - off).mean().item()
+
+
+def test_the_auxiliary_network_makes_the_decoder_listen_to_the_label():
+    # C6, and the method's key idea beside its own ablation: without it the rest tells the brightness and the label is ignored.
+    assert trained_on_brightness(aux_weight=1.0) > 0.8
+    assert trained_on_brightness(aux_weight=0.0) < 0.2
