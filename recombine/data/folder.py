@@ -228,6 +228,9 @@ def _wrapped(paths: list[list[str]]) -> bool:
 def _path_column(found: _Found, listing: Listing, stated: str | None) -> tuple[str, str]:
     """The column whose cells are files, and the folder that they start from."""
     columns, name = found.cells.columns, stated or found.column
+    headed = [name for name in columns if name in listing.known and name.lower().endswith(SUFFIXES)]
+    if headed:
+        raise BadTable(f"the first line holds {printable(headed[0])!r}, a file; expected names of columns: add such a line")
     if name is None and "file_name" in columns:
         name = "file_name"
     if name is not None:
@@ -238,8 +241,12 @@ def _path_column(found: _Found, listing: Listing, stated: str | None) -> tuple[s
     best = max(share for share, _ in scores.values())
     winners = [name for name, (share, _) in scores.items() if share == best]
     usual = [name for word in PATH_COLUMNS for name in columns if name.lower().replace(" ", "_") == word]
-    if best < 0.5:
-        winners = usual or _no_paths(found.cells, listing)
+    if best < 0.5 and not usual:
+        raise BadTable(
+            f"no column holds paths of files below {listing.root}; there are {shown(list(columns))}, "
+            f"and files such as {_names(listing.pictures[:3])}; say which one with the option image_column"
+        )
+    winners = winners if best >= 0.5 else usual
     winners = [name for name in usual if name in winners] or winners
     if len(winners) > 1 and winners[0] not in usual:
         raise BadTable(f"the columns {shown(winners)} all hold files; say which one with the option image_column")
@@ -252,17 +259,6 @@ def _file_share(cells: Sequence[str], listing: Listing, found: _Found) -> tuple[
         return 0.0, ""
     base, share = find_base(listing, texts, found.folders, found.prefer)
     return share, base
-
-
-def _no_paths(cells: Cells, listing: Listing) -> list[str]:
-    resolver = Resolver(listing)
-    headed = [name for name in cells.columns if resolver.find(name).file]
-    if headed:
-        raise BadTable(f"the first line holds {printable(headed[0])!r}, a file; expected names of columns: add such a line")
-    raise BadTable(
-        f"no column holds paths of files below {listing.root}; there are {shown(list(cells.columns))}, "
-        f"and files such as {_names(listing.pictures[:3])}; say which one with image_column="
-    )
 
 
 def _resolve(texts: Sequence[str], cells: Cells, resolver: Resolver, absent: str, notes: list[Note]) -> list[str | None]:

@@ -98,11 +98,13 @@ def read_cells(path: Path | str, name: str | None = None) -> Cells:
 
 
 def _decode(data: bytes, name: str) -> tuple[str, str, list[Note]]:
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return data.decode("utf-16"), "UTF-16", []
-    if b"\0" in data[:200]:
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in data[:200]:
         even = data[0:200:2].count(0) > data[1:200:2].count(0)
-        return data.decode("utf-16-be" if even else "utf-16-le"), "UTF-16", []
+        codec = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-16-be" if even else "utf-16-le"
+        try:
+            return data.decode(codec), "UTF-16", []
+        except UnicodeDecodeError:
+            raise BadTable(f"{name} is not text; expected a table such as CSV, saved as UTF-8") from None
     try:
         return data.decode("utf-8-sig"), "UTF-8", []
     except UnicodeDecodeError as error:
