@@ -304,6 +304,3 @@ def some(rows: np.ndarray, pack: Pack, split: str) -> np.ndarray:
     if not len(rows):
         raise ValueError(f"there are no pictures in split {split!r} of {pack}")
     return rows
-
-
-SAMPLERS = {"iid": Iid, "two_batches": TwoBatches}

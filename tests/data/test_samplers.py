@@ -1,0 +1,169 @@
+import numpy as np
+import pytest
+
+from recombine.data.packed import write_pack
+from recombine.data.samplers import SAMPLERS, Draw, Iid, InTurn, Macro, Pairs, TwoBatches
+from recombine.data.schema import MISSING, Attribute, Schema
+
+COUNT = 60
+SCHEMA = Schema(
+    (
+        Attribute("person", "group", tuple("abcdefghijkl")),
+        Attribute("clip", "group", tuple("0123")),
+        Attribute("age", "continuous", low=0, high=1),
+    ),
+    height=8,
+    width=8,
+)
+
+
+@pytest.fixture(scope="module")
+def pack(tmp_path_factory):
+    """Ten people with two clips of two pictures (40), one with one picture, 9 pictures of nobody, 10 for validation."""
+    person = np.full(COUNT, MISSING)
+    person[:40] = np.arange(40) // 4
+    person[40] = 10
+    clip = np.full(COUNT, MISSING)
+    clip[:40] = np.arange(40) // 2 % 2
+    clip[40] = 0
+    pictures = np.zeros((COUNT, 3, 8, 8), np.uint8)
+    labels = {"person": person, "clip": clip, "age": np.zeros(COUNT)}
+    splits = ["train"] * 50 + ["val"] * 10
+    return write_pack(tmp_path_factory.mktemp("pack"), pictures, SCHEMA, [f"{i}.png" for i in range(COUNT)], labels, splits)
+
+
+ALL = {
+    "iid": lambda pack, **more: Iid(pack, **more),
+    "two_batches": lambda pack, **more: TwoBatches(pack, **more),
+    "pairs": lambda pack, **more: Pairs(pack, **more),
+    "macro": lambda pack, **more: Macro(pack, **more),
+    "macro of clips": lambda pack, **more: Macro(pack, clip="clip", clips=2, pictures=2, **more),
+}
+
+
+def columns(draw):
+    return [column for column in (draw.rows, draw.mirror, draw.partner, draw.partner_mirror) if column is not None]
+
+
+def test_the_table_of_samplers_is_complete():
+    assert SAMPLERS == {"iid": Iid, "two_batches": TwoBatches, "pairs": Pairs, "macro": Macro}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_batch_is_the_same_in_one_piece_or_many_and_in_any_order_of_asking(pack, name):
+    sampler = ALL[name](pack, seed=3, mirror=True)
+    whole = columns(sampler.draw(35, 90))  # begins in one epoch and ends in another
+    fresh = ALL[name](pack, seed=3, mirror=True)
+    parts = {start: columns(fresh.draw(35 + start, 30)) for start in (60, 0, 30)}
+    for i, column in enumerate(whole):
+        assert np.array_equal(column, np.concatenate([parts[start][i] for start in (0, 30, 60)]))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_another_seed_gives_other_batches(pack, name):
+    one, other = (columns(ALL[name](pack, seed=seed, mirror=True).draw(0, 40)) for seed in (0, 1))
+    assert not any(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_mirroring_is_asked_for_and_even(pack, name):
+    assert ALL[name](pack).draw(0, 8).mirror is None
+    assert 0.45 < ALL[name](pack, mirror=True).draw(0, 5000).mirror.mean() < 0.55
+
+
+def test_iid_shows_every_picture_of_the_split_once_an_epoch_in_a_new_order(pack):
+    sampler = Iid(pack, "train", seed=1)
+    epochs = [sampler.draw(start, 50).rows for start in (0, 50, 100)]
+    assert all(sorted(epoch) == list(range(50)) for epoch in epochs)
+    assert not np.array_equal(epochs[0], epochs[1]) and not np.array_equal(epochs[1], epochs[2])
+    assert sorted(Iid(pack, "val").draw(0, 10).rows) == list(range(50, 60))
+
+
+def test_an_empty_split_is_named(pack):
+    with pytest.raises(ValueError, match="no pictures in split 'test'"):
+        Iid(pack, "test")
+
+
+def test_the_two_batches_are_independent_and_each_an_epoch(pack):
+    draw = TwoBatches(pack).draw(0, 50)
+    assert sorted(draw.rows) == sorted(draw.partner) == list(range(50))
+    assert (draw.rows == draw.partner).sum() < 8  # one expected by chance
+
+
+def test_pairs_share_the_group_and_are_never_the_same_picture(pack):
+    sampler = Pairs(pack, by="person")
+    draw = sampler.draw(0, 400)
+    person = pack.labels["person"]
+    assert (person[draw.rows] == person[draw.partner]).all() and (person[draw.rows] >= 0).all()
+    assert (draw.rows != draw.partner).all()
+    assert sorted(draw.rows[:40]) == list(range(40))
+    partners = [set(draw.partner[draw.rows == row]) for row in range(40)]
+    assert all(len(found) > 1 for found in partners)  # drawn anew each epoch
+
+
+def test_pairs_say_what_is_left_out(pack):
+    sampler = Pairs(pack, by="person")
+    assert sampler.left_out == 10  # one alone and nine of nobody
+    assert "10 pictures have no partner" in repr(sampler)
+
+
+def test_pairs_can_share_a_combination(pack):
+    draw = Pairs(pack, by=["person", "clip"]).draw(0, 200)
+    assert (draw.partner == draw.rows ^ 1).all()  # clips are rows 0 and 1, 2 and 3, ...
+
+
+def test_pairs_that_cannot_be_are_refused(pack):
+    with pytest.raises(ValueError, match=r"age is a number; pictures are grouped by"):
+        Pairs(pack, by="age")
+    with pytest.raises(ValueError, match="no two pictures of split 'val' share person"):
+        Pairs(pack, "val")
+    with pytest.raises(ValueError, match="no attribute of kind 'group'"):
+        Pairs(pack.select("age"))
+    with pytest.raises(KeyError, match="no attribute 'persona'.*did you mean 'person'"):
+        Pairs(pack, by="persona")
+
+
+def test_macro_batches_hold_whole_identities_with_different_pictures(pack):
+    rows = Macro(pack, identity="person", pictures=4).draw(0, 40).rows.reshape(10, 4)
+    person = pack.labels["person"][rows]
+    assert (person == person[:, :1]).all() and sorted(person[:, 0]) == list(range(10))
+    assert all(len(set(group)) == 4 for group in rows)
+
+
+def test_macro_batches_of_clips_hold_both_clips_of_each_identity(pack):
+    rows = Macro(pack, identity="person", clip="clip", clips=2, pictures=2).draw(0, 40).rows.reshape(10, 2, 2)
+    person, clip = pack.labels["person"][rows], pack.labels["clip"][rows]
+    assert (person == person[:, :1, :1]).all()
+    assert (clip == clip[:, :, :1]).all() and (clip[:, 0] != clip[:, 1]).all()
+    assert (rows[..., 0] != rows[..., 1]).all()
+
+
+def test_macro_fills_up_by_repeating_and_says_what_is_left_out(pack):
+    sampler = Macro(pack, identity="person", pictures=6)
+    rows = sampler.draw(0, 6).rows
+    assert len(set(rows)) == 4 and sampler.left_out == 10
+    with pytest.raises(ValueError, match="no person of split 'val' has two pictures"):
+        Macro(pack, "val")
+    with pytest.raises(ValueError, match="2 or more pictures of 1 or more clips, not 1 of 1"):
+        Macro(pack, pictures=1)
+
+
+class Counting:
+    """Rows are positions, so that what was asked can be read."""
+
+    def draw(self, position, batch_size):
+        return Draw(np.arange(position, position + batch_size))
+
+
+def test_data_sets_take_turns_and_none_skips_a_picture():
+    sampler = InTurn([Counting(), Counting()], shares=[2, 1])
+    draws = [sampler.draw(step * 4, 4) for step in range(6)]
+    assert [draw.source for draw in draws] == [0, 1, 0, 0, 1, 0]
+    for source, count in ((0, 16), (1, 8)):
+        seen = np.concatenate([draw.rows for draw in draws if draw.source == source])
+        assert np.array_equal(seen, np.arange(count))
+
+
+def test_shares_fit_the_data_sets():
+    with pytest.raises(ValueError, match="2 data sets need as many shares"):
+        InTurn([Counting(), Counting()], shares=[1])
