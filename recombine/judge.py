@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,6 +19,8 @@ from recombine.metrics.intervals import mean
 from recombine.metrics.reconstruction import mse, psnr, ssim
 
 Render = Callable[[int, str, object], np.ndarray]  # row, attribute, value -> true picture [channels, height, width] in [-1, 1]
+
+FEW = 500  # truths of a worker that are drawn sooner than it starts
 
 
 def judge(
@@ -105,11 +106,13 @@ def training_rows(pack: Pack, rows: np.ndarray, split: str, trained_on: Collecti
 
 def drawn(render: Render, jobs: Sequence[tuple[int, str, object]], workers: int | None = None) -> list[np.ndarray]:
     """True pictures of many edits, drawn in several processes where that pays."""
-    workers = min(workers or os.cpu_count() or 1, len(jobs) // 32)
+    workers = min(workers or os.cpu_count() or 1, len(jobs) // FEW)
     if workers < 2:
         return [render(*job) for job in jobs]
-    with ProcessPoolExecutor(workers) as pool:
-        return list(pool.map(render, *zip(*jobs, strict=True), chunksize=16))
+    from joblib import Parallel, delayed, parallel_config
+
+    with parallel_config("loky", n_jobs=workers, inner_max_num_threads=1, idle_worker_timeout=20):
+        return Parallel(batch_size=16)(delayed(render)(*job) for job in jobs)
 
 
 class CannotMeasure(ValueError):

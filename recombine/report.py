@@ -9,8 +9,9 @@ import base64
 import html
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -131,7 +132,7 @@ def tiles(judgement: Mapping) -> str:
         if found:
             cells.append(
                 f'<div class="tile"><span>{escape(name)}</span><strong>{unit(found["value"])}</strong>'
-                f"<small>{unit(found['low'])} to {unit(found['high'])}, n = {found['n']:,}</small><small>{escape(note)}</small></div>"
+                f"<small>{span(found, unit)}</small><small>n = {found['n']:,}</small><small>{escape(note)}</small></div>"
             )
     return f'<div class="tiles">{"".join(cells)}</div>'
 
@@ -168,16 +169,15 @@ def measured(found: Mapping | None, column: str) -> str:
     if not found:
         return '<td class="none">·</td>'
     unit = decibel if "truth" in column else percent
-    low, high = unit(found["low"]), unit(found["high"])
     bar = f' style="--share:{found["value"]:.3f}"' if unit is percent and column != "pixels moved" else ""
-    return f'<td{bar} title="n = {found["n"]:,}"><b>{unit(found["value"])}</b><small>{low} to {high}</small></td>'
+    return f'<td{bar} title="n = {found["n"]:,}"><b>{unit(found["value"])}</b><small>{span(found, unit)}</small></td>'
 
 
 def kept_table(judgement: Mapping) -> str:
     """Edited attribute by other attribute; darker where more is damaged."""
     kept = look(judgement, "edits", "kept_of") or {}
-    others = list(dict.fromkeys(other for row in kept.values() for other in row))
-    if not others:
+    others = list(dict.fromkeys([*kept, *(other for row in kept.values() for other in row)]))
+    if len(others) < 2:
         return ""
     head = "".join(f'<th class="turned"><span>{escape(other)}</span></th>' for other in others)
     body = ""
@@ -256,7 +256,7 @@ def swap_figures(model: Method, codes: Codes, images: Tensor, given: Codes, givi
         rows = [torch.cat([taker[None], model.decode(swap(given, codes[i], name)[1])]) for i, taker in enumerate(images)]
         corner = torch.full_like(giving[:1], torch.nan)
         canvas = torch.stack([torch.cat([corner, giving]), *rows])  # [1 + takers, 1 + givers, channels, height, width]
-        yield f"<figure>{picture(canvas, f'swaps of {name}', images.shape[-1])}<figcaption>{escape(name)}</figcaption></figure>"
+        yield f"<figure>{picture(canvas, f'swaps of {name}', images.shape[-1], apart=4)}<figcaption>{escape(name)}</figcaption></figure>"
 
 
 def shown_values(attribute: Attribute) -> list[tuple[str, object]]:
@@ -274,16 +274,19 @@ def strip(images: Tensor) -> Tensor:
     return images[:, None]
 
 
-def picture(canvas: Tensor, text: str, width: int, gap: int = 2) -> str:
-    """An embedded PNG of pictures `[down, across, channels, height, width]` with clear gaps; NaN stays clear."""
+def picture(canvas: Tensor, text: str, width: int, gap: int = 2, apart: int = 0) -> str:
+    """An embedded PNG of pictures `[down, across, channels, height, width]` with clear gaps; NaN stays clear.
+
+    The first row and column stand `apart` pixels more from the others.
+    """
     down, across, channels, height, wide = canvas.shape
     canvas = (canvas if channels == 3 else canvas[:, :, :1].expand(-1, -1, 3, -1, -1)).cpu()
-    pixels = np.zeros((down * (height + gap) - gap, across * (wide + gap) - gap, 4), np.uint8)
-    for i in range(down):
-        for j in range(across):
-            if not canvas[i, j].isnan().any():
-                place = pixels[i * (height + gap) : i * (height + gap) + height, j * (wide + gap) : j * (wide + gap) + wide]
-                place[..., :3], place[..., 3] = to_pixels(canvas[i, j]).transpose(1, 2, 0), 255
+    pixels = np.zeros((down * (height + gap) - gap + apart, across * (wide + gap) - gap + apart, 4), np.uint8)
+    for i, j in product(range(down), range(across)):
+        if not canvas[i, j].isnan().any():
+            top, left = i * (height + gap) + apart * (i > 0), j * (wide + gap) + apart * (j > 0)
+            place = pixels[top : top + height, left : left + wide]
+            place[..., :3], place[..., 3] = to_pixels(canvas[i, j]).transpose(1, 2, 0), 255
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG", optimize=True)
     size = round(pixels.shape[1] * max(1, round(64 / width)))
@@ -365,6 +368,12 @@ def look(values: Mapping, *path: str) -> Mapping | None:
     return values
 
 
+def span(found: Mapping, unit: Callable[[float], str]) -> str:
+    """An interval as it is shown, the unit once."""
+    low, high = unit(found["low"]), unit(found["high"])
+    return f"{low.split()[0]} to {high}"
+
+
 def percent(value: float) -> str:
     """A share as it is shown."""
     return f"{100 * value:.1f} %"
@@ -409,7 +418,7 @@ table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabu
 th { font-weight: 600; text-align: left; vertical-align: bottom; padding: .3rem .6rem }
 tbody th, thead th:first-child { position: sticky; left: 0; background: var(--paper); z-index: 1; white-space: nowrap }
 thead th { color: var(--soft); font-size: .8rem } tbody tr { border-top: 1px solid var(--line) }
-td { padding: .35rem .6rem; white-space: nowrap;
+tbody th { vertical-align: middle } td { padding: .35rem .6rem; white-space: nowrap;
   background: linear-gradient(rgb(var(--accent) / .55), rgb(var(--accent) / .55)) .6rem 100% / calc((100% - 1.2rem) * var(--share, 0)) 3px no-repeat }
 td small { display: block } td.none { color: var(--soft) }
 .matrix td { text-align: center; padding: .3rem .45rem; background: rgb(var(--alarm) / calc(var(--damage, 0) * .8)); font-size: .78rem }

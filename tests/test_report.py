@@ -78,7 +78,7 @@ def test_names_stay_text(page):
 def test_headline_numbers_are_those_of_the_judgement(page, judgement):
     success = judgement["edits"]["all"]["success"]
     assert f"{100 * success['value']:.1f} %" in page.text
-    assert f"{100 * success['low']:.1f} % to {100 * success['high']:.1f} %, n = 180" in page.text
+    assert f"{100 * success['low']:.1f} to {100 * success['high']:.1f} %n = 180" in page.text
     assert "Left out" not in page.text
 
 
@@ -86,7 +86,7 @@ def test_embedded_pictures_are_pictures(page):
     pngs = [value for tag, name, value in page.attributes if name == "src" and value.startswith("data:image/png")]
     shapes = [Image.open(io.BytesIO(base64.b64decode(value.partition(",")[2]))).size for value in pngs]
     # Original, rebuilt, 3 colours, 2 lamps, 2 stripes, 3 shades: columns of 5; then swaps of 4 parts, 6 by 6.
-    assert shapes == [(16, 5 * 18 - 2)] * 12 + [(6 * 18 - 2, 6 * 18 - 2)] * 4
+    assert shapes == [(16, 5 * 18 - 2)] * 12 + [(6 * 18 + 2, 6 * 18 + 2)] * 4
     assert all(alt for tag, name, alt in page.attributes if name == "alt")
 
 
@@ -95,8 +95,8 @@ def test_swaps_stand_where_the_words_say(run, judgement, sign_editor, signs):
     data = re.search(r'<img src="data:image/png;base64,([^"]*)"[^>]*alt="swaps of lamp"', text).group(1)
     pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
     assert pixels[0, 0, 3] == 0  # the corner is clear
-    lamp = np.array([[pixels[18 * i + 2, 18 * j + 12, 0] for j in range(6)] for i in range(6)])
-    colour = np.array([[pixels[18 * i + 2, 18 * j + 2, :3].argmax() for j in range(6)] for i in range(6)])
+    lamp = np.array([[pixels[18 * i + 4, 18 * j + 14, 0] for j in range(6)] for i in range(6)])
+    colour = np.array([[pixels[18 * i + 4, 18 * j + 4, :3].argmax() for j in range(6)] for i in range(6)])
     assert (lamp[1:, 1:] == lamp[0, 1:]).all()  # the lamp is that of the picture above
     assert (colour[1:, 1:] == colour[1:, :1]).all()  # the colour is that of the picture on the left
     assert len(set(lamp[0, 1:])) == 2
