@@ -11,6 +11,7 @@ import os
 import stat
 import sys
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -301,7 +302,8 @@ def unpacked(data: bytes, kind: str, mode: str) -> np.ndarray:
 def eight_bits(image: Image.Image, data: bytes, notes: list[str]) -> Image.Image:
     """An upright sRGB picture of 8 bits: mode L, LA, RGB or RGBA."""
     if simplejpeg and image.format == "JPEG" and image.mode == "RGB" and is_plain(image):
-        return Image.fromarray(simplejpeg.decode_jpeg(data, "RGB", strict=True))
+        with suppress(ValueError):          # Pillow decides what is bad, so both give the same
+            return Image.fromarray(simplejpeg.decode_jpeg(data, "RGB", strict=True))
     profile = image.info.get("icc_profile") or b""
     image = ImageOps.exif_transpose(image)
     if image.mode in ("P", "PA") or "transparency" in image.info:

@@ -119,7 +119,7 @@ def test_pairs_that_cannot_be_are_refused(pack):
         Pairs(pack, "val")
     with pytest.raises(ValueError, match="no attribute of kind 'group'"):
         Pairs(pack.select("age"))
-    with pytest.raises(KeyError, match="no attribute 'persona'.*did you mean 'person'"):
+    with pytest.raises(KeyError, match=r"no attribute 'persona'.*did you mean 'person'"):
         Pairs(pack, by="persona")
 
 
