@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -38,10 +39,9 @@ class CorruptCheckpoint(RuntimeError):
 
     def __init__(self, path: Path, file: str, expected: str, got: str):
         self.path, self.file, self.expected, self.got = path, file, expected, got
-        super().__init__(
-            f"{path / file} is damaged: expected {expected}, got {got}; "
-            "copy it again from where it came, or go on from an older checkpoint if you ask for it"
-        )
+        older = path.parent.name == "resume"
+        advice = f"remove {path} to go on from the checkpoint before it" if older else "copy it again from where it came"
+        super().__init__(f"{path / file} is damaged: expected {expected}, got {got}; {advice}")
 
 
 class NewerFormat(ValueError):
@@ -204,10 +204,8 @@ def resume_folders(run: Path) -> list[Path]:
     """Folders of all finished checkpoints, newest first."""
     found = {}
     for path in (run / "resume").glob("step-*"):
-        step = re.fullmatch(r"step-(\d+)(\.old)?", path.name)
-        place = files.standing(path.with_name(f"step-{step[1]}")) if step else None
-        if place:
-            found[int(step[1])] = place
+        if step := re.fullmatch(r"step-(\d+)(\.old)?", path.name):
+            found[int(step[1])] = files.standing(path.with_name(f"step-{step[1]}")) or path
     return [found[step] for step in sorted(found, reverse=True)]
 
 
@@ -365,7 +363,7 @@ def unflatten_optimizer(tensors: Mapping[str, Tensor], rest: dict) -> dict:
     return rebuild_state(rest, tensors)
 
 
-def describe_state(value: object, name: str, tensors: dict[str, Tensor]) -> object:
+def describe_state(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     """A JSON-able description of a nested value; its tensors go to `tensors` under dotted names."""
     if isinstance(value, Tensor):
         tensors[name] = value
@@ -380,7 +378,7 @@ def describe_state(value: object, name: str, tensors: dict[str, Tensor]) -> obje
     raise ValueError(f"{name} is a {type(value).__name__}; expected a tensor, number, text, None, or a list or dict of them")
 
 
-def rebuild_state(description: object, tensors: Mapping[str, Tensor]) -> object:
+def rebuild_state(description: Any, tensors: Mapping[str, Tensor]) -> Any:
     """The value that `describe_state` described."""
     if not isinstance(description, dict):
         return description
