@@ -31,7 +31,7 @@ from recombine.method import Method
 from recombine.metrics.transfer import device_of, judging
 
 PALETTE = ("#3b82f6", "#f59e0b", "#10b981", "#ef4444", "#8b5cf6", "#06b6d4", "#d946ef", "#84cc16")
-INK = "#808890"  # axes and letters of curves: readable on white and on black
+INK = "#868e98"  # axes and letters of curves: readable on white and on black
 MOST_ATTRIBUTES = 16  # with pictures of their own on the page
 
 
@@ -321,12 +321,12 @@ def curves(log: Sequence[Mapping[str, float]]) -> list[str]:
                 group, _, term = name.rpartition("/")
                 groups.setdefault(group or name, {}).setdefault(term, []).append((entry["images"], value))
     drawn = [curve(name, lines) for name, lines in groups.items() if max(map(len, lines.values())) > 1]
-    return [f'<div class="figures">{"".join(drawn)}</div>'] if drawn else []
+    return [f'<div class="curves">{"".join(drawn)}</div>'] if drawn else []
 
 
 def curve(name: str, lines: Mapping[str, Sequence[tuple[float, float]]]) -> str:
     """An embedded SVG with one line for each name."""
-    figure = Figure(figsize=(5.2, 3.0), layout="constrained")
+    figure = Figure(figsize=(4.4, 2.7), layout="constrained")
     axes = figure.add_subplot()
     for i, (term, points) in enumerate(list(lines.items())[:16]):
         images, values = thinned(points)
@@ -337,17 +337,17 @@ def curve(name: str, lines: Mapping[str, Sequence[tuple[float, float]]]) -> str:
         axes.set_yscale("log")
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(INK)
-    axes.tick_params(colors=INK, labelsize=8, which="both")
+    axes.tick_params(colors=INK, labelsize=8.5, which="both")
     axes.xaxis.set_major_formatter(lambda images, _: f"{images / 1000:g}k" if images >= 1000 else f"{images:g}")
     axes.grid(color=INK, alpha=0.2, linewidth=0.6)
     if len(lines) > 1:
-        axes.legend(fontsize=7, frameon=False, labelcolor=INK, ncols=2 if len(lines) > 4 else 1)
+        axes.legend(fontsize=8, frameon=False, labelcolor=INK, ncols=2 if len(lines) > 4 else 1)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     data = base64.b64encode(buffer.getvalue()).decode()
     caption = name.replace("_", " ")
     return (
-        f'<figure class="curve"><img src="data:image/svg+xml;base64,{data}" alt="{escape(caption)} over images seen">'
+        f'<figure><img src="data:image/svg+xml;base64,{data}" alt="{escape(caption)} over images seen">'
         f"<figcaption>{escape(caption)}</figcaption></figure>"
     )
 
@@ -427,8 +427,8 @@ td small { display: block } td.none { color: var(--soft) }
 .pictures thead tr:first-child th { color: var(--ink) } .pictures tbody tr { border: 0 } .pictures td img { margin: auto }
 img { display: block; max-width: 100%; height: auto } .pictures img { max-width: none }
 .figures { display: flex; flex-wrap: wrap; gap: 1rem 1.5rem } figure { margin: 0; max-width: 100% }
-figcaption { color: var(--soft); font-size: .85rem; text-align: center; padding-top: .2rem } .curve { flex: 1 1 330px; max-width: 560px }
-.curve img { width: 100% }
+figcaption { color: var(--soft); font-size: .85rem; text-align: center; padding-top: .2rem } .curves { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 330px), 1fr)); gap: 1rem }
+.curves img { width: 100% }
 dl { display: grid; grid-template-columns: minmax(8rem, max-content) 1fr; gap: .3rem 1rem; font-size: .9rem } dt { font-weight: 600 } dd { margin: 0 }
 details, pre { max-width: 100%; overflow-x: auto; font-size: .8rem } summary { cursor: pointer }
 @media (max-width: 600px) { dl { grid-template-columns: 1fr } dd { margin-bottom: .5rem } .tiles { grid-template-columns: 1fr 1fr } .tile strong { font-size: 1.35rem } }

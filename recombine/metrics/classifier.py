@@ -9,21 +9,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
+from warnings import warn
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from recombine import files
 from recombine.data.packed import Pack
 from recombine.data.schema import MISSING, Attribute, Batch, Schema, mix_seed
 from recombine.metrics.intervals import share
 
 READABLE = ("binary", "categorical")
+FORMAT = 1  # changes with the network, so that judges of another kind are not read
 
 
 @dataclass(frozen=True)
@@ -278,29 +283,30 @@ class _Training:
 def _kept(pack: Pack, folder: Path, settings: Settings, device, progress) -> Classifier:
     """The judge with these settings from the folder, or a new one that is then put there."""
     names = [a.name for a in pack.schema.attributes if a.kind in READABLE]
-    key = mix_seed(pack.fingerprint, names, pack.schema.image_size, sorted(asdict(settings).items()))
+    key = mix_seed(FORMAT, pack.fingerprint, names, pack.schema.image_size, sorted(asdict(settings).items()))
     path = folder / f"{key:016x}"
-    if path.with_suffix(".json").exists() and path.with_suffix(".safetensors").exists():
+    with suppress(OSError, SafetensorError, json.JSONDecodeError):
         return load_classifier(path, device)
     classifier = train_classifier(pack, settings, device=device, progress=progress)
-    save_classifier(classifier, path)
+    try:
+        save_classifier(classifier, path)
+    except OSError as error:
+        warn(f"the judge cannot be kept in {folder} and will be trained again next time: {error}", stacklevel=3)
     return classifier
 
 
 def save_classifier(classifier: Classifier, path: Path) -> None:
     """Write PATH.safetensors and PATH.json, each complete or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     about = {"schema": classifier.schema.to_json(), "settings": asdict(classifier.settings), "info": classifier.info}
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in classifier.state_dict().items()}
-    save_file(weights, str(path.with_suffix(".part")))
-    path.with_suffix(".part").replace(path.with_suffix(".safetensors"))
-    path.with_suffix(".part").write_text(json.dumps(about, indent=1))
-    path.with_suffix(".part").replace(path.with_suffix(".json"))
+    files.make_folder(path.parent)
+    files.write_bytes(path.with_suffix(".safetensors"), save(weights))
+    files.write_text(path.with_suffix(".json"), json.dumps(about, indent=1))
 
 
 def load_classifier(path: Path, device: str | torch.device = "cpu") -> Classifier:
     """The judge that `save_classifier` wrote."""
-    about = json.loads(path.with_suffix(".json").read_text())
+    about = json.loads(path.with_suffix(".json").read_text("utf-8"))
     classifier = Classifier(Schema.from_json(about["schema"]), Settings(**about["settings"]))
     classifier.load_state_dict(load_file(str(path.with_suffix(".safetensors"))))
     classifier.info = about["info"]

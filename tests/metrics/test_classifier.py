@@ -99,6 +99,23 @@ def test_it_is_kept_and_found_again(signs, tmp_path):
     assert len(lines) == 2 and len(list(tmp_path.iterdir())) == 4
 
 
+def test_a_damaged_judge_is_trained_again(signs, tmp_path):
+    short, lines = replace(SMALL, images=64, evaluations=1), []
+    for damage in ("safetensors", "json"):
+        judge_classifier(signs, tmp_path, short)
+        [path] = tmp_path.glob(f"*.{damage}")
+        path.write_bytes(path.read_bytes()[:50])
+        judge_classifier(signs, tmp_path, short, progress=lines.append)
+    assert len(lines) == 2
+
+
+def test_a_judge_that_cannot_be_kept_still_judges(signs, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.warns(UserWarning, match="cannot be kept in .*file and will be trained again"):
+        judge = judge_classifier(signs, tmp_path / "file", replace(SMALL, images=64, evaluations=1))
+    assert judge.names == ("colour", "lamp", "stripes")
+
+
 def test_missing_labels_teach_nothing(signs, tmp_path):
     """Where the lamp is unlabelled it is drawn at random; wrong guesses in its place would spoil the judge."""
     schema = signs.schema.select("lamp", "stripes")
