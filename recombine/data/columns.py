@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Literal, get_args
 
 import numpy as np
@@ -63,8 +65,8 @@ class Column:
 
 def factorise(name: str, cells: Sequence[str]) -> Column:
     """The distinct texts of a column, trimmed; MISSING_CELLS says what counts as missing."""
-    positions: dict[str, int] = {}
-    codes = np.fromiter((positions.setdefault(cell, len(positions)) for cell in cells), np.int64, len(cells))
+    positions: dict[str, int] = defaultdict(count().__next__)
+    codes = np.fromiter(map(positions.__getitem__, cells), np.int64, len(cells))
     raw = Column(name, list(positions), codes, np.bincount(codes, minlength=len(positions)))
     return raw.merge([_trimmed(text) for text in raw.texts])
 
@@ -171,9 +173,9 @@ def _slips(column: Column, odd: Sequence[int]) -> bool:
 
 def _rare(column: Column, codes: Sequence[int]) -> bool:
     """Whether texts are few: in one row, or one in a thousand if there are numbers among them, else one in a hundred."""
-    count = int(column.counts[list(codes)].sum())
+    rows = int(column.counts[list(codes)].sum())
     share = 0.001 if any(number(column.texts[code]) for code in codes) else 0.01
-    return count <= max(1, column.known * share) and column.known - count >= 4 * count
+    return rows <= max(1, column.known * share) and column.known - rows >= 4 * rows
 
 
 def _three_way(column: Column) -> bool:
@@ -199,7 +201,7 @@ def _number_kind(column: Column) -> Kind | None:
     if named(column.name, MEASURES) or not whole:
         return "continuous"
     counting = len(values) == column.known and values == list(np.arange(len(values)) + values[0])
-    if counting and values[0] in (0, 1) and (len(values) > MOST_LEVELS or named(column.name, ("column", "index", "row"))):
+    if counting and values[0] in (0, 1) and (len(values) > MOST_LEVELS or named(column.name, ("unnamed", "index", "row"))):
         return None
     return "categorical" if len(values) <= MOST_LEVELS and column.known >= 3 * len(values) else "continuous"
 
@@ -266,15 +268,15 @@ def _stated_values(stated: Stated | None) -> tuple[str, ...]:
 def _stray_note(
     column: Column, kind: Kind, strays: list[int], cells: Cells, stated: Stated | None, new_values: NewValues
 ) -> Note:
-    count = int(column.counts[strays].sum())
+    total = int(column.counts[strays].sum())
     if new_values == "missing":
         values = shown([repr(column.texts[code]) for code in strays])
-        return Note("warning", f"{column.label}: {count} cells with {values} were read as missing")
+        return Note("warning", f"{column.label}: {total} cells with {values} were read as missing")
     rows = np.flatnonzero(np.isin(column.codes, strays))[:10]
     places = [f"{cells.place(row)}, column {column.label}" for row in rows]
     complaints = [_complaint(column, column.codes[row], kind, strays, stated) for row in rows]
     text = "; ".join(f"{place}: {complaint}" for place, complaint in zip(places, complaints, strict=True))
-    more = f" (and {count - len(rows)} more)" if count > len(rows) else ""
+    more = f" (and {total - len(rows)} more)" if total > len(rows) else ""
     add = "" if kind == "continuous" else "to 'add' (a value of its own) or "
     state = "" if stated else ", or state the column's kind"
     return Note("error", text + more, f"correct the cell, or set new_values {add}to 'missing' (not labelled){state}")

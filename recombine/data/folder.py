@@ -115,7 +115,8 @@ def read_source(
         notes.append(Note("error", f"{printable(str(root))} has no labels: {len(labels)} pictures, no attribute", fix))
     errors = [note for note in notes if note.level == "error"]
     if strict and errors:
-        raise BadTable("\n".join(map(str, errors)))
+        reasons = errors if labels.attributes else [note for note in notes if note.level != "info"]
+        raise BadTable("\n".join(map(str, reasons)))
     return Source(listing.root, labels, notes)
 
 
@@ -209,7 +210,7 @@ def _folders(listing: Listing) -> _Found:
     paths = [name.split("/") for name in listing.pictures]
     while _wrapped(paths):
         paths = [parts[1:] for parts in paths]
-    by_split = all(len(parts) > 1 and parts[0].lower() in SPLITS for parts in paths)
+    by_split = _by_split(paths)
     splits = [SPLITS[parts[0].lower()] if by_split else "" for parts in paths]
     classes = [parts[by_split] if len(parts) > 1 + by_split else "" for parts in paths]
     rows = [row for row in zip(listing.pictures, splits, classes, strict=True) if row[1] or row[2]]
@@ -217,6 +218,17 @@ def _folders(listing: Listing) -> _Found:
     name = "identity" if len(set(classes)) > MOST_CLASSES else "class"
     columns = {"file_name": files, **({name: classes} if any(classes) else {})}
     return _Found(Cells(columns, files, [0] * len(files)), "file_name", splits=splits if by_split else None)
+
+
+def _by_split(paths: list[list[str]]) -> bool:
+    """Whether the first folders are splits; a class may be called train, but not if it holds classes itself."""
+    folders = {parts[0] for parts in paths if len(parts) > 1}
+    splits = {parts[0] for parts in paths if len(parts) > 2 and parts[0].lower() in SPLITS}
+    others = sorted(name for name in folders if name.lower() not in SPLITS)
+    if splits and others:
+        text = f"the folders {_names(sorted(splits))} are splits, and beside them lie {_names(others)}"
+        raise BadTable(f"{text}; move those into a split, or keep a folder for each class alone")
+    return not others and all(len(parts) > 1 for parts in paths)
 
 
 def _wrapped(paths: list[list[str]]) -> bool:
@@ -316,7 +328,8 @@ def _unique(files: list[str | None], cells: Cells, column: str, notes: list[Note
 
 def _with_unlabelled(labels: LabelTable, listing: Listing, base: str, unlabelled: str, notes: list[Note]) -> LabelTable:
     """Deal with pictures that no row speaks of, below the folder that the table's paths start from."""
-    labelled, below = set(labels.files), f"{base}/" if base else ""
+    labelled = set(labels.files)
+    below = f"{base}/" if base and all(name.startswith(f"{base}/") for name in labelled) else ""
     lone = [name for name in listing.pictures if name.startswith(below) and name not in labelled]
     elsewhere = sum(not name.startswith(below) for name in listing.pictures)
     if elsewhere:

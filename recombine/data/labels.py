@@ -149,7 +149,8 @@ def _spellings(table: LabelTable, columns: Mapping[str, Column]) -> list[Note]:
     """A note on how yes and no are written, unless by 0 and 1 everywhere."""
     binary = [a.name for a in table.attributes if a.kind == "binary"]
     used = Counter(", ".join(_answers(columns[name])) for name in binary)
-    return [Note("info", f"{texts} read as no or yes in {n} columns") for texts, n in used.items() if texts != "0, 1"]
+    used.pop("0, 1", None)
+    return [Note("info", f"{texts} read as no or yes in {n} column{'s' * (n > 1)}") for texts, n in used.items()]
 
 
 def _answers(column: Column) -> list[str]:

@@ -159,7 +159,8 @@ class Resolver:
                 return Found(choices[0], rule) if len(choices) == 1 else Found(None, "ambiguous", tuple(choices[:4]))
         own = self.listing.root.name + "/"
         if path.startswith(own) and not self.base:
-            return self.find(path[len(own) :])
+            inner = self.find(path[len(own) :])
+            return Found(inner.file, "leaving out the folder's own name") if inner.file else inner
         return Found(None, self.listing.reasons.get(path, "absent"))
 
     def _clean(self, text: str) -> tuple[str | None, str]:

@@ -56,6 +56,8 @@ class Cells:
 
     def take(self, rows: Sequence[int]) -> Cells:
         """The same table with only these rows, in this order."""
+        if len(rows) == len(self) and all(row == i for i, row in enumerate(rows)):
+            return self
         columns = {name: [cells[row] for row in rows] for name, cells in self.columns.items()}
         return Cells(columns, [self.origins[row] for row in rows], [self.lines[row] for row in rows], self.notes)
 
@@ -117,7 +119,7 @@ def _decode(data: bytes, name: str) -> tuple[str, str, list[Note]]:
 def _read_delimited(text: str, name: str, encoding: str, notes: list[Note]) -> Cells:
     delimiter = _delimiter(text)
     rows, lines, before = [], [], 0
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         for row in reader:
             if any(map(str.strip, row)):
@@ -159,7 +161,7 @@ def _decimal_points(cells: Cells, name: str) -> None:
 
 def _by_column(header: list[str], rows: list[list[str]], lines: list[int], name: str, notes: list[Note]) -> Cells:
     """Check the shape of a table and turn its rows into columns."""
-    names = [cell.strip() or f"column {position}" for position, cell in enumerate(header, 1)]
+    names = [cell.strip() or f"unnamed_{position}" for position, cell in enumerate(header, 1)]
     twice = [column for column in dict.fromkeys(names) if names.count(column) > 1]
     if twice:
         raise BadTable(f"{name} has the column {printable(twice[0])} {names.count(twice[0])} times; rename one")

@@ -127,6 +127,19 @@ def test_class_folders_below_splits_and_a_folder_around_all(tmp_path):
     assert table.columns["class"].tolist() == [0, 1, 0]
 
 
+def test_a_class_may_be_called_train_but_splits_and_classes_do_not_mix(tmp_path):
+    vehicles = pictures(tmp_path / "vehicles", "train/1.png", "bus/1.png")
+    assert read_source(vehicles).table.attributes[0].values == ("bus", "train")
+    mixed = pictures(tmp_path / "mixed", "train/cat/1.png", "test/dog/1.png", "extra/cat/1.png")
+    with pytest.raises(BadTable, match="the folders test, train are splits, and beside them lie extra; move those"):
+        read_source(mixed)
+
+
+def test_one_class_is_no_label(tmp_path):
+    with pytest.raises(BadTable, match=r"column class has the one value 'cat' and was left out.*\n.*has no labels: 2 pictures"):
+        read_source(pictures(tmp_path, "cat/1.png", "cat/2.png"))
+
+
 def test_many_class_folders_are_identities(tmp_path):
     for person in range(201):
         (tmp_path / f"p{person}").mkdir()
@@ -251,6 +264,14 @@ def test_a_table_without_paths(tmp_path):
         read_source(root)
 
 
+def test_paths_relative_to_the_table(tmp_path):
+    root = labelled(pictures(tmp_path, *(f"images/{n}" for n in ABC)), {f"../images/{n}": v for n, v in SMILES.items()}, "labels/t.csv")
+    assert read_source(root, table="labels/t.csv").table.files == [f"images/{name}" for name in ABC]
+    pictures(root, "images/d.png")
+    with pytest.raises(BadTable, match=r"1 of 4 pictures have no label: images/d\.png"):
+        read_source(root, table="labels/t.csv")
+
+
 # Duplicates
 
 
@@ -288,11 +309,13 @@ def test_equal_names_in_two_folders_are_two_pictures(tmp_path):
         (" sub/a.png ", "./, backslashes or spaces around"),
         ("sub/../sub/a.png", "./, backslashes or spaces around"),
         ("ROOT/sub/a.png", "absolute path"),
+        ("NAME/sub/a.png", "leaving out the folder's own name"),
     ],
 )
 def test_paths_are_resolved_by_rule(tmp_path, written, rule):
     root = pictures(tmp_path, "sub/a.png", "sub/b.png", "c.png")
-    labelled(root, {written.replace("ROOT", str(tmp_path)): 0, "sub/b.png": 1, "c.png": 1})
+    written = written.replace("ROOT", str(tmp_path)).replace("NAME", tmp_path.name)
+    labelled(root, {written: 0, "sub/b.png": 1, "c.png": 1})
     source = read_source(root)
     assert source.table.files == ["sub/a.png", "sub/b.png", "c.png"]
     assert any(f"1 paths were found by {rule}" in text for text in infos(source))

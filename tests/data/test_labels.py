@@ -108,6 +108,7 @@ def test_parquet_with_pictures_inside(tmp_path):
         ("t.csv", b"file_name,hair,hair\na,b,c\n", r"t.csv has the column hair 2 times; rename one"),
         ("t.csv", b"file_name,hair\na.png,x\nb.png,y,z\n", r"t.csv line 3 has 3 cells where the header has 2"),
         ("t.csv", b"file_name,hair,x\na.png,x,1\nb.png\n", r"t.csv line 3 has 1 cells where the header has 3"),
+        ("t.csv", b'file_name,hair\na.png,x\nb.png,"y\nc.png,z\n', r"t.csv line 3 is not readable as CSV .*lone quote mark"),
         ("t.csv", b"\xff\xd8\xff\xe0\0\x10JFIF\0\xd8\0", r"t.csv is not text; expected a table such as CSV"),
         ("m.parquet", b"PAR1 nothing", r"m.parquet is not a readable Parquet file"),
     ],
@@ -116,6 +117,11 @@ def test_tables_that_cannot_be_read(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(BadTable, match=message):
         read_cells(tmp_path / name)
+
+
+def test_an_index_without_a_name_is_no_label():
+    _, notes = typed({"unnamed_1": range(5), "smile": [0, 1, 0, 1, 1]})
+    assert [n.text for n in notes] == ["column unnamed_1 was left out: nearly every row has a value of its own"]
 
 
 def test_a_comma_at_the_end_of_every_row_is_forgiven(tmp_path):
