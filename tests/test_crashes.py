@@ -377,24 +377,24 @@ def save_for_ever(step, told):
         os.write(told, b"%08d" % step)
 
 
-def last_told(handle):
+def rest(handle):
     with open(handle, "rb") as file:
-        text = file.read()
-    return int(text[-8:] or 0)
+        return file.read()
 
 
 save(0)
 duration, end = time.time() - start, time.time() + 2
-while time.time() < end or kills < 10:
+while time.time() < end or kills < 9:
     hear, told = os.pipe()
     child = os.fork()
     if child == 0:
         save_for_ever(reached, told)
     os.close(told)
-    time.sleep(random.uniform(0, 3 * duration))
+    heard = b"".join(os.read(hear, 8) for _ in range(kills % 3))  # wait for no save, one, or two
+    time.sleep(random.uniform(0, 1.5 * duration))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    kills, acknowledged = kills + 1, max(reached, last_told(hear))
+    kills, acknowledged = kills + 1, int((heard + rest(hear))[-8:] or reached)
     resume, model = checkpoint.newest_resume(run), checkpoint.read_model(run)
     step, shown = resume.step_images, model.config["config"]["step"]
     assert step in (acknowledged, acknowledged + 1), (step, acknowledged)
@@ -412,4 +412,4 @@ def test_real_kills_lose_nothing_that_was_saved(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     kills, reached = map(int, done.stdout.split())
-    assert kills >= 10 and reached >= 5
+    assert kills >= 9 and reached >= 9
