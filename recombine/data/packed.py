@@ -26,6 +26,7 @@ import torch
 
 from recombine.data.images import DTYPES, to_float
 from recombine.data.schema import MISSING, Attribute, Batch, Schema, shown
+from recombine.data.workers import digest
 from recombine.files import sha256, sync_folder, write_text
 
 FORMAT = 1
@@ -316,9 +317,3 @@ def check_hash(folder: Path, name: str, entry: Mapping) -> None:
     found, written = sha256(folder / name), entry["sha256"]
     if found != written:
         raise BadPack(f"{folder / name} is damaged: its SHA-256 is {found[:16]}... and was {written[:16]}...; pack again")
-
-
-def digest(data: bytes | np.ndarray) -> str:
-    """32 hexadecimal digits of a file's bytes or of pixels."""
-    content = np.ascontiguousarray(data).data if isinstance(data, np.ndarray) else data
-    return hashlib.blake2b(content, digest_size=16).hexdigest()

@@ -21,7 +21,6 @@ from recombine.data.packed import (
     PROBLEMS,
     BadPack,
     Pack,
-    digest,
     finish,
     index_columns,
     open_images,
@@ -29,7 +28,7 @@ from recombine.data.packed import (
     write_header,
 )  # fmt: skip
 from recombine.data.schema import MISSING, Attribute, Schema, nearest, shown
-from recombine.data.workers import Decoder, Entry, Job, Journal, decode_all, duplicates
+from recombine.data.workers import Decoder, Entry, Job, Journal, decode_all, digest, duplicates
 from recombine.files import check_writable, lock, save_errors, write_text
 
 if TYPE_CHECKING:
@@ -172,10 +171,10 @@ class _Work:
         if not path.exists():
             self.journal.entries.clear()
             path.touch()
-        part = open(path, "rb+")
         if hasattr(os, "posix_fallocate") and self.files:
-            os.posix_fallocate(part.fileno(), 0, len(self.files) * self.bytes_each)
-        return part
+            with open(path, "rb+") as part:
+                os.posix_fallocate(part.fileno(), 0, len(self.files) * self.bytes_each)
+        return open(path, "rb+")
 
     def _keep_fresh(self, part) -> None:
         """Keep of an interrupted packing the rows whose file is unchanged and whose pixels arrived on the disk."""

@@ -6,10 +6,11 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:                           # the processes that decode pictures read schemas and do without torch
+    import torch
+    from torch import Tensor
 
 Kind = Literal["binary", "categorical", "continuous", "group"]
 Fit = Literal["crop", "letterbox", "stretch"]
@@ -139,15 +140,17 @@ class Batch:
         The whole batch's numbers are drawn and the own part is taken, so one process and many,
         one batch and its micro-batches all see the same noise.
         """
-        return self._draw(torch.randn, name, shape)
+        return self._draw("randn", name, shape)
 
     def uniform(self, name: str, *shape: int) -> Tensor:
         """Uniform numbers in [0, 1), `[batch, *shape]`, by the same rule as `noise`."""
-        return self._draw(torch.rand, name, shape)
+        return self._draw("rand", name, shape)
 
-    def _draw(self, draw, name: str, shape: tuple[int, ...]) -> Tensor:
+    def _draw(self, draw: str, name: str, shape: tuple[int, ...]) -> Tensor:
+        import torch
+
         generator = torch.Generator().manual_seed(mix_seed(self.seed, name))
-        numbers = draw(max(self.whole, self.offset + self.size), *shape, generator=generator)
+        numbers = getattr(torch, draw)(max(self.whole, self.offset + self.size), *shape, generator=generator)
         return numbers[self.offset : self.offset + self.size].to(self.images.device, self.images.dtype)
 
     def split(self, count: int) -> Iterator[Batch]:
@@ -172,14 +175,14 @@ class Batch:
             whole=self.whole or self.size,
         )
 
-    def to(self, device: torch.device | str) -> Batch:
-        """The same batch on another device."""
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Batch:
+        """The same batch on another device, its pictures in another floating-point type."""
         return replace(
             self,
-            images=self.images.to(device, non_blocking=True),
+            images=self.images.to(device, dtype or self.images.dtype, non_blocking=True),
             labels={name: column.to(device, non_blocking=True) for name, column in self.labels.items()},
             known={name: column.to(device, non_blocking=True) for name, column in self.known.items()},
-            partner=self.partner.to(device) if self.partner else None,
+            partner=self.partner.to(device, dtype) if self.partner else None,
         )
 
 

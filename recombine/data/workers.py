@@ -6,6 +6,7 @@ was reading is tried once more alone and named.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -20,7 +21,6 @@ from pathlib import Path
 import numpy as np
 
 from recombine.data.decoding import BadImage, decode_noted, read_bytes
-from recombine.data.packed import digest
 from recombine.data.schema import Schema
 from recombine.files import write_text
 
@@ -106,13 +106,20 @@ def stamp(path: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
+def digest(data: bytes | np.ndarray) -> str:
+    """32 hexadecimal digits of a file's bytes or of pixels."""
+    content = np.ascontiguousarray(data).data if isinstance(data, np.ndarray) else data
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
 def look(pixels: np.ndarray) -> str:
     """The difference hash of a picture: whether each of 8 x 8 fields is darker than its right neighbour, 16 digits."""
     grey = pixels.mean(axis=0, dtype=np.float32)
     rows = np.linspace(0, grey.shape[0], 8, endpoint=False).astype(int)
     columns = np.linspace(0, grey.shape[1], 9, endpoint=False).astype(int)
     fields = np.add.reduceat(np.add.reduceat(grey, rows, axis=0), columns, axis=1)
-    fields /= np.diff(np.append(rows, grey.shape[0]))[:, None] * np.diff(np.append(columns, grey.shape[1]))
+    heights, widths = np.diff(np.append(rows, grey.shape[0])), np.diff(np.append(columns, grey.shape[1]))
+    fields /= np.maximum(heights, 1)[:, None] * np.maximum(widths, 1)
     return np.packbits(fields[:, 1:] > fields[:, :-1]).tobytes().hex()
 
 
