@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -242,7 +242,7 @@ def slip(text: str, other: str) -> bool:
     return a[1:] == b or a == b[1:] or a[1:] == b[1:] or (a[:2] == b[1::-1] and a[2:] == b[2:])
 
 
-def _as_stated(column: Column, stated: Stated) -> tuple[Kind, list[int]]:
+def _as_stated(column: Column, stated: Stated) -> tuple[Any, list[int]]:
     """The kind that was stated, and the positions of texts that contradict it."""
     kind = stated.kind if isinstance(stated, Attribute) else stated if isinstance(stated, str) else "categorical"
     if kind not in get_args(Kind):
@@ -274,7 +274,7 @@ def _stray_note(
         return Note("warning", f"{column.label}: {total} cells with {values} were read as missing")
     rows = np.flatnonzero(np.isin(column.codes, strays))[:10]
     places = [f"{cells.place(row)}, column {column.label}" for row in rows]
-    complaints = [_complaint(column, column.codes[row], kind, strays, stated) for row in rows]
+    complaints = [_complaint(column, int(column.codes[row]), kind, strays, stated) for row in rows]
     text = "; ".join(f"{place}: {complaint}" for place, complaint in zip(places, complaints, strict=True))
     more = f" (and {total - len(rows)} more)" if total > len(rows) else ""
     add = "" if kind == "continuous" else "to 'add' (a value of its own) or "
@@ -361,7 +361,8 @@ def mirror_rule(
         return "negate" if sideways else "keep"
     if kind != "categorical":
         return "keep"
-    pairs = {tuple(sorted((v, other_side(v)))) for v in values if other_side(v) != v and other_side(v) in values}
+    sides = [(value, other_side(value)) for value in values]
+    pairs = {(min(pair), max(pair)) for pair in sides if pair[0] != pair[1] and pair[1] in values}
     return tuple(sorted(pairs)) or "keep"
 
 

@@ -79,7 +79,8 @@ def read_source(
         kinds: By column: `binary`, `categorical`, `continuous`, `group`, the values it may have, or an `Attribute`.
         attributes: Columns to use; all that can serve unless given. One asked for that cannot serve is an error.
         image_column: The column of paths.
-        unlabelled: Pictures without a row: `error`, `keep` them with all labels missing, or `drop` them.
+        unlabelled: Pictures without a row: `error`, `keep` them with all labels missing (in train, where there are splits),
+            or `drop` them.
         absent: Rows without a picture: `error`, or `drop` them.
         new_values: Values that do not belong: `error`, `add` them, or read them as `missing`.
         links: Follow links that stay `inside` the folder, or `anywhere`.
@@ -98,15 +99,16 @@ def read_source(
     column, base = _path_column(found, listing, image_column)
     files = _resolve(found.cells.columns[column], found.cells, Resolver(listing, base, root), absent, notes)
     rows = _unique(files, found.cells, column, notes)
+    splits = None if found.splits is None else np.array([found.splits[row] for row in rows.values()], dtype="<U5")
     labels = make_table(
-        found.cells.take(rows),
-        [files[row] for row in rows],
+        found.cells.take(list(rows.values())),
+        list(rows),
         notes,
         kinds=kinds,
         attributes=attributes,
         new_values=new_values,
         skip=[column],
-        splits=found.splits and np.array([found.splits[row] for row in rows], dtype="<U5"),
+        splits=splits,
         few=few,
     )
     labels = _with_unlabelled(labels, listing, base, unlabelled, notes)
@@ -303,8 +305,8 @@ def _path_note(
     return Note("info", f"{len(rows)} paths were found by {rule}, such as {printable(texts[rows[0]])!r}")
 
 
-def _unique(files: list[str | None], cells: Cells, column: str, notes: list[Note]) -> list[int]:
-    """Rows with a file, each file once; equal rows are counted, conflicting ones are errors."""
+def _unique(files: list[str | None], cells: Cells, column: str, notes: list[Note]) -> dict[str, int]:
+    """The row of each file, the first of several; equal rows are counted, conflicting ones are errors."""
     first: dict[str, int] = {}
     equal, conflicts = [], []
     for row, file in enumerate(files):
@@ -323,7 +325,7 @@ def _unique(files: list[str | None], cells: Cells, column: str, notes: list[Note
     if conflicts:
         text = f"{len(conflicts)} rows contradict an earlier row of the same picture: {shown(conflicts, LISTED)}"
         notes.append(Note("error", text, "keep one row for each picture"))
-    return list(first.values())
+    return first
 
 
 def _with_unlabelled(labels: LabelTable, listing: Listing, base: str, unlabelled: str, notes: list[Note]) -> LabelTable:

@@ -133,7 +133,7 @@ def make_table(
 def _check_names(wanted: Sequence[str], names: Sequence[str]) -> None:
     for name in wanted:
         if name not in names:
-            raise ValueError(f"there is no label column {name!r}; there are {shown(list(names))}{nearest(name, names)}")
+            raise ValueError(f"there is no label column {name!r}; there are {shown(list(names))}{nearest(name, list(names))}")
 
 
 def _with_range(attribute: Attribute, values: np.ndarray, splits: np.ndarray | None) -> Attribute:
