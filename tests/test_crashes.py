@@ -267,6 +267,18 @@ def test_renames_that_fail_and_cannot_be_taken_back_lose_nothing(kind, before):
     assert failed > 10
 
 
+@every_kind
+def test_an_error_after_a_crash_does_not_take_back_what_was_complete(kind, before):
+    for first in range(operations(kind, before)):
+        run = before.fresh(kind)
+        with Disk(first, "crash").mounted():
+            kind.save(run, 3)
+        had = kind.read(run)
+        with Disk(0, "stuck").mounted(), pytest.raises(files.SaveFailed):
+            kind.save(run, 4)
+        assert kind.read(run) == had
+
+
 @pytest.mark.parametrize("kind", KINDS[:2], ids=["Model", "Resume"])
 def test_a_crash_in_the_very_first_save_leaves_nothing_or_all_of_it(kind, tmp_path):
     at, stopped = 0, True
