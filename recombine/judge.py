@@ -159,10 +159,10 @@ class _Desk:
         return {name: mean(torch.cat(parts).numpy()).to_json() for name, parts in values.items()}
 
     def sensitivity(self) -> dict:
-        """How much the decoder listens to each label, on at most 200 pictures."""
+        """How much the decoder listens to each label, on at most 100 pictures."""
         attributes = self.parts()
         return transfer.sensitivity(
-            self.model, self.pack, self.rows[:200], attributes=attributes, seed=self.seed, chunk=self.chunk
+            self.model, self.pack, self.rows[:100], attributes=attributes, seed=self.seed, chunk=self.chunk
         )
 
     def classifier(self, given: Classifier | None) -> dict:

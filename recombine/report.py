@@ -264,7 +264,7 @@ def shown_values(attribute: Attribute) -> list[tuple[str, object]]:
     if attribute.kind == "continuous":
         low, high = attribute.low, attribute.high
         return [(f"{value:.3g}", value) for value in (low, (low + high) / 2, high)]
-    if attribute.kind == "binary":
+    if attribute.values == ("0", "1"):
         return [("no", 0), ("yes", 1)]
     return [(value, value) for value in attribute.values]
 
