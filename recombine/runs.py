@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from importlib.metadata import version
@@ -20,7 +21,8 @@ from recombine.methods import METHODS
 from recombine.recipes import Recipe
 from recombine.training import Monitor, TrainConfig, fit
 
-HARMLESS = ("images", "log_every", "evaluate_every", "save_seconds", "patience", "rollbacks", "accumulate")  # may change between sittings
+LESS_EXACT = ("batch_size", "precision", "accumulate")  # may change too, but the end is then not the same bit for bit
+HARMLESS = ("images", "log_every", "evaluate_every", "save_seconds", "patience", "rollbacks")  # may change between sittings
 
 
 def build(name: str, settings: Mapping[str, object], schema: Schema) -> Method:
@@ -102,7 +104,11 @@ def compare(path: Path, wanted: Mapping, allow: bool) -> None:
     begun["data"].pop("pack", None)
     now = json.loads(json.dumps({**wanted, "data": {**wanted["data"], "pack": None}}))
     now["data"].pop("pack")
-    changed = [f"{name} was {a!r}, now {b!r}" for name, a, b in differing(begun, now) if name.split(".")[-1] not in HARMLESS]
+    news = {name: f"{name} was {a!r}, now {b!r}" for name, a, b in differing(begun, now)}
+    inexact = [line for name, line in news.items() if name.split(".")[-1] in LESS_EXACT]
+    if inexact:
+        print(f"going on, though not bit for bit as without the change: {'; '.join(inexact)}", file=sys.stderr)
+    changed = [line for name, line in news.items() if name.split(".")[-1] not in HARMLESS + LESS_EXACT]
     fatal = [line for line in changed if not line.startswith("train.")]
     if fatal or (changed and not allow):
         cure = "give another folder for a new run" + ("" if fatal else ", or --allow to go on with the new settings")

@@ -28,6 +28,7 @@ from recombine.data.schema import Batch, mix_seed
 from recombine.ema import Average
 from recombine.journal import Journal, Meter
 from recombine.method import Method, Phase, Progress, Turn
+from recombine.monitor import diagnose
 
 
 @dataclass(frozen=True)
@@ -150,6 +151,7 @@ class Training:
         self.networks: dict[str, nn.Module] = dict(method.named_children())
         for name, network in self.networks.items():
             setattr(method, name, fabric.setup_module(network.to(memory_format=torch.channels_last)))
+        self.dtype = next(method.parameters()).dtype
         self.average = Average(self.networks, config.ema_images)
         self.phases: list[Phase] = method.phases() if hasattr(method, "phases") else [Phase("train")]  # type: ignore[attr-defined]
         self.phase: Phase | None = None
@@ -159,6 +161,8 @@ class Training:
         self.sampler = self.new_sampler()
         self.journal = Journal(run, config.images, enabled=fabric.is_global_zero, quiet=quiet)
         self.meter = Meter()
+        self.measured: dict[str, float] = {}
+        self.warned_of: set[str] = set()
         self.saved_at = time.monotonic()
         self.saved_once = self.warned = False
 
@@ -171,7 +175,8 @@ class Training:
             seen, last = state.images_seen, state.images_seen - config.batch_size
             self.journal.advance(seen)
             if crossed(config.log_every, last, seen):
-                self.journal.write(seen, self.meter.take(), learning_rate=self.learning_rate_factor())
+                self.measured = self.meter.take()
+                self.journal.write(seen, self.measured, learning_rate=self.learning_rate_factor())
             stopping, due = self.agree(stop)
             self.evaluate(monitor, when=crossed(config.evaluate_every, last, seen) or seen >= config.images)
             if stopping or due or seen >= config.images:
@@ -280,7 +285,7 @@ class Training:
         if draw.partner is not None:
             partner = self.view(draw.partner, draw.partner_mirror, share)
             batch = replace(batch, partner=replace(partner, **{**place, "seed": mix_seed(place["seed"], "partner")}))
-        return batch.to(self.fabric.device)
+        return batch.to(self.fabric.device, self.dtype)
 
     def view(self, rows: np.ndarray, mirror: np.ndarray | None, share: slice) -> Batch:
         """This process's part of drawn pictures."""
@@ -348,6 +353,10 @@ class Training:
             with self.averaged(), torch.no_grad():
                 measures = monitor(self.method, self.run / "grids" / f"{seen:010d}.png")
             self.journal.write(seen, measures)
+            for name, sentence in diagnose({**self.measured, **measures}, seen / self.config.images).items():
+                if name not in self.warned_of:
+                    self.journal.event(seen, name, sentence)
+                self.warned_of.add(name)
         self.fabric.barrier()
 
     @contextmanager

@@ -76,7 +76,9 @@ class Encoder(nn.Module):
         """
         features = self.trunk(images)
         detached = self.detach_label_head and not attached
-        return self.mean(features), self.log_variance(features), self.label(features.detach() if detached else features)
+        # Differs from the paper: the log variance is held in [-30, 10], beyond which its exponential overflows.
+        log_variance = self.log_variance(features).clamp(-30, 10)
+        return self.mean(features), log_variance, self.label(features.detach() if detached else features)
 
 
 class IFcVAEGAN(nn.Module):
@@ -193,9 +195,10 @@ class IFcVAEGAN(nn.Module):
         yield Turn("aux", {"aux": (1.0, self._label_loss(self.aux(z.detach()), batch))})                  # Eq. 3, L_aux
 
         if w["gen"]:
-            real = binary_cross_entropy(self.critic(x), 1.0).mean()
-            fakes = [binary_cross_entropy(self.critic(logit.detach().sigmoid()), 0.0).mean() for logit in (x_rec, x_prior)]
-            yield Turn("critic", {"gan": (1.0, (real + sum(fakes)) / 3)})                                 # Eq. 2, L_gan
+            real, *fakes = (self.critic(picture) for picture in (x, x_rec.detach().sigmoid(), x_prior.detach().sigmoid()))
+            gan = binary_cross_entropy(real, 1.0).mean() + sum(binary_cross_entropy(fake, 0.0).mean() for fake in fakes)
+            right = torch.cat([real > 0, *(fake < 0 for fake in fakes)]).float().mean()
+            yield Turn("critic", {"gan": (1.0, gan / 3)}, {"critic_accuracy": right})                     # Eq. 2, L_gan
 
     def _attribute(self, name: str) -> Attribute:
         try:
