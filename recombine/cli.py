@@ -12,6 +12,7 @@ from recombine.commands.data import data
 from recombine.commands.demo import demo
 from recombine.commands.edit import edit
 from recombine.commands.evaluate import evaluate
+from recombine.commands.options import as_options
 from recombine.commands.train import train
 
 COMMANDS = {"demo": demo, "data": data, "train": train, "edit": edit, "evaluate": evaluate}
@@ -94,4 +95,4 @@ def sentence(error: Exception) -> str:
         return f"{error.filename}: {error.strerror}"
     if isinstance(error, KeyError) and error.args:
         return str(error.args[0])
-    return str(error) or f"{type(error).__name__}; run again with --debug to see where"
+    return as_options(str(error)) or f"{type(error).__name__}; run again with --debug to see where"

@@ -219,3 +219,171 @@ def test_sixteen_bits_in_are_sixteen_bits_out(tmp_path, monkeypatch, capsys, mak
     with Image.open("new/cell.png") as picture:
         values = np.asarray(picture)
     assert picture.mode in ("I;16", "I") and (values % 257 != 0).any()
+
+
+@pytest.fixture
+def photos(here):
+    """30 labelled faces: a binary and a categorical attribute, a number with gaps, and who it is."""
+    rows = ["file_name,Smiling,hair,age,person"]
+    (here / "photos").mkdir()
+    for i in range(30):
+        face(i).save(f"photos/{i}.png")
+        rows.append(f"{i}.png,{i % 2},{('blond', 'red')[i // 2 % 2]},{'' if i % 7 == 0 else 20.5 + i},p{i // 3}")
+    (here / "photos" / "metadata.csv").write_text("\n".join(rows) + "\n")
+    return here / "photos"
+
+
+def replace_line(table, line, old, new):
+    lines = table.read_text().split("\n")
+    lines[line - 1] = lines[line - 1].replace(old, new)
+    table.write_text("\n".join(lines))
+
+
+def test_data_shows_attributes_kinds_counts_and_gaps(photos, capsys):
+    code, out, _ = run(capsys, "data", "photos")
+    assert code == 0
+    assert "30 pictures" in out and "colour, 8 bits, 16x16 pixels" in out
+    assert re.search(r"Smiling +binary +0 15, 1 15", out)
+    assert re.search(r"hair +categorical +blond 16, red 14", out)
+    assert re.search(r"age +continuous +21.5 to 49.5, mean [\d.]+ +5", out)
+    assert re.search(r"person +group +10 groups, 0 with one picture", out)
+
+
+def test_data_takes_a_stated_kind(photos, capsys):
+    code, out, _ = run(capsys, *"data photos --kind hair=group --json".split())
+    assert code == 0
+    assert {entry["name"]: entry["kind"] for entry in json.loads(out)["attributes"]}["hair"] == "group"
+    code, _, err = run(capsys, *"data photos --kind hair=colour".split())
+    assert code == 1 and "--kind hair=colour: a kind is one of binary, categorical, continuous, group" in err
+
+
+def test_data_names_unreadable_pictures_copies_and_slips_with_what_to_do(photos, capsys):
+    (photos / "4.png").write_bytes((photos / "4.png").read_bytes()[:200])
+    (photos / "8.png").write_bytes((photos / "6.png").read_bytes())
+    replace_line(photos / "metadata.csv", 2, "blond", "blnod")
+    (photos / "lone.png").write_bytes((photos / "1.png").read_bytes())
+    code, out, _ = run(capsys, *"data photos --json".split())
+    notes = [f"{note['level']}: {note['text']}; {note['fix']}" for note in json.loads(out)["notes"]]
+    assert code == 1
+    for text in (
+        "error: 1 pictures cannot be used (1 truncated): 4.png is cut off",
+        "or leave them out with --on-bad skip",
+        "6.png = 8.png",
+        "metadata.csv line 2, column hair",
+        "--new-values",
+        "lone.png",
+        "--unlabelled",
+    ):
+        assert any(text in note for note in notes), (text, notes)
+    assert not any("made larger" in note for note in notes), "the check decodes at another size than training"
+
+
+def test_data_repaired_by_options_packs_and_the_pack_can_be_looked_at(photos, capsys):
+    (photos / "4.png").write_bytes((photos / "4.png").read_bytes()[:200])
+    (photos / "lone.png").write_bytes((photos / "1.png").read_bytes())
+    code, out, _ = run(capsys, *"data photos --on-bad skip --unlabelled drop --pack packs/photos --size 16x12".split())
+    assert code == 0 and "packed: packs/photos" in out
+    code, out, _ = run(capsys, *"data packs/photos --json".split())
+    assert code == 0 and json.loads(out)["pictures"] == 29
+    images = Path("packs/photos/images.npy")
+    images.write_bytes(images.read_bytes()[:-1] + b"\x01")
+    code, _, err = run(capsys, *"data packs/photos".split())
+    assert code == 1 and "images.npy is damaged" in err
+
+
+def test_data_without_an_option_that_is_needed_packs_nothing(photos, capsys):
+    (photos / "lone.png").write_bytes((photos / "1.png").read_bytes())
+    assert run(capsys, *"data photos --pack packs/photos".split())[0] == 1
+    assert not Path("packs/photos/manifest.json").exists()
+
+
+def test_grey_sixteen_bit_pictures_are_packed_as_what_they_are(here, capsys):
+    for value in ("low", "high"):
+        Path("cells", value).mkdir(parents=True)
+        for i in range(4):
+            pixels = np.random.default_rng(i).integers(0, 2**16, (16, 16), dtype=np.uint16)
+            Image.fromarray(pixels).save(f"cells/{value}/{i}.png")
+    code, _, _ = run(capsys, *"data cells --pack packs/cells --size 16".split())
+    schema = json.loads(Path("packs/cells/schema.json").read_text())
+    assert code == 0 and (schema["channels"], schema["bits"]) == (1, 16)
+
+
+TINY = "--size 16 --set width=4 --set num_latents=4 --set aux_width=8 --batch-size 8 --judge none"
+
+
+def test_train_learns_from_a_folder_resumes_and_refuses_another_configuration(photos, capsys):
+    command = f"train photos --attributes Smiling,hair --images 32 --out runs/a {TINY}".split()
+    code, out, _ = run(capsys, *command, "--json")
+    assert code == 0 and json.loads(out) == {"run": "runs/a", "model": "runs/a/model", "images": 32}
+    model = rc.load("runs/a")
+    assert model.schema.names == ("Smiling", "hair") and model.image_size == (16, 16)
+    weights = Path("runs/a/model/weights.safetensors").read_bytes()
+
+    assert run(capsys, *command)[0] == 0
+    assert Path("runs/a/model/weights.safetensors").read_bytes() == weights, "a finished training is left as it is"
+
+    code, _, err = run(capsys, *command, "--set", "aux_weight=0")
+    assert code == 1 and "config.aux_weight was 1.0, now 0.0; give another folder for a new run" in err
+    assert run(capsys, *"edit set runs/a anna.png --label Smiling=1 --out new".split())[0] == 0
+
+
+def test_train_that_is_stopped_says_how_to_go_on(photos, capsys, monkeypatch):
+    import signal
+
+    from recombine import training
+
+    def stopped(*_, **__):
+        raise training.Interrupted(Path("runs/a"), 16, 32, signal.SIGTERM)
+
+    monkeypatch.setattr("recombine.runs.fit", stopped)
+    code, _, err = run(capsys, *f"train photos --attributes Smiling --images 32 --out runs/a {TINY}".split())
+    assert code == 143 and "the same command again goes on from there" in err
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ("phtoos", "there is no folder and no recipe 'phtoos'; recipes are avatars.demo"),
+        ("avatars.dmeo", "did you mean 'avatars.demo'"),
+        ("celeba.table1", "the recipe celeba.table1 needs --data, the folder to train on"),
+        ("photos --data photos", "--data belongs to a recipe, and photos is a folder already"),
+        ("photos --method ifcvae", "no method 'ifcvae'; there are ifcvaegan; did you mean 'ifcvaegan'"),
+        ("photos --set widht=4", "ifcvaegan has no setting 'widht'; there are .*did you mean 'width'"),
+        ("photos --set width=wide", "--set width takes a value of type int, not 'wide'"),
+        ("photos --set residual=maybe", "--set residual takes true or false, not 'maybe'"),
+        ("photos --set scaling=none", "--set scaling is one of released, means, not 'none'"),
+        ("photos --images 0", "images must be at least 1, not 0"),
+        ("photos --size big", "--size takes pixels, such as 64, or HEIGHTxWIDTH, such as 64x48, not 'big'"),
+        ("photos --attributes Smilling", "no attribute 'Smilling'; there are .*did you mean 'Smiling'"),
+        ("photos --attributes age", "'age' is continuous: leave it out of --attributes"),
+        ("photos --out anna.png", "cannot write into .*anna.png"),
+    ],
+)
+def test_train_refuses_what_cannot_be_trained(options, text, photos, capsys):
+    code, out, err = run(capsys, "train", *options.split())
+    assert (code, out) == (1, "") and re.search(text, err), err
+    assert err.startswith("recombine: ") and err.count("\n") == 1
+
+
+def test_train_says_so_where_several_processes_would_pack_at_once(photos, capsys, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    code, _, err = run(capsys, *"train photos --attributes Smiling".split())
+    assert code == 1 and "recombine data FOLDER --pack PACK" in err
+
+
+def test_evaluate_prints_a_table_and_leaves_a_page(signs, sign_reader, here, capsys, monkeypatch):
+    monkeypatch.setattr("recombine.judge.judge_classifier", lambda *_, **__: sign_reader)
+    settings = "--images 32 --set width=4 --set num_latents=4 --set aux_width=8 --batch-size 8 --judge none"
+    assert run(capsys, *f"train {signs.path} --attributes lamp,stripes {settings} --out runs/signs".split())[0] == 0
+    code, out, _ = run(capsys, *"evaluate runs/signs --pictures 20".split())
+    assert code == 0 and "page: runs/signs/report.html" in out
+    assert re.search(r"edits that succeed +[\d.]+%", out) and re.search(r"lamp +[\d.]+%", out)
+    code, out, _ = run(capsys, *"evaluate runs/signs --pictures 20 --split test --json".split())
+    assert code == 0 and json.loads(out)["split"] == "test"
+    code, _, err = run(capsys, *"evaluate runs/signs --split train".split())
+    assert code == 1 and "20 of the 20 pictures" in err or "were used in training" in err
+
+
+def test_evaluate_of_no_run_says_what_was_expected(here, capsys):
+    code, _, err = run(capsys, *"evaluate nowhere".split())
+    assert code == 1 and "there is no nowhere; expected a run folder" in err

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import sys
+import tempfile
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from recombine.commands.options import Flag
-from recombine.commands.reading import Reading
+from recombine.commands.options import Flag, as_options, print_json
+from recombine.commands.reading import Reading, look
+
+if TYPE_CHECKING:
+    from recombine.data.folder import Source
+    from recombine.data.packed import Pack
+
+CHECKED_AT = "32"       # pixels, when pictures are decoded only to see whether they can be
+NAMED = 5               # files named of many
 
 
 def data(path: Path, /, *, pack: Path | None = None, reading: Reading | None = None, json: Flag = False) -> None:
@@ -29,3 +41,123 @@ def data(path: Path, /, *, pack: Path | None = None, reading: Reading | None = N
         reading: How pictures are read.
         json: Print what was found as JSON.
     """
+    found = examine(path, pack, reading or Reading())
+    if json:
+        print_json(found)
+    else:
+        show(found)
+    if has_errors(found):
+        raise SystemExit(1)
+
+
+def examine(path: Path, target: Path | None, reading: Reading) -> dict:
+    """What a folder, a table or a pack holds and what is wrong with it, as plain values; packs it where nothing is."""
+    from recombine.data.folder import describe
+    from recombine.data.labels import LabelTable
+    from recombine.data.packed import MANIFEST, Pack
+
+    if (path / MANIFEST).exists():
+        packed = Pack(path)
+        packed.verify()
+        found = describe(LabelTable(packed.schema.attributes, packed.files, packed.labels, packed.splits))
+        return {**found, "root": str(path), "notes": problem_notes(packed, "skip")}
+    source = reading.source(path, strict=False)
+    found = {**describe(source), "looks": look(source)}
+    found["notes"] = [{**entry, "text": as_options(entry["text"]), "fix": as_options(entry["fix"])} for entry in found["notes"]]
+    if target is not None and not has_errors(found):
+        return added(found, reading.pack(path, target), "skip") | {"pack": str(target)}
+    if not len(source.table):
+        return found
+    with tempfile.TemporaryDirectory() as folder:
+        checked = added(found, try_pack(source, folder, reading), reading.on_bad)
+    return {**checked, "notes": [entry for entry in checked["notes"] if "is made larger" not in entry["text"]]}  # than CHECKED_AT
+
+
+def has_errors(found: dict) -> bool:
+    """Whether something must be done before training."""
+    return any(entry["level"] == "error" for entry in found["notes"])
+
+
+def try_pack(source: Source, folder: str, reading: Reading) -> Pack:
+    """A small pack that only shows which pictures can be read, and which are there twice."""
+    from recombine.data.packing import pack
+
+    schema = replace(reading, size=CHECKED_AT).schema(source)
+    return pack(source, folder, schema, on_bad="skip", progress=sys.stdout.isatty())
+
+
+def added(found: dict, packed: Pack, on_bad: str) -> dict:
+    """What was found, with what packing found."""
+    splits = {split: len(packed.rows(split)) for split in ("train", "val", "test")}
+    return {**found, "splits": splits, "notes": found["notes"] + problem_notes(packed, on_bad)}
+
+
+def problem_notes(packed: Pack, on_bad: str) -> list[dict]:
+    """What packing found, in the form of the label table's notes."""
+    found = packed.problems()
+    bad, groups = found.get("excluded", []), found.get("duplicates", [])
+    torn = [" = ".join(group["files"]) for group in groups if len(set(group["splits"])) > 1]
+    alike = [" = ".join(group["files"]) for group in groups if len(set(group["splits"])) == 1]
+    notes = []
+    if bad:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(entry["kind"] for entry in bad).most_common())
+        named = listed([f"{entry['file']} {entry['reason']}" for entry in bad])
+        level, fix = ("error", "repair or remove them, or leave them out with --on-bad skip") if on_bad == "error" else ("warning", "")
+        notes.append(note(level, f"{len(bad)} pictures cannot be used ({kinds}): {named}", fix or "they are left out"))
+    if torn:
+        text = f"{len(torn)} pictures stand, the same or nearly, in more than one split: {listed(torn)}"
+        notes.append(note("warning", text, "numbers on held-out pictures would be too good; remove the copies"))
+    if alike:
+        notes.append(note("info", f"{len(alike)} pictures are there more than once: {listed(alike)}"))
+    odd = Counter(text for entry in found.get("notes", []) for text in entry["notes"])
+    return notes + [note("info", f"{count} pictures: {text}") for text, count in odd.most_common(NAMED)]
+
+
+def note(level: str, text: str, fix: str = "") -> dict:
+    """Something worth saying, and what to do about it."""
+    return {"level": level, "text": text, "fix": fix}
+
+
+def listed(texts: list[str]) -> str:
+    """The first few of many texts."""
+    return "; ".join(texts[:NAMED]) + (f"; ... ({len(texts)} in all)" if len(texts) > NAMED else "")
+
+
+def show(found: dict) -> None:
+    """Print a table of attributes, and every problem with what to do about it."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    console.print(Text(headline(found)))
+    table = Table("attribute", "kind", "values", "missing", box=None, pad_edge=False, header_style="bold")
+    for entry in found["attributes"]:
+        table.add_row(Text(entry["name"]), entry["kind"], Text(values(entry)), str(entry["missing"] or ""))
+    console.print(table)
+    for entry in found["notes"]:
+        style = {"error": "bold red", "warning": "yellow"}.get(entry["level"], "")
+        cure = f"; {entry['fix']}" if entry["fix"] else ""
+        console.print(Text(f"{entry['level']}: ", style=style) + Text(f"{entry['text']}{cure}"))
+    if "pack" in found:
+        console.print(Text(f"packed: {found['pack']}"))
+
+
+def headline(found: dict) -> str:
+    """Pictures, splits and what they look like, in a line."""
+    parts = [f"{found['root']}: {found['pictures']:,} pictures"]
+    if found["splits"]:
+        parts.append(", ".join(f"{count:,} {split}" for split, count in found["splits"].items() if count))
+    if looks := found.get("looks"):
+        colour = "grey" if looks["grey"] == looks["pictures"] else "colour"
+        parts.append(f"{colour}, {16 if looks['16 bits'] else 8} bits, {', '.join(looks['sizes'])} pixels")
+    return "; ".join(parts)
+
+
+def values(entry: dict) -> str:
+    """An attribute's values and how many pictures show each."""
+    if entry["kind"] == "continuous":
+        return f"{entry['low']:g} to {entry['high']:g}, mean {entry['mean']:.3g}" if entry["known"] else ""
+    if entry["kind"] == "group":
+        return f"{entry['groups']:,} groups, {entry['single']:,} with one picture"
+    return ", ".join(f"{value} {count:,}" for value, count in entry["values"].items())

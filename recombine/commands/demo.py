@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
-from recombine.commands.options import Flag
+from recombine.commands.evaluate import judge_run
+from recombine.commands.evaluate import show as show_judgement
+from recombine.commands.options import Flag, print_json, say
+from recombine.commands.reading import Reading
+from recombine.commands.train import find_judge, find_pack, stoppable, watcher
+
+RECIPE = "avatars.demo"
 
 
-def demo(*, out: Path = Path("runs/avatars"), json: Flag = False) -> None:
+def demo(*, out: Path = Path("runs/avatars"), pictures: int = 1000, json: Flag = False) -> None:
     """Draw faces, train on them, judge, and leave a page with pictures and numbers.
 
     For example:
@@ -21,5 +28,34 @@ def demo(*, out: Path = Path("runs/avatars"), json: Flag = False) -> None:
 
     Args:
         out: The run's folder.
-        json: Print the numbers as JSON.
+        pictures: How many faces are judged at most.
+        json: Print the numbers and times as JSON.
     """
+    from recombine.files import check_writable
+    from recombine.recipes import RECIPES
+    from recombine.runs import start
+
+    recipe, began, minutes = RECIPES[RECIPE](), time.monotonic(), {}
+    check_writable(out)
+    say("drawing faces")
+    pack = find_pack(recipe, None, out, Reading())
+    minutes["drawing"] = since(began)
+    say("training the classifier that judges edits")
+    find_judge(pack, "quick")
+    say("training")
+    trained = time.monotonic()
+    with stoppable():
+        start(recipe, pack, out, monitor=watcher(pack, "quick"))
+    minutes["training"] = since(trained)
+    judgement, page = judge_run(out, pictures=pictures)
+    minutes["total"] = since(began)
+    if json:
+        print_json({"page": str(page), "minutes": minutes, "judgement": judgement})
+        return
+    show_judgement(judgement)
+    print(f"{minutes['total']} minutes, {minutes['training']} of them training; the page with pictures and numbers: {page.resolve()}")
+
+
+def since(moment: float) -> float:
+    """Minutes since a moment of the monotonic clock."""
+    return round((time.monotonic() - moment) / 60, 2)

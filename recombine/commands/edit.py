@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from recombine.commands.options import Names, number, pairs
+from recombine.commands.options import Names, best_device, number, pairs
 from recombine.commands.pictures import Editing, Pictures, Writing
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def set_labels(model: Path, pictures: Pictures, /, *, label: list[str], strength
     """
     import recombine as rc
 
-    method = rc.load(model)
+    method = rc.load(model, best_device())
     labels = pairs(label, "--label")
     for name, value in labels.items():
         method.label_code(name, value)
@@ -63,7 +63,7 @@ def swap(
     """
     import recombine as rc
 
-    editing = Editing(rc.load(model), pictures, writing)
+    editing = Editing(rc.load(model, best_device()), pictures, writing)
     lent = editing.donors(donor)
     editing.run(lambda codes, which: [rc.swap(codes, lent(which), *parts)[0]])
 
@@ -96,7 +96,7 @@ def interpolate(
     import recombine as rc
 
     steps = [number(text, "--at") for text in at]
-    editing = Editing(rc.load(model), pictures, writing)
+    editing = Editing(rc.load(model, best_device()), pictures, writing)
     lent = editing.donors(donor)
 
     def between(codes: Codes, which: list[int]) -> list[Codes]:
@@ -124,7 +124,7 @@ def mix(model: Path, pictures: Pictures, /, *, part: list[str], writing: Writing
     """
     import recombine as rc
 
-    editing = Editing(rc.load(model), pictures, writing)
+    editing = Editing(rc.load(model, best_device()), pictures, writing)
     taken: dict[str, list[tuple[Codes, float]]] = {}
     for name, path, weight in map(weighted, part):
         editing.originals.append(path)

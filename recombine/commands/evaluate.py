@@ -3,23 +3,113 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
-from recombine.commands.options import Flag
+from recombine.commands.options import Flag, best_device, print_json, say
+
+if TYPE_CHECKING:
+    from recombine.data.packed import Pack
+    from recombine.judge import Render
 
 
-def evaluate(run: Path, /, *, split: str = "val", pictures: int = 1000, json: Flag = False) -> None:
+def evaluate(
+    run: Path,
+    /,
+    *,
+    data: Path | None = None,
+    split: Literal["train", "val", "test"] = "val",
+    pictures: int = 1000,
+    allow_training_data: Flag = False,
+    json: Flag = False,
+) -> None:
     """Judge a trained run on pictures that it never saw, in numbers and on a page.
 
-    It writes report.html and report.json into the run's folder.
-
-    For example:
+    It writes report.html and report.json into the run's folder. For example:
 
         recombine evaluate runs/avatars
         recombine evaluate runs/avatars --split test --json
 
+    Edits are looked at by a classifier of its own, which is trained when a data set is
+    judged for the first time.
+
     Args:
         run: The run's folder.
-        split: Whose pictures are judged: val or test.
+        data: Another packed folder to judge on; the one trained on when not given.
+        split: Whose pictures are judged.
         pictures: At most so many of them.
+        allow_training_data: Judge pictures that the run was trained on, and mark the result.
         json: Print the judgement as JSON instead of a table.
     """
+    judgement, page = judge_run(run, data, split, pictures, allow_training_data)
+    if json:
+        print_json({**judgement, "page": str(page)})
+    else:
+        show(judgement)
+        print(f"page: {page}")
+
+
+def judge_run(
+    run: Path, data: Path | None = None, split: str = "val", pictures: int = 1000, allow_training_data: bool = False
+) -> tuple[dict, Path]:
+    """The judgement of a run and the page that shows it."""
+    from recombine.data.packed import Pack
+    from recombine.judge import judge
+    from recombine.report import report
+    from recombine.runs import load, pack_of
+
+    model = load(run, best_device())
+    pack = Pack(data).select(*model.schema.names) if data else pack_of(run)
+    judgement = judge(
+        model,
+        pack,
+        split=split,
+        pictures=pictures,
+        render=renderer(pack),
+        allow_training_data=allow_training_data,
+        progress=say,
+    )
+    return judgement, report(run, judgement, model=model, pack=pack)
+
+
+def renderer(pack: Pack) -> Render | None:
+    """What draws the true picture of an edit, for data that was drawn; None for photographs."""
+    return None
+
+
+def show(judgement: dict) -> None:
+    """Print the headline numbers, then a line for each attribute, each number with its interval."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from recombine.report import look
+
+    overall = Table("", "value", "95 % interval", "n", box=None, pad_edge=False, header_style="bold")
+    for name, unit, path in (
+        ("edits that succeed", "%", ("edits", "all", "success")),
+        ("other attributes kept", "%", ("edits", "all", "kept")),
+        ("swaps that succeed", "%", ("swaps", "all", "success")),
+        ("edits against the truth", "dB", ("truth", "edits", "psnr", "all", "edited")),
+        ("unedited against the truth", "dB", ("truth", "edits", "psnr", "all", "original")),
+        ("reconstruction", "dB", ("reconstruction", "psnr")),
+        ("reconstruction, MSE on [0, 1]", "", ("reconstruction", "mse")),
+    ):
+        if found := look(judgement, *path):
+            overall.add_row(name, shown(found["value"], unit), f"{shown(found['low'], unit)} to {shown(found['high'], unit)}", str(found["n"]))
+    attributes = Table("attribute", "edit succeeds", "others kept", "n", box=None, pad_edge=False, header_style="bold")
+    for name, found in (look(judgement, "edits", "attributes") or {}).items():
+        kept = shown(found["kept"]["value"], "%") if "kept" in found else ""
+        attributes.add_row(Text(name), shown(found["success"]["value"], "%"), kept, str(found["success"]["n"]))
+    console = Console(highlight=False)
+    console.print(overall)
+    if attributes.row_count:
+        console.print(attributes)
+    for name, reason in judgement["left_out"].items():
+        console.print(Text(f"not measured: {name}: {reason}"))
+
+
+def shown(value: float, unit: str) -> str:
+    """A number as people read it."""
+    if unit == "%":
+        return f"{value:.1%}"
+    return f"{value:.1f} {unit}" if unit else f"{value:.4f}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ def split_at_commas(_, tokens: Sequence[Token]) -> list[str]:
     """`A,B` and `A --again B` both give A and B."""
     return [name.strip() for token in tokens for name in token.value.split(",") if name.strip()]
 
+
+LIBRARY = re.compile(r"\b(set )?(unlabelled|absent|new_values|on_bad|table|image_column)(?:=| to )(?:'(\w+)')?")
 
 Names = Annotated[list[str], Parameter(converter=split_at_commas, n_tokens=1)]
 Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
@@ -49,9 +52,26 @@ def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
         yield lambda count: bar.advance(task, count)
 
 
+def as_options(message: str) -> str:
+    """A message of the library, which speaks of setting `on_bad='skip'`, in the words of the command line: `--on-bad skip`."""
+
+    def option(found: re.Match) -> str:
+        verb, name, value = found.groups(default="")
+        return f"{'give ' * bool(verb)}--{name.replace('_', '-')} {value}".rstrip() if verb or value or "=" in found[0] else found[0]
+
+    return LIBRARY.sub(option, message)
+
+
 def say(text: str) -> None:
     """Tell people something on stderr, so that stdout holds results alone."""
     print(text, file=sys.stderr)
+
+
+def best_device() -> str:
+    """The GPU where there is one, otherwise the CPU."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def print_json(result: Any) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -12,9 +14,12 @@ from cyclopts import Parameter
 from recombine.commands.options import pairs
 
 if TYPE_CHECKING:
+    from recombine.data.decoding import Picture
     from recombine.data.folder import Source
+    from recombine.data.packed import Pack
     from recombine.data.schema import Schema
 
+MOST_LOOKED_AT = 100    # pictures, to see what they are like
 KINDS = ("binary", "categorical", "continuous", "group")
 
 
@@ -39,10 +44,10 @@ class Reading:
     """What to do with files that cannot be read as pictures."""
     size: str | None = None
     """Pixels: one number for a square, or HEIGHTxWIDTH; 64, or the recipe's, when not given."""
-    channels: Literal[1, 3] = 3
-    """1 grey, 3 colour."""
-    bits: Literal[8, 16] = 8
-    """Colour depth: 16 keeps what 16-bit files hold."""
+    channels: Literal[1, 3] | None = None
+    """1 grey, 3 colour; what the pictures have when not given."""
+    bits: Literal[8, 16] | None = None
+    """Colour depth; what the pictures have when not given."""
     fit: Literal["crop", "letterbox", "stretch"] = "crop"
     """How a picture of another shape is made to fit."""
 
@@ -70,7 +75,40 @@ class Reading:
         from recombine.data.schema import Schema
 
         height, width = pixels(self.size or str(size))
-        return Schema(source.table.attributes, height, width, self.channels, self.bits, self.fit)
+        seen = look(source)
+        channels = self.channels or (1 if seen["pictures"] and seen["grey"] == seen["pictures"] else 3)
+        bits = self.bits or (16 if seen["16 bits"] else 8)
+        return Schema(source.table.attributes, height, width, channels, bits, self.fit)
+
+    def pack(self, path: Path, folder: Path, size: int = 64) -> Pack:
+        """The pack of a folder of pictures; made, completed or brought up to date where it is not."""
+        from recombine.data import packing
+
+        source = self.source(path)
+        return packing.pack(source, folder, self.schema(source, size), on_bad=self.on_bad, progress=sys.stdout.isatty())
+
+
+def look(source: Source) -> dict:
+    """What some of the pictures are like: how many are grey or have 16 bits, and their sizes in pixels."""
+    from recombine.data.decoding import BadImage, read
+
+    files, sizes, grey, deep = source.table.files, Counter(), 0, 0
+    for file in files[:: max(1, len(files) // MOST_LOOKED_AT)]:
+        try:
+            picture = read(source.root / file)
+        except BadImage:
+            continue
+        width, height = picture.size
+        sizes[f"{height}x{width}"] += 1
+        grey += num_channels(picture) < 3
+        deep += picture.deep
+    return {"pictures": sizes.total(), "grey": grey, "16 bits": deep, "sizes": dict(sizes.most_common(5))}
+
+
+def num_channels(picture: Picture) -> int:
+    """Channels of a decoded picture, opacity included."""
+    pixels = picture.pixels
+    return len(pixels.getbands()) if hasattr(pixels, "getbands") else pixels.shape[2]
 
 
 def pixels(text: str) -> tuple[int, int]:

@@ -7,17 +7,20 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from cyclopts import Parameter
 
-from recombine.commands.options import Flag, Names, pairs, print_json, say
+from recombine.commands.options import Flag, Names, best_device, pairs, print_json, say
 from recombine.commands.reading import Reading
 
 if TYPE_CHECKING:
     from recombine.data.packed import Pack
+    from recombine.metrics.classifier import Classifier
     from recombine.recipes import Recipe
+    from recombine.training import Monitor
 
 INTERRUPTED, TERMINATED = 130, 143
 
@@ -34,6 +37,7 @@ def train(
     batch_size: int | None = None,
     seed: int | None = None,
     settings: Annotated[list[str] | None, Parameter(name="--set")] = None,
+    judge: Literal["quick", "none"] = "quick",
     allow: Flag = False,
     reading: Reading | None = None,
     json: Flag = False,
@@ -62,18 +66,22 @@ def train(
         batch_size: Pictures in a step, over all processes.
         seed: Of everything random in the training.
         settings: NAME=VALUE of the method's or the training's settings; may be given several times.
+        judge: Whether a classifier of its own, about a minute's training, tells how many edits succeed while it trains.
         allow: Go on although settings that leave the model as it is differ from those the run was begun with.
         reading: How pictures are read.
         json: Print what was trained as JSON.
     """
+    from recombine.files import check_writable
     from recombine.runs import start
 
     recipe, data = find_recipe(what, data)
     out = out or Path("runs") / Path(what).resolve().name
     given = {"images": images, "batch_size": batch_size, "seed": seed}
     recipe = adjusted(recipe, method, attributes, {k: v for k, v in given.items() if v is not None}, pairs(settings, "--set"))
+    check_writable(out)
+    pack = find_pack(recipe, data, out, reading or Reading())
     with stoppable():
-        start(recipe, find_pack(recipe, data, out, reading or Reading()), out, allow=allow)
+        start(recipe, pack, out, monitor=watcher(pack, judge), allow=allow)
     if json:
         print_json({"run": out, "model": out / "model", "images": recipe.train.images})
     else:
@@ -158,6 +166,30 @@ def find_pack(recipe: Recipe, data: Path | None, run: Path, reading: Reading) ->
     from recombine.data.avatars import build
 
     return build(run / "data", recipe.data.count, recipe.size, recipe.data.seed)  # type: ignore[union-attr]
+
+
+def watcher(pack: Pack, judge: str) -> Monitor:
+    """What looks at edits during the training; its classifier is trained when it is first needed, after all checks."""
+    from recombine.monitor import EditMonitor
+
+    monitor = cache(lambda: EditMonitor(pack, find_judge(pack, judge)))
+    return lambda method, path: monitor()(method, path)
+
+
+def find_judge(pack: Pack, judge: str) -> Classifier | None:
+    """The classifier that tells how many edits succeed; None where there is nothing that it could learn."""
+    import torch
+
+    from recombine.metrics.classifier import judge_classifier
+
+    if judge == "none":
+        return None
+    try:
+        with torch.enable_grad():
+            return judge_classifier(pack, preset=judge, device=best_device(), progress=say)
+    except ValueError as reason:
+        say(f"edits are not judged during the training: {reason}")
+        return None
 
 
 @contextmanager
