@@ -195,7 +195,7 @@ def open_image(data: bytes, kind: str, name: object) -> Image.Image:
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             raise BadImage(name, f"has more pixels than can be read safely ({error})", "too large") from error
         except Exception as error:
-            reason = "its header is broken or it has channels that cannot be read (1, 3 or 4 can)"
+            reason = "its header is broken, or it is none of: 1, 3 or 4 channels of 8 or 16 bits, 1 channel of 32-bit floats"
             raise BadImage(name, f"is a damaged or unusual {kind}: {reason}") from error
 
 
@@ -222,20 +222,30 @@ def max_pixels() -> int:
 
 def decoded(image: Image.Image, data: bytes, notes: list[str]) -> tuple[Image.Image | np.ndarray, bool, bool]:
     """Pixels, whether they have their own unit, whether the last channel is opacity."""
-    if image.mode == "F" or image.mode == "I":
-        pixels = np.asarray(ImageOps.exif_transpose(image), dtype=np.float32)[..., None]
-        if not np.isfinite(pixels).all():
-            raise BadImage("", "holds NaN or infinite values; replace them", "damaged")
-        return pixels, True, False
+    tags = getattr(image, "tag_v2", {})
+    if image.mode in ("F", "I"):
+        return own_numbers(image, unsigned=tags.get(258) == (32,) and tags.get(339, (1,)) == (1,)), True, False
     if image.mode.startswith("I;16"):
         return sixteen_grey(image), False, has_key(image)
-    if is_sixteen(image):
+    planes = tags.get(284) == 2
+    if is_sixteen(image) and not planes:
         pixels = sixteen_colour(image, data)
         if image.info.get("icc_profile"):
             notes.append("its colour profile is not applied, because the picture has 16 bits")
         return pixels, False, pixels.shape[-1] in (2, 4)
+    if max(tags.get(258, (8,))) > 8 or 2 in tags.get(339, ()):
+        raise BadImage("", "is a TIFF whose numbers cannot be read without loss; save it as 16-bit PNG", "unusual")
     eight = eight_bits(image, data, notes)
     return eight, False, eight.mode in ("LA", "RGBA")
+
+
+def own_numbers(image: Image.Image, unsigned: bool) -> np.ndarray:
+    """The numbers of a file without natural range, [height, width, 1]; Pillow takes unsigned ones of 32 bits for signed."""
+    values = np.asarray(ImageOps.exif_transpose(image))
+    pixels = (values.view(np.uint32) if unsigned and image.mode == "I" else values).astype(np.float32)[..., None]
+    if not np.isfinite(pixels).all():
+        raise BadImage("", "holds NaN or infinite values; replace them")
+    return pixels
 
 
 def has_key(image: Image.Image) -> bool:

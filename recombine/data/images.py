@@ -216,18 +216,29 @@ def _rows(images: Tensor | Sequence[Sequence[Tensor]], columns: int | None) -> l
 
 
 def _lettered(canvas: Tensor, titles: Sequence[str], captions: Sequence[str], down: int, across: int) -> Tensor:
-    """The canvas with texts above its columns and left of its rows; a text that is too long for its column is cut."""
+    """The canvas with texts above its columns, in as many lines as they need, and left of its rows."""
     font = ImageFont.load_default(11)
-    line = 14 if titles else 0
+    above = [_wrapped(text, across, font) for text in titles]
+    header = 14 * max((text.count("\n") + 1 for text in above), default=0)
     margin = max((math.ceil(font.getlength(text)) + 4 for text in captions), default=0)
     channels, height, width = canvas.shape
-    paper = Image.new("L", (width + margin, height + line), 255)
-    for j, text in enumerate(titles):
-        label = Image.new("L", (across, line), 255)
-        ImageDraw.Draw(label).text((0, 0), text, fill=0, font=font)
+    paper = Image.new("L", (width + margin, height + header), 255)
+    for j, text in enumerate(above):
+        label = Image.new("L", (across, header), 255)
+        ImageDraw.Draw(label).multiline_text((0, 0), text, fill=0, font=font, spacing=2)
         paper.paste(label, (margin + j * across, 0))
     for i, text in enumerate(captions):
-        ImageDraw.Draw(paper).text((2, line + i * down + down // 2 - 7), text, fill=0, font=font)
+        ImageDraw.Draw(paper).text((2, header + i * down + down // 2 - 7), text, fill=0, font=font)
     lettered = to_float(np.asarray(paper)).expand(channels, -1, -1).clone()
-    lettered[:, line:, margin:] = canvas
+    lettered[:, header:, margin:] = canvas
     return lettered
+
+
+def _wrapped(text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+    lines: list[str] = []
+    for word in text.replace("_", " ").split():
+        if lines and font.getlength(f"{lines[-1]} {word}") <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return "\n".join(lines)

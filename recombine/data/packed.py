@@ -263,6 +263,8 @@ def mirrored(attribute: Attribute, labels: np.ndarray) -> np.ndarray:
     if attribute.kind == "continuous":
         return -labels
     if attribute.mirror == "negate":
+        if attribute.kind != "binary":
+            raise ValueError(f"{attribute.name} is {attribute.kind}: its mirror is 'keep' or pairs of values, not 'negate'")
         return 1 - labels
     swapped = np.arange(attribute.num_values)
     for a, b in attribute.mirror:

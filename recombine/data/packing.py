@@ -307,11 +307,12 @@ def cores() -> int:
 
 def show(steps: Iterable[int], done: int, total: int, shown: bool) -> None:
     """Go through steps, each worth a number of pictures, with a bar that shows pictures per second and time left."""
+    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     rate = TextColumn("{task.fields[rate]:.0f} pictures/s")
     columns = (TextColumn("packing"), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
-    with Progress(*columns, disable=not shown) as bar:
+    with Progress(*columns, console=Console(stderr=True), disable=not shown) as bar:
         task, start, first = bar.add_task("", total=total, completed=done, rate=0.0), time.monotonic(), done
         for count in steps:
             done += count

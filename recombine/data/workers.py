@@ -25,7 +25,7 @@ from recombine.data.schema import Schema
 from recombine.files import write_text
 
 CHUNK = 32                                  # pictures that a worker takes at a time
-FEW = 1500                                  # pictures for which no processes are started: that takes seconds
+FEW = 500                                  # pictures for which no processes are started: that takes seconds
 BUCKET = 64                                 # pictures of one look that are compared with each other
 NEAR_BITS = 3                               # of the 64 that may differ between near-duplicates ...
 NEAR_LEVELS = 8                             # ... and how far, on average, their pixels, of 255

@@ -49,17 +49,17 @@ def png(pixels, colour_type, *chunks):
     )
 
 
-def tiff(pixels, kind="<", photometric=2, extra=None):
-    """A TIFF of one strip written by hand: `pixels` [height, width, channels] of 16 bits, either byte order."""
+def tiff(pixels, kind="<", photometric=2, extra=None, size=2, planes=1):
+    """A TIFF of one strip written by hand: `pixels` [height, width, channels] of `size` bytes, either byte order."""
     height, width, channels = pixels.shape
-    body = pixels.astype(f"{kind}u2").tobytes()
-    tags = {256: width, 257: height, 259: 1, 262: photometric, 273: 8, 277: channels, 278: height, 279: len(body)}
+    body = pixels.astype(f"{kind}u{size}").tobytes()
+    tags = {256: width, 257: height, 259: 1, 262: photometric, 273: 8, 277: channels, 278: height, 279: len(body), 284: planes}
     tags |= {338: extra} if extra is not None else {}
-    depths = struct.pack(f"{kind}{channels}H", *[16] * channels)
+    depths = struct.pack(f"{kind}{channels}H", *[8 * size] * channels)
     entries = [struct.pack(f"{kind}HHII", tag, 4, 1, value) for tag, value in tags.items()]
     entries.append(struct.pack(f"{kind}HHII", 258, 3, channels, 8 + len(body)))
     if channels == 1:
-        entries[-1] = struct.pack(f"{kind}HHIHH", 258, 3, 1, 16, 0)
+        entries[-1] = struct.pack(f"{kind}HHIHH", 258, 3, 1, 8 * size, 0)
     entries.sort(key=lambda entry: struct.unpack(f"{kind}H", entry[:2]))
     start = 8 + len(body) + len(depths)
     head = (b"II" if kind == "<" else b"MM") + struct.pack(f"{kind}HI", 42, start)
@@ -255,6 +255,19 @@ def test_numbers_without_a_natural_range_need_a_stated_one():
     values[3, 3] = np.nan
     with pytest.raises(BadImage, match="holds NaN or infinite values"):
         decode(saved(values, "TIFF"), replace(EIGHT, low=0.0, high=1.0))
+
+
+def test_unsigned_numbers_of_32_bits_are_not_taken_for_signed():
+    values = np.linspace(0, 2**32 - 1, 256).reshape(16, 16, 1)
+    result = decode(tiff(values, photometric=1, size=4), replace(EIGHT, low=0.0, high=2.0**32))
+    assert np.abs(result[0] - values[..., 0] / 2**32 * 255).max() <= 0.51
+
+
+def test_depth_that_would_be_lost_is_refused():
+    with pytest.raises(BadImage, match="cannot be read without loss; save it as 16-bit PNG"):
+        decode(tiff(noise(16, 16, 3, most=65535), planes=2), SIXTEEN)
+    with pytest.raises(BadImage, match="1, 3 or 4 channels of 8 or 16 bits"):
+        decode(tiff(noise(16, 16, 5, most=65535), photometric=1), SIXTEEN)
 
 
 def test_a_stated_range_stretches_integer_files_too():
@@ -527,6 +540,7 @@ def test_a_grid_of_rows_with_texts():
     assert bare.shape == (1, 3, 34, 82)
     assert torch.equal(lettered[..., -34:, -82:], bare)
     assert (lettered[..., :14, :] < 0).any() and (lettered[..., 14:, :-82] < 0).any()
+    assert grid(rows, titles=["a long title", "b"]).shape[2] == 34 + 14 * 2  # two lines in a column of 42 pixels
     with pytest.raises(ValueError, match=r"one shape; \(1, 3, 16, 40\) and \(1, 3, 8, 8\) came"):
         grid([[torch.zeros(1, 3, 16, 40), torch.zeros(1, 3, 8, 8)]])
     with pytest.raises(ValueError, match="at least one picture"):

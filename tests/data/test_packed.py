@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from recombine.data.packed import BadPack, Pack, write_pack
+from recombine.data.packed import BadPack, Pack, mirrored, write_pack
 from recombine.data.schema import MISSING, Attribute, Schema
 
 SCHEMA = Schema(
@@ -79,6 +79,12 @@ def test_a_mirrored_picture_has_mirrored_labels_and_missing_stays_missing(tmp_pa
     assert [mirrored.labels["parting"][i].item() for i in (0, 1, 3)] == [1, 1, 0]
     assert [mirrored.labels["yaw"][i].item() for i in (0, 2, 3)] == [-0.25, 1, -0.5]
     assert all(torch.equal(mirrored.known[name], plain.known[name]) for name in LABELS)
+
+
+def test_a_category_cannot_be_negated():
+    attribute = Attribute("side", "categorical", ("left", "right"), mirror="negate")
+    with pytest.raises(ValueError, match="side is categorical: its mirror is 'keep' or pairs of values, not 'negate'"):
+        mirrored(attribute, np.array([0]))
 
 
 def test_reading_a_batch_changes_nothing(tmp_path):

@@ -372,4 +372,5 @@ def test_bad_images_survive_the_way_between_processes():
 
 def test_the_bar_goes_to_the_end(tmp_path, capsys):
     packed(source(tmp_path / "in"), tmp_path / "out", progress=True)
-    assert "12/12" in capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert "12/12" in err and not out
