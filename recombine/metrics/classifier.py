@@ -42,9 +42,9 @@ class Settings:
     lr: float = 3e-3                        # highest learning rate; a short rise, then a cosine to 0
     decay: float = 0.02                     # weight decay (AdamW)
     dropout: float = 0.1                    # before the heads
-    shift: int = 2                          # pixels, largest random shift
+    shift: float = 1 / 32                   # largest random shift, of the picture's height
     erase: float = 0.0                      # share of pictures with a random patch painted over
-    largest: int = 64                       # pixels; larger pictures are reduced to this height
+    height: int = 64                        # pixels; every picture is brought to it first
     average: float = 0.98                   # weight averaging: share of the average kept at each step
     enough: float = 0.997                   # right on every attribute of the part kept aside: stop
     mirrored: bool = True                   # judge a picture and its mirror image together where labels allow
@@ -52,7 +52,7 @@ class Settings:
 
 
 QUICK = Settings()
-THOROUGH = Settings(width=32, images=100_000, evaluations=8, decay=0.05, dropout=0.3, shift=4, erase=0.3, average=0.995)
+THOROUGH = Settings(width=32, images=100_000, evaluations=8, decay=0.05, dropout=0.3, shift=1 / 16, erase=0.3, average=0.995)
 PRESETS = {"quick": QUICK, "thorough": THOROUGH}
 GOOD = 0.97  # mean accuracy of the quick judge that makes a thorough one unnecessary
 
@@ -89,7 +89,7 @@ class Classifier(nn.Module):
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Logits `[batch, values]` of every attribute."""
-        features = self.trunk(self._reduced(images).contiguous(memory_format=torch.channels_last))
+        features = self.trunk(self._sized(images).contiguous(memory_format=torch.channels_last))
         return {name: head(features) for name, head in zip(self.names, self.heads, strict=True)}
 
     @torch.no_grad()
@@ -112,12 +112,12 @@ class Classifier(nn.Module):
         mirrored = {name: logits.softmax(1) for name, logits in self(images.flip(-1)).items()}
         return {a.name: (seen[a.name] + mirrored[a.name][:, _mirror_order(a)]) / 2 for a in self.attributes}
 
-    def _reduced(self, images: Tensor) -> Tensor:
+    def _sized(self, images: Tensor) -> Tensor:
         height, width = images.shape[-2:]
-        if height <= self.settings.largest:
+        size = self.settings.height, max(1, round(width * self.settings.height / height))
+        if size == (height, width):
             return images
-        size = self.settings.largest, max(1, round(width * self.settings.largest / height))
-        return F.interpolate(images, size, mode="area")
+        return F.interpolate(images, size, mode="bilinear", antialias=height > size[0])
 
 
 def judge_classifier(
@@ -250,7 +250,7 @@ class _Training:
     def _moved(self, images: Tensor) -> Tensor:
         """Every picture shifted by some pixels, some with a patch painted over."""
         settings, (height, width) = self.classifier.settings, images.shape[-2:]
-        reach = min(settings.shift, height - 1, width - 1)
+        reach = min(round(settings.shift * height), height - 1, width - 1)
         padded = F.pad(images, [reach] * 4, mode="reflect") if reach else images
         corners = self.chance.integers(0, 2 * reach + 1, (len(images), 2)).tolist()
         moved = torch.stack([p[:, y : y + height, x : x + width] for p, (y, x) in zip(padded, corners, strict=True)])

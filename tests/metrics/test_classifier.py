@@ -18,7 +18,7 @@ from recombine.metrics.classifier import (
     train_classifier,
 )
 
-SMALL = replace(QUICK, width=8, images=3_000, evaluations=6, average=0.9, batch=32)
+SMALL = replace(QUICK, width=8, height=16, images=3_000, evaluations=6, average=0.9, batch=32)
 
 
 @pytest.fixture(scope="module")
