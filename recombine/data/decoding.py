@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps
+from PIL.ImageFile import ImageFile
 
 from recombine.data.schema import Schema
 
@@ -186,7 +187,7 @@ def stranger(data: bytes) -> str:
     return "no JPEG, PNG, WebP, TIFF, BMP or GIF, whatever its name says; convert it"
 
 
-def open_image(data: bytes, kind: str, name: object) -> Image.Image:
+def open_image(data: bytes, kind: str, name: object) -> ImageFile:
     """Read the header alone, by the one decoder that the content calls for."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -199,7 +200,7 @@ def open_image(data: bytes, kind: str, name: object) -> Image.Image:
             raise BadImage(name, f"is a damaged or unusual {kind}: {reason}") from error
 
 
-def check_size(image: Image.Image, name: object) -> None:
+def check_size(image: ImageFile, name: object) -> None:
     """Refuse, by the header, what is too large, too small or too long."""
     width, height = image.size
     if width * height > max_pixels():
@@ -220,7 +221,7 @@ def max_pixels() -> int:
     return int(float(os.environ.get("RECOMBINE_MAX_PIXELS", MAX_PIXELS)))
 
 
-def decoded(image: Image.Image, data: bytes, notes: list[str]) -> tuple[Image.Image | np.ndarray, bool, bool]:
+def decoded(image: ImageFile, data: bytes, notes: list[str]) -> tuple[Image.Image | np.ndarray, bool, bool]:
     """Pixels, whether they have their own unit, whether the last channel is opacity."""
     tags = getattr(image, "tag_v2", {})
     if image.mode in ("F", "I"):
@@ -239,7 +240,7 @@ def decoded(image: Image.Image, data: bytes, notes: list[str]) -> tuple[Image.Im
     return eight, False, eight.mode in ("LA", "RGBA")
 
 
-def own_numbers(image: Image.Image, unsigned: bool) -> np.ndarray:
+def own_numbers(image: ImageFile, unsigned: bool) -> np.ndarray:
     """The numbers of a file without natural range, [height, width, 1]; Pillow takes unsigned ones of 32 bits for signed."""
     values = np.asarray(ImageOps.exif_transpose(image))
     pixels = (values.view(np.uint32) if unsigned and image.mode == "I" else values).astype(np.float32)[..., None]
@@ -248,12 +249,12 @@ def own_numbers(image: Image.Image, unsigned: bool) -> np.ndarray:
     return pixels
 
 
-def has_key(image: Image.Image) -> bool:
+def has_key(image: ImageFile) -> bool:
     """Whether one colour of a 16-bit picture stands for transparency."""
     return "transparency" in image.info
 
 
-def sixteen_grey(image: Image.Image) -> np.ndarray:
+def sixteen_grey(image: ImageFile) -> np.ndarray:
     """Grey of more than 8 bits, as fractions of the depth that the file declares."""
     tags = getattr(image, "tag_v2", {})
     depth = tags.get(258, (16,))[0]
@@ -266,7 +267,7 @@ def sixteen_grey(image: Image.Image) -> np.ndarray:
     return grey[..., None]
 
 
-def is_sixteen(image: Image.Image) -> bool:
+def is_sixteen(image: ImageFile) -> bool:
     """Whether Pillow would take colour of 16 bits to 8."""
     return bool(image.tile) and ";16" in raw_mode(image.tile[0])
 
@@ -276,7 +277,7 @@ def raw_mode(tile) -> str:
     return tile.args if isinstance(tile.args, str) else str(tile.args[0]) if tile.args else ""
 
 
-def sixteen_colour(image: Image.Image, data: bytes) -> np.ndarray:
+def sixteen_colour(image: ImageFile, data: bytes) -> np.ndarray:
     """Colour of 16 bits as fractions [height, width, channels]; Pillow reads one byte of each pair, so it reads twice.
 
     Grey with opacity comes out as four bytes at once.
@@ -285,11 +286,11 @@ def sixteen_colour(image: Image.Image, data: bytes) -> np.ndarray:
     if mode.startswith("CMYK"):
         raise BadImage("", "is CMYK of 16 bits, which cannot be read; convert it to RGB", "unusual")
     if mode.startswith("LA"):
-        bytes_ = unpacked(data, image.format, "RGBA").astype(np.float32)
+        bytes_ = unpacked(data, str(image.format), "RGBA").astype(np.float32)
         return (bytes_[..., 0::2] * 256 + bytes_[..., 1::2]) / np.float32(65535)
     layout, order = mode.split(";16")
     other = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}[order]
-    high, low = (unpacked(data, image.format, f"{layout.upper()};16{o}") for o in (order, other))
+    high, low = (unpacked(data, str(image.format), f"{layout.upper()};16{o}") for o in (order, other))
     values = high.astype(np.float32) * 256 + low
     if layout == "RGBa":                    # TIFF: colours are multiplied by opacity
         values[..., :3] *= 65535 / np.maximum(values[..., 3:], 1)
@@ -309,21 +310,21 @@ def unpacked(data: bytes, kind: str, mode: str) -> np.ndarray:
     return np.asarray(ImageOps.exif_transpose(image))
 
 
-def eight_bits(image: Image.Image, data: bytes, notes: list[str]) -> Image.Image:
+def eight_bits(image: ImageFile, data: bytes, notes: list[str]) -> Image.Image:
     """An upright sRGB picture of 8 bits: mode L, LA, RGB or RGBA."""
     if simplejpeg and image.format == "JPEG" and image.mode == "RGB" and is_plain(image):
         with suppress(ValueError):          # Pillow decides what is bad, so both give the same
             return Image.fromarray(simplejpeg.decode_jpeg(data, "RGB", strict=True))
     profile = image.info.get("icc_profile") or b""
-    image = ImageOps.exif_transpose(image)
-    if image.mode in ("P", "PA") or "transparency" in image.info:
-        image = image.convert("RGBA" if image.mode == "PA" or "transparency" in image.info else "RGB")
-    elif image.mode in ("1", "La", "RGBa", "RGBX", "YCbCr", "HSV", "LAB"):
-        image = image.convert({"1": "L", "La": "LA", "RGBa": "RGBA"}.get(image.mode, "RGB"))
-    return to_srgb(image, profile, notes)
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode in ("P", "PA") or "transparency" in upright.info:
+        upright = upright.convert("RGBA" if upright.mode == "PA" or "transparency" in upright.info else "RGB")
+    elif upright.mode in ("1", "La", "RGBa", "RGBX", "YCbCr", "HSV", "LAB"):
+        upright = upright.convert({"1": "L", "La": "LA", "RGBa": "RGBA"}.get(upright.mode, "RGB"))
+    return to_srgb(upright, profile, notes)
 
 
-def is_plain(image: Image.Image) -> bool:
+def is_plain(image: ImageFile) -> bool:
     """Whether a JPEG needs neither turning nor a colour profile."""
     return image.getexif().get(ORIENTATION, 1) == 1 and is_srgb(image.info.get("icc_profile") or b"")
 
@@ -341,7 +342,8 @@ def to_srgb(image: Image.Image, profile: bytes, notes: list[str]) -> Image.Image
             if len(profile) > MAX_PROFILE:
                 raise ImageCms.PyCMSError("too large")
             target = ImageCms.createProfile("sRGB")
-            return ImageCms.profileToProfile(image, ImageCms.ImageCmsProfile(BytesIO(profile)), target, outputMode=wanted)
+            own = ImageCms.ImageCmsProfile(BytesIO(profile))
+            return ImageCms.profileToProfile(image, own, target, outputMode=wanted) or image
         except (ImageCms.PyCMSError, OSError, ValueError, TypeError) as error:
             notes.append(f"its colour profile is not used: {error}")
     return image.convert("RGB") if image.mode == "CMYK" else image
@@ -366,10 +368,10 @@ def fitted(picture: Picture, schema: Schema, name: object) -> np.ndarray:
     if box[2] - box[0] < inner[0] or box[3] - box[1] < inner[1]:
         picture.notes.append(f"has only {width} x {height} pixels and is made larger")
     ranged = (schema.low, schema.high) != (None, None)
-    if picture.deep or schema.bits == 16 or ranged:
-        pixels = fitted_deep(fractions(picture, schema, name), picture.alpha, schema, box, inner)
-    else:
+    if isinstance(picture.pixels, Image.Image) and schema.bits == 8 and not ranged:
         pixels = fitted_eight(picture.pixels, schema, box, inner)
+    else:
+        pixels = fitted_deep(fractions(picture, schema, name), picture.alpha, schema, box, inner)
     return padded(pixels, schema)
 
 
@@ -382,7 +384,9 @@ def centre(width: int, height: int, aspect: float) -> tuple[float, float, float,
 
 def fractions(picture: Picture, schema: Schema, name: object) -> np.ndarray:
     """Pixels as float32 [height, width, channels] from 0 to 1 within the range of the schema; opacity is left as it is."""
-    pixels = picture.pixels if picture.deep else np.atleast_3d(np.asarray(picture.pixels, np.float32)) / 255
+    pixels = np.atleast_3d(np.asarray(picture.pixels, np.float32))
+    if not picture.deep:
+        pixels = pixels / 255
     if picture.own_unit and (schema.low is None or schema.high is None):
         raise BadImage(
             name,

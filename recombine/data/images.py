@@ -82,7 +82,8 @@ def _read_one(path: str | Path | bytes, size: int | tuple[int, int] | None, sche
     picture = read(path)
     wanted = schema or Schema(bits=16 if picture.deep else 8)
     if size is None and schema is None:
-        size = picture.size[::-1]
+        width, height = picture.size
+        size = height, width
     if size is not None:
         height, width = (size, size) if isinstance(size, int) else size
         wanted = replace(wanted, height=height, width=width)
@@ -205,11 +206,12 @@ def grid(
     return _lettered(canvas, titles, captions, height + gap, width + gap)[None]
 
 
-def _rows(images: Tensor | Sequence[Sequence[Tensor]], columns: int | None) -> list[Sequence[Tensor]]:
+def _rows(images: Tensor | Sequence[Sequence[Tensor]], columns: int | None) -> list[list[Tensor]]:
     if isinstance(images, Tensor):
         columns = columns or math.ceil(len(images) ** 0.5)
-        images = [images[start : start + columns] for start in range(0, len(images), columns)]
-    rows = [row for row in images if len(row)]
+        rows = [list(images[start : start + columns]) for start in range(0, len(images), columns)]
+    else:
+        rows = [list(row) for row in images if len(row)]
     if not rows:
         raise ValueError("a grid needs at least one picture")
     return rows

@@ -34,6 +34,7 @@ SPLITS = ("train", "val", "test")
 IMAGES, INDEX, SCHEMA, PROBLEMS = "images.npy", "index.parquet", "schema.json", "problems.json"
 MANIFEST = "manifest.json"
 CHUNK = 256                                 # pictures written at a time
+Column = Sequence | np.ndarray              # one value for each picture
 
 
 class BadPack(ValueError):
@@ -156,8 +157,8 @@ def write_pack(
     images: np.ndarray | Iterable[np.ndarray],
     schema: Schema,
     files: Sequence[str],
-    labels: Mapping[str, Sequence],
-    splits: Sequence[str],
+    labels: Mapping[str, Column],
+    splits: Column,
 ) -> Pack:
     """Write a pack from pictures in memory.
 
@@ -196,7 +197,7 @@ def _write_chunk(target, chunk: np.ndarray, schema: Schema) -> Iterator[str]:
     return map(digest, chunk)
 
 
-def finish(folder: Path, schema: Schema, columns: Mapping[str, Sequence], problems: Mapping | None = None) -> Pack:
+def finish(folder: Path, schema: Schema, columns: Mapping[str, Column], problems: Mapping | None = None) -> Pack:
     """Turn `images.npy.tmp` and the columns of the index into a pack: everything synced, the manifest last."""
     pq.write_table(pa.table(dict(columns)), folder / (INDEX + ".tmp"))
     (folder / (SCHEMA + ".tmp")).write_text(json.dumps(schema.to_json(), indent=1), "utf-8")
@@ -225,9 +226,9 @@ def sync(file) -> None:
     os.fsync(file.fileno())
 
 
-def index_columns(schema: Schema, files: Sequence[str], labels: Mapping[str, Sequence], splits: Sequence[str]) -> dict:
+def index_columns(schema: Schema, files: Sequence[str], labels: Mapping[str, Column], splits: Column) -> dict[str, Column]:
     """The columns of the index that come from the label table, checked against the schema."""
-    columns = {"file": list(files), "split": [str(split) for split in splits]}
+    columns: dict[str, Column] = {"file": list(files), "split": [str(split) for split in splits]}
     unknown = sorted(set(columns["split"]) - set(SPLITS))
     if unknown:
         raise ValueError(f"a split is one of {shown(SPLITS)}; the table has {shown(unknown)}")
@@ -241,7 +242,7 @@ def index_columns(schema: Schema, files: Sequence[str], labels: Mapping[str, Seq
     return columns
 
 
-def checked_labels(attribute: Attribute, labels: Sequence) -> np.ndarray:
+def checked_labels(attribute: Attribute, labels: Column) -> np.ndarray:
     """One attribute's labels as they are stored; raises ValueError for a value that the schema does not have."""
     if attribute.kind == "continuous":
         return np.asarray(labels, dtype=np.float32)

@@ -20,6 +20,7 @@ from recombine.data.packed import (
     IMAGES,
     PROBLEMS,
     BadPack,
+    Column,
     Pack,
     finish,
     index_columns,
@@ -134,7 +135,7 @@ class _Work:
         same = pack.problems().get("preparation") == self.journal.title["preparation"]
         return pack if same and set(STAMPS) <= pack.index.keys() else None
 
-    def nothing_new(self, columns: Mapping[str, Sequence], on_bad: str) -> bool:
+    def nothing_new(self, columns: Mapping[str, Column], on_bad: str) -> bool:
         """Whether the finished pack is what would come out."""
         if self.old is None or self.old.schema != self.job.schema or stale(self.old, self.job.root, self._verify):
             return False
@@ -228,7 +229,7 @@ class _Work:
         part.seek(row * self.bytes_each)
         return part.read(self.bytes_each)
 
-    def finish(self, columns: Mapping[str, Sequence], on_bad: str) -> Pack:
+    def finish(self, columns: Mapping[str, Column], on_bad: str) -> Pack:
         """Make the pack of the pictures that can be used, and the report on the others."""
         entries = [self.journal.entries[row] for row in range(len(self.files))]
         good = [row for row, entry in enumerate(entries) if not entry.kind]
@@ -238,15 +239,15 @@ class _Work:
             raise BadPictures(excluded, len(entries), self.folder / PROBLEMS)
         images = self._store(good)
         kept = [entries[row] for row in good]
-        columns = {name: np.asarray(column)[good] for name, column in columns.items()}
+        chosen = {name: np.asarray(column)[good] for name, column in columns.items()}
         problems = {
             "preparation": self.journal.title["preparation"],
             "excluded": excluded,
             "changed": self.changed,
             "notes": [{"file": entry.file, "notes": entry.notes} for entry in kept if entry.notes],
-            "duplicates": duplicates(kept, images, columns["split"]),
+            "duplicates": duplicates(kept, images, chosen["split"]),
         }
-        pack = finish(self.folder, self.job.schema, columns | stamps_of(kept), problems)
+        pack = finish(self.folder, self.job.schema, chosen | stamps_of(kept), problems)
         for name in (JOURNAL, PART):
             (self.folder / name).unlink()
         return pack

@@ -12,9 +12,9 @@ import os
 import shutil
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -80,19 +80,20 @@ class Job:
 
     def one(self, file: str) -> tuple[Entry, np.ndarray | None]:
         """Decode one file."""
-        known = {"file": file}
+        entry = Entry(file)
         try:
-            known |= dict(zip(("source_size", "source_time"), stamp(self.root / file), strict=True))
+            size, time = stamp(self.root / file)
+            entry = replace(entry, source_size=size, source_time=time)
             data = read_bytes(self.root / file)
             pixels, notes = self.decoder(data, self.schema, self.allow_truncated)
         except BadImage as error:
-            return Entry(**known, kind=error.kind, reason=error.reason), None
+            return replace(entry, kind=error.kind, reason=error.reason), None
         except OSError as error:
-            return Entry(**known, kind="unreadable", reason=f"cannot be read: {error.strerror}"), None
+            return replace(entry, kind="unreadable", reason=f"cannot be read: {error.strerror}"), None
         except UnicodeEncodeError:
-            return Entry(**known, kind="unreadable", reason="its name is not valid UTF-8; rename it"), None
+            return replace(entry, kind="unreadable", reason="its name is not valid UTF-8; rename it"), None
         hashes = {"source_hash": digest(data), "pixel_hash": digest(pixels), "pixel_look": look(pixels)}
-        return Entry(**known, **hashes, notes=tuple(notes)), pixels
+        return replace(entry, **hashes, notes=tuple(notes)), pixels
 
     def _mark(self, row: int) -> None:
         if self.marks:
@@ -137,12 +138,14 @@ def decode_all(job: Job, rows: Sequence[int], files: Sequence[str], workers: int
         return
     marks = Path(tempfile.mkdtemp(prefix="recombine-pack-"))
     try:
-        yield from _decode_in_processes(Job(**{**vars(job), "marks": marks}), rows, files, workers)
+        yield from _decode_in_processes(replace(job, marks=marks), marks, rows, files, workers)
     finally:
         shutil.rmtree(marks, ignore_errors=True)
 
 
-def _decode_in_processes(job: Job, rows: Sequence[int], files: Sequence[str], workers: int) -> Iterator[Result]:
+def _decode_in_processes(
+    job: Job, marks: Path, rows: Sequence[int], files: Sequence[str], workers: int
+) -> Iterator[Result]:
     left = dict.fromkeys(rows)
     for attempt in range(8):
         try:
@@ -152,7 +155,7 @@ def _decode_in_processes(job: Job, rows: Sequence[int], files: Sequence[str], wo
                 yield result
             return
         except BrokenProcessPool:
-            for row in suspects(job.marks, left):
+            for row in suspects(marks, left):
                 yield alone(job, row, files[row])
                 del left[row]
     raise RuntimeError(
@@ -161,13 +164,14 @@ def _decode_in_processes(job: Job, rows: Sequence[int], files: Sequence[str], wo
     )
 
 
-def in_pool(job: Job, rows: Sequence[int], files: Sequence[str], workers: int) -> Iterator[Result]:
+def in_pool(job: Job, rows: Sequence[int], files: Sequence[str] | Mapping[int, str], workers: int) -> Iterator[Result]:
     """Decode in a pool of processes; raises BrokenProcessPool where one dies."""
     from joblib import Parallel, delayed, parallel_config
 
     with parallel_config("loky", n_jobs=workers, inner_max_num_threads=1, idle_worker_timeout=20):
         tasks = (delayed(job.run)(part, [files[r] for r in part]) for part in chunks(rows, CHUNK))
-        yield from Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="3 * n_jobs")(tasks)
+        pool = Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="3 * n_jobs")  # type: ignore[arg-type]
+        yield from pool(tasks)  # type: ignore[misc]
 
 
 def suspects(marks: Path, left: Iterable[int]) -> list[int]:
@@ -233,7 +237,7 @@ class Journal:
         os.fsync(self.file.fileno())
 
 
-def duplicates(entries: Sequence[Entry], images: np.ndarray, splits: Sequence[str]) -> list[dict]:
+def duplicates(entries: Sequence[Entry], images: np.ndarray, splits: Sequence[str] | np.ndarray) -> list[dict]:
     """Pictures that are the same, and pictures in different splits that are nearly the same.
 
     Args:
@@ -257,7 +261,7 @@ def duplicates(entries: Sequence[Entry], images: np.ndarray, splits: Sequence[st
 
 
 def near_pairs(
-    rows: Sequence[int], entries: Sequence[Entry], images: np.ndarray, splits: Sequence[str]
+    rows: Sequence[int], entries: Sequence[Entry], images: np.ndarray, splits: Sequence[str] | np.ndarray
 ) -> list[tuple[int, int]]:
     """Pairs of rows of different splits whose looks differ in few bits and whose pixels differ little.
 
