@@ -64,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except KeyboardInterrupt:
-        return fail("stopped by Ctrl-C", 130)
+        return fail("stopped by Ctrl-C; what was finished is kept, and the same command again goes on from there", 130)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else OK
     except (ValueError, LookupError, OSError, RuntimeError) as error:
@@ -96,3 +96,7 @@ def sentence(error: Exception) -> str:
     if isinstance(error, KeyError) and error.args:
         return str(error.args[0])
     return as_options(str(error)) or f"{type(error).__name__}; run again with --debug to see where"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

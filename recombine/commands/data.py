@@ -83,7 +83,7 @@ def try_pack(source: Source, folder: str, reading: Reading) -> Pack:
     from recombine.data.packing import pack
 
     schema = replace(reading, size=CHECKED_AT).schema(source)
-    return pack(source, folder, schema, on_bad="skip", progress=sys.stdout.isatty())
+    return pack(source, folder, schema, on_bad="skip", progress=sys.stderr.isatty())
 
 
 def added(found: dict, packed: Pack, on_bad: str) -> dict:

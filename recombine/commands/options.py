@@ -17,7 +17,8 @@ def split_at_commas(_, tokens: Sequence[Token]) -> list[str]:
     return [name.strip() for token in tokens for name in token.value.split(",") if name.strip()]
 
 
-LIBRARY = re.compile(r"\b(set )?(unlabelled|absent|new_values|on_bad|table|image_column)(?:=| to )(?:'(\w+)')?")
+SETTINGS = "unlabelled|absent|new_values|on_bad|table|image_column|allow_training_data"
+LIBRARY = re.compile(rf"\b(set )?({SETTINGS})(?:=| to )(?:'(\w+)'|True)?")
 
 Names = Annotated[list[str], Parameter(converter=split_at_commas, n_tokens=1)]
 Flag = Annotated[bool, Parameter(negative=(), show_default=False)]

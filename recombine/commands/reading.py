@@ -85,7 +85,7 @@ class Reading:
         from recombine.data import packing
 
         source = self.source(path)
-        return packing.pack(source, folder, self.schema(source, size), on_bad=self.on_bad, progress=sys.stdout.isatty())
+        return packing.pack(source, folder, self.schema(source, size), on_bad=self.on_bad, progress=sys.stderr.isatty())
 
 
 def look(source: Source) -> dict:

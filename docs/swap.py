@@ -1,0 +1,33 @@
+"""Draws `swap.png`: every row is one face, every column lends it one of its parts.
+
+For example: .venv/bin/python docs/swap.py runs/avatars docs/swap.png
+"""
+
+import sys
+
+import torch
+
+import recombine as rc
+from recombine.runs import pack_of
+
+PARTS = ("hair", "glasses", "mouth", "eyes", "clothes")
+FACES = 5
+
+
+def main(run: str, path: str) -> None:
+    """Faces that were not trained on; each takes each part from the next face that has another."""
+    model, pack = rc.load(run), pack_of(run)
+    rows = pack.rows("val")[: FACES + 1]
+    images = pack.batch(rows).images
+    with torch.inference_mode():
+        codes = model.encode(images)
+        parts = [part for part in PARTS if part in codes]
+        lent = [model.decode(rc.swap(codes, codes.roll(1), part)[0]) for part in parts]
+        rebuilt = model.decode(codes)
+    columns = [images, rebuilt, *lent, images.roll(1, 0)]
+    titles = ["face", "rebuilt", *parts, "lender"]
+    rc.save_images(rc.grid([[column[i : i + 1] for column in columns] for i in range(FACES)], titles=titles), path)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

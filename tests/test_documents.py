@@ -1,0 +1,141 @@
+"""What is shown is run: README's blocks, the recipes, the public names, and the files that say how to set up."""
+
+import ast
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import recombine as rc
+from recombine.cli import APP, main
+from recombine.data.schema import Attribute, Schema
+from recombine.methods import METHODS
+from recombine.recipes import RECIPES, Recipe
+from recombine.runs import build
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+COMMANDS = [line.split("  #")[0] for kind, text in BLOCKS if not kind for line in text.splitlines() if line.startswith("recombine ")]
+
+
+@pytest.fixture
+def studio(tmp_path, monkeypatch, untrained):
+    """A folder as README's reader has it: a run, and pictures of Anna, Ben, me and you."""
+    monkeypatch.chdir(tmp_path)
+    Path("runs").mkdir()
+    for run in ("avatars", "photos"):
+        Path("runs", run).symlink_to(untrained)
+    for seed, name in enumerate(("anna.png", "ben.png", "me.jpg", "you.jpg")):
+        Image.fromarray(np.random.default_rng(seed).integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(name)
+    return tmp_path
+
+
+def test_readme_python_runs_and_its_pictures_are_there(studio):
+    (code,) = [text for kind, text in BLOCKS if kind == "python"]
+    exec(compile(code, "README.md", "exec"), {})
+    for name in re.findall(r'"(\w+\.png)"\)', code):
+        with Image.open(name) as picture:
+            assert picture.size == (16, 16)
+
+
+@pytest.mark.parametrize("line", [line for line in COMMANDS if "edit" in line])
+def test_readme_edits_run(line, studio):
+    assert main(shlex.split(line)[1:]) == 0
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_readme_commands_are_understood(line):
+    _, _, unused = APP.parse_known_args(shlex.split(line)[1:])[:3]
+    assert unused == []
+
+
+def test_readme_shows_code_early_and_names_files_that_exist():
+    assert README[: README.index("```")].count("\n") < 25
+    tree = next(text for _, text in BLOCKS if text.startswith("recombine/\n"))
+    for name in re.findall(r"^  (\S+)", tree, re.MULTILINE):
+        assert (ROOT / "recombine" / name).exists(), name
+    for target in re.findall(r"\]\((?!http)([^)]+)\)", README):
+        assert (ROOT / target).exists(), target
+
+
+def test_readme_lists_every_method():
+    assert set(re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE)) == set(METHODS)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_builds_and_says_its_command(name):
+    function = RECIPES[name]
+    recipe = function()
+    assert isinstance(recipe, Recipe) and name == function.__name__.replace("_", ".", 1)
+    assert "`recombine " in function.__doc__
+    attributes = tuple(Attribute(a, "binary", ("0", "1")) for a in recipe.attributes or ("glasses",))
+    model = build(recipe.method, vars(recipe.config), Schema(attributes, recipe.size, recipe.size))
+    assert model.image_size == (recipe.size, recipe.size)
+
+
+def test_public_names_are_there_and_cost_nothing_until_they_are_used():
+    assert all(getattr(rc, name) is not None for name in rc.__all__)
+    assert sorted({*rc._HOMES, "__version__"}) == sorted(rc.__all__) == sorted(dir(rc))
+    lines = (ROOT / "recombine/__init__.py").read_text().split("if TYPE_CHECKING:\n    from")[1].split("\n\n")[0]
+    typed = {name: home for home, names in re.findall(r"(\S+) import (.+)", lines) for name in names.split(", ")}
+    assert typed == rc._HOMES
+    with pytest.raises(AttributeError, match="recombine has no 'swop'; it has Codes"):
+        rc.swop  # noqa: B018
+    code = "import sys, recombine; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_version_is_the_same_everywhere():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["version"] == rc.__version__
+    assert f"version: {rc.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+
+
+def test_package_states_lower_bounds_only_and_constraints_no_local_versions():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    stated = [*project["dependencies"], *(d for extra in project["optional-dependencies"].values() for d in extra)]
+    assert all(re.fullmatch(r"[\w-]+>=[\d.]+", line) for line in stated)
+    known = (ROOT / "constraints.txt").read_text()
+    names = {line.split("=")[0].split("<")[0].lower().replace("_", "-") for line in known.splitlines()[1:]}
+    assert {re.split(">=", line)[0] for line in stated} <= names
+    assert "torch<2.14\n" in known and "+" not in known and "://" not in known
+
+
+MODULES = {  # distribution -> what is imported, where the names differ
+    "lightning-fabric": "lightning_fabric",
+    "pillow": "PIL",
+    "scikit-learn": "sklearn",
+    "scikit-image": "skimage",
+    "python-avatars": "python_avatars",
+    "resvg-py": "resvg_py",
+}
+TOOLS = {"ruff", "pyright", "codespell", "tensorboard"}  # run, or imported through another package
+
+
+def imported(folder):
+    """Top-level names that the Python files below a folder import."""
+    nodes = [node for path in (ROOT / folder).rglob("*.py") for node in ast.walk(ast.parse(path.read_text()))]
+    plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    named = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+    return {name.split(".")[0] for name in plain | named} - set(sys.stdlib_module_names) - {"recombine"}
+
+
+def declared(lines):
+    """What the distributions in a list of dependencies are imported as."""
+    names = {re.split(">=", line)[0] for line in lines}
+    return {MODULES.get(name, name) for name in names - TOOLS}
+
+
+def test_every_import_is_declared_and_every_dependency_is_used():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    assert imported("recombine") == declared([*project["dependencies"], *extras["fast"]])
+    assert imported("tests") - {"games"} <= declared([*project["dependencies"], *extras["fast"], *extras["dev"]])
+    assert declared(extras["dev"]) <= imported("tests")
