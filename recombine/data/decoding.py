@@ -305,7 +305,7 @@ def unpacked(data: bytes, kind: str, mode: str) -> np.ndarray:
     image = Image.open(BytesIO(data), formats=[kind])
     image.info.pop("transparency", None)
     image.tile = [
-        tile._replace(args=mode if isinstance(tile.args, str) else (mode, *tile.args[1:])) for tile in image.tile
+        tile._replace(args=(mode, *tile.args[1:]) if isinstance(tile.args, tuple) else mode) for tile in image.tile
     ]
     return np.asarray(ImageOps.exif_transpose(image))
 
