@@ -1,0 +1,45 @@
+"""Writes `results/NAME.json`: the number, the command that makes it, and where and when it was made."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).parent.parent
+
+
+def record(name: str, claim: str, values: dict, n: dict, **more: object) -> None:
+    """Write one result; `more` holds settings that a reader needs to understand the numbers."""
+    result = {
+        "claim": claim,
+        "command": shlex.join(["python", str(Path(sys.argv[0]).resolve().relative_to(ROOT)), *sys.argv[1:]]),
+        "commit": git("rev-parse", "--short", "HEAD") + ("-dirty" if git("status", "--porcelain", "--", "recombine") else ""),
+        "date": date.today().isoformat(),
+        "machine": machine(),
+        "values": values,
+        "n": n,
+        **more,
+    }
+    path = ROOT / "results" / f"{name}.json"
+    path.write_text(json.dumps(result, indent=2) + "\n")
+    print(json.dumps(result, indent=2))
+
+
+def git(*arguments: str) -> str:
+    """What git prints."""
+    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+
+
+def machine() -> str:
+    """Cores, memory, accelerator and versions."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    return f"{os.cpu_count()} cores, {memory:.0f} GiB, {device}, Python {platform.python_version()}, torch {torch.__version__}"

@@ -1,0 +1,336 @@
+"""Avatars: drawn faces of which every factor is known, so that the true picture of every edit can be drawn.
+
+The parts are python-avatars' (MIT licence, after Pablo Stanley's Avataaars); they are put together here, so that the head
+can turn and tilt, the eyes can look aside, and light can fall from one side, and are rasterised by resvg.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+from PIL import Image
+
+from recombine.data.packed import MANIFEST, Pack, write_pack
+from recombine.data.schema import Attribute, Schema, mix_seed, nearest, shown
+
+Factors = dict[str, str | float]
+
+HAIR_COLORS = {"black": "BLACK", "brown": "BROWN", "red": "RED", "blond": "BLONDE_GOLDEN", "silver": "SILVER_GRAY"}
+SKINS = {"pale": "PALE", "light": "LIGHT", "brown": "DARK_BROWN", "dark": "BLACK"}
+HAIRS = {"short": "CAESAR", "bun": "BUN", "bob": "MIA_WALLACE", "curly": "CURLY", "afro": "FRO", "long": "STRAIGHT_STRAND"}
+BROWS = {"calm": "FLAT_NATURAL", "angry": "ANGRY_NATURAL", "worried": "SAD_CONCERNED_NATURAL"}
+MOUTHS = {"smile": "BIG_SMILE", "serious": "SERIOUS", "sad": "SAD", "open": "SCREAM_OPEN"}
+GLASSES = {"none": "NONE", "round": "ROUND", "square": "PRESCRIPTION_2"}
+BEARDS = {"none": "NONE", "full": "BEARD_MEDIUM"}
+CLOTHES = {"shirt": "SHIRT_CREW_NECK", "hoodie": "HOODIE", "overall": "OVERALL"}
+CLOTHES_COLORS = {"red": "RED", "blue": "BLUE_02", "yellow": "PASTEL_YELLOW", "slate": "HEATHER"}
+BACKGROUNDS = {"white": "#ffffff", "sky": "#a8d8f0", "sand": "#f0dcb4", "rose": "#eeb6c0", "night": "#39456b"}
+EYES = {"open": (12, 12), "wide": (15, 17), "narrow": (14, 6)}  # half width and half height of the white, drawing units
+GAZES = {"left": -7.0, "centre": 0.0, "right": 7.0}             # shift of the pupils, drawing units
+
+FACTORS: dict[str, tuple[str, ...]] = {
+    "hair": tuple(HAIRS),
+    "hair_color": tuple(HAIR_COLORS),
+    "skin": tuple(SKINS),
+    "beard": tuple(BEARDS),
+    "brows": tuple(BROWS),
+    "eyes": tuple(EYES),
+    "gaze": tuple(GAZES),
+    "mouth": tuple(MOUTHS),
+    "glasses": tuple(GLASSES),
+    "clothes": tuple(CLOTHES),
+    "clothes_color": tuple(CLOTHES_COLORS),
+    "background": tuple(BACKGROUNDS),
+}
+NUMBERS: dict[str, tuple[float, float]] = {
+    "yaw": (-30.0, 30.0),                   # degrees; positive: the face looks to the picture's left
+    "roll": (-8.0, 8.0),                    # degrees; positive: the head tilts to the picture's right
+    "light": (-1.0, 1.0),                   # -1: from the picture's left, 0: even, 1: from its right
+}
+IDENTITY = ("hair", "hair_color", "skin", "beard")  # the factors that make a person
+CLIP = ("background", "clothes", "clothes_color", "light")  # what stays while one person is filmed
+FEELINGS = {  # (valence, arousal) that a factor's value adds
+    "mouth": {"smile": (0.7, 0.3), "serious": (0.0, -0.3), "sad": (-0.6, -0.1), "open": (0.0, 0.6)},
+    "brows": {"calm": (0.1, -0.1), "angry": (-0.4, 0.3), "worried": (-0.3, 0.0)},
+    "eyes": {"open": (0.0, 0.0), "wide": (0.0, 0.2), "narrow": (0.0, -0.2)},
+}
+EXPRESSIONS = ("neutral", "happiness", "sadness", "surprise", "anger", "fear")
+PER_CLIP, PER_PERSON = 4, 8                 # pictures of one clip; of one person in two clips
+CHUNK = 256                                 # pictures drawn and kept at a time
+
+
+def render(factors: Mapping[str, str | float], size: int = 64) -> np.ndarray:
+    """Draw one avatar.
+
+    Args:
+        factors: A value for each of `FACTORS` and a number for each of `NUMBERS`.
+        size: Height and width in pixels.
+
+    Returns:
+        `[3, size, size]`, uint8. Equal factors give equal pictures.
+
+    Raises:
+        ValueError: A factor is missing or has a value that does not exist.
+    """
+    import resvg_py
+
+    check(factors)
+    png = resvg_py.svg_to_bytes(svg_string=document(factors), width=size, height=size)
+    image = np.asarray(Image.open(io.BytesIO(bytes(png))).convert("RGB"), np.float32)
+    ramp = np.linspace(-1, 1, size, dtype=np.float32)[None, :, None]
+    lit = image * (1 + 0.35 * np.float32(factors["light"]) * ramp)
+    return np.clip(np.rint(lit), 0, 255).astype(np.uint8).transpose(2, 0, 1)
+
+
+def edit(factors: Mapping[str, str | float], name: str, value: str | float) -> Factors:
+    """The same factors with one changed."""
+    changed = {**factors, name: value}
+    check(changed)
+    return changed
+
+
+def mirror(factors: Mapping[str, str | float]) -> Factors:
+    """The factors of the mirrored picture: yaw, roll and light change sign, and left and right gaze change places."""
+    turned = {name: -float(factors[name]) for name in NUMBERS}
+    return {**factors, **turned, "gaze": {"left": "right", "right": "left"}.get(str(factors["gaze"]), "centre")}
+
+
+def check(factors: Mapping[str, str | float]) -> None:
+    """Refuse factors that cannot be drawn, naming those that can."""
+    for name in (*FACTORS, *NUMBERS):
+        if name not in factors:
+            raise ValueError(f"an avatar needs {name!r}; these factors have {shown(list(factors), 20)}")
+    for name, value in factors.items():
+        if name not in FACTORS and name not in NUMBERS:
+            known = [*FACTORS, *NUMBERS]
+            raise ValueError(f"an avatar has no factor {name!r}; it has {shown(known, 20)}{nearest(name, known)}")
+        if name in FACTORS and value not in FACTORS[name]:
+            raise ValueError(f"{name} has no value {value!r}; it has {shown(FACTORS[name])}{nearest(str(value), FACTORS[name])}")
+        if name in NUMBERS and not NUMBERS[name][0] <= float(value) <= NUMBERS[name][1]:
+            raise ValueError(f"{name} lies between {NUMBERS[name][0]:g} and {NUMBERS[name][1]:g}, not at {value}")
+
+
+def sample(count: int, seed: int = 0) -> list[Factors]:
+    """Factors of many avatars: persons with eight pictures each, in two clips of four.
+
+    Single factors are uniform and independent of each other; every combination that makes a person is used before one
+    comes again.
+    """
+    numbers = np.random.default_rng(mix_seed("avatars", seed))
+    people = persons(numbers)
+    found: list[Factors] = []
+    while len(found) < count:
+        person, clip = next(people), {}
+        for picture in range(PER_PERSON):
+            if picture % PER_CLIP == 0:
+                clip = {name: str(numbers.choice(FACTORS[name])) for name in CLIP if name in FACTORS} | {"light": uniform(numbers, "light")}
+            moment = {name: str(numbers.choice(values)) for name, values in FACTORS.items() if name not in IDENTITY + CLIP}
+            found.append({**person, **clip, **moment, "yaw": uniform(numbers, "yaw"), "roll": uniform(numbers, "roll")})
+    return found[:count]
+
+
+def persons(numbers: np.random.Generator) -> Iterator[Factors]:
+    """Combinations that make a person, shuffled, again and again."""
+    sizes = [len(FACTORS[name]) for name in IDENTITY]
+    while True:
+        for place in numbers.permutation(np.prod(sizes)):
+            which = np.unravel_index(place, sizes)
+            yield {name: FACTORS[name][value] for name, value in zip(IDENTITY, which, strict=True)}
+
+
+def uniform(numbers: np.random.Generator, name: str) -> float:
+    """A number of a continuous factor, exact in 32 bits."""
+    return float(np.float32(round(numbers.uniform(*NUMBERS[name]), 3)))
+
+
+def labels(factors: Mapping[str, str | float]) -> dict[str, str | float]:
+    """Every column of one avatar: its factors, and what they make together."""
+    feelings = [FEELINGS[name][str(factors[name])] for name in FEELINGS]
+    valence, arousal = (float(np.clip(sum(f[axis] for f in feelings), -1, 1)) for axis in (0, 1))
+    joined = {
+        "identity": " ".join(str(factors[name]) for name in IDENTITY),
+        "clip": " ".join(str(factors[name]) for name in (*IDENTITY, *CLIP)),
+        "expression": expression(str(factors["mouth"]), str(factors["brows"])),
+    }
+    return {**factors, **joined, "valence": valence, "arousal": arousal}
+
+
+def expression(mouth: str, brows: str) -> str:
+    """What a mouth and brows show together."""
+    if mouth == "open":
+        return "fear" if brows == "worried" else "surprise"
+    if brows == "angry" and mouth != "smile":
+        return "anger"
+    return {"smile": "happiness", "sad": "sadness", "serious": "neutral"}[mouth]
+
+
+def build(folder: str | Path, count: int = 6_000, size: int = 64, seed: int = 0, workers: int | None = None, progress: bool = True) -> Pack:
+    """Draw avatars into a pack on all cores; what an interrupted call has drawn is used by the next.
+
+    Args:
+        folder: Of the pack; one that is there with the same pictures is opened.
+        count: Pictures.
+        size: Height and width in pixels.
+        seed: Of the factors.
+        workers: Processes; all cores when None.
+        progress: Show a bar.
+
+    Returns:
+        The pack: 80 % of the persons train, 10 % val, 10 % test.
+    """
+    folder, drawn = Path(folder), sample(count, seed)
+    rows = [labels(factors) for factors in drawn]
+    if (folder / MANIFEST).exists():
+        pack = Pack(folder)
+        same = len(pack) == count and pack.schema.image_size == (size, size) and truth(pack, 0) == drawn[0] and truth(pack, count - 1) == drawn[-1]
+        if same:
+            return pack
+    columns, schema = table(rows, size)
+    files = [f"{place:06d}.png" for place in range(count)]
+    pack = write_pack(folder, chunks(folder / "drawn", drawn, size, seed, workers, progress), schema, files, columns, splits(rows))
+    for left in (folder / "drawn").glob("*"):
+        left.unlink()
+    (folder / "drawn").rmdir()
+    return pack
+
+
+def chunks(folder: Path, drawn: list[Factors], size: int, seed: int, workers: int | None, progress: bool) -> Iterator[np.ndarray]:
+    """Pictures `[n, 3, size, size]` in order, each chunk kept in a file as soon as it is drawn."""
+    from joblib import Parallel, delayed
+    from rich.progress import track
+
+    folder.mkdir(parents=True, exist_ok=True)
+    starts = range(0, len(drawn), CHUNK)
+    paths = [folder / f"{seed}-{size}-{start}-{len(drawn[start : start + CHUNK])}.npy" for start in starts]
+    jobs = [delayed(draw_chunk)(drawn[start : start + CHUNK], size, path) for start, path in zip(starts, paths, strict=True) if not path.exists()]
+    workers = min(workers or os.cpu_count() or 1, max(1, len(jobs)))
+    finished = Parallel(workers, return_as="generator_unordered")(jobs)
+    for _ in track(finished, "drawing avatars", total=len(jobs), disable=not progress, transient=True):
+        pass
+    for path in paths:
+        yield np.load(path, allow_pickle=False)
+
+
+def draw_chunk(factors: list[Factors], size: int, path: Path) -> None:
+    """Draw some avatars into a file that appears only when it is whole."""
+    images = np.stack([render(each, size) for each in factors])
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    with temporary.open("wb") as file:
+        np.save(file, images, allow_pickle=False)
+    temporary.rename(path)
+
+
+def table(rows: list[dict[str, str | float]], size: int) -> tuple[dict[str, np.ndarray], Schema]:
+    """The columns as a pack stores them, and the schema that explains them."""
+    attributes = [Attribute(name, "categorical", values, mirror=mirrored(name)) for name, values in FACTORS.items()]
+    attributes.append(Attribute("expression", "categorical", EXPRESSIONS))
+    attributes += [Attribute(name, "group", tuple(sorted({str(row[name]) for row in rows}))) for name in ("identity", "clip")]
+    attributes += [Attribute(name, "continuous", low=low, high=high, mirror="negate") for name, (low, high) in NUMBERS.items()]
+    attributes += [Attribute(name, "continuous", low=-1.0, high=1.0) for name in ("valence", "arousal")]
+    columns = {}
+    for attribute in attributes:
+        place = {value: index for index, value in enumerate(attribute.values)}
+        values = [row[attribute.name] for row in rows]
+        columns[attribute.name] = np.array([place[v] for v in values]) if attribute.values else np.array(values, np.float32)
+    return columns, Schema(tuple(attributes), size, size)
+
+
+def mirrored(name: str) -> str | tuple[tuple[str, str], ...]:
+    """How a factor's label changes in the mirrored picture."""
+    return (("left", "right"),) if name == "gaze" else "keep"
+
+
+def splits(rows: list[dict[str, str | float]]) -> list[str]:
+    """A split for every picture, whole persons together."""
+    people = sorted({str(row["identity"]) for row in rows})
+    order = np.random.default_rng(0).permutation(len(people))
+    edge = max(1, round(len(people) / 10))
+    of = {people[place]: "val" if rank < edge else "test" if rank < 2 * edge else "train" for rank, place in enumerate(order)}
+    return [of[str(row["identity"])] for row in rows]
+
+
+def truth(pack: Pack, row: int) -> Factors:
+    """The exact factors of a packed avatar."""
+    names = {name: pack.schema[name].values[int(pack.labels[name][row])] for name in FACTORS}
+    return {**names, **{name: float(pack.labels[name][row]) for name in NUMBERS}}
+
+
+def document(factors: Mapping[str, str | float]) -> str:
+    """The SVG of an avatar, background first."""
+    turn = float(factors["yaw"]) / NUMBERS["yaw"][1]
+    body, skin = fragment("Body", "skin_color", SKINS[factors["skin"]]), factors["skin"]
+    hair_color = HAIR_COLORS[factors["hair_color"]]
+    hair = fragment("Top", "top", HAIRS[factors["hair"]], "hair_color", hair_color)
+    beard = fragment("Facial-Hair", "facial_hair", BEARDS[factors["beard"]], "facial_hair_color", hair_color)
+    clothes = fragment("Clothing", "clothing", CLOTHES[factors["clothes"]], "clothing_color", CLOTHES_COLORS[factors["clothes_color"]])
+    brows, nose = fragment("Eyebrow", "eyebrows", BROWS[factors["brows"]]), fragment("Nose", "nose", "DEFAULT")
+    mouth, glasses = fragment("Mouth", "mouth", MOUTHS[factors["mouth"]]), fragment("Accessory", "accessory", GLASSES[factors["glasses"]])
+    face = f'<g transform="translate(76 82)" fill="#000">{nose}{eyes(factors)}{brows}</g>'
+    turned = shift(-11 * turn, beard + f'<g transform="translate(76 82)">{mouth}</g>' + face) + shift(-13 * turn, glasses)
+    head = f'<g clip-path="url(#head)">{body}</g>{turned}{shift(-1.5 * turn, hair)}'
+    return (
+        '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="10 12 244 244">'
+        '<defs><clipPath id="head"><rect x="0" y="0" width="264" height="196"/></clipPath>'
+        '<clipPath id="trunk"><rect x="0" y="178" width="264" height="120"/></clipPath></defs>'
+        f'<rect width="300" height="300" fill="{BACKGROUNDS[factors["background"]]}"/>'
+        f'<g clip-path="url(#trunk)">{body}</g>{clothes}'
+        f'<g transform="rotate({float(factors["roll"]):.4f} 132 190)">{head}</g></svg>'
+    )
+
+
+def shift(x: float, content: str) -> str:
+    """Content moved sideways, drawing units."""
+    return f'<g transform="translate({x:.4f} 0)">{content}</g>'
+
+
+def eyes(factors: Mapping[str, str | float]) -> str:
+    """Two whites with pupils that look where the gaze says."""
+    width, height = EYES[factors["eyes"]]
+    look = GAZES[factors["gaze"]] * width / 14
+    pupil = min(7, height)
+    return "".join(
+        f'<ellipse cx="{x}" cy="30" rx="{width}" ry="{height}" fill="#fff"/><ellipse cx="{x + look:.3f}" cy="30" rx="6" ry="{pupil}" fill="#222"/>'
+        for x in (30, 82)
+    )
+
+
+@cache
+def fragment(part: str, kind: str, value: str, color_kind: str = "", color: str = "") -> str:
+    """One part of python-avatars' drawing with its definitions, in the coordinates of the part's own layer."""
+    import python_avatars as avatars
+
+    ENUMS = {
+        "skin_color": avatars.SkinColor, "top": avatars.HairType, "hair_color": avatars.HairColor, "facial_hair": avatars.FacialHairType,
+        "facial_hair_color": avatars.HairColor, "clothing": avatars.ClothingType, "clothing_color": avatars.ClothingColor,
+        "eyebrows": avatars.EyebrowType, "nose": avatars.NoseType, "mouth": avatars.MouthType, "accessory": avatars.AccessoryType,
+    }
+    plain = {"top": avatars.HairType.CAESAR, "facial_hair": avatars.FacialHairType.NONE, "accessory": avatars.AccessoryType.NONE}
+    chosen = {kind: ENUMS[kind][value]} | ({color_kind: ENUMS[color_kind][color]} if color_kind else {})
+    drawing = avatars.Avatar(style=avatars.AvatarStyle.TRANSPARENT, **{**plain, **chosen}).render()
+    return cut_out(drawing, part, unique=f"{part}-{kind}-{value}-{color}".lower())
+
+
+def cut_out(drawing: str, part: str, unique: str) -> str:
+    """The group whose id ends in `part`, with the definitions it refers to, every id made unique."""
+    space = {"": "http://www.w3.org/2000/svg"}
+    for prefix, name in (("", space[""]), ("xlink", "http://www.w3.org/1999/xlink")):
+        ElementTree.register_namespace(prefix, name)
+    root = ElementTree.fromstring(drawing)
+    group = next((g for g in root.iter(f"{{{space['']}}}g") if g.get("id", "").endswith(f"_{part}")), None)
+    if group is None:
+        return ""
+    if part == "Top":                       # beard and glasses are layers of their own here
+        for parent in list(group.iter()):
+            for child in [c for c in parent if c.get("id", "").endswith(("_Accessory", "_Facial-Hair"))]:
+                parent.remove(child)
+    definitions = "".join(ElementTree.tostring(d, "unicode") for d in root.findall("defs", space))
+    text = f"<g><defs>{definitions}</defs>{ElementTree.tostring(group, 'unicode')}</g>" if part == "Body" else ElementTree.tostring(group, "unicode")
+    text = re.sub(r' xmlns(:\w+)?="[^"]*"', "", text)
+    return re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{unique}-", text)
