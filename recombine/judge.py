@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 
+from recombine.data import avatars
+from recombine.data.images import to_float
 from recombine.data.packed import Pack
 from recombine.data.schema import mix_seed, shown
 from recombine.method import Method
@@ -18,8 +20,10 @@ from recombine.metrics.classifier import Classifier, accuracies, judge_classifie
 from recombine.metrics.intervals import mean
 from recombine.metrics.reconstruction import mse, psnr, ssim
 
-Render = Callable[[int, str, object], np.ndarray]  # row, attribute, value -> true picture [channels, height, width] in [-1, 1]
+# Row, attribute and value -> the true picture [channels, height, width] in [-1, 1], or None where no truth is known.
+Render = Callable[[int, str, object], np.ndarray | None]
 
+EXPRESSION = {"mouth": ("expression",), "brows": ("expression",), "expression": ("mouth", "brows")}
 FEW = 500  # truths of a worker that are drawn sooner than it starts
 
 
@@ -32,6 +36,7 @@ def judge(
     truths: int = 300,
     classifier: Classifier | None = None,
     render: Render | None = None,
+    goes_with: Mapping[str, Collection[str]] | None = None,
     trained_on: Collection[str] = (),
     allow_training_data: bool = False,
     seed: int = 0,
@@ -48,7 +53,9 @@ def judge(
         pictures: At most so many of them, drawn by `seed`; all when None.
         truths: Edits that are compared with their true picture, where `render` can draw it.
         classifier: Who looks at the edits; the pack's own judge, trained if there is none yet, when None.
-        render: Draws the true result of an edit; may be called in other processes. None where no truth is known.
+        render: Draws the true result of an edit; may be called in other processes. The built-in avatars' own when None.
+        goes_with: Edited attribute -> others that rightly change with it and are no damage; for the built-in avatars,
+            where mouth and brows make the expression, these when None.
         trained_on: Names of the files that the method was trained on, to refuse where the split was made anew.
         allow_training_data: Judge rows of the training split all the same, and mark the result.
         seed: Of every draw.
@@ -72,15 +79,18 @@ def judge(
             f"{len(seen)} of the {len(rows)} pictures to judge on were used in training; a judgement on them says nothing "
             "about new pictures. Choose another split, or say allow_training_data=True to get one that is marked as such"
         )
-    desk = _Desk(model, pack, rows, seed, chunk, progress or (lambda line: None))
+    render_here = true_avatars(pack)
+    if goes_with is None:
+        goes_with = EXPRESSION if render_here else {}
+    desk = _Desk(model, pack, rows, seed, chunk, goes_with, progress or (lambda line: None))
     desk.result.update(split=split, pictures=len(rows), of=len(pack.rows(split)), seed=seed, fingerprint=pack.fingerprint)
-    desk.result.update(on_training_data=bool(len(seen)))
+    desk.result.update(on_training_data=bool(len(seen)), goes_with={name: list(others) for name, others in goes_with.items()})
     desk.part("reconstruction", desk.reconstruction)
     desk.part("sensitivity", desk.sensitivity)
     desk.part("judge", lambda: desk.classifier(classifier))
     desk.part("edits", lambda: desk.transfers(transfer.label_edits))
     desk.part("swaps", lambda: desk.transfers(transfer.swaps))
-    desk.part("truth", lambda: desk.truth(render, truths, workers))
+    desk.part("truth", lambda: desk.truth(render or render_here, truths, workers))
     return desk.result
 
 
@@ -104,7 +114,25 @@ def training_rows(pack: Pack, rows: np.ndarray, split: str, trained_on: Collecti
     return rows if split == "train" else np.array([row for row in rows if pack.files[row] in names], dtype=np.int64)
 
 
-def drawn(render: Render, jobs: Sequence[tuple[int, str, object]], workers: int | None = None) -> list[np.ndarray]:
+def true_avatars(pack: Pack) -> Render | None:
+    """Draws the true result of edits of the built-in avatars; None for any other pack."""
+    names = (*avatars.FACTORS, *avatars.NUMBERS)
+    drawn_here = set(names) <= set(pack.schema.names)
+    if not drawn_here or any(pack.schema[name].values != values for name, values in avatars.FACTORS.items()):
+        return None
+
+    def render(row: int, attribute: str, value: object) -> np.ndarray | None:
+        if attribute not in names:
+            return None
+        factors = avatars.edit(avatars.truth(pack, row), attribute, value)
+        return to_float(avatars.render(factors, pack.schema.height)).numpy()
+
+    return render
+
+
+def drawn(
+    render: Render, jobs: Sequence[tuple[int, str, object]], workers: int | None = None
+) -> list[np.ndarray | None]:
     """True pictures of many edits, drawn in several processes where that pays."""
     workers = min(workers or os.cpu_count() or 1, len(jobs) // FEW)
     if workers < 2:
@@ -128,6 +156,7 @@ class _Desk:
     rows: np.ndarray
     seed: int
     chunk: int
+    goes_with: Mapping[str, Collection[str]]
     progress: Callable[[str], None]
     result: dict = field(default_factory=lambda: {"left_out": {}, "seconds": {}})
     looker: Classifier | None = None
@@ -185,6 +214,7 @@ class _Desk:
         verdicts = kind(
             self.model, self.pack, self.rows, self.looker, attributes=names, seed=self.seed, chunk=self.chunk
         )
+        verdicts = replace(verdicts, goes_with=self.goes_with)
         if not len(verdicts):
             raise CannotMeasure("no judged picture has a label that could be changed")
         return {
@@ -200,13 +230,19 @@ class _Desk:
         report = {}
         for name, edits in self.true_edits(count).items():
             jobs = [(int(self.rows[e.place]), e.attribute, transfer.value_of(self.pack.schema[e.attribute], e.wanted)) for e in edits]
-            truths = drawn(render, jobs, workers)
+            known = [(edit, truth) for edit, truth in zip(edits, drawn(render, jobs, workers), strict=True) if truth is not None]
+            if not known:
+                continue
+            edits, truths = zip(*known, strict=True)
             report[name] = {"psnr": transfer.against_truth(self.model, self.pack, self.rows, edits, truths, self.chunk)}
             readable = [i for i, edit in enumerate(edits) if self.looker and edit.attribute in self.looker.names]
             if readable:
                 verdicts = transfer.judged(self.model, self.pack, self.rows, self.looker, [edits[i] for i in readable], self.chunk)
+                verdicts = replace(verdicts, goes_with=self.goes_with)
                 perfect = transfer.seen_in_truth(verdicts, self.looker, [truths[i] for i in readable], self.chunk)
                 report[name]["truth_as_seen"] = transfer.summary(perfect)
+        if not report:
+            raise CannotMeasure("no edit of these attributes has a picture that it should have become")
         return report
 
     def true_edits(self, count: int) -> dict[str, list[transfer.Edit]]:

@@ -73,6 +73,13 @@ def test_selected_attributes_are_edited_and_all_are_looked_at(sign_editor, signs
     assert set(judgement["edits"]["kept_of"]["lamp"]) == {"colour", "stripes"}
 
 
+def test_what_goes_with_an_edit_is_no_damage(sign_editor, signs, sign_reader):
+    options = {"classifier": sign_reader, "goes_with": {"lamp": ["stripes"]}}
+    judgement = judge(sign_editor("damaging"), signs, **options)
+    assert judgement["edits"]["attributes"]["lamp"]["kept"]["value"] == 1
+    assert set(judgement["edits"]["kept_of"]["lamp"]) == {"colour"} and judgement["goes_with"] == {"lamp": ["stripes"]}
+
+
 def test_one_picture(sign_editor, signs, sign_reader, true_sign):
     judgement = judge(sign_editor(), signs, pictures=1, classifier=sign_reader, render=true_sign)
     assert judgement["edits"]["all"]["success"]["n"] == 3

@@ -12,9 +12,9 @@ Beside both stands the same share for the picture that was only taken apart and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -50,6 +50,7 @@ class Verdicts:
     before: np.ndarray                      # [edits, names] in the original picture
     rebuilt: np.ndarray                     # [edits, names] in that picture encoded and decoded without an edit
     after: np.ndarray                       # [edits, names] in the edited picture
+    goes_with: Mapping[str, Collection[str]] = field(default_factory=dict)  # edited -> others that rightly change too
 
     def __len__(self) -> int:
         return len(self.edits)
@@ -57,7 +58,8 @@ class Verdicts:
     def of(self, attribute: str) -> Verdicts:
         """Only the edits of one attribute."""
         which = [i for i, edit in enumerate(self.edits) if edit.attribute == attribute]
-        return Verdicts(self.names, tuple(self.edits[i] for i in which), self.before[which], self.rebuilt[which], self.after[which])
+        sides = {side: getattr(self, side)[which] for side in ("before", "rebuilt", "after")}
+        return replace(self, edits=tuple(self.edits[i] for i in which), **sides)
 
     def pictures(self) -> np.ndarray:
         """The place `[edits]` of the picture that each edit started from."""
@@ -70,9 +72,12 @@ class Verdicts:
 
     def keeps(self, side: str = "after") -> tuple[np.ndarray, np.ndarray]:
         """Whether each other attribute is seen as in the original, bool, and which edit it belongs to; both flat."""
-        columns = np.array([self.names.index(edit.attribute) for edit in self.edits], dtype=np.int64)
-        others = columns[:, None] != np.arange(len(self.names))
+        others = np.array([[other in self.others(edit.attribute) for other in self.names] for edit in self.edits])
         return (getattr(self, side) == self.before)[others], np.nonzero(others)[0]
+
+    def others(self, edited: str) -> list[str]:
+        """Attributes that an edit of this one should leave as they are."""
+        return [name for name in self.names if name != edited and name not in self.goes_with.get(edited, ())]
 
 
 def seen_in_truth(verdicts: Verdicts, classifier: Classifier, truths: Sequence[np.ndarray], chunk: int = 128) -> Verdicts:
@@ -211,7 +216,7 @@ def kept_of(verdicts: Verdicts) -> dict[str, dict[str, dict]]:
     for name in dict.fromkeys(edit.attribute for edit in verdicts.edits):
         part = verdicts.of(name)
         same, pictures = part.after == part.before, part.pictures()
-        columns = {other: same[:, i] for i, other in enumerate(part.names) if other != name}
+        columns = {other: same[:, part.names.index(other)] for other in part.others(name)}
         report[name] = {other: share(column, pictures).to_json() for other, column in columns.items()}
     return report
 
