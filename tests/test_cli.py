@@ -198,6 +198,14 @@ def test_a_linked_original_is_not_overwritten_either(here, capsys):
     assert code == 1 and "new/anna.png is an original" in err
 
 
+def test_odd_pictures_are_edited_and_what_is_odd_is_said(here, capsys):
+    frames = [face(seed, (20, 20)) for seed in range(2)]
+    frames[0].save("moving.gif", save_all=True, append_images=frames[1:])
+    code, _, err = run(capsys, *"edit set model moving.gif --label mouth=smile --out new".split())
+    assert code == 0 and "1 picture: has several frames or pages; only the first is used" in err
+    assert Path("new/moving.png").exists()
+
+
 def test_broken_files_among_many_are_left_out_when_asked_and_named(here, capsys):
     Path("photos").mkdir()
     for seed in range(3):
@@ -404,3 +412,24 @@ def test_evaluate_prints_a_table_and_leaves_a_page(signs, sign_reader, here, cap
 def test_evaluate_of_no_run_says_what_was_expected(here, capsys):
     code, _, err = run(capsys, *"evaluate nowhere".split())
     assert code == 1 and "there is no nowhere; expected a run folder" in err
+
+
+def test_demo_goes_from_nothing_to_a_page(here, capsys, monkeypatch):
+    from recombine.methods.ifcvaegan import Config
+    from recombine.recipes import RECIPES, Drawn, Recipe
+    from recombine.training import TrainConfig
+
+    def nothing_to_learn(*_, **__):
+        raise ValueError("nothing to learn in this test")
+
+    for module in ("recombine.judge", "recombine.metrics.classifier"):
+        monkeypatch.setattr(f"{module}.judge_classifier", nothing_to_learn)
+    tiny = Recipe("ifcvaegan", Config(width=4, num_latents=4, aux_width=8), TrainConfig(images=32, batch_size=8), size=32, data=Drawn(60))
+    monkeypatch.setitem(RECIPES, "avatars.demo", lambda: tiny)
+    code, out, err = run(capsys, *"demo --pictures 4 --json".split())
+    assert code == 0 and "nothing to learn in this test" in err
+    result = json.loads(out)
+    assert Path(result["page"]).read_text().startswith("<!doctype html>")
+    assert result["minutes"]["total"] >= result["minutes"]["training"] >= 0
+    assert result["judgement"]["truth"]["edits"]["psnr"]["all"]["edited"]["n"] > 0
+    assert run(capsys, *"edit set runs/avatars anna.png --label mouth=smile --out smiling".split())[0] == 0

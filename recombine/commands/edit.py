@@ -76,7 +76,7 @@ def interpolate(
     *,
     donor: Annotated[Path, Parameter(name="--with")],
     parts: Names | None = None,
-    at: Names = STEPS,
+    at: Annotated[Names, Parameter(show_default=",".join)] = STEPS,
     writing: Writing,
 ) -> None:
     """Move pictures towards another one, step by step.

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from recombine.commands.options import Flag, best_device, print_json, say
-
-if TYPE_CHECKING:
-    from recombine.data.packed import Pack
-    from recombine.judge import Render
 
 
 def evaluate(
@@ -64,16 +60,10 @@ def judge_run(
         pack,
         split=split,
         pictures=pictures,
-        render=renderer(pack),
         allow_training_data=allow_training_data,
         progress=say,
     )
     return judgement, report(run, judgement, model=model, pack=pack)
-
-
-def renderer(pack: Pack) -> Render | None:
-    """What draws the true picture of an edit, for data that was drawn; None for photographs."""
-    return None
 
 
 def show(judgement: dict) -> None:

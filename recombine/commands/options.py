@@ -12,15 +12,15 @@ from typing import Annotated, Any
 from cyclopts import Parameter, Token
 
 
-def split_at_commas(_, tokens: Sequence[Token]) -> list[str]:
+def split_at_commas(_: object, tokens: Sequence[Token]) -> tuple[str, ...]:
     """`A,B` and `A --again B` both give A and B."""
-    return [name.strip() for token in tokens for name in token.value.split(",") if name.strip()]
+    return tuple(name.strip() for token in tokens for name in token.value.split(",") if name.strip())
 
 
 SETTINGS = "unlabelled|absent|new_values|on_bad|table|image_column|allow_training_data"
 LIBRARY = re.compile(rf"\b(set )?({SETTINGS})(?:=| to )(?:'(\w+)'|True)?")
 
-Names = Annotated[list[str], Parameter(converter=split_at_commas, n_tokens=1)]
+Names = Annotated[tuple[str, ...], Parameter(converter=split_at_commas, n_tokens=1)]
 Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 MOST_IN_GRID = 100
+NOTES = 5               # remarks on odd pictures that are shown
 
 Pictures = Annotated[list[Path], Parameter(consume_multiple=True)]
 Edit = Callable[["Codes", list[int]], list["Codes"]]  # codes of some pictures, and which these are -> one or more edits
@@ -89,7 +90,8 @@ class Editing:
         self.files = find_pictures(given)
         self.originals = [file.path for file in self.files]  # and those that lend their parts: none is ever overwritten
         self.schema = replace(method.schema, bits=writing.bits or method.schema.bits)
-        self.skipped: dict[str, str] = {}
+        self.skipped: dict[str, str] = {}   # file -> why it was left out
+        self.notes: Counter[str] = Counter()  # what was odd about pictures -> how many
         if writing.grid and len(self.files) > MOST_IN_GRID:
             raise ValueError(f"a grid shows at most {MOST_IN_GRID} pictures, not {len(self.files)}; leave out --grid")
 
@@ -142,8 +144,10 @@ class Editing:
     def _report(self, targets: list[list[Path]]) -> None:
         done = [row for file, row in zip(self.files, targets, strict=True) if str(file.path) not in self.skipped]
         written = list(dict.fromkeys(path for row in done for path in row))
-        for path, reason in self.skipped.items():
-            say(f"left out {path}: {reason}")
+        for reason in self.skipped.values():
+            say(f"left out {reason}")
+        for text, count in self.notes.most_common(NOTES):
+            say(f"{count} picture{'s' * (count != 1)}: {text}")
         if self.writing.json:
             print_json({"written": written, "skipped": self.skipped})
         else:
@@ -174,9 +178,12 @@ class Editing:
             return None
 
     def _read(self, path: Path) -> Tensor:
-        from recombine.data.images import decode, to_float
+        from recombine.data.decoding import decode_noted
+        from recombine.data.images import to_float
 
-        return to_float(decode(path, self.schema))[None]
+        pixels, notes = decode_noted(path, self.schema)
+        self.notes.update(notes)
+        return to_float(pixels)[None]
 
     def _encode(self, images: Tensor) -> Codes:
         return self.method.encode(images.to(next(self.method.parameters()).device))  # type: ignore[attr-defined]

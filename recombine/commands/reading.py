@@ -107,8 +107,9 @@ def look(source: Source) -> dict:
 
 def num_channels(picture: Picture) -> int:
     """Channels of a decoded picture, opacity included."""
-    pixels = picture.pixels
-    return len(pixels.getbands()) if hasattr(pixels, "getbands") else pixels.shape[2]
+    from PIL.Image import Image
+
+    return len(picture.pixels.getbands()) if isinstance(picture.pixels, Image) else picture.pixels.shape[2]
 
 
 def pixels(text: str) -> tuple[int, int]:

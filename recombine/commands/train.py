@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
@@ -107,7 +108,7 @@ def find_recipe(what: str, data: Path | None) -> tuple[Recipe, Path | None]:
 
 
 def adjusted(
-    recipe: Recipe, method: str | None, attributes: list[str] | None, given: dict[str, Any], settings: dict[str, str]
+    recipe: Recipe, method: str | None, attributes: tuple[str, ...] | None, given: dict[str, Any], settings: dict[str, str]
 ) -> Recipe:
     """The recipe with what the command line asks for."""
     from recombine.data.schema import nearest, shown
@@ -128,7 +129,7 @@ def adjusted(
         recipe,
         config=replace(recipe.config, **config),  # type: ignore[type-var]
         train=replace(recipe.train, **course, **given),
-        attributes=tuple(attributes or recipe.attributes),
+        attributes=attributes or recipe.attributes,
     )
 
 
@@ -165,7 +166,8 @@ def find_pack(recipe: Recipe, data: Path | None, run: Path, reading: Reading) ->
         return reading.pack(data, run / "data", recipe.size)
     from recombine.data.avatars import build
 
-    return build(run / "data", recipe.data.count, recipe.size, recipe.data.seed)  # type: ignore[union-attr]
+    assert recipe.data is not None
+    return build(run / "data", recipe.data.count, recipe.size, recipe.data.seed, progress=sys.stderr.isatty())
 
 
 def watcher(pack: Pack, judge: str) -> Monitor:
