@@ -119,8 +119,8 @@ def warning(judgement: Mapping) -> str:
 def tiles(judgement: Mapping) -> str:
     """The headline numbers, each with its interval."""
     entries = [
-        ("Edits that succeed", percent, ("edits", "all", "success"), "the classifier sees the wanted label"),
-        ("Others kept", percent, ("edits", "all", "kept"), "attributes that no edit meant, seen as before"),
+        ("Edits that succeed", percent, ("edits", "all", "success"), "the wanted label is seen" + of_truth(judgement, "success")),
+        ("Others kept", percent, ("edits", "all", "kept"), "other attributes are seen as before" + of_truth(judgement, "kept")),
         ("Swaps that succeed", percent, ("swaps", "all", "success"), "the other picture's label is seen"),
         ("Edit against truth", decibel, ("truth", "edits", "psnr", "all", "edited"), beside_truth(judgement)),
         ("Reconstruction", decibel, ("reconstruction", "psnr"), "PSNR, mean over pictures"),
@@ -135,6 +135,12 @@ def tiles(judgement: Mapping) -> str:
                 f"<small>{span(found, unit)}</small><small>n = {found['n']:,}</small><small>{escape(note)}</small></div>"
             )
     return f'<div class="tiles">{"".join(cells)}</div>'
+
+
+def of_truth(judgement: Mapping, measure: str) -> str:
+    """What the true pictures themselves score, the most that any method could."""
+    found = look(judgement, "truth", "edits", "truth_as_seen", measure)
+    return f"; true pictures score {percent(found['value'])}" if found else ""
 
 
 def beside_truth(judgement: Mapping) -> str:

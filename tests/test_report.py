@@ -80,6 +80,7 @@ def test_headline_numbers_are_those_of_the_judgement(page, judgement):
     assert f"{100 * success['value']:.1f} %" in page.text
     assert f"{100 * success['low']:.1f} to {100 * success['high']:.1f} %n = 180" in page.text
     assert "Left out" not in page.text
+    assert "the wanted label is seen; true pictures score 100.0 %" in page.text
 
 
 def test_embedded_pictures_are_pictures(page):

@@ -36,8 +36,8 @@ class Settings:
     """How the judge is built and trained; part of its name."""
 
     width: int = 24                         # channels of the first stage; later ones have 2, 4 and 6 times as many
-    images: int = 36_000                    # pictures seen in training at most
-    evaluations: int = 6                    # on the part kept aside, evenly spread
+    images: int = 48_000                    # pictures seen in training at most
+    evaluations: int = 8                    # on the part kept aside, evenly spread
     batch: int = 64                         # pictures
     lr: float = 3e-3                        # highest learning rate; a short rise, then a cosine to 0
     decay: float = 0.02                     # weight decay (AdamW)
@@ -52,7 +52,7 @@ class Settings:
 
 
 QUICK = Settings()
-THOROUGH = Settings(width=32, images=100_000, evaluations=8, decay=0.05, dropout=0.3, shift=1 / 16, erase=0.3, average=0.995)
+THOROUGH = Settings(width=32, images=100_000, decay=0.05, dropout=0.3, shift=1 / 16, erase=0.3, average=0.995)
 PRESETS = {"quick": QUICK, "thorough": THOROUGH}
 GOOD = 0.97  # mean accuracy of the quick judge that makes a thorough one unnecessary
 
