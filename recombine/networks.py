@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.distributed as dist
 import torch.distributed.nn.functional as dist_functional
@@ -92,7 +94,7 @@ def image_trunk(image_size: tuple[int, int], channels: int, width: int, residual
     halvings = num_halvings(image_size)
     sizes = [channels, *widths(width, halvings)]
     layers: list[nn.Module] = []
-    for inputs, outputs in zip(sizes, sizes[1:], strict=False):
+    for inputs, outputs in pairwise(sizes):
         layers += [ResidualBlock(inputs, outputs, 0.5)] if residual else [nn.Conv2d(inputs, outputs, 5, 2, 2), nn.ReLU()]
     if residual:
         layers.append(nn.ReLU())
@@ -106,7 +108,7 @@ def image_decoder(image_size: tuple[int, int], channels: int, width: int, inputs
     sizes = widths(width, halvings)[::-1]
     height, width_ = image_size[0] >> halvings, image_size[1] >> halvings
     layers: list[nn.Module] = [nn.Linear(inputs, sizes[0] * height * width_), nn.ReLU(), nn.Unflatten(1, (sizes[0], height, width_))]
-    for before, after in zip(sizes, sizes[1:], strict=False):
+    for before, after in pairwise(sizes):
         if residual:
             layers.append(ResidualBlock(before, after, 2, norm=True))
         else:

@@ -6,7 +6,7 @@ import json
 import platform
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from recombine.data.schema import Schema, mix_seed, nearest, shown
 from recombine.method import Method
 from recombine.methods import METHODS
 from recombine.recipes import Recipe
-from recombine.training import Monitor, TrainConfig, fit
+from recombine.training import Monitor, fit
 
 LESS_EXACT = ("batch_size", "precision", "accumulate")  # may change too, but the end is then not the same bit for bit
 HARMLESS = ("images", "log_every", "evaluate_every", "save_seconds", "patience", "rollbacks")  # may change between sittings

@@ -168,23 +168,27 @@ class Training:
 
     def go(self, stop: list[int], monitor: Monitor | None) -> None:
         """Train to the end, or until a signal stands in `stop`."""
-        config, state = self.config, self.state
-        self.evaluate(monitor, when=state.images_seen == 0)
-        while state.images_seen < config.images:
-            self.step()
-            seen, last = state.images_seen, state.images_seen - config.batch_size
-            self.journal.advance(seen)
-            if crossed(config.log_every, last, seen):
-                self.measured = self.meter.take()
-                self.journal.write(seen, self.measured, learning_rate=self.learning_rate_factor())
-            stopping, due = self.agree(stop)
-            self.evaluate(monitor, when=crossed(config.evaluate_every, last, seen) or seen >= config.images)
-            if stopping or due or seen >= config.images:
-                self.save()
-            if stopping and seen < config.images:
-                raise Interrupted(self.run, seen, config.images, stopping)
+        self.evaluate(monitor, when=self.state.images_seen == 0)
+        while self.state.images_seen < self.config.images:
+            self.round(stop, monitor)
         if self.fabric.is_global_zero and not self.saved_once:
             raise files.CannotWrite(f"the training is done, but nothing could be saved in {self.run}; free space there and run the same command again")
+
+    def round(self, stop: list[int], monitor: Monitor | None) -> None:
+        """One step and what is due after it: log, evaluation, checkpoint, stop."""
+        config, before = self.config, self.state.images_seen
+        self.step()
+        seen = self.state.images_seen
+        self.journal.advance(seen)
+        if crossed(config.log_every, before, seen):
+            self.measured = self.meter.take()
+            self.journal.write(seen, self.measured, learning_rate=self.learning_rate_factor())
+        stopping, due = self.agree(stop)
+        self.evaluate(monitor, when=crossed(config.evaluate_every, before, seen) or seen >= config.images)
+        if stopping or due or seen >= config.images:
+            self.save()
+        if stopping and seen < config.images:
+            raise Interrupted(self.run, seen, config.images, stopping)
 
     def step(self) -> None:
         """One batch through every turn of the game; abandoned at the first value that is not finite."""

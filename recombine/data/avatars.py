@@ -265,13 +265,14 @@ def truth(pack: Pack, row: int) -> Factors:
 def document(factors: Mapping[str, str | float]) -> str:
     """The SVG of an avatar, background first."""
     turn = float(factors["yaw"]) / NUMBERS["yaw"][1]
-    body, skin = fragment("Body", "skin_color", SKINS[factors["skin"]]), factors["skin"]
+    body = fragment("Body", "skin_color", SKINS[factors["skin"]])
     hair_color = HAIR_COLORS[factors["hair_color"]]
     hair = fragment("Top", "top", HAIRS[factors["hair"]], "hair_color", hair_color)
     beard = fragment("Facial-Hair", "facial_hair", BEARDS[factors["beard"]], "facial_hair_color", hair_color)
     clothes = fragment("Clothing", "clothing", CLOTHES[factors["clothes"]], "clothing_color", CLOTHES_COLORS[factors["clothes_color"]])
     brows, nose = fragment("Eyebrow", "eyebrows", BROWS[factors["brows"]]), fragment("Nose", "nose", "DEFAULT")
     mouth, glasses = fragment("Mouth", "mouth", MOUTHS[factors["mouth"]]), fragment("Accessory", "accessory", GLASSES[factors["glasses"]])
+    brows = brows.replace('stroke="none" stroke-width="1"', 'stroke="#000" stroke-opacity="0.6" stroke-width="3"')  # seen at 64 pixels, too
     face = f'<g transform="translate(76 82)" fill="#000">{nose}{eyes(factors)}{brows}</g>'
     turned = shift(-11 * turn, beard + f'<g transform="translate(76 82)">{mouth}</g>' + face) + shift(-13 * turn, glasses)
     head = f'<g clip-path="url(#head)">{body}</g>{turned}{shift(-1.5 * turn, hair)}'

@@ -30,6 +30,7 @@ class Config:
     """Settings of the paper's method; the defaults are Table 1's DCGAN-sized model with the released code's scaling."""
 
     width: int = 64                         # channels of the first convolution; 64 in the released code
+    decoder_width: int = 0                  # channels of the decoder's last hidden layer; 0 = width, as released
     num_latents: int = 100                  # length of `rest`
     aux_width: int = 1000                   # hidden width of the auxiliary network
     residual: bool = False                  # residual blocks (Tables 2 and 3) in place of single convolutions
@@ -97,7 +98,7 @@ class IFcVAEGAN(nn.Module):
         size, channels, num_labels = schema.image_size, schema.channels, sum(map(units, schema.attributes))
         trunk, features = image_trunk(size, channels, config.width, config.residual)
         self.encoder = Encoder(trunk, features, config.num_latents, num_labels, config.detach_label_head)
-        self.decoder = image_decoder(size, channels, config.width, num_labels + config.num_latents, config.residual)
+        self.decoder = image_decoder(size, channels, config.decoder_width or config.width, num_labels + config.num_latents, config.residual)
         trunk, features = image_trunk(size, channels, config.width, config.residual)
         self.critic = nn.Sequential(*trunk, nn.Linear(features, 1))
         hidden = config.aux_width
@@ -166,9 +167,8 @@ class IFcVAEGAN(nn.Module):
         mean, log_variance, logits = self.encoder(x)
         deviation = (log_variance / 2).exp()
         z = mean + deviation * batch.noise("z", self.config.num_latents)
-        soft = self._soft_labels(logits)
+        soft, x_prior = self._soft_labels(logits), None
         x_rec = self._decoder_logits(soft, z)
-        x_prior = self._decoder_logits(self._true_labels(batch, soft), batch.noise("prior", self.config.num_latents))
 
         # Differs from the paper: the non-saturating generator loss, as released, in place of -L_gan.
         losses = {
@@ -177,8 +177,9 @@ class IFcVAEGAN(nn.Module):
             "class": (w["class"], self._label_loss(logits, batch)),                                       # Eq. 5, L_class
         }
         if w["gen"]:
+            x_prior = self._decoder_logits(self._true_labels(batch, soft), batch.noise("prior", self.config.num_latents))
             fooled = [binary_cross_entropy(self.critic(logit.sigmoid()), 1.0).mean() for logit in (x_rec, x_prior)]
-            losses["gen"] = (w["gen"], sum(fooled) / 2)                                                   # Eq. 2, L_gan
+            losses["gen"] = (w["gen"], torch.stack(fooled).mean())                                                   # Eq. 2, L_gan
         if w["aux"]:
             z_again = mean + deviation * batch.noise("z_again", self.config.num_latents)
             guess = self.aux(z_again)
@@ -195,6 +196,7 @@ class IFcVAEGAN(nn.Module):
         yield Turn("aux", {"aux": (1.0, self._label_loss(self.aux(z.detach()), batch))})                  # Eq. 3, L_aux
 
         if w["gen"]:
+            assert x_prior is not None
             real, *fakes = (self.critic(picture) for picture in (x, x_rec.detach().sigmoid(), x_prior.detach().sigmoid()))
             gan = binary_cross_entropy(real, 1.0).mean() + sum(binary_cross_entropy(fake, 0.0).mean() for fake in fakes)
             right = torch.cat([real > 0, *(fake < 0 for fake in fakes)]).float().mean()
