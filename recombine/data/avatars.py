@@ -19,6 +19,7 @@ from PIL import Image
 
 from recombine.data.packed import MANIFEST, Pack, write_pack
 from recombine.data.schema import Attribute, Schema, mix_seed, nearest, shown
+from recombine.data.workers import digest
 
 Factors = dict[str, str | float]
 
@@ -175,7 +176,7 @@ def build(folder: str | Path, count: int = 6_000, size: int = 64, seed: int = 0,
     """Draw avatars into a pack on all cores; what an interrupted call has drawn is used by the next.
 
     Args:
-        folder: Of the pack; one that is there with the same pictures is opened.
+        folder: Of the pack; avatars that are there are opened if they are these, and drawn anew if not.
         count: Pictures.
         size: Height and width in pixels.
         seed: Of the factors.
@@ -184,14 +185,20 @@ def build(folder: str | Path, count: int = 6_000, size: int = 64, seed: int = 0,
 
     Returns:
         The pack: 80 % of the persons train, 10 % val, 10 % test.
+
+    Raises:
+        ValueError: The folder holds a pack of other pictures, or count is not positive.
     """
+    if count < 1:
+        raise ValueError(f"count is the number of avatars to draw, 1 or more, not {count}")
     folder, drawn = Path(folder), sample(count, seed)
-    rows = [labels(factors) for factors in drawn]
     if (folder / MANIFEST).exists():
         pack = Pack(folder)
-        same = len(pack) == count and pack.schema.image_size == (size, size) and truth(pack, 0) == drawn[0] and truth(pack, count - 1) == drawn[-1]
-        if same:
+        if not set(FACTORS) <= set(pack.schema.names):
+            raise ValueError(f"{folder} holds a pack that is not of avatars; choose another folder, or remove that one")
+        if holds(pack, drawn, size):
             return pack
+    rows = [labels(factors) for factors in drawn]
     columns, schema = table(rows, size)
     files = [f"{place:06d}.png" for place in range(count)]
     pack = write_pack(folder, chunks(folder / "drawn", drawn, size, seed, workers, progress), schema, files, columns, splits(rows))
@@ -201,6 +208,16 @@ def build(folder: str | Path, count: int = 6_000, size: int = 64, seed: int = 0,
     return pack
 
 
+def holds(pack: Pack, drawn: list[Factors], size: int) -> bool:
+    """Whether a pack has these avatars, drawn as they are drawn today (the first and the last picture tell)."""
+    if len(pack) != len(drawn) or pack.schema.image_size != (size, size):
+        return False
+    if any(pack.schema[name].values != values for name, values in FACTORS.items()):
+        return False
+    alike = all(np.array_equal(pack.images[row], render(drawn[row], size)) for row in (0, -1))
+    return alike and all(truth(pack, row) == factors for row, factors in enumerate(drawn))
+
+
 def chunks(folder: Path, drawn: list[Factors], size: int, seed: int, workers: int | None, progress: bool) -> Iterator[np.ndarray]:
     """Pictures `[n, 3, size, size]` in order, each chunk kept in a file as soon as it is drawn."""
     from joblib import Parallel, delayed
@@ -208,7 +225,8 @@ def chunks(folder: Path, drawn: list[Factors], size: int, seed: int, workers: in
 
     folder.mkdir(parents=True, exist_ok=True)
     starts = range(0, len(drawn), CHUNK)
-    paths = [folder / f"{seed}-{size}-{start}-{len(drawn[start : start + CHUNK])}.npy" for start in starts]
+    look = digest(render(drawn[0], size))   # chunks that an older drawing left are not used
+    paths = [folder / f"{seed}-{size}-{start}-{len(drawn[start : start + CHUNK])}-{look}.npy" for start in starts]
     jobs = [delayed(draw_chunk)(drawn[start : start + CHUNK], size, path) for start, path in zip(starts, paths, strict=True) if not path.exists()]
     workers = min(workers or os.cpu_count() or 1, max(1, len(jobs)))
     finished = Parallel(workers, return_as="generator_unordered")(jobs)
@@ -251,7 +269,7 @@ def splits(rows: list[dict[str, str | float]]) -> list[str]:
     """A split for every picture, whole persons together."""
     people = sorted({str(row["identity"]) for row in rows})
     order = np.random.default_rng(0).permutation(len(people))
-    edge = max(1, round(len(people) / 10))
+    edge = max(1, round(len(people) / 10)) if len(people) > 2 else 0
     of = {people[place]: "val" if rank < edge else "test" if rank < 2 * edge else "train" for rank, place in enumerate(order)}
     return [of[str(row["identity"])] for row in rows]
 
