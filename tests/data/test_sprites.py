@@ -10,6 +10,10 @@ FIGURE = {"body": "0", "eyes": "0", "bottomwear": "0", "topwear": "0", "shoes": 
 STANDING = {**FIGURE, "action": "walk", "direction": "back", "frame": "0"}
 
 
+def called(factors):
+    return " ".join(factors[layer] for layer in sprites.LAYERS)
+
+
 def sheet(layer, variant):
     """Every cell is clear but for one row of pixels per layer, whose colour tells layer, variant and cell."""
     cells = np.zeros((21, 13, 64, 64, 4), np.uint8)
@@ -72,7 +76,7 @@ def test_half_transparent_pixels_mix_with_what_is_below(folder, tmp_path):
 def test_characters_differ_and_a_character_has_no_pose_twice(sheets):
     drawn = sprites.sample(sheets, 96, per_character=4)
     assert drawn == sprites.sample(sheets, 96, per_character=4) != sprites.sample(sheets, 96, seed=1, per_character=4)
-    names = [sprites.character(each) for each in drawn]
+    names = [called(each) for each in drawn]
     assert len(set(names)) == 24 and all(names[i] == names[4 * (i // 4)] for i in range(96))
     assert len({tuple(each.items()) for each in drawn}) == 96
 
@@ -92,12 +96,14 @@ def test_a_pack_holds_the_pictures_of_its_factors_and_whole_characters_per_split
     for row in range(120):
         assert sprites.truth(pack, row) == expected[row]
         assert np.array_equal(pack.images[row], sprites.render(sheets, expected[row], (1, 2, 3)))
-        held = pack.schema["character"].values[pack.labels["character"][row]]
-        assert held == sprites.character(expected[row])
+        held = {name: pack.schema[name].values[pack.labels[name][row]] for name in ("character", "pose")}
+        assert held["character"] == called(expected[row])
+        assert held["pose"] == " ".join(expected[row][name] for name in ("action", "direction", "frame"))
     sides = [set(pack.labels["character"][pack.rows(split)].tolist()) for split in ("train", "val", "test")]
     assert [len(side) for side in sides] == [16, 2, 2]
     assert not sides[0] & sides[1] and not sides[0] & sides[2] and not sides[1] & sides[2]
     assert pack.schema["direction"].mirror == (("left", "right"),)
+    assert ("walk left 3", "walk right 3") in pack.schema["pose"].mirror and len(pack.schema["pose"].mirror) == 43
 
 
 def test_only_the_values_of_the_chosen_actions_become_classes(folder, tmp_path):
@@ -105,6 +111,7 @@ def test_only_the_values_of_the_chosen_actions_become_classes(folder, tmp_path):
     assert pack.schema["action"].values == ("slash", "hurt")
     assert pack.schema["frame"].values == tuple("012345")
     assert set(pack.labels["action"]) == {0, 1}
+    assert pack.schema["pose"].values[-1] == "hurt front 5" and len(pack.schema["pose"].values) == 30
     alone = sprites.label_table(sprites.open_sheets(folder), [{**STANDING, "action": "hurt", "direction": "front"}], ("hurt",))
     assert alone["direction"].values == ("front",) and alone["direction"].mirror == "keep"
 
@@ -112,6 +119,33 @@ def test_only_the_values_of_the_chosen_actions_become_classes(folder, tmp_path):
 def test_an_edit_changes_one_factor(sheets):
     changed = sprites.edit(sheets, STANDING, "frame", 3)
     assert changed == {**STANDING, "frame": "3"} and STANDING["frame"] == "0"
+
+
+def test_an_edit_changes_a_whole_character_or_pose(sheets):
+    posed = sprites.edit(sheets, STANDING, "pose", "hurt front 2")
+    assert posed == {**FIGURE, "action": "hurt", "direction": "front", "frame": "2"}
+    someone = sprites.edit(sheets, posed, "character", "1 0 1 0 0 2")
+    assert someone == {**posed, "body": "1", "bottomwear": "1", "hair": "2"}
+    with pytest.raises(ValueError, match="a pose is written as 'action direction frame', not as 'walk left'"):
+        sprites.edit(sheets, STANDING, "pose", "walk left")
+
+
+def test_variants_that_lack_an_action_are_used_only_without_it(folder, tmp_path):
+    for layer in VARIANTS:
+        (tmp_path / layer).mkdir()
+        (tmp_path / layer / "0.png").symlink_to(folder / layer / "0.png")
+    robe = np.array(Image.open(folder / "topwear" / "1.png"))
+    robe[4 * 64 : 8 * 64] = 0                                      # rows 4 to 7: thrust
+    Image.fromarray(robe).save(tmp_path / "topwear" / "robe.png", compress_level=1)
+    Image.new("RGBA", (832, 1344)).save(tmp_path / "shoes" / "bare.png", compress_level=1)
+    sheets = sprites.open_sheets(tmp_path)
+    assert {each["topwear"] for each in sprites.sample(sheets, 16)} == {"0"}
+    walking = sprites.sample(sheets, 32, actions=("walk", "slash"))
+    assert {each["topwear"] for each in walking} == {"0", "robe"} and {each["shoes"] for each in walking} == {"0", "bare"}
+    assert sprites.label_table(sheets, walking, ("walk", "slash"))["topwear"].values == ("0", "robe")
+    (tmp_path / "topwear" / "0.png").unlink()
+    with pytest.raises(ValueError, match="no sheet of 'topwear' has all of walk, thrust: robe lacks thrust; ask for fewer"):
+        sprites.sample(sprites.open_sheets(tmp_path), 8, actions=("walk", "thrust"))
 
 
 @pytest.mark.parametrize(
