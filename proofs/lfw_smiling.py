@@ -61,8 +61,8 @@ if __name__ == "__main__":
 
     recipe = lfw_smiling()
     options.out.mkdir(parents=True, exist_ok=True)
-    data = pack(read_source(options.folder), options.out / "pack", Schema(height=recipe.size, width=recipe.size)).select("Smiling")
-    classifier = judge_classifier(data, progress=print)
+    whole = pack(read_source(options.folder), options.out / "pack", Schema(height=recipe.size, width=recipe.size))
+    data, classifier = whole.select("Smiling"), judge_classifier(whole, progress=print)
     monitor = EditMonitor(data, classifier)
     # The runs' own curves are drawn on training pictures, so that nobody is tempted to choose by the val photographs.
     monitor.rows = np.random.default_rng(1).permutation(data.rows("train"))[:128]
@@ -77,7 +77,7 @@ if __name__ == "__main__":
     record(
         "ifcvaegan-lfw40-smiling",
         "With the auxiliary network a face can be made to smile or not; without it the label is ignored.",
-        {**ours, "classifier_accuracy": accuracies(classifier, data, data.rows("val"))["Smiling"], **values},
+        {**ours, "classifier_accuracy": accuracies(classifier, whole, data.rows("val"))["Smiling"], **values},
         {"val_photographs": len(data.rows("val")), "images_seen": seen},
         paper={"mse": 0.011, "not_smiling": 0.98, "smiling": 1.0, "label_accuracy": 0.92, "without_aux": {"not_smiling": 0.28, "smiling": 0.91}, "n": 46},
         settings=f"{recipe.size} px, width 32, {recipe.train.batch_size} a batch; see recombine/recipes/lfw.py",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import overload
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -35,6 +36,12 @@ class Codes(Mapping[str, Tensor]):
         if len(set(sizes.values())) > 1:
             raise ValueError(f"every part must hold the same number of pictures; these hold {sizes}")
         self._parts = MappingProxyType(merged)
+
+    @overload
+    def __getitem__(self, name: str) -> Tensor: ...
+
+    @overload
+    def __getitem__(self, name: int | slice | Tensor) -> Codes: ...
 
     def __getitem__(self, name: str | int | slice | Tensor) -> Tensor | Codes:  # type: ignore[override]
         if not isinstance(name, str):

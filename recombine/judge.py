@@ -124,7 +124,7 @@ def true_avatars(pack: Pack) -> Render | None:
     def render(row: int, attribute: str, value: object) -> np.ndarray | None:
         if attribute not in names:
             return None
-        factors = avatars.edit(avatars.truth(pack, row), attribute, value)
+        factors = avatars.edit(avatars.truth(pack, row), attribute, value)  # type: ignore[arg-type]
         return to_float(avatars.render(factors, pack.schema.height)).numpy()
 
     return render
@@ -140,7 +140,7 @@ def drawn(
     from joblib import Parallel, delayed, parallel_config
 
     with parallel_config("loky", n_jobs=workers, inner_max_num_threads=1, idle_worker_timeout=20):
-        return Parallel(batch_size=16)(delayed(render)(*job) for job in jobs)
+        return list(Parallel(batch_size=16)(delayed(render)(*job) for job in jobs))  # type: ignore[arg-type]
 
 
 class CannotMeasure(ValueError):
@@ -236,7 +236,7 @@ class _Desk:
             edits, truths = zip(*known, strict=True)
             report[name] = {"psnr": transfer.against_truth(self.model, self.pack, self.rows, edits, truths, self.chunk)}
             readable = [i for i, edit in enumerate(edits) if self.looker and edit.attribute in self.looker.names]
-            if readable:
+            if self.looker and readable:
                 verdicts = transfer.judged(self.model, self.pack, self.rows, self.looker, [edits[i] for i in readable], self.chunk)
                 verdicts = replace(verdicts, goes_with=self.goes_with)
                 perfect = transfer.seen_in_truth(verdicts, self.looker, [truths[i] for i in readable], self.chunk)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -102,4 +102,16 @@ class Method(Protocol):
 
     def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
         """One training step, in the paper's order."""
+        ...
+
+    def modules(self) -> Iterator[nn.Module]:
+        """As `torch.nn.Module`."""
+        ...
+
+    def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
+        """As `torch.nn.Module`."""
+        ...
+
+    def eval(self) -> Self:
+        """As `torch.nn.Module`."""
         ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -71,7 +72,8 @@ def sensitivity(model: Method, codes: Codes) -> float:
     moved = []
     for attribute in model.schema.attributes:
         if attribute.num_values > 1:
-            first, last = (model.decode(set_label(model, codes, **{attribute.name: attribute.values[k]})) for k in (0, -1))
+            ends: list[dict[str, Any]] = [{attribute.name: attribute.values[k]} for k in (0, -1)]
+            first, last = (model.decode(set_label(model, codes, **label)) for label in ends)
             moved.append(((first - last).abs() / 2).mean())
     return torch.stack(moved).mean().item() if moved else 0.0
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -244,7 +245,8 @@ def label_figures(model: Method, codes: Codes, images: Tensor) -> str:
     groups = [("", [("original", images), ("rebuilt", model.decode(codes))])]
     editable = [a for a in model.schema.attributes if a.kind != "group" and a.name in codes]
     for attribute in editable[:MOST_ATTRIBUTES]:
-        edited = [(text, model.decode(set_label(model, codes, **{attribute.name: v}))) for text, v in shown_values(attribute)]
+        labels: list[tuple[str, dict[str, Any]]] = [(text, {attribute.name: v}) for text, v in shown_values(attribute)]
+        edited = [(text, model.decode(set_label(model, codes, **label))) for text, label in labels]
         groups.append((attribute.name, edited))
     top = "".join(f'<th colspan="{len(columns)}">{escape(name)}</th>' for name, columns in groups)
     names = "".join(f"<th>{escape(text)}</th>" for _, columns in groups for text, _ in columns)
@@ -268,7 +270,7 @@ def swap_figures(model: Method, codes: Codes, images: Tensor, given: Codes, givi
 def shown_values(attribute: Attribute) -> list[tuple[str, object]]:
     """The values that get a column, each with its heading."""
     if attribute.kind == "continuous":
-        low, high = attribute.low, attribute.high
+        low, high = attribute.low or 0.0, attribute.high or 0.0
         return [(f"{value:.3g}", value) for value in (low, (low + high) / 2, high)]
     if attribute.values == ("0", "1"):
         return [("no", 0), ("yes", 1)]

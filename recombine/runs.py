@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -25,7 +26,7 @@ LESS_EXACT = ("batch_size", "precision", "accumulate")  # may change too, but th
 HARMLESS = ("images", "log_every", "evaluate_every", "save_seconds", "patience", "rollbacks")  # may change between sittings
 
 
-def build(name: str, settings: Mapping[str, object], schema: Schema) -> Method:
+def build(name: str, settings: Mapping[str, Any], schema: Schema) -> Method:
     """A new method with its own settings.
 
     Args:

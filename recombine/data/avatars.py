@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any, Literal
 from xml.etree import ElementTree
 
 import numpy as np
@@ -21,7 +22,7 @@ from recombine.data.packed import MANIFEST, Pack, write_pack
 from recombine.data.schema import Attribute, Schema, mix_seed, nearest, shown
 from recombine.data.workers import digest
 
-Factors = dict[str, str | float]
+Factors = dict[str, Any]
 
 HAIR_COLORS = {"black": "BLACK", "brown": "BROWN", "red": "RED", "blond": "BLONDE_GOLDEN", "silver": "SILVER_GRAY"}
 SKINS = {"pale": "PALE", "light": "LIGHT", "brown": "DARK_BROWN", "dark": "BLACK"}
@@ -67,7 +68,7 @@ PER_CLIP, PER_PERSON = 4, 8                 # pictures of one clip; of one perso
 CHUNK = 256                                 # pictures drawn and kept at a time
 
 
-def render(factors: Mapping[str, str | float], size: int = 64) -> np.ndarray:
+def render(factors: Mapping[str, Any], size: int = 64) -> np.ndarray:
     """Draw one avatar.
 
     Args:
@@ -90,20 +91,20 @@ def render(factors: Mapping[str, str | float], size: int = 64) -> np.ndarray:
     return np.clip(np.rint(lit), 0, 255).astype(np.uint8).transpose(2, 0, 1)
 
 
-def edit(factors: Mapping[str, str | float], name: str, value: str | float) -> Factors:
+def edit(factors: Mapping[str, Any], name: str, value: str | float) -> Factors:
     """The same factors with one changed."""
     changed = {**factors, name: value}
     check(changed)
     return changed
 
 
-def mirror(factors: Mapping[str, str | float]) -> Factors:
+def mirror(factors: Mapping[str, Any]) -> Factors:
     """The factors of the mirrored picture: yaw, roll and light change sign, and left and right gaze change places."""
     turned = {name: -float(factors[name]) for name in NUMBERS}
     return {**factors, **turned, "gaze": {"left": "right", "right": "left"}.get(str(factors["gaze"]), "centre")}
 
 
-def check(factors: Mapping[str, str | float]) -> None:
+def check(factors: Mapping[str, Any]) -> None:
     """Refuse factors that cannot be drawn, naming those that can."""
     for name in (*FACTORS, *NUMBERS):
         if name not in factors:
@@ -151,7 +152,7 @@ def uniform(numbers: np.random.Generator, name: str) -> float:
     return float(np.float32(round(numbers.uniform(*NUMBERS[name]), 3)))
 
 
-def labels(factors: Mapping[str, str | float]) -> dict[str, str | float]:
+def labels(factors: Mapping[str, Any]) -> dict[str, Any]:
     """Every column of one avatar: its factors, and what they make together."""
     feelings = [FEELINGS[name][str(factors[name])] for name in FEELINGS]
     valence, arousal = (float(np.clip(sum(f[axis] for f in feelings), -1, 1)) for axis in (0, 1))
@@ -245,7 +246,7 @@ def draw_chunk(factors: list[Factors], size: int, path: Path) -> None:
     temporary.rename(path)
 
 
-def table(rows: list[dict[str, str | float]], size: int) -> tuple[dict[str, np.ndarray], Schema]:
+def table(rows: list[dict[str, Any]], size: int) -> tuple[dict[str, np.ndarray], Schema]:
     """The columns as a pack stores them, and the schema that explains them."""
     attributes = [Attribute(name, "categorical", values, mirror=mirrored(name)) for name, values in FACTORS.items()]
     attributes.append(Attribute("expression", "categorical", EXPRESSIONS))
@@ -260,12 +261,12 @@ def table(rows: list[dict[str, str | float]], size: int) -> tuple[dict[str, np.n
     return columns, Schema(tuple(attributes), size, size)
 
 
-def mirrored(name: str) -> str | tuple[tuple[str, str], ...]:
+def mirrored(name: str) -> Literal["keep"] | tuple[tuple[str, str], ...]:
     """How a factor's label changes in the mirrored picture."""
     return (("left", "right"),) if name == "gaze" else "keep"
 
 
-def splits(rows: list[dict[str, str | float]]) -> list[str]:
+def splits(rows: list[dict[str, Any]]) -> list[str]:
     """A split for every picture, whole persons together."""
     people = sorted({str(row["identity"]) for row in rows})
     order = np.random.default_rng(0).permutation(len(people))
@@ -280,7 +281,7 @@ def truth(pack: Pack, row: int) -> Factors:
     return {**names, **{name: float(pack.labels[name][row]) for name in NUMBERS}}
 
 
-def document(factors: Mapping[str, str | float]) -> str:
+def document(factors: Mapping[str, Any]) -> str:
     """The SVG of an avatar, background first."""
     turn = float(factors["yaw"]) / NUMBERS["yaw"][1]
     body = fragment("Body", "skin_color", SKINS[factors["skin"]])
@@ -309,7 +310,7 @@ def shift(x: float, content: str) -> str:
     return f'<g transform="translate({x:.4f} 0)">{content}</g>'
 
 
-def eyes(factors: Mapping[str, str | float]) -> str:
+def eyes(factors: Mapping[str, Any]) -> str:
     """Two whites with pupils that look where the gaze says."""
     width, height = EYES[factors["eyes"]]
     look = GAZES[factors["gaze"]] * width / 14

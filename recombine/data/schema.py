@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:                           # the processes that decode pictures read schemas and do without torch
     import torch
@@ -102,11 +102,12 @@ class Schema:
         """The schema that `to_json` wrote."""
         attributes = []
         for entry in data["attributes"]:
-            entry = dict(entry, values=tuple(entry["values"]))
+            entry: dict[str, Any] = {**entry, "values": tuple(entry["values"])}
             if not isinstance(entry["mirror"], str):
                 entry["mirror"] = tuple((a, b) for a, b in entry["mirror"])
             attributes.append(Attribute(**entry))
-        return Schema(**dict(data, attributes=tuple(attributes), background=tuple(data["background"])))
+        fields: dict[str, Any] = {**data, "attributes": tuple(attributes), "background": tuple(data["background"])}
+        return Schema(**fields)
 
     def digest(self) -> str:
         """Short hash that two schemas share when they are equal."""

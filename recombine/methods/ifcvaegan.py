@@ -198,9 +198,9 @@ class IFcVAEGAN(nn.Module):
         if w["gen"]:
             assert x_prior is not None
             real, *fakes = (self.critic(picture) for picture in (x, x_rec.detach().sigmoid(), x_prior.detach().sigmoid()))
-            gan = binary_cross_entropy(real, 1.0).mean() + sum(binary_cross_entropy(fake, 0.0).mean() for fake in fakes)
+            gan = torch.stack([binary_cross_entropy(real, 1.0), *(binary_cross_entropy(fake, 0.0) for fake in fakes)]).mean()
             right = torch.cat([real > 0, *(fake < 0 for fake in fakes)]).float().mean()
-            yield Turn("critic", {"gan": (1.0, gan / 3)}, {"critic_accuracy": right})                     # Eq. 2, L_gan
+            yield Turn("critic", {"gan": (1.0, gan)}, {"critic_accuracy": right})                         # Eq. 2, L_gan
 
     def _attribute(self, name: str) -> Attribute:
         try:

@@ -192,7 +192,7 @@ def train_classifier(
     """Train a judge on the pack's "train" rows; the same settings and data give the same judge."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(mix_seed(settings.seed, "judge"))
-        classifier = Classifier(pack.schema, settings).to(device, memory_format=torch.channels_last)
+        classifier = Classifier(pack.schema, settings).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         rows, aside = _kept_aside(pack, settings)
         return _Training(classifier, pack, rows, aside, device, progress or (lambda line: None)).run()
 
@@ -227,13 +227,14 @@ class _Training:
             schedule.step()
             average.update_parameters(self.classifier)
             if step in looks:
-                right = self._right(average.module)
+                right = self._right(average.module)  # type: ignore[arg-type]
                 score = float(np.mean(list(right.values())))
                 self.progress(f"judge: {step * settings.batch} pictures seen, {score:.1%} right on those kept aside")
                 if best is None or score >= best[0]:
                     best = score, {k: v.clone() for k, v in average.module.state_dict().items()}, step
                 if min(right.values()) >= settings.enough:
                     break
+        assert best is not None
         self.classifier.load_state_dict(best[1])
         self.classifier.info = {"accuracy": best[0], "images_seen": best[2] * settings.batch, "kept_aside": len(self.aside)}
         return self.classifier.eval()
@@ -310,7 +311,7 @@ def load_classifier(path: Path, device: str | torch.device = "cpu") -> Classifie
     classifier = Classifier(Schema.from_json(about["schema"]), Settings(**about["settings"]))
     classifier.load_state_dict(load_file(str(path.with_suffix(".safetensors"))))
     classifier.info = about["info"]
-    return classifier.to(device, memory_format=torch.channels_last).eval()
+    return classifier.to(device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
 
 def _readings(network: Classifier, pack: Pack, rows: np.ndarray, chunk: int) -> Iterator[tuple[Mapping, Mapping]]:

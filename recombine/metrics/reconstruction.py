@@ -40,7 +40,7 @@ def ssim(images: Tensor, truth: Tensor) -> Tensor:
     if min(images.shape[-2:]) < 11:
         raise ValueError(f"SSIM needs pictures of at least 11 x 11 pixels, not {images.shape[-2]} x {images.shape[-1]}")
     values = structural_similarity_index_measure(_unit(images), _unit(truth), data_range=1.0, reduction="none")
-    return values.reshape(len(images))
+    return values.reshape(len(images))  # type: ignore[union-attr]
 
 
 def _unit(images: Tensor) -> Tensor:

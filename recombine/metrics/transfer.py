@@ -16,6 +16,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -348,7 +350,8 @@ def _edited_codes(model: Method, pack: Pack, codes: Codes, run: Sequence[Edit]) 
     name, places = run[0].attribute, torch.tensor([edit.place for edit in run])
     if run[0].giver >= 0:
         return swap(codes[places], codes[torch.tensor([edit.giver for edit in run])], name)[0]
-    return set_label(model, codes[places], **{name: value_of(pack.schema[name], run[0].wanted)})
+    label: dict[str, Any] = {name: value_of(pack.schema[name], run[0].wanted)}
+    return set_label(model, codes[places], **label)
 
 
 def _runs(edits: Sequence[Edit]) -> Iterator[list[Edit]]:
@@ -390,6 +393,7 @@ def _other_values(pack: Pack, name: str, row: int, most: int | None, seed: int) 
 
 def _two_values(attribute: Attribute, row: int, seed: int) -> tuple[int | float, int | float]:
     if attribute.kind == "continuous":
+        assert attribute.low is not None and attribute.high is not None
         return attribute.low, attribute.high
     first, second = sorted(np.random.default_rng(mix_seed(seed, "two", row)).permutation(attribute.num_values)[:2].tolist())
     return first, second

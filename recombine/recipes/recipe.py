@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from recombine.training import TrainConfig
 
@@ -20,7 +21,7 @@ class Recipe:
     """A method, its settings, its data and its training."""
 
     method: str                             # short name
-    config: object                          # the method's Config
+    config: Any                             # the method's Config
     train: TrainConfig
     size: int = 64                          # pixels, height and width
     data: Drawn | None = None               # None: a folder that the user names
