@@ -150,7 +150,7 @@ class Training:
         self.state = State(controllers=dict(getattr(method, "controllers", {})))
         self.networks: dict[str, nn.Module] = dict(method.named_children())
         for name, network in self.networks.items():
-            setattr(method, name, fabric.setup_module(network.to(memory_format=torch.channels_last))  # type: ignore[call-overload])
+            setattr(method, name, fabric.setup_module(network.to(memory_format=torch.channels_last)))  # type: ignore[call-overload]
         self.dtype = next(method.parameters()).dtype
         self.average = Average(self.networks, config.ema_images)
         self.phases: list[Phase] = method.phases() if hasattr(method, "phases") else [Phase("train")]  # type: ignore[attr-defined]
