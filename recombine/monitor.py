@@ -17,7 +17,7 @@ from recombine.data.schema import MISSING
 from recombine.edit import set_label, swap
 from recombine.method import Method
 from recombine.metrics.classifier import Classifier
-from recombine.metrics.transfer import edit_success
+from recombine.metrics.transfer import device_of, edit_success
 
 
 class EditMonitor:
@@ -39,8 +39,7 @@ class EditMonitor:
 
     def __call__(self, model: Method, path: Path) -> dict[str, float]:
         """Shares of edits that succeed, reconstruction error and decoder sensitivity; the grid goes to `path`."""
-        device = next(model.parameters()).device  # type: ignore[attr-defined]
-        images = self.pack.batch(self.rows).images.to(device)
+        images = self.pack.batch(self.rows).images.to(device_of(model))
         codes = model.encode(images)
         rebuilt = model.decode(codes)
         measures = {"mse": ((rebuilt - images) / 2).square().mean().item(), "sensitivity": sensitivity(model, codes)}

@@ -20,7 +20,7 @@ from recombine.data.schema import Schema, mix_seed, nearest, shown
 from recombine.method import Method
 from recombine.methods import METHODS
 from recombine.recipes import Recipe
-from recombine.training import Monitor, fit
+from recombine.training import Monitor, TrainConfig, fit
 
 LESS_EXACT = ("batch_size", "precision", "accumulate")  # may change too, but the end is then not the same bit for bit
 HARMLESS = ("images", "log_every", "evaluate_every", "save_seconds", "patience", "rollbacks")  # may change between sittings
@@ -103,6 +103,9 @@ def compare(path: Path, wanted: Mapping, allow: bool) -> None:
         return
     begun = json.loads(path.read_text())
     begun["data"].pop("pack", None)
+    if begun["method"] == wanted["method"]:  # settings that did not exist then had their default's effect
+        begun["config"] = {**asdict(METHODS[begun["method"]][1]()), **begun["config"]}
+    begun["train"] = {**asdict(TrainConfig()), **begun["train"]}
     now = json.loads(json.dumps({**wanted, "data": {**wanted["data"], "pack": None}}))
     now["data"].pop("pack")
     news = {name: f"{name} was {a!r}, now {b!r}" for name, a, b in differing(begun, now)}

@@ -406,7 +406,8 @@ class Training:
         found = checkpoint.newest_resume(self.run)
         if found is None:
             return
-        checkpoint.check_compatible(found.state["method"], self.identity())
+        saved, own = found.state["method"], self.identity()
+        checkpoint.check_compatible({**saved, "config": {**own["config"], **saved["config"]}}, own)
         self.restore(found)
         self.saved_once = True
         self.journal.resume(self.state.images_seen, found.passed_over)

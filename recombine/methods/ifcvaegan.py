@@ -41,6 +41,7 @@ class Config:
     class_rec_weight: float = 0.0           # beta, label loss on the reconstruction (Table 1, row 3)
     aux_form: Literal["negative", "uniform"] = "negative"  # what the encoder wants of the auxiliary network: its error, or a uniform guess
     scaling: Literal["released", "means"] = "released"     # relative weights as the released code ran, or all as batch means
+    rec_labels: Literal["guessed", "true"] = "guessed"     # what x is rebuilt from in training: the encoder's guess, as published, or the labels
     detach_label_head: bool = True          # the label head does not train the convolutions, as released
     learning_rate: float = 2e-4             # of every player
     smoothing: float = 0.99                 # RMSprop's alpha for encoder, decoder and auxiliary network
@@ -168,7 +169,9 @@ class IFcVAEGAN(nn.Module):
         deviation = (log_variance / 2).exp()
         z = mean + deviation * batch.noise("z", self.config.num_latents)
         soft, x_prior = self._soft_labels(logits), None
-        x_rec = self._decoder_logits(soft, z)
+        true = self._true_labels(batch, soft)
+        # Differs from the paper where asked: from the true labels, the decoder learns what they mean before the encoder can tell them.
+        x_rec = self._decoder_logits(soft if self.config.rec_labels == "guessed" else true, z)
 
         # Differs from the paper: the non-saturating generator loss, as released, in place of -L_gan.
         losses = {
@@ -177,7 +180,7 @@ class IFcVAEGAN(nn.Module):
             "class": (w["class"], self._label_loss(logits, batch)),                                       # Eq. 5, L_class
         }
         if w["gen"]:
-            x_prior = self._decoder_logits(self._true_labels(batch, soft), batch.noise("prior", self.config.num_latents))
+            x_prior = self._decoder_logits(true, batch.noise("prior", self.config.num_latents))
             fooled = [binary_cross_entropy(self.critic(logit.sigmoid()), 1.0).mean() for logit in (x_rec, x_prior)]
             losses["gen"] = (w["gen"], torch.stack(fooled).mean())                                                   # Eq. 2, L_gan
         if w["aux"]:

@@ -1,0 +1,145 @@
+"""What every method promises, whichever it is."""
+
+import pytest
+import torch
+from games import HAIR, SMILING, batch, optimizers, parameters, schema
+from torch import nn
+
+import recombine
+from recombine.data.schema import Schema
+from recombine.method import Method, Progress
+from recombine.methods import METHODS
+from recombine.runs import build, load
+from recombine.training import TrainConfig, fit
+
+SMALL = {"ifcvaegan": {"width": 4, "num_latents": 6, "aux_width": 16}}
+
+pytestmark = pytest.mark.parametrize("name", METHODS)
+
+
+def make(name, *attributes, **options):
+    torch.manual_seed(0)
+    return build(name, SMALL[name], schema(*(attributes or (SMILING, HAIR)), **options))
+
+
+def test_is_a_method(name):
+    method = make(name)
+    assert isinstance(method, Method) and isinstance(method, nn.Module)
+    assert method.image_size == (16, 16)
+
+
+def test_every_network_has_one_player(name):
+    method = make(name)
+    owned = [network for names in method.players().values() for network in names]
+    assert sorted(owned) == sorted(child for child, _ in method.named_children())
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_codes_have_every_attribute_and_the_rest(name, count):
+    method = make(name).eval()
+    codes = method.encode(batch(method.schema, count).images)
+    assert codes.batch_size == count
+    assert set(method.schema.names) < set(codes)
+    again = method.encode(batch(method.schema, count).images)
+    assert again == codes, "the same picture must give the same codes"
+
+
+def test_pictures_come_back_in_size_and_range(name):
+    method = make(name).eval()
+    images = batch(method.schema).images
+    decoded = method.decode(method.encode(images))
+    assert decoded.shape == images.shape and decoded.min() >= -1 and decoded.max() <= 1
+
+
+def test_a_batch_is_its_pictures_one_by_one(name):
+    method = make(name).eval()
+    images = batch(method.schema).images
+    together = method.decode(method.encode(images))
+    alone = torch.cat([method.decode(method.encode(image[None])) for image in images])
+    assert torch.allclose(together, alone, atol=1e-5)
+
+
+def test_swap_with_itself_is_identity(name):
+    method = make(name).eval()
+    codes = method.encode(batch(method.schema).images)
+    for part in codes:
+        assert recombine.swap(codes, codes, part) == (codes, codes)
+
+
+def test_predictions_are_probabilities(name):
+    method = make(name).eval()
+    for attribute, seen in method.predict(method.encode(batch(method.schema).images)).items():
+        assert seen.shape == (8, method.schema[attribute].num_values)
+        assert seen.min() >= 0 and torch.allclose(seen.sum(1), torch.ones(8), atol=1e-5)
+
+
+def test_label_codes_fit_the_parts(name):
+    method = make(name).eval()
+    codes = method.encode(batch(method.schema).images)
+    for attribute in method.schema.attributes:
+        for value in attribute.values:
+            assert method.label_code(attribute.name, value).shape[1:] == codes[attribute.name].shape[1:]
+    with pytest.raises(ValueError, match="no attribute 'hat'"):
+        method.label_code("hat", 1)
+
+
+def test_each_turn_lowers_its_own_loss_on_its_own_networks(name):
+    # A plain gradient step on the turn's total, in double precision: every other player's weights stay, and the total falls.
+    method = make(name).double()
+    data = batch(method.schema).to("cpu", torch.float64)
+    players = method.players()
+    for player, names in players.items():
+
+        def total(player=player):
+            return next(turn.total() for turn in method.turns(data, Progress()) if turn.player == player)
+
+        own = parameters(method, *names)
+        before = total()
+        slopes = torch.autograd.grad(before, own, allow_unused=True)
+        length = sum(slope.square().sum() for slope in slopes if slope is not None).sqrt()
+        with torch.no_grad():
+            for weight, slope in zip(own, slopes, strict=True):
+                if slope is not None:
+                    weight -= 1e-4 * slope / length
+        assert total() < before, player
+
+
+def test_optimisers_own_what_their_player_owns(name):
+    method = make(name)
+    for player, optimizer in optimizers(method).items():
+        own = {id(weight) for weight in parameters(method, *method.players()[player])}
+        assert {id(weight) for group in optimizer.param_groups for weight in group["params"]} == own
+
+
+def test_trains_saves_and_loads_the_same_model(name, signs, tmp_path):
+    pack = signs.select("lamp", "colour")
+    torch.manual_seed(0)
+    method = build(name, SMALL[name], pack.schema)
+    settings = {"method": name, "config": SMALL[name]}
+    fit(method, pack, TrainConfig(images=64, batch_size=16, ema_images=32), tmp_path, settings=settings, quiet=True)
+    model = load(tmp_path)
+    images = pack.batch(pack.rows("val")).images
+    first, second = model.decode(model.encode(images)), load(tmp_path / "model").decode(model.encode(images))
+    assert torch.equal(first, second) and not first.requires_grad
+    assert model.schema == pack.schema
+
+
+def test_works_with_one_label_and_with_missing_ones(name):
+    method = make(name, SMILING)
+    data = batch(method.schema)
+    nothing = {"Smiling": torch.zeros(8, dtype=torch.bool)}
+    for known in (data.known, nothing):
+        partly = type(data)(**{**vars(data), "known": known})
+        assert all(torch.isfinite(turn.total()) for turn in method.turns(partly, Progress()))
+
+
+def test_grey_and_oblong_pictures(name):
+    shape = Schema(attributes=(SMILING,), height=16, width=32, channels=1)
+    method = build(name, SMALL[name], shape).eval()
+    images = batch(shape).images
+    assert method.decode(method.encode(images)).shape == (8, 1, 16, 32)
+
+
+def test_unknown_settings_name_those_that_exist(name):
+    with pytest.raises(ValueError, match=f"{name} has no setting 'no_such_setting'; it has"):
+        build(name, {"no_such_setting": 1}, schema())
