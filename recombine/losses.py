@@ -24,6 +24,11 @@ def binary_cross_entropy(logits: Tensor, target: Tensor | float) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits, target, reduction="none").flatten(1).mean(1)
 
 
+def squared_error(prediction: Tensor, target: Tensor) -> Tensor:
+    """Squared error, averaged over everything but the batch: `[batch, ...]` -> `[batch]`."""
+    return (prediction - target).square().flatten(1).mean(1)
+
+
 def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     """Softmax cross-entropy in nats of logits `[batch, values]` with positions `[batch]`: `[batch]`."""
     return F.cross_entropy(logits, target, reduction="none")

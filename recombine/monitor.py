@@ -54,7 +54,7 @@ class EditMonitor:
     def picture(self, model: Method, images: Tensor, codes: Codes, rebuilt: Tensor) -> Tensor:
         """Pictures, reconstructions, then for every attribute its swap with the next picture that differs."""
         rows = [images, rebuilt]
-        for name in model.schema.names:
+        for name in (name for name in codes if name in self.pack.schema.names):
             labels = self.pack.labels[name][self.shown]
             givers = [next((j for j in around(i, len(labels)) if MISSING != labels[j] != labels[i]), i) for i in range(len(labels))]
             rows.append(model.decode(swap(codes, codes[torch.tensor(givers, device=codes.device)], name)[0]))
@@ -70,7 +70,7 @@ def sensitivity(model: Method, codes: Codes) -> float:
     """Mean |D(first value) - D(last value)| on [0, 1] over all attributes: 0 where the decoder ignores labels."""
     moved = []
     for attribute in model.schema.attributes:
-        if attribute.num_values > 1:
+        if attribute.num_values > 1 and attribute.name in codes:
             ends: list[dict[str, Any]] = [{attribute.name: attribute.values[k]} for k in (0, -1)]
             first, last = (model.decode(set_label(model, codes, **label)) for label in ends)
             moved.append(((first - last).abs() / 2).mean())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import torch
@@ -102,19 +103,33 @@ def image_trunk(image_size: tuple[int, int], channels: int, width: int, residual
     return nn.Sequential(*layers, nn.Flatten()), features
 
 
-def image_decoder(image_size: tuple[int, int], channels: int, width: int, inputs: int, residual: bool = False) -> nn.Sequential:
-    """Vector `[batch, inputs]` -> logits of a picture `[batch, channels, height, width]`; mirror image of `image_trunk`."""
-    halvings = num_halvings(image_size)
-    sizes = widths(width, halvings)[::-1]
-    height, width_ = image_size[0] >> halvings, image_size[1] >> halvings
-    layers: list[nn.Module] = [nn.Linear(inputs, sizes[0] * height * width_), nn.ReLU(), nn.Unflatten(1, (sizes[0], height, width_))]
+def image_decoder(
+    image_size: tuple[int, int], channels: int, width: int, inputs: int, residual: bool = False, start: int = 4, hidden: int = 0
+) -> nn.Sequential:
+    """Vector `[batch, inputs]` -> logits of a picture `[batch, channels, height, width]`; mirror image of `image_trunk`.
+
+    Args:
+        image_size: Height and width in pixels.
+        channels: Of the picture.
+        width: Channels of the last hidden picture; those before it have twice as many each, up to 8 times.
+        inputs: Length of the vector.
+        residual: Residual blocks in place of single convolutions.
+        start: Shorter side in pixels of the first hidden picture, a power of two. A larger one knows places better, which
+            suits pictures that are aligned.
+        hidden: Width of a layer between the vector and the first picture; 0 = none.
+    """
+    doublings = num_halvings(image_size, start)
+    sizes = widths(width, doublings)[::-1]
+    first = (sizes[0], image_size[0] >> doublings, image_size[1] >> doublings)
+    layers: list[nn.Module] = [nn.Linear(inputs, hidden), nn.ReLU()] if hidden else []
+    layers += [nn.Linear(hidden or inputs, math.prod(first)), nn.ReLU(), nn.Unflatten(1, first)]
     for before, after in pairwise(sizes):
         if residual:
             layers.append(ResidualBlock(before, after, 2, norm=True))
         else:
             layers += [nn.ConvTranspose2d(before, after, 3, 2, 1, 1), BatchNorm2d(after), nn.ReLU()]
     if residual:
-        layers += [ResidualBlock(sizes[-1], sizes[-1], 2, norm=True), BatchNorm2d(sizes[-1]), nn.ReLU(), nn.Conv2d(sizes[-1], channels, 3, padding=1)]
+        layers += [ResidualBlock(width, width, 2, norm=True), BatchNorm2d(width), nn.ReLU(), nn.Conv2d(width, channels, 3, padding=1)]
     else:
-        layers.append(nn.ConvTranspose2d(sizes[-1], channels, 3, 2, 1, 1))
+        layers.append(nn.ConvTranspose2d(width, channels, 3, 2, 1, 1))
     return nn.Sequential(*layers)

@@ -14,7 +14,8 @@ def test_edit_success_of_methods_whose_answer_is_known(signs, sign_editor, sign_
     assert measures["edit_success/all"] == success
     assert (measures["sensitivity"] > 0.05) == (kind == "perfect")
     assert measures["mse"] == pytest.approx(0.0, abs=1e-6)
-    assert Image.open(tmp_path / "grids" / "1.png").width > 5 * 16
+    with Image.open(tmp_path / "grids" / "1.png") as grid:
+        assert grid.width > 5 * 16
 
 
 def test_named_causes():

@@ -53,7 +53,7 @@ FACTORS: dict[str, tuple[str, ...]] = {
 }
 NUMBERS: dict[str, tuple[float, float]] = {
     "yaw": (-30.0, 30.0),                   # degrees; positive: the face looks to the picture's left
-    "roll": (-8.0, 8.0),                    # degrees; positive: the head tilts to the picture's right
+    "roll": (-3.0, 3.0),                    # degrees; positive: the head tilts to the picture's right
     "light": (-1.0, 1.0),                   # -1: from the picture's left, 0: even, 1: from its right
 }
 IDENTITY = ("hair", "hair_color", "skin", "beard")  # the factors that make a person
@@ -87,7 +87,7 @@ def render(factors: Mapping[str, Any], size: int = 64) -> np.ndarray:
     png = resvg_py.svg_to_bytes(svg_string=document(factors), width=size, height=size)
     image = np.asarray(Image.open(io.BytesIO(bytes(png))).convert("RGB"), np.float32)
     ramp = np.linspace(-1, 1, size, dtype=np.float32)[None, :, None]
-    lit = image * (1 + 0.35 * np.float32(factors["light"]) * ramp)
+    lit = image * (1 + 0.15 * np.float32(factors["light"]) * ramp)
     return np.clip(np.rint(lit), 0, 255).astype(np.uint8).transpose(2, 0, 1)
 
 
@@ -293,8 +293,8 @@ def document(factors: Mapping[str, Any]) -> str:
     mouth, glasses = fragment("Mouth", "mouth", MOUTHS[factors["mouth"]]), fragment("Accessory", "accessory", GLASSES[factors["glasses"]])
     brows = brows.replace('stroke="none" stroke-width="1"', 'stroke="#000" stroke-opacity="0.6" stroke-width="3"')  # seen at 64 pixels, too
     face = f'<g transform="translate(76 82)" fill="#000">{nose}{eyes(factors)}{brows}</g>'
-    turned = shift(-11 * turn, beard + f'<g transform="translate(76 82)">{mouth}</g>' + face) + shift(-13 * turn, glasses)
-    head = f'<g clip-path="url(#head)">{body}</g>{turned}{shift(-1.5 * turn, hair)}'
+    turned = shift(-5 * turn, beard + f'<g transform="translate(76 82)">{mouth}</g>' + face) + shift(-5.5 * turn, glasses)
+    head = f'<g clip-path="url(#head)">{body}</g>{turned}{hair}'
     return (
         '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="10 12 244 244">'
         '<defs><clipPath id="head"><rect x="0" y="0" width="264" height="196"/></clipPath>'

@@ -4,13 +4,15 @@ Creswell, Mohamied, Sengupta and Bharath, "Adversarial Information Factorization
 Reported: Table 3, CelebA Smiling, MSE .011, 98 % of edits not smiling, 100 % smiling, label head 92 %; these
 percentages very probably rest on 46 pictures. Ours: see LOG.md.
 
-Differs from the paper: any number of binary and categorical attributes in one model. A binary attribute is the paper's
-single sigmoid unit; a categorical one is a softmax over its values; the auxiliary network reads all of them from the rest,
-and the attributes' losses are added up. With one binary attribute this is the paper's model.
+Differs from the paper: any number of binary, categorical and continuous attributes in one model. A binary attribute is the
+paper's single sigmoid unit, a categorical one a softmax over its values, a continuous one a number with -1 and 1 at the ends
+of its range and a squared error for cross-entropy; the auxiliary network reads all of them from the rest, and the
+attributes' losses are added up. With one binary attribute this is the paper's model.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -20,7 +22,7 @@ from torch import Tensor, nn
 
 from recombine.codes import Codes
 from recombine.data.schema import MISSING, Attribute, Batch, Schema
-from recombine.losses import binary_cross_entropy, cross_entropy, cross_entropy_to_uniform, kl_to_standard_normal
+from recombine.losses import binary_cross_entropy, cross_entropy, cross_entropy_to_uniform, kl_to_standard_normal, squared_error
 from recombine.method import Progress, Turn
 from recombine.networks import image_decoder, image_trunk
 
@@ -31,6 +33,8 @@ class Config:
 
     width: int = 64                         # channels of the first convolution; 64 in the released code
     decoder_width: int = 0                  # channels of the decoder's last hidden layer; 0 = width, as released
+    decoder_start: int = 4                  # pixels, shorter side of the decoder's first picture; 4 as released, 16 suits aligned drawings
+    decoder_hidden: int = 0                 # width of a layer before that picture; 0 = none, as released
     num_latents: int = 100                  # length of `rest`
     aux_width: int = 1000                   # hidden width of the auxiliary network
     residual: bool = False                  # residual blocks (Tables 2 and 3) in place of single convolutions
@@ -43,6 +47,7 @@ class Config:
     scaling: Literal["released", "means"] = "released"     # relative weights as the released code ran, or all as batch means
     rec_labels: Literal["guessed", "true"] = "guessed"     # what x is rebuilt from in training: the encoder's guess, as published, or the labels
     detach_label_head: bool = True          # the label head does not train the convolutions, as released
+    optimizer: Literal["rmsprop", "adam"] = "rmsprop"      # RMSprop as published, or Adam with betas 0.9 and 0.99
     learning_rate: float = 2e-4             # of every player
     smoothing: float = 0.99                 # RMSprop's alpha for encoder, decoder and auxiliary network
     critic_smoothing: float = 0.9           # RMSprop's alpha for the critic; the paper calls 0.5 "momentum"
@@ -92,16 +97,20 @@ class IFcVAEGAN(nn.Module):
         super().__init__()
         self.config, self.schema = config, schema
         for attribute in schema.attributes:
-            if attribute.kind not in ("binary", "categorical"):
-                raise ValueError(f"ifcvaegan takes binary and categorical attributes; {attribute.name!r} is {attribute.kind}: leave it out of --attributes")
+            if attribute.kind == "group":
+                raise ValueError(f"ifcvaegan takes binary, categorical and continuous attributes; {attribute.name!r} is a group: leave it out of --attributes")
         if not schema.attributes:
-            raise ValueError("ifcvaegan needs at least one binary or categorical attribute")
+            raise ValueError("ifcvaegan needs at least one binary, categorical or continuous attribute")
         size, channels, num_labels = schema.image_size, schema.channels, sum(map(units, schema.attributes))
         trunk, features = image_trunk(size, channels, config.width, config.residual)
         self.encoder = Encoder(trunk, features, config.num_latents, num_labels, config.detach_label_head)
-        self.decoder = image_decoder(size, channels, config.decoder_width or config.width, num_labels + config.num_latents, config.residual)
-        trunk, features = image_trunk(size, channels, config.width, config.residual)
-        self.critic = nn.Sequential(*trunk, nn.Linear(features, 1))
+        self.decoder = image_decoder(
+            size, channels, config.decoder_width or config.width, num_labels + config.num_latents, config.residual,
+            config.decoder_start, config.decoder_hidden,
+        )
+        if config.gan_weight:
+            trunk, features = image_trunk(size, channels, config.width, config.residual)
+            self.critic = nn.Sequential(*trunk, nn.Linear(features, 1))
         hidden = config.aux_width
         self.aux = nn.Sequential(
             nn.Linear(config.num_latents, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, num_labels)
@@ -113,7 +122,7 @@ class IFcVAEGAN(nn.Module):
         return self.schema.image_size
 
     def encode(self, images: Tensor) -> Codes:
-        """Codes of pictures in [-1, 1]: every attribute's probabilities `[batch, 1 or values]` and the mean of `rest`.
+        """Codes of pictures in [-1, 1]: every attribute's probabilities or number `[batch, 1 or values]` and the mean of `rest`.
 
         Differs from the paper: the mean, not a sample, so that the same picture always gives the same codes.
         """
@@ -125,14 +134,15 @@ class IFcVAEGAN(nn.Module):
         return self._decoder_logits({name: codes[name] for name in self.schema.names}, codes["rest"]).sigmoid() * 2 - 1
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:
-        """Probabilities `[batch, values]` of each attribute; the paper's classifier."""
-        parts = {a.name: (a.kind, codes[a.name]) for a in self.schema.attributes}
+        """Probabilities `[batch, values]` of each binary and categorical attribute; the paper's classifier."""
+        parts = {a.name: (a.kind, codes[a.name]) for a in self.schema.attributes if a.kind != "continuous"}
         return {name: torch.cat([1 - part, part], 1) if kind == "binary" else part for name, (kind, part) in parts.items()}
 
     def label_code(self, name: str, value: object) -> Tensor:
         """The attribute's part for a picture that shows `value`: `[1, 1]` or one-hot `[1, values]`."""
         attribute = self._attribute(name)
-        return hard(attribute, torch.tensor([attribute.index(value)]))
+        label = number(attribute, value) if attribute.kind == "continuous" else attribute.index(value)
+        return hard(attribute, torch.tensor([label]))
 
     def players(self) -> dict[str, list[str]]:
         """The critic takes part only when it has a weight."""
@@ -140,7 +150,9 @@ class IFcVAEGAN(nn.Module):
         return {**players, "critic": ["critic"]} if self.config.gan_weight else players
 
     def optimizer(self, player: str, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-        """RMSprop for everybody (section 4)."""
+        """RMSprop for everybody (section 4), unless Adam is asked for."""
+        if self.config.optimizer == "adam":
+            return torch.optim.Adam(parameters, lr=self.config.learning_rate, betas=(0.9, 0.99))
         smoothing = self.config.critic_smoothing if player == "critic" else self.config.smoothing
         return torch.optim.RMSprop(parameters, lr=self.config.learning_rate, alpha=smoothing)
 
@@ -218,7 +230,8 @@ class IFcVAEGAN(nn.Module):
         yield from zip(self.schema.attributes, logits.split([units(a) for a in self.schema.attributes], 1), strict=True)
 
     def _soft_labels(self, logits: Tensor) -> dict[str, Tensor]:
-        return {a.name: part.sigmoid() if a.kind == "binary" else part.softmax(1) for a, part in self._columns(logits)}
+        forms = {"binary": torch.sigmoid, "categorical": lambda part: part.softmax(1), "continuous": lambda part: part}
+        return {a.name: forms[a.kind](part) for a, part in self._columns(logits)}
 
     def _true_labels(self, batch: Batch, soft: dict[str, Tensor]) -> dict[str, Tensor]:
         """The batch's labels as the decoder takes them; where one is missing, the encoder's guess."""
@@ -227,28 +240,49 @@ class IFcVAEGAN(nn.Module):
         return {name: torch.where(known[name], truth[name], soft[name].detach()) for name in truth}
 
     def _label_loss(self, logits: Tensor, batch: Batch) -> Tensor:
-        """Cross-entropy of every attribute, added up; a missing label adds nothing."""
+        """Cross-entropy (continuous: squared error) of every attribute, added up; a missing label adds nothing."""
         total = logits.new_zeros(())
         for attribute, part in self._columns(logits):
-            labels = batch.labels[attribute.name].clamp(min=0)
-            binary = attribute.kind == "binary"
-            loss = binary_cross_entropy(part, labels[:, None].to(part)) if binary else cross_entropy(part, labels)
-            total = total + (loss * batch.known[attribute.name]).mean()
+            labels = batch.labels[attribute.name]
+            if attribute.kind == "categorical":
+                loss = cross_entropy(part, labels.clamp(min=0))
+            else:
+                form = binary_cross_entropy if attribute.kind == "binary" else squared_error
+                loss = form(part, hard(attribute, labels).to(part))
+            total = total + torch.where(batch.known[attribute.name], loss, 0).mean()
         return total
 
     def _uniform_loss(self, logits: Tensor) -> Tensor:
         """Every attribute's guess against a uniform one, added up."""
-        pairs = [torch.cat([torch.zeros_like(part), part], 1) if a.kind == "binary" else part for a, part in self._columns(logits)]
-        return torch.stack([cross_entropy_to_uniform(pair).mean() for pair in pairs]).sum()
+        forms = {
+            "binary": lambda part: cross_entropy_to_uniform(torch.cat([torch.zeros_like(part), part], 1)),
+            "categorical": cross_entropy_to_uniform,
+            "continuous": lambda part: squared_error(part, torch.zeros_like(part)),
+        }
+        return torch.stack([forms[a.kind](part).mean() for a, part in self._columns(logits)]).sum()
 
 
 def units(attribute: Attribute) -> int:
     """How many numbers an attribute takes in the code."""
-    return 1 if attribute.kind == "binary" else attribute.num_values
+    return attribute.num_values if attribute.kind == "categorical" else 1
+
+
+def number(attribute: Attribute, value: object) -> float:
+    """A continuous attribute's value, given as a number or its text."""
+    try:
+        found = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        found = math.nan
+    if not math.isfinite(found):
+        raise ValueError(f"{attribute.name} takes numbers, from {attribute.low:g} to {attribute.high:g} in training, not {value!r}")
+    return found
 
 
 def hard(attribute: Attribute, labels: Tensor) -> Tensor:
-    """Labels `[batch]` as the decoder takes them: `[batch, 1]` of 0 and 1, or one-hot `[batch, values]`; missing ones all 0."""
+    """Labels `[batch]` as the decoder takes them: `[batch, 1]`, 0 and 1 or -1 to 1, or one-hot `[batch, values]`."""
+    if attribute.kind == "continuous":
+        low, high = attribute.low or 0.0, attribute.high if attribute.high is not None else 1.0
+        return ((labels - low) / max(high - low, 1e-12) * 2 - 1)[:, None].float()
     if attribute.kind == "binary":
         return labels.clamp(min=0)[:, None].float()
     return nn.functional.one_hot(labels.clamp(min=0), attribute.num_values).float() * (labels != MISSING)[:, None]

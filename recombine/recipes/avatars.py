@@ -1,11 +1,30 @@
 """Small trainings on the built-in avatars: minutes on two cores."""
 
+from recombine.data.avatars import FACTORS, NUMBERS
 from recombine.methods.ifcvaegan import Config
 from recombine.recipes.recipe import Drawn, Recipe
 from recombine.training import TrainConfig
 
+# Differs from the paper: every drawn factor is an attribute, so little is left for the rest to tell; pictures are rebuilt
+# from the true labels, drawings without noise need no critic, and Adam takes larger steps than RMSprop.
+FAST = Config(
+    width=24,
+    decoder_width=48,
+    num_latents=16,
+    aux_width=128,
+    scaling="means",
+    kl_weight=1e-5,
+    class_weight=0.2,
+    gan_weight=0.0,
+    aux_weight=0.001,
+    rec_labels="true",
+    detach_label_head=False,
+    optimizer="adam",
+    learning_rate=3e-3,
+)
+
 
 def avatars_demo() -> Recipe:
-    """IFcVAE-GAN on avatars with every drawn factor as an attribute: `recombine demo`."""
-    config = Config(width=32, scaling="means", kl_weight=1e-4, class_weight=0.1, gan_weight=0.0, aux_weight=0.01, detach_label_head=False, learning_rate=1e-3)
-    return Recipe("ifcvaegan", config, TrainConfig(images=60_000, batch_size=32, ema_images=2_000, decay=0.3), data=Drawn())
+    """IFcVAE-GAN on avatars with every drawn factor as an attribute: `recombine demo`. 5 min on two cores; LOG.md has the numbers."""
+    train = TrainConfig(images=64_000, batch_size=16, mirror=False, ema_images=2_000, decay=0.4, log_every=1_600, evaluate_every=16_000)
+    return Recipe("ifcvaegan", FAST, train, data=Drawn(), attributes=(*FACTORS, *NUMBERS))

@@ -19,7 +19,7 @@ PLAIN = {
     "clothes_color": "blue",
     "background": "sky",
     "yaw": 20.0,
-    "roll": 5.0,
+    "roll": 2.0,
     "light": 0.5,
 }
 

@@ -152,6 +152,21 @@ def test_categorical_attribute_starts_at_log_of_its_values():
     assert loss.item() == pytest.approx(math.log(2) + math.log(3), abs=1e-6)
 
 
+def test_continuous_attribute_is_a_number_between_the_ends_of_its_range():
+    yaw = Attribute("yaw", "continuous", low=-30.0, high=30.0)
+    method = IFcVAEGAN(SMALL, schema(yaw)).eval()
+    assert method.label_code("yaw", -30).item() == -1 and method.label_code("yaw", "15").item() == 0.5
+    with pytest.raises(ValueError, match="yaw takes numbers, from -30 to 30 in training, not 'left'"):
+        method.label_code("yaw", "left")
+    nn.init.zeros_(method.encoder.label.weight)
+    nn.init.zeros_(method.encoder.label.bias)
+    data = batch(schema(SMILING))
+    data = replace(data, labels={"yaw": torch.tensor([30.0, 15.0] * 4)}, known={"yaw": torch.tensor([True] * 4 + [False] * 4)})
+    # Guess 0 for 1 and 0.5: squared errors 1 and 0.25; two of each known among eight samples: 2.5 / 8.
+    assert losses(method, data)["autoencoder/class"][1].item() == pytest.approx(2.5 / 8)
+    assert method.predict(method.encode(data.images)) == {}
+
+
 def test_missing_labels_add_nothing():
     method = IFcVAEGAN(SMALL, schema())
     data = batch(method.schema)
@@ -198,8 +213,8 @@ def test_size_that_cannot_be_halved_names_one_that_can():
 
 
 def test_attributes_that_it_cannot_use():
-    with pytest.raises(ValueError, match="'yaw' is continuous: leave it out"):
-        IFcVAEGAN(SMALL, schema(SMILING, Attribute("yaw", "continuous")))
+    with pytest.raises(ValueError, match="'person' is a group: leave it out"):
+        IFcVAEGAN(SMALL, schema(SMILING, Attribute("person", "group", ("a", "b"))))
     with pytest.raises(ValueError, match="at least one"):
         IFcVAEGAN(SMALL, Schema())
 
