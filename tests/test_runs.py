@@ -60,7 +60,7 @@ def test_settings_newer_than_the_run_count_as_their_default(signs, tmp_path):
     start(changed(images=80), signs, tmp_path, quiet=True)
     config["train"]["images"] = 80
     path.write_text(json.dumps(config))
-    with pytest.raises(ValueError, match="config.rec_labels was 'guessed', now 'true'"):
+    with pytest.raises(ValueError, match=r"config\.rec_labels was 'guessed', now 'true'"):
         start(changed(config={"rec_labels": "true"}, images=80), signs, tmp_path, quiet=True)
 
 

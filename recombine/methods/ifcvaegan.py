@@ -22,7 +22,13 @@ from torch import Tensor, nn
 
 from recombine.codes import Codes
 from recombine.data.schema import MISSING, Attribute, Batch, Schema
-from recombine.losses import binary_cross_entropy, cross_entropy, cross_entropy_to_uniform, kl_to_standard_normal, squared_error
+from recombine.losses import (
+    binary_cross_entropy,
+    cross_entropy,
+    cross_entropy_to_uniform,
+    kl_to_standard_normal,
+    squared_error,
+)
 from recombine.method import Progress, Turn
 from recombine.networks import image_decoder, image_trunk
 
