@@ -20,7 +20,7 @@ def record(name: str, claim: str, values: dict, n: dict, **more: object) -> None
     """Write one result; `more` holds settings that a reader needs to understand the numbers."""
     result = {
         "claim": claim,
-        "command": shlex.join(["python", str(Path(sys.argv[0]).resolve().relative_to(ROOT)), *sys.argv[1:]]),
+        "command": shlex.join(["python", str(Path(sys.argv[0]).resolve().relative_to(ROOT)), *map(without_place, sys.argv[1:])]),
         "commit": git("rev-parse", "--short", "HEAD") + ("-dirty" if git("status", "--porcelain", "--", "recombine") else ""),
         "date": date.today().isoformat(),
         "machine": machine(),
@@ -31,6 +31,11 @@ def record(name: str, claim: str, values: dict, n: dict, **more: object) -> None
     path = ROOT / "results" / f"{name}.json"
     path.write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result, indent=2))
+
+
+def without_place(argument: str) -> str:
+    """An argument without the folders that only this machine has."""
+    return Path(argument).name if Path(argument).is_absolute() else argument
 
 
 def git(*arguments: str) -> str:

@@ -46,12 +46,13 @@ class Config:
     residual: bool = False                  # residual blocks (Tables 2 and 3) in place of single convolutions
     kl_weight: float = 0.2                  # alpha
     class_weight: float = 0.1               # rho
+    number_weight: float = 1.0              # of a continuous attribute's squared error beside a cross-entropy
     gan_weight: float = 0.1                 # delta; 0 = no critic (Table 3, "without GAN")
     aux_weight: float = 1.0                 # gamma; 0 = naive cVAE-GAN (Tables 1-3, "without aux")
     class_rec_weight: float = 0.0           # beta, label loss on the reconstruction (Table 1, row 3)
     aux_form: Literal["negative", "uniform"] = "negative"  # what the encoder wants of the auxiliary network: its error, or a uniform guess
     scaling: Literal["released", "means"] = "released"     # relative weights as the released code ran, or all as batch means
-    rec_labels: Literal["guessed", "true"] = "guessed"     # what x is rebuilt from in training: the encoder's guess, as published, or the labels
+    rec_labels: Literal["guessed", "true", "true_to_guessed"] = "guessed"  # what x is rebuilt from in training; the guess, as published
     detach_label_head: bool = True          # the label head does not train the convolutions, as released
     optimizer: Literal["rmsprop", "adam"] = "rmsprop"      # RMSprop as published, or Adam with betas 0.9 and 0.99
     learning_rate: float = 2e-4             # of every player
@@ -188,8 +189,7 @@ class IFcVAEGAN(nn.Module):
         z = mean + deviation * batch.noise("z", self.config.num_latents)
         soft, x_prior = self._soft_labels(logits), None
         true = self._true_labels(batch, soft)
-        # Differs from the paper where asked: from the true labels, the decoder learns what they mean before the encoder can tell them.
-        x_rec = self._decoder_logits(soft if self.config.rec_labels == "guessed" else true, z)
+        x_rec = self._decoder_logits(self._rec_labels(batch, progress, soft, true), z)
 
         # Differs from the paper: the non-saturating generator loss, as released, in place of -L_gan.
         losses = {
@@ -245,6 +245,17 @@ class IFcVAEGAN(nn.Module):
         truth = {a.name: hard(a, batch.labels[a.name]) for a in self.schema.attributes}
         return {name: torch.where(known[name], truth[name], soft[name].detach()) for name in truth}
 
+    def _rec_labels(self, batch: Batch, progress: Progress, soft: dict[str, Tensor], true: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What the picture is rebuilt from.
+
+        Differs from the paper where asked: from true labels, the decoder learns what they mean before the encoder can tell
+        them; "true_to_guessed" goes over to the guess, one picture after another, in the second half of the training.
+        """
+        if self.config.rec_labels != "true_to_guessed":
+            return soft if self.config.rec_labels == "guessed" else true
+        guessed = batch.uniform("guessed", 1) < 2 * progress.fraction - 1
+        return {name: torch.where(guessed, soft[name], true[name]) for name in soft}
+
     def _label_loss(self, logits: Tensor, batch: Batch) -> Tensor:
         """Cross-entropy (continuous: squared error) of every attribute, added up; a missing label adds nothing."""
         total = logits.new_zeros(())
@@ -255,6 +266,7 @@ class IFcVAEGAN(nn.Module):
             else:
                 form = binary_cross_entropy if attribute.kind == "binary" else squared_error
                 loss = form(part, hard(attribute, labels).to(part))
+                loss = loss * (self.config.number_weight if attribute.kind == "continuous" else 1.0)
             total = total + torch.where(batch.known[attribute.name], loss, 0).mean()
         return total
 

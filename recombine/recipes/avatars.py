@@ -15,9 +15,10 @@ FAST = Config(
     scaling="means",
     kl_weight=1e-5,
     class_weight=0.2,
+    number_weight=3.0,
     gan_weight=0.0,
     aux_weight=0.001,
-    rec_labels="true",
+    rec_labels="true_to_guessed",
     detach_label_head=False,
     optimizer="adam",
     learning_rate=3e-3,
@@ -26,5 +27,5 @@ FAST = Config(
 
 def avatars_demo() -> Recipe:
     """IFcVAE-GAN on avatars with every drawn factor as an attribute: `recombine demo`. 5 min on two cores; LOG.md has the numbers."""
-    train = TrainConfig(images=64_000, batch_size=16, mirror=False, ema_images=2_000, decay=0.4, log_every=1_600, evaluate_every=16_000)
+    train = TrainConfig(images=60_000, batch_size=16, mirror=False, ema_images=2_000, decay=0.4, log_every=1_600, evaluate_every=30_000)
     return Recipe("ifcvaegan", FAST, train, data=Drawn(), attributes=(*FACTORS, *NUMBERS))

@@ -167,6 +167,26 @@ def test_continuous_attribute_is_a_number_between_the_ends_of_its_range():
     assert method.predict(method.encode(data.images)) == {}
 
 
+def test_pictures_are_rebuilt_from_what_was_asked():
+    torch.manual_seed(0)
+    method = IFcVAEGAN(replace(SMALL, rec_labels="true_to_guessed"), schema())
+    data = batch(method.schema, count=64)
+
+    nn.init.normal_(method.decoder[0].weight)  # an untrained decoder hardly listens to its labels
+
+    def reconstruction(config, fraction):
+        method.config = config
+        method.eval()
+        turns = method.turns(data, Progress(images_seen=fraction, images=100))
+        return next(turns).losses["rec"][1].item()
+
+    growing = replace(SMALL, rec_labels="true_to_guessed")
+    true, guessed = (reconstruction(replace(SMALL, rec_labels=kind), 0) for kind in ("true", "guessed"))
+    assert true != guessed
+    assert reconstruction(growing, 50) == true and reconstruction(growing, 100) == guessed
+    assert min(true, guessed) < reconstruction(growing, 75) < max(true, guessed)
+
+
 def test_missing_labels_add_nothing():
     method = IFcVAEGAN(SMALL, schema())
     data = batch(method.schema)
