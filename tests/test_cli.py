@@ -380,7 +380,7 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(photos, capsys):
         ("photos --images 0", "images must be at least 1, not 0"),
         ("photos --size big", "--size takes pixels, such as 64, or HEIGHTxWIDTH, such as 64x48, not 'big'"),
         ("photos --attributes Smilling", "no attribute 'Smilling'; there are .*did you mean 'Smiling'"),
-        ("photos --attributes age", "'age' is continuous: leave it out of --attributes"),
+        ("photos --attributes person", "'person' is a group: leave it out of --attributes"),
         ("photos --out anna.png", "cannot write into .*anna.png"),
     ],
 )
