@@ -333,7 +333,7 @@ def test_train_learns_from_a_folder_resumes_and_refuses_another_configuration(ph
     assert Path("runs/a/model/weights.safetensors").read_bytes() == weights, "a finished training is left as it is"
 
     code, _, err = run(capsys, *command, "--set", "aux_weight=0")
-    assert code == 1 and "config.aux_weight was 1.0, now 0.0; give another folder for a new run" in err
+    assert code == 1 and "config.aux_weight was 0.2, now 0.0; give another folder for a new run" in err
     assert run(capsys, *"edit set runs/a anna.png --label Smiling=1 --out new".split())[0] == 0
 
 
