@@ -23,7 +23,9 @@ from recombine.metrics.reconstruction import mse, psnr, ssim
 # Row, attribute and value -> the true picture [channels, height, width] in [-1, 1], or None where no truth is known.
 Render = Callable[[int, str, object], np.ndarray | None]
 
-EXPRESSION = {"mouth": ("expression",), "brows": ("expression",), "expression": ("mouth", "brows")}
+DERIVED = {  # of the built-in avatars: edited factor -> what is made of it, and back
+    "mouth": ("expression",), "brows": ("expression",), "expression": ("mouth", "brows"), "light": ("lighting",),
+}
 FEW = 500  # truths of a worker that are drawn sooner than it starts
 
 
@@ -81,7 +83,7 @@ def judge(
         )
     render_here = true_avatars(pack)
     if goes_with is None:
-        goes_with = EXPRESSION if render_here else {}
+        goes_with = DERIVED if render_here else {}
     desk = _Desk(model, pack, rows, seed, chunk, goes_with, progress or (lambda line: None))
     desk.result.update(split=split, pictures=len(rows), of=len(pack.rows(split)), seed=seed, fingerprint=pack.fingerprint)
     desk.result.update(on_training_data=bool(len(seen)), goes_with={name: list(others) for name, others in goes_with.items()})

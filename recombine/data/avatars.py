@@ -64,6 +64,7 @@ FEELINGS = {  # (valence, arousal) that a factor's value adds
     "eyes": {"open": (0.0, 0.0), "wide": (0.0, 0.2), "narrow": (0.0, -0.2)},
 }
 EXPRESSIONS = ("neutral", "happiness", "sadness", "surprise", "anger", "fear")
+LIGHTINGS = ("left", "even", "right")      # thirds of the range of `light`
 PER_CLIP, PER_PERSON = 4, 8                 # pictures of one clip; of one person in two clips
 CHUNK = 256                                 # pictures drawn and kept at a time
 
@@ -160,6 +161,7 @@ def labels(factors: Mapping[str, Any]) -> dict[str, Any]:
         "identity": " ".join(str(factors[name]) for name in IDENTITY),
         "clip": " ".join(str(factors[name]) for name in (*IDENTITY, *CLIP)),
         "expression": expression(str(factors["mouth"]), str(factors["brows"])),
+        "lighting": lighting(float(factors["light"])),
     }
     return {**factors, **joined, "valence": valence, "arousal": arousal}
 
@@ -171,6 +173,11 @@ def expression(mouth: str, brows: str) -> str:
     if brows == "angry" and mouth != "smile":
         return "anger"
     return {"smile": "happiness", "sad": "sadness", "serious": "neutral"}[mouth]
+
+
+def lighting(light: float) -> str:
+    """Where the light comes from, in words."""
+    return "left" if light < -1 / 3 else "right" if light > 1 / 3 else "even"
 
 
 def build(folder: str | Path, count: int = 6_000, size: int = 64, seed: int = 0, workers: int | None = None, progress: bool = True) -> Pack:
@@ -211,7 +218,7 @@ def build(folder: str | Path, count: int = 6_000, size: int = 64, seed: int = 0,
 
 def holds(pack: Pack, drawn: list[Factors], size: int) -> bool:
     """Whether a pack has these avatars, drawn as they are drawn today (the first and the last picture tell)."""
-    if len(pack) != len(drawn) or pack.schema.image_size != (size, size):
+    if len(pack) != len(drawn) or pack.schema.image_size != (size, size) or set(labels(drawn[0])) != set(pack.schema.names):
         return False
     if any(pack.schema[name].values != values for name, values in FACTORS.items()):
         return False
@@ -250,6 +257,7 @@ def table(rows: list[dict[str, Any]], size: int) -> tuple[dict[str, np.ndarray],
     """The columns as a pack stores them, and the schema that explains them."""
     attributes = [Attribute(name, "categorical", values, mirror=mirrored(name)) for name, values in FACTORS.items()]
     attributes.append(Attribute("expression", "categorical", EXPRESSIONS))
+    attributes.append(Attribute("lighting", "categorical", LIGHTINGS, mirror=(("left", "right"),)))
     attributes += [Attribute(name, "group", tuple(sorted({str(row[name]) for row in rows}))) for name in ("identity", "clip")]
     attributes += [Attribute(name, "continuous", low=low, high=high, mirror="negate") for name, (low, high) in NUMBERS.items()]
     attributes += [Attribute(name, "continuous", low=-1.0, high=1.0) for name in ("valence", "arousal")]
