@@ -6,6 +6,7 @@ Natural logarithms everywhere; classifiers give logits. Every loss is at least 0
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +30,11 @@ def squared_error(prediction: Tensor, target: Tensor) -> Tensor:
     return (prediction - target).square().flatten(1).mean(1)
 
 
+def absolute_error(prediction: Tensor, target: Tensor) -> Tensor:
+    """Absolute error, averaged over everything but the batch: `[batch, ...]` -> `[batch]`."""
+    return (prediction - target).abs().flatten(1).mean(1)
+
+
 def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     """Softmax cross-entropy in nats of logits `[batch, values]` with positions `[batch]`: `[batch]`."""
     return F.cross_entropy(logits, target, reduction="none")
@@ -42,3 +48,22 @@ def cross_entropy_to_uniform(logits: Tensor) -> Tensor:
 def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
     """KL divergence in nats of a diagonal Gaussian `[batch, dim]` from N(0, I): `[batch]`."""
     return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1)
+
+
+def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:
+    """Squared distance from 1 of the critic's slope between real and fake pictures: `[batch]`.
+
+    Gulrajani et al., "Improved Training of Wasserstein GANs", 2017, Eq. 3. https://arxiv.org/abs/1704.00028
+
+    Args:
+        critic: Pictures `[batch, channels, height, width]` -> scores `[batch, ...]`; those of patches are added up.
+        real: Pictures; fake ones of the same shape meet them one by one.
+        fake: Pictures without gradient.
+        mix: Where between fake (1) and real (0) the slope is taken, in [0, 1], `[batch]`.
+    """
+    share = mix.reshape(-1, *[1] * (real.ndim - 1)).to(real)
+    between = (real + share * (fake - real)).detach().requires_grad_(True)
+    with torch.enable_grad():
+        scores = critic(between)
+        (slope,) = torch.autograd.grad(scores.sum(), between, create_graph=True)
+    return (slope.flatten(1).norm(dim=1) - 1).square()

@@ -1,7 +1,7 @@
 """What a method is: networks, and the game they are trained by.
 
 How to write one: subclass `torch.nn.Module` and nothing of ours. Make every network that is trained a direct child
-module (the engine wraps each on its own). `encode` and `decode` are all that edits and judges use; `turns` is the
+module (the engine wraps each on its own; call it only through its `forward`). `encode` and `decode` are all that edits and judges use; `turns` is the
 paper's training step, a generator that yields one `Turn` per player in the paper's order. Between two yields the engine
 steps that player alone, so what comes after a yield must be computed after it.
 """
@@ -60,12 +60,18 @@ class Progress:
         return self.images_seen / self.images
 
 
+class Unsupported(NotImplementedError):
+    """Something that a method truly cannot do; the message says why, and which methods can."""
+
+
 @runtime_checkable
 class Method(Protocol):
     """What the engine, the edits, the judge and the command line ask of a method; also a `torch.nn.Module`.
 
     Optional, looked up by the engine: `phases() -> list[Phase]`; `controllers: dict[str, float]`, saved with the run;
-    `control(measured, progress)`, called once a step with every loss and measure averaged over the whole batch.
+    `control(measured, progress)`, called once a step with every loss and measure averaged over the whole batch;
+    `make_sampler(pack, seed, mirror) -> Sampler`, where the sampler takes arguments; `codebook: Codebook`, class means
+    and probes that are taken from the training pictures before every evaluation and at the end.
     """
 
     schema: Schema                          # attributes and picture format the networks were built for
@@ -89,7 +95,12 @@ class Method(Protocol):
         ...
 
     def label_code(self, name: str, value: object) -> Tensor:
-        """The part `name` of a picture that shows `value`: `[1, ...]`. Raises ValueError for an unknown attribute or value."""
+        """The part `name` of a picture that shows `value`: `[1, ...]`.
+
+        Raises:
+            ValueError: There is no such attribute or value.
+            Unsupported: The method has no parts for labels.
+        """
         ...
 
     def players(self) -> dict[str, list[str]]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor, nn
 
 from recombine import checkpoint, files
+from recombine.codebook import Codebook, fit_codebook
 from recombine.data.packed import Pack
 from recombine.data.samplers import SAMPLERS, Sampler
 from recombine.data.schema import Batch, mix_seed
@@ -148,11 +150,12 @@ class Training:
         assert isinstance(method, nn.Module)
         self.fabric, self.method, self.pack, self.config, self.run, self.settings = fabric, method, pack, config, run, settings
         self.state = State(controllers=dict(getattr(method, "controllers", {})))
-        self.networks: dict[str, nn.Module] = dict(method.named_children())
+        self.networks: dict[str, nn.Module] = {name: child for name, child in method.named_children() if any(True for _ in child.parameters())}
         for name, network in self.networks.items():
             setattr(method, name, fabric.setup_module(network.to(memory_format=torch.channels_last)))  # type: ignore[call-overload]
         self.dtype = next(method.parameters()).dtype
         self.average = Average(self.networks, config.ema_images)
+        self.codebook: Codebook | None = getattr(method, "codebook", None)
         self.phases: list[Phase] = method.phases() if hasattr(method, "phases") else [Phase("train")]  # type: ignore[attr-defined]
         self.phase: Phase | None = None
         self.parameters = {p: [w for name in names for w in self.networks[name].parameters()] for p, names in method.players().items()}
@@ -284,7 +287,7 @@ class Training:
         seen, size, ranks = self.state.images_seen, self.config.batch_size, self.fabric.world_size
         share = slice(self.fabric.global_rank * size // ranks, (self.fabric.global_rank + 1) * size // ranks)
         draw = self.sampler.draw(seen, size)
-        place = {"seed": mix_seed(self.seed, seen), "offset": share.start, "whole": size}
+        place: dict[str, Any] = {"seed": mix_seed(self.seed, seen), "offset": share.start, "whole": size, "source": draw.source}
         batch = replace(self.view(draw.rows, draw.mirror, share), **place)
         if draw.partner is not None:
             partner = self.view(draw.partner, draw.partner_mirror, share)
@@ -297,6 +300,8 @@ class Training:
 
     def new_sampler(self) -> Sampler:
         """The order of the pictures; another one after every rollback."""
+        if hasattr(self.method, "make_sampler"):
+            return self.method.make_sampler(self.pack, self.seed, self.config.mirror)  # type: ignore[attr-defined]
         return SAMPLERS[self.method.sampler](self.pack, "train", seed=self.seed, mirror=self.config.mirror)
 
     @property
@@ -350,12 +355,14 @@ class Training:
 
     def evaluate(self, monitor: Monitor | None, when: bool) -> None:
         """Judge the averaged weights on the first process while the others wait; draws no random number of the training."""
-        if not when or monitor is None:
+        if not when or (monitor is None and not self.codebook):
             return
         if self.fabric.is_global_zero:
             seen = self.state.images_seen
             with self.averaged(), torch.no_grad():
-                measures = monitor(self.method, self.run / "grids" / f"{seen:010d}.png")
+                if self.codebook:
+                    fit_codebook(self.method, self.pack, probes=seen >= self.config.images)
+                measures = monitor(self.method, self.run / "grids" / f"{seen:010d}.png") if monitor else {}
             self.journal.write(seen, measures)
             for name, sentence in diagnose({**self.measured, **measures}, seen / self.config.images).items():
                 if name not in self.warned_of:
@@ -387,15 +394,16 @@ class Training:
 
     def write(self) -> None:
         """The checkpoint first, then the model that it would make."""
+        read_off = {f"codebook.{key}": value for key, value in self.codebook.state_dict().items()} if self.codebook else {}
         own = {f"{name}.{key}": value for name, net in self.networks.items() for key, value in net.state_dict().items()}
-        tensors, optimizers = {"weights": own}, {}
+        tensors, optimizers = {"weights": {**own, **read_off}}, {}
         if self.average.tensors:
             tensors["average"] = self.average.tensors
         for player, optimizer in self.optimizers.items():
             tensors[f"optimizer-{player}"], optimizers[player] = checkpoint.flatten_optimizer(optimizer.state_dict())
         state = {**vars(self.state), "optimizers": optimizers, "method": self.identity()}
         checkpoint.save_resume(self.run, self.state.images_seen, tensors, state)
-        checkpoint.save_model(self.run, self.average.tensors or own, self.identity(), self.method.schema)
+        checkpoint.save_model(self.run, {**(self.average.tensors or own), **read_off}, self.identity(), self.method.schema)
 
     def identity(self) -> dict:
         """What `load` needs to build this method again."""
@@ -415,7 +423,7 @@ class Training:
 
     def restore(self, found: checkpoint.Resume) -> None:
         """Weights, averages, optimisers, controllers and position of a checkpoint."""
-        for name, network in self.networks.items():
+        for name, network in {**self.networks, **({"codebook": self.codebook} if self.codebook else {})}.items():
             network.load_state_dict({key.removeprefix(f"{name}."): value for key, value in found.tensors["weights"].items() if key.startswith(f"{name}.")})
         self.average.load(found.tensors.get("average", {}))
         for player, optimizer in self.optimizers.items():

@@ -16,13 +16,22 @@ def schema(*attributes: Attribute, size: int = 16, channels: int = 3) -> Schema:
     return Schema(attributes=attributes or (SMILING,), height=size, width=size, channels=channels)
 
 
-def batch(shape: Schema, count: int = 8, seed: int = 0) -> Batch:
-    """Random pictures with random labels, all known."""
+def batch(shape: Schema, count: int = 8, seed: int = 0, partner: bool = False) -> Batch:
+    """Random pictures with random labels, all known; with a second batch beside it where asked."""
     numbers = np.random.default_rng(seed)
     images = torch.from_numpy(numbers.uniform(-1, 1, (count, shape.channels, shape.height, shape.width))).float()
-    labels = {a.name: torch.from_numpy(numbers.permutation(np.arange(count) % a.num_values)) for a in shape.attributes}
+    labels = {a.name: torch.from_numpy(column(numbers, a, count)) for a in shape.attributes}
     known = {a.name: torch.ones(count, dtype=torch.bool) for a in shape.attributes}
-    return Batch(images, labels, known, torch.arange(count), seed=seed, whole=count)
+    other = batch(shape, count, seed + 1) if partner else None
+    return Batch(images, labels, known, torch.arange(count), partner=other, seed=seed, whole=count)
+
+
+def column(numbers: np.random.Generator, attribute: Attribute, count: int) -> np.ndarray:
+    """Labels of an attribute, every value equally often; groups have two pictures each."""
+    if attribute.kind == "continuous":
+        return numbers.uniform(attribute.low, attribute.high, count).astype(np.float32)
+    values = np.arange(count) // 2 if attribute.kind == "group" else np.arange(count)
+    return numbers.permutation(values % attribute.num_values)
 
 
 def optimizers(method: Method) -> dict[str, torch.optim.Optimizer]:

@@ -126,6 +126,7 @@ class Batch:
     known: Mapping[str, Tensor]             # name -> [batch] bool
     rows: Tensor                            # [batch] int64, rows of the pack, for reports
     partner: Batch | None = None            # the second view or the second batch, where a sampler draws two
+    source: int = 0                         # which data set or sampler, where several take turns
     seed: int = 0                           # of this step; noise() derives everything from it
     offset: int = 0                         # position of the first sample in the step's whole batch ...
     whole: int = field(default=0)           # ... and the size of that whole batch, over all processes and micro-batches
