@@ -1,0 +1,331 @@
+"""Leakage: what a fresh probe can read of every attribute from every part of the codes.
+
+A part that should not carry an attribute leaks it where a probe, trained on codes of the training split, reads it from
+codes of other pictures better than guessing does. A probe that is trained too little looks like perfect disentanglement,
+so both kinds are trained to convergence, and how strongly they are held back is chosen on training codes kept aside:
+
+- "linear": multinomial logistic regression; ridge regression for a continuous attribute;
+- "two_layer": one hidden layer of 128 rectified units, stopped where it no longer gets better on the codes kept aside;
+- "both": in every cell the one of the two that was better on the codes kept aside.
+
+A method's own adversary, at chance when training ends, shows nothing: a fresh one may still find everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from recombine.codes import Codes
+from recombine.data.schema import MISSING, Attribute, mix_seed, shown
+from recombine.metrics.intervals import CONFIDENCE, Mean, mean, share
+
+Probe = Literal["linear", "two_layer", "both"]
+Labels = Mapping[str, np.ndarray]
+
+MOST = 1024                                 # features of a map that are probed as they are; larger maps are pooled first
+POOLED = 4                                  # side that larger maps are pooled to, at most
+FEWEST = 20                                 # labelled training codes that a probe needs
+ASIDE = 0.2                                 # share of the training codes that choose between probes
+PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)   # C of the logistic regression: 1 / its L2 penalty
+RIDGES = (1.0, 10.0, 100.0, 1e3, 1e4, 1e5)  # L2 penalties of the ridge regression
+HIDDEN = 128                                # units of the two-layer probe
+DROPOUTS = (0.0, 0.5)                       # of its inputs and hidden units: without for few features, with for many
+EPOCHS = 60                                 # of the two-layer probe at most ...
+PATIENCE = 6                                # ... and so many without getting better
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one probe reads of one attribute from one part, picture by picture, beside what guessing would say."""
+
+    attribute: Attribute
+    probe: str                              # which kind
+    aside: float                            # its accuracy, or R^2, on the training codes kept aside
+    truth: np.ndarray                       # [pictures] of the judged codes; the missing are `MISSING` or NaN
+    seen: np.ndarray                        # [pictures]
+    guess: float                            # the training codes' most frequent value, or their mean
+
+    @property
+    def known(self) -> np.ndarray:
+        """Which judged pictures have a label, bool `[pictures]`."""
+        return _known(self.attribute, self.truth)
+
+    def above(self) -> np.ndarray:
+        """Per labelled picture: 1 where only the probe is right, -1 where only the guess is, else 0."""
+        truth, seen = self.truth[self.known], self.seen[self.known]
+        return (seen == truth).astype(float) - (truth == self.guess)
+
+    def to_json(self) -> dict:
+        """Plain values, each with n and interval.
+
+        Returns:
+            `probe`; for a binary or categorical attribute `accuracy`, `majority` (the share that always guessing the
+            training codes' most frequent value gets right on the same pictures) and `above`, their difference; for a
+            continuous one `r2`, the share of the variance that is explained, below 0 where the mean explains more.
+        """
+        truth, seen = self.truth[self.known], self.seen[self.known]
+        if self.attribute.kind == "continuous":
+            return {"probe": self.probe, "r2": _explained(truth, seen).to_json()}
+        return {
+            "probe": self.probe,
+            "accuracy": share(seen == truth).to_json(),
+            "majority": float(np.mean(truth == self.guess)),
+            "above": mean(self.above()).to_json(),
+        }
+
+
+Matrix = dict[str, dict[str, Reading]]      # part -> attribute -> reading
+
+
+def leakage(
+    codes_train: Codes,
+    labels_train: Labels,
+    codes_test: Codes,
+    labels_test: Labels,
+    attributes: Sequence[Attribute],
+    probe: Probe = "linear",
+    seed: int = 0,
+) -> Matrix:
+    """Probe every part for every attribute.
+
+    Args:
+        codes_train: Codes that the probes learn from: those of the training split.
+        labels_train: Attribute -> labels `[pictures]` of these; missing ones are `MISSING`, or NaN where continuous.
+        codes_test: Codes that they are judged on, of other pictures.
+        labels_test: Attribute -> labels of these.
+        attributes: What is looked for. Groups are left out: a probe can only name values that it has seen.
+        probe: Its kind, "linear", "two_layer" or "both".
+        seed: Of the codes kept aside and of the two-layer probe.
+
+    Returns:
+        Part -> attribute -> reading; `matrix_json` makes plain values of it. An attribute with fewer than 20 labelled
+        training codes, or without a labelled picture to judge on, is left out.
+
+    Raises:
+        ValueError: There is no such probe, or labels and codes are not equally many.
+
+    Maps of more than 1,024 features are average-pooled to 4 x 4 first (a finer place than that is not looked for), and
+    every feature is brought to mean 0 and deviation 1 over the training codes.
+    """
+    if probe not in ("linear", "two_layer", "both"):
+        raise ValueError(f"no probe {probe!r}; there are linear, two_layer and both")
+    for codes, labels in ((codes_train, labels_train), (codes_test, labels_test)):
+        for a in attributes:
+            if len(labels[a.name]) != codes.batch_size:
+                raise ValueError(f"{len(labels[a.name])} labels of {a.name!r} for codes of {codes.batch_size} pictures")
+    matrix: Matrix = {}
+    for part in codes_train:
+        train, test = features(codes_train[part], codes_test[part])
+        matrix[part] = {}
+        for a in attributes:
+            wanted, truth = np.asarray(labels_train[a.name]), np.asarray(labels_test[a.name])
+            known = _known(a, wanted)
+            if a.kind == "group" or known.sum() < FEWEST or not _known(a, truth).any():
+                continue
+            chance = np.random.default_rng(mix_seed(seed, part, a.name))
+            job = _Job(a, train[known], wanted[known], test, truth, chance.permutation(int(known.sum())))
+            kinds = {"linear": [_linear], "two_layer": [_two_layer], "both": [_linear, _two_layer]}[probe]
+            matrix[part][a.name] = max((kind(job, mix_seed(seed, a.name)) for kind in kinds), key=lambda found: found.aside)
+    return matrix
+
+
+def matrix_json(matrix: Matrix) -> dict[str, dict[str, dict]]:
+    """Part -> attribute -> plain values of `Reading.to_json`."""
+    return {part: {name: reading.to_json() for name, reading in row.items()} for part, row in matrix.items()}
+
+
+def off_part(matrix: Matrix, own: Mapping[str, Collection[str]], samples: int = 1000, seed: int = 0) -> Mean:
+    """The headline: mean accuracy above guessing, over every part and attribute that the part should not carry.
+
+    Args:
+        matrix: What `leakage` found; all cells on the same judged pictures.
+        own: Part -> attributes that it should carry; a part that is not named should carry none.
+        samples: Bootstrap samples of the interval. Pictures are drawn, each with all its cells, since one picture's
+            readings are not independent. The probes stay as they are.
+        seed: Of these samples.
+
+    Returns:
+        0 = nothing leaks, to 1. Continuous attributes are left out: R^2 and accuracy have no mean that means anything.
+        `n` is the number of judged pictures that have any of the labels.
+
+    Raises:
+        ValueError: `own` names a part that is not there, or no cell is left.
+    """
+    strange = [part for part in own if part not in matrix]
+    if strange:
+        raise ValueError(f"no part {strange[0]!r} was probed; the parts are {shown(list(matrix))}")
+    cells = [
+        reading for part, row in matrix.items() for name, reading in row.items()
+        if name not in own.get(part, ()) and reading.attribute.kind != "continuous"
+    ]
+    if not cells:
+        raise ValueError("every attribute belongs to every part that was probed for it; there is nowhere to leak to")
+    known = np.stack([cell.known for cell in cells], 1).astype(float)          # [pictures, cells]
+    above = np.zeros_like(known)
+    for column, cell in enumerate(cells):
+        above[cell.known, column] = cell.above()
+    drawn = np.random.default_rng(seed).multinomial(len(known), np.full(len(known), 1 / len(known)), samples)
+    counts = drawn @ known                                                     # [samples, cells]
+    means = np.where(counts > 0, drawn @ above / np.maximum(counts, 1), np.nan)
+    low, high = np.quantile(np.nanmean(means, 1), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    value = float((above.sum(0) / known.sum(0)).mean())
+    return Mean(value, int(known.any(1).sum()), float(low), float(high))
+
+
+def features(train: Tensor, *others: Tensor) -> list[np.ndarray]:
+    """Parts `[batch, ...]` as standardised float32 `[batch, features]`, by the mean and deviation of the first.
+
+    Maps `[batch, channels, height, width]` of more than 1,024 features are average-pooled to at most 4 x 4.
+    """
+    flat = [_flat(part) for part in (train, *others)]
+    middle, spread = flat[0].mean(0), flat[0].std(0)
+    spread[spread == 0] = 1
+    return [((part - middle) / spread).astype(np.float32) for part in flat]
+
+
+@dataclass(frozen=True)
+class _Job:
+    """Everything that a probe of one cell needs."""
+
+    attribute: Attribute
+    train: np.ndarray                       # [pictures, features], labelled ones only
+    wanted: np.ndarray                      # [pictures]
+    test: np.ndarray                        # [pictures, features], all of them
+    truth: np.ndarray                       # [pictures]
+    order: np.ndarray                       # of the training codes; the first ones are kept aside
+
+    @property
+    def numbers(self) -> bool:
+        return self.attribute.kind == "continuous"
+
+    def sides(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Codes and labels to learn from, then those kept aside."""
+        count = max(1, round(ASIDE * len(self.order)))
+        aside, rest = self.order[:count], self.order[count:]
+        return self.train[rest], self.wanted[rest], self.train[aside], self.wanted[aside]
+
+    def score(self, seen: np.ndarray, truth: np.ndarray) -> float:
+        return _r2(truth, seen) if self.numbers else float(np.mean(seen == truth))
+
+    def reading(self, probe: str, aside: float, seen: np.ndarray) -> Reading:
+        guess = self.wanted.mean() if self.numbers else np.bincount(self.wanted.astype(int)).argmax()
+        return Reading(self.attribute, probe, aside, self.truth, seen, float(guess))
+
+
+def _linear(job: _Job, seed: int) -> Reading:
+    """The penalty that is best on the codes kept aside, then fitted to all training codes."""
+    from sklearn.linear_model import LogisticRegression, Ridge
+
+    x, y, x_aside, y_aside = job.sides()
+    if len(np.unique(y)) == 1:
+        return _constant(job, "linear", y[0], y_aside)
+    penalties = RIDGES if job.numbers else PENALTIES
+    probes = [Ridge(alpha=p) if job.numbers else LogisticRegression(C=p, max_iter=500) for p in penalties]
+    scores = [job.score(probe.fit(x, y).predict(x_aside), y_aside) for probe in probes]
+    best = int(np.argmax(scores))
+    return job.reading("linear", scores[best], probes[best].fit(job.train, job.wanted).predict(job.test))
+
+
+def _two_layer(job: _Job, seed: int) -> Reading:
+    """The dropout and the epoch that are best on the codes kept aside."""
+    x, y, x_aside, y_aside = job.sides()
+    if len(np.unique(y)) == 1:
+        return _constant(job, "two_layer", y[0], y_aside)
+    middle, spread = (job.wanted.mean(), job.wanted.std()) if job.numbers else (0, 1)
+    data, aside = (
+        (torch.from_numpy(codes), torch.from_numpy((labels - middle) / spread).to(torch.float32 if job.numbers else torch.int64))
+        for codes, labels in ((x, y), (x_aside, y_aside))
+    )
+    outputs = 1 if job.numbers else int(job.wanted.max()) + 1
+    loss = _squared_error if job.numbers else F.cross_entropy
+
+    def read(network: nn.Module, codes: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            out = network(torch.from_numpy(codes))
+        return out[:, 0].numpy() * spread + middle if job.numbers else out.argmax(1).numpy()
+
+    networks = [train_network(lambda: _hidden(x.shape[1], outputs, share), data, aside, loss, seed) for share in DROPOUTS]  # noqa: B023
+    scores = [job.score(read(network, x_aside), y_aside) for network in networks]
+    best = int(np.argmax(scores))
+    return job.reading("two_layer", scores[best], read(networks[best], job.test))
+
+
+def _hidden(inputs: int, outputs: int, dropout: float) -> nn.Sequential:
+    """One hidden layer; it begins by guessing, whatever the code, so that stopping at once reads nothing."""
+    last = nn.Linear(HIDDEN, outputs)
+    nn.init.zeros_(last.weight)
+    return nn.Sequential(nn.Dropout(dropout), nn.Linear(inputs, HIDDEN), nn.ReLU(), nn.Dropout(dropout), last)
+
+
+def train_network(build, train: tuple[Tensor, Tensor], aside: tuple[Tensor, Tensor], loss, seed: int) -> nn.Module:
+    """Train a small network until its loss on the data kept aside stops falling; the best epoch's weights come back.
+
+    Args:
+        build: Makes the network.
+        train: Inputs and targets `[n, ...]`.
+        aside: Inputs and targets that decide when to stop.
+        loss: (output, target) -> mean loss.
+        seed: Of the first weights and the order.
+    """
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        torch.manual_seed(seed)
+        network = build()
+        optimizer = torch.optim.AdamW(network.parameters(), 2e-3, weight_decay=0.01)
+        best, kept, waited = float("inf"), network.state_dict(), 0
+        size = min(128, max(8, len(train[0]) // 8))
+        for _ in range(EPOCHS):
+            network.train()
+            for rows in torch.randperm(len(train[0])).split(size):
+                optimizer.zero_grad(set_to_none=True)
+                loss(network(train[0][rows]), train[1][rows]).backward()
+                optimizer.step()
+            network.eval()
+            with torch.no_grad():
+                found = float(loss(network(aside[0]), aside[1]))
+            waited += 1
+            if found < best:
+                best, waited = found, 0
+                kept = {name: weight.clone() for name, weight in network.state_dict().items()}
+            if waited >= PATIENCE:
+                break
+    network.load_state_dict(kept)
+    return network.eval()
+
+
+def _constant(job: _Job, probe: str, value: float, y_aside: np.ndarray) -> Reading:
+    return job.reading(probe, job.score(np.full(len(y_aside), value), y_aside), np.full(len(job.test), value))
+
+
+def _flat(part: Tensor) -> np.ndarray:
+    part = part.detach().cpu().float()
+    if part.ndim == 4 and part[0].numel() > MOST:
+        part = F.adaptive_avg_pool2d(part, (min(POOLED, part.shape[-2]), min(POOLED, part.shape[-1])))
+    return part.flatten(1).double().numpy()
+
+
+def _squared_error(output: Tensor, target: Tensor) -> Tensor:
+    return F.mse_loss(output[:, 0], target)
+
+
+def _known(attribute: Attribute, labels: np.ndarray) -> np.ndarray:
+    return ~np.isnan(labels) if attribute.kind == "continuous" else labels != MISSING
+
+
+def _r2(truth: np.ndarray, seen: np.ndarray) -> float:
+    total = float(((truth - truth.mean()) ** 2).sum())
+    return 1 - float(((truth - seen) ** 2).sum()) / total if total else 0.0
+
+
+def _explained(truth: np.ndarray, seen: np.ndarray, samples: int = 1000) -> Mean:
+    """R^2 with its bootstrap interval over pictures."""
+    chance = np.random.default_rng(0)
+    draws = (chance.integers(0, len(truth), len(truth)) for _ in range(samples))
+    low, high = np.quantile([_r2(truth[d], seen[d]) for d in draws], [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return Mean(_r2(truth, seen), len(truth), float(low), float(high))
