@@ -29,6 +29,12 @@ def data(path: Path, /, *, pack: Path | None = None, reading: Reading | None = N
         recombine data photos --kind age=continuous --unlabelled drop
         recombine data photos --kind age=continuous --unlabelled drop --pack packs/photos
 
+    Labels that stand in file and folder names are read by a pattern: {name} is a label,
+    {name:REGEX} one of this form, {_} no label, * any text, **/ any folders:
+
+        recombine data frames --pattern '{identity}/{clip}/*.jpg'
+        recombine data RaFD --pattern rafd
+
     Understood are a Hugging Face imagefolder (metadata.csv, .jsonl or .parquet with
     file_name), CelebA's own files, any CSV, TSV or Parquet table with a column of
     paths, one folder for each class, and folders that --pack made.

@@ -32,6 +32,8 @@ class Reading:
     """Label table, where it cannot be told from the folder."""
     image_column: str | None = None
     """The table's column of paths, where it cannot be told from the table."""
+    pattern: str | None = None
+    """Labels that stand in names: '{identity}/{clip}/*.jpg', or rafd, multipie, bu3dfe, market1501, vggface2, voxceleb."""
     kind: list[str] | None = None
     """ATTRIBUTE=KIND, where it was guessed wrong: binary, categorical, continuous or group; may be given several times."""
     unlabelled: Literal["error", "keep", "drop"] = "error"
@@ -62,6 +64,7 @@ class Reading:
         return read_source(
             path,
             table=self.table,
+            pattern=self.pattern,
             kinds=kinds,  # type: ignore[arg-type]
             image_column=self.image_column,
             unlabelled=self.unlabelled,

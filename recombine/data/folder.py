@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +14,7 @@ import numpy as np
 from recombine.data.celeba import PICTURES, find_celeba, read_celeba
 from recombine.data.labels import FEW, SPLITS, LabelTable, NewValues, Stated, find_group, make_table
 from recombine.data.paths import SUFFIXES, Found, Links, Listing, Resolver, find_base, sample, walk
+from recombine.data.patterns import Naming, read_names, with_mirrors
 from recombine.data.schema import MISSING, nearest, shown
 from recombine.data.tables import (
     SPREADSHEETS,
@@ -51,12 +52,14 @@ class _Found:
     folders: tuple[str, ...] = ()       # that paths may start from
     splits: list[str] | None = None     # of each row, where folders say so
     prefer: str = ""                    # of several folders with such pictures
+    naming: Naming = field(default_factory=lambda: Naming(()))  # of names that hold the labels
 
 
 def read_source(
     path: Path | str,
     *,
     table: Path | str | None = None,
+    pattern: str | None = None,
     kinds: Mapping[str, Stated] | None = None,
     attributes: Sequence[str] | None = None,
     image_column: str | None = None,
@@ -76,6 +79,9 @@ def read_source(
     Args:
         path: The folder of pictures, or a table that lies in it.
         table: The table, where it cannot be told from the folder; relative to here or to the folder.
+        pattern: Where labels stand in file and folder names: how, such as `{identity}/{clip}/*.jpg`, or a name in
+            `recombine.data.patterns.PATTERNS`. Pictures that do not match are dropped with a warning, or kept with
+            `unlabelled="keep"`.
         kinds: By column: `binary`, `categorical`, `continuous`, `group`, the values it may have, or an `Attribute`.
         attributes: Columns to use; all that can serve unless given. One asked for that cannot serve is an error.
         image_column: The column of paths.
@@ -93,8 +99,10 @@ def read_source(
         FileNotFoundError: There is no such file or folder.
     """
     root, table = _places(path, table)
+    if pattern is not None and table is not None:
+        raise ValueError(f"a pattern takes labels from names, and the table {table} has them too; give one of the two")
     listing = walk(root, links)
-    found = _find_table(listing, table) or _folders(listing)
+    found = _by_pattern(listing, pattern, unlabelled) if pattern is not None else _find_table(listing, table) or _folders(listing)
     notes = [*_skipped(listing), *found.cells.notes]
     column, base = _path_column(found, listing, image_column)
     files = _resolve(found.cells.columns[column], found.cells, Resolver(listing, base, root), absent, notes)
@@ -104,14 +112,17 @@ def read_source(
         found.cells.take(list(rows.values())),
         list(rows),
         notes,
-        kinds=kinds,
+        kinds={**_usable_kinds(found), **(kinds or {})},
         attributes=attributes,
         new_values=new_values,
         skip=[column],
         splits=splits,
         few=few,
     )
-    labels = _with_unlabelled(labels, listing, base, unlabelled, notes)
+    mirrors = with_mirrors(labels.attributes, found.naming, notes)
+    labels = replace(labels, attributes=tuple(replace(a, mirror=mirrors.get(a.name, a.mirror)) for a in labels.attributes))
+    if pattern is None or unlabelled == "keep":
+        labels = _with_unlabelled(labels, listing, base, unlabelled, notes)
     if not labels.attributes and unlabelled != "keep":
         fix = "add a table with a column file_name and a column for each label, or a folder for each class"
         notes.append(Note("error", f"{printable(str(root))} has no labels: {len(labels)} pictures, no attribute", fix))
@@ -203,6 +214,18 @@ def _metadata(listing: Listing) -> _Found | None:
     column = "file_name" if all("file_name" in cells.columns for cells in parts) else None
     folders = tuple(by_folder) if len(by_folder) == 1 else ()
     return _Found(join_cells(parts), column, folders, splits if all(splits) else None)
+
+
+def _by_pattern(listing: Listing, pattern: str, unlabelled: str) -> _Found:
+    names = read_names(listing.pictures, pattern, "" if unlabelled == "keep" else "they were dropped")
+    return _Found(names.cells, "file_name", naming=names.naming)
+
+
+def _usable_kinds(found: _Found) -> dict[str, Stated]:
+    """What is known of columns that have more than one value; others can be no attribute, whatever their kind."""
+    columns = found.cells.columns
+    known = {name: kind for kind, names in found.naming.kinds.items() for name in names}
+    return {name: kind for name, kind in known.items() if len({*columns.get(name, ())} - {""}) > 1}
 
 
 def _folders(listing: Listing) -> _Found:
