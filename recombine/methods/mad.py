@@ -1,0 +1,553 @@
+"""MAD: an unsupervised adversarial autoencoder, whose compact code two small maps take apart and put together again.
+
+Browatzki and Wallraven, "Robust Discrimination and Generation of Faces using Compact, Disentangled Embeddings", ICCV
+Workshops 2019. Reported, 128 px: RMSE 22.87 of 255 on CelebA (Table 1); verification on LFW by the identity part 80.3 %,
+85.4 % after joint training, 55.8 to 67.5 % by other parts (Table 2); mean AUC of expressions by their part .81, joint .86
+(Table 3); pose within 2.1 to 3.6 degrees. Ours: see LOG.md.
+
+Three phases: the autoencoder; the maps, through the frozen autoencoder; everything together. A batch trains the maps on
+one attribute: its labels shape its part, then the part is shuffled within the batch, decoded and encoded again, and must
+come back, still with its label.
+
+Differs from the paper: any attributes. A group is trained as the paper's identity, or as its style where it is the clip of
+another group; a binary or categorical attribute as its expression; all continuous ones together as its pose, except those
+that belong to the expression. A part `rest` without labels stands beside them where there is no style. Pictures are in
+[-1, 1], the range of the decoder's tanh, in place of [0, 1] less their mean. Every critic gives logits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from recombine.codebook import Codebook
+from recombine.codes import Codes
+from recombine.data.packed import Pack
+from recombine.data.samplers import Epochs, Iid, InTurn, Macro, Sampler
+from recombine.data.schema import MISSING, Attribute, Batch, Schema, shown
+from recombine.losses import absolute_error, binary_cross_entropy, squared_error
+from recombine.method import Phase, Progress, Turn
+from recombine.methods.ifcvaegan import number
+from recombine.methods.mad_triplets import (
+    clip_triplets,
+    group_triplets,
+    label_distance,
+    label_triplets,
+    triplet_loss,
+)
+from recombine.networks import BatchNorm2d, num_halvings, widths
+
+REST = "rest"
+PART_WIDTH = 32                             # of `rest` unless asked otherwise
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of the paper's method; the defaults are its networks with the weights of the released code."""
+
+    num_latents: int = 99                   # length of the autoencoder's code z
+    part_width: int = 32                    # length of a unit part of f; continuous attributes take one number each
+    rest_width: int | None = None           # of `rest`; None = 32, or 0 where an attribute is a clip, as in the paper
+    identity: str = ""                      # group that clips belong to; "" = the one called "identity"
+    clip: str = ""                          # group trained as the paper's style; "" = the one called "clip"
+    expression: str = ""                    # attribute that the numbers of `affect` belong to; "" = the one called "expression"
+    affect: tuple[str, ...] = ("valence", "arousal")  # continuous attributes that say how far expressions are apart
+    degrees: tuple[str, ...] = ("yaw", "pitch", "roll")  # continuous attributes that are angles; trained in radians
+    encoder_width: int = 64                 # channels of the first convolution
+    encoder_blocks: int = 2                 # in each of the four stages; 2 = ResNet-18
+    encoder_pool: bool = True               # average the last features over the picture, as in ResNet-18, or take them all
+    imagenet: str = ""                      # safetensors file with torchvision's ResNet-18, from which the encoder starts
+    decoder_width: int = 64                 # channels of the last hidden layer
+    critic_z_width: int = 1000
+    critic_x_width: int = 32                # channels of the first convolution
+    map_width: int = 1000                   # hidden width of both maps
+    dropout: float = 0.2                    # in the code's critic
+    rec_weight: float = 255.0               # of the mean absolute error on [0, 1], as released; 0.9 of an L1 in the paper
+    enc_weight: float = 1.0
+    adversarial_weight: float = 0.75        # of reconstructions before the picture's critic ...
+    generative_weight: float = 0.25         # ... and of samples; the released command line leaves these out
+    critic_z_every: int = 2                 # iterations between two steps of the critic of codes
+    critic_x_every: int = 4                 # ... and of the critic of pictures
+    maps_weight: float = 5.0                # of all the maps' losses
+    rec_map_weight: float = 4.0             # lambda_rec
+    group_weight: float = 1.0               # of a group's triplets ...
+    label_weight: float = 2.0               # ... of a binary or categorical attribute's ...
+    number_weight: float = 1.0              # ... and of the continuous attributes' error
+    cycle_weight: float = 1.0               # 0 = without the cycle loss
+    augmentation_weight: float = 1.0        # 0 = without augmentation
+    margin: float = 0.2                     # delta
+    number_error: Literal["squared", "absolute"] = "squared"  # squared as released, absolute in the paper
+    train_all: bool = False                 # shape the parts of all attributes that a batch knows, not only of the one it shuffles
+    pictures: int = 6                       # of one identity or clip in a batch: 20 identities in about 128 pictures ...
+    clips: int = 4                          # ... or 5 identities with so many clips
+    shares: tuple[float, ...] = (235.0, 11.0, 11.0)  # of the three phases, thousands of iterations in the paper; 0 = left out
+    learning_rate: float = 5e-5             # of encoder, decoder and the critic of codes
+    critic_x_rate: float = 0.5              # the other critic's rate, as a share of it, as released
+    beta_1: float = 0.0                     # Adam's, of the same networks
+    maps_rate: float = 1e-4                 # of the maps, with Adam's beta_1 = 0.9
+
+
+PRESETS = {
+    "celeba": Config(),
+    "celeba-without-cycle": Config(cycle_weight=0.0, augmentation_weight=0.0),
+    "celeba-before-joint": Config(shares=(235.0, 11.0, 0.0)),
+}
+
+
+class BasicBlock(nn.Module):
+    """ResNet-18's block."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.bn1 = BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.bn2 = BatchNorm2d(outputs)
+        self.downsample = None
+        if stride > 1 or inputs != outputs:
+            self.downsample = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), BatchNorm2d(outputs))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """`[batch, inputs, h, w]` -> `[batch, outputs, h / stride, w / stride]`."""
+        hidden = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(images)))))
+        return F.relu(hidden + (self.downsample(images) if self.downsample else images))
+
+
+class Encoder(nn.Module):
+    """ResNet-18, or a smaller one; weights have torchvision's names.
+
+    Differs from the paper: no further stage for pictures of 256 px, which are averaged over a larger last layer.
+    """
+
+    def __init__(self, image_size: tuple[int, int], channels: int, config: Config):
+        super().__init__()
+        width, blocks = config.encoder_width, config.encoder_blocks
+        self.conv1 = nn.Conv2d(channels, width, 7, 2, 3, bias=False)
+        self.bn1 = BatchNorm2d(width)
+        self.layer1, self.layer2, self.layer3, self.layer4 = (
+            nn.Sequential(BasicBlock(before, after, stride), *[BasicBlock(after, after, 1) for _ in range(blocks - 1)])
+            for (before, after), stride in zip(pairwise([width, *widths(width, 4)]), (1, 2, 2, 2), strict=True)
+        )
+        self.pool = config.encoder_pool
+        places = 1 if self.pool else math.prod(math.ceil(side / 32) for side in image_size)
+        self.fc = nn.Linear(8 * width * places, config.num_latents)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Pictures `[batch, channels, height, width]` in [-1, 1] -> z, `[batch, latents]`."""
+        hidden = F.max_pool2d(F.relu(self.bn1(self.conv1(images))), 3, 2, 1)
+        for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
+            hidden = layer(hidden)
+        return self.fc(hidden.mean((2, 3)) if self.pool else hidden.flatten(1))
+
+
+class UpBlock(nn.Module):
+    """The decoder's inverse of a residual block; doubles height and width."""
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__()
+        self.main = nn.Sequential(
+            nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=False), BatchNorm2d(outputs), nn.ReLU(),
+            nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False), BatchNorm2d(outputs),
+        )  # fmt: skip
+        self.shortcut = nn.Sequential(nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=False), BatchNorm2d(outputs))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """`[batch, inputs, h, w]` -> `[batch, outputs, 2 h, 2 w]`."""
+        return F.relu(self.main(images) + self.shortcut(images))
+
+
+class ForwardMap(nn.Module):
+    """Phi: z -> f, all parts side by side, those wider than one number of length 1."""
+
+    def __init__(self, num_latents: int, hidden: int, parts: Sequence[int]):
+        super().__init__()
+        self.parts = list(parts)
+        self.layers = nn.Sequential(nn.Linear(num_latents, hidden), nn.LeakyReLU(0.01), nn.Linear(hidden, sum(parts)))
+
+    def forward(self, z: Tensor) -> Tensor:
+        """`[batch, latents]` -> `[batch, features]`."""
+        return unit_parts(self.layers(z), self.parts)
+
+
+class MAD(nn.Module):
+    """The method; parts of its codes are the attributes and `rest`.
+
+    Raises:
+        ValueError: The schema has no attribute that it can use, or a setting names one that is not there; or a file of
+            ImageNet weights does not fit.
+    """
+
+    sampler = "macro"
+
+    def __init__(self, config: Config, schema: Schema):
+        super().__init__()
+        self.config, self.schema = config, schema
+        self.identity, self.clip = owner_and_clip(config, schema)
+        self.expression, self.affect = expression_and_affect(config, schema)
+        self.parts = part_widths(config, schema, self.clip, self.affect)
+        self.numbers = tuple(name for name in self.parts if name != REST and schema[name].kind == "continuous")
+        others = [(name,) for name in self.parts if name not in (*self.numbers, REST)]
+        self.trained = [*([self.numbers] if self.numbers else []), *others]  # what one batch can train
+
+        size, channels, latents = schema.image_size, schema.channels, config.num_latents
+        self.encoder = Encoder(size, channels, config)
+        self.decoder = picture_decoder(size, channels, config.decoder_width, latents)
+        self.critic_z = code_critic(latents, config.critic_z_width, config.dropout)
+        self.critic_x = picture_critic(size, channels, config.critic_x_width)
+        features = sum(self.parts.values())
+        self.forward_map = ForwardMap(latents, config.map_width, list(self.parts.values()))
+        self.backward_map = nn.Sequential(nn.Linear(features, config.map_width), nn.LeakyReLU(0.01), nn.Linear(config.map_width, latents))
+        self.codebook = Codebook(schema, {name: (width,) for name, width in self.parts.items()})
+        if config.imagenet and Path(config.imagenet).exists():  # a trained model is opened without the file
+            load_imagenet(self.encoder, config.imagenet)
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.schema.image_size
+
+    def encode(self, images: Tensor) -> Codes:
+        """Codes f of pictures in [-1, 1]: unit vectors `[batch, 32]`, and one number `[batch, 1]` of a continuous attribute.
+
+        Angles are in radians, other continuous attributes from -1 to 1 over the range seen in training.
+        """
+        features = self.forward_map(self.encoder(images))
+        return Codes(dict(zip(self.parts, features.split(list(self.parts.values()), 1), strict=True)))
+
+    def decode(self, codes: Codes) -> Tensor:
+        """Pictures `[batch, channels, height, width]` in [-1, 1]; mixtures of unit parts are given length 1 again."""
+        features = unit_parts(torch.cat([codes[name] for name in self.parts], 1), list(self.parts.values()))
+        return self.decoder(self.backward_map(features))
+
+    def sample(self, count: int, seed: int = 0) -> Tensor:
+        """New pictures `[count, channels, height, width]` in [-1, 1] from standard normal z; the same ones for the same seed."""
+        z = torch.randn(count, self.config.num_latents, generator=torch.Generator().manual_seed(seed))
+        return self.decoder(z.to(next(self.decoder.parameters())))
+
+    def predict(self, codes: Codes) -> dict[str, Tensor]:
+        """Probabilities `[batch, values]` of each binary and categorical attribute, by linear probes of their parts."""
+        return self.codebook.predict(codes)
+
+    def label_code(self, name: str, value: object) -> Tensor:
+        """The part for a picture that shows `value`: the class mean `[1, 32]`, or the number itself `[1, 1]`.
+
+        Raises:
+            ValueError: There is no such attribute or value; or a group's part, which can be swapped, is asked for.
+        """
+        attribute = attribute_of(self.schema, name)
+        if name in self.affect:
+            raise ValueError(f"{name} has no part of its own: it says how far values of {self.expression} are apart; set {self.expression}")
+        if attribute.kind == "group":
+            raise ValueError(f"{name} is a group, whose values are not edited by name; swap the part {name!r} from another picture")
+        if attribute.kind == "continuous":
+            return self._scaled(attribute, torch.tensor([[number(attribute, value)]]))
+        return self.codebook.label_code(name, value)
+
+    def phases(self) -> list[Phase]:
+        """Autoencoder, maps, joint; those without a share are left out."""
+        names = ("autoencoder", "maps", "joint")
+        frozen = {"maps": ("encoder", "decoder", "critic_z", "critic_x")}
+        return [Phase(name, share, frozen.get(name, ())) for name, share in zip(names, self.config.shares, strict=True) if share]
+
+    def players(self) -> dict[str, list[str]]:
+        """Autoencoder and maps are one player, since the joint phase trains them by one sum of losses."""
+        return {"embedding": ["encoder", "decoder", "forward_map", "backward_map"], "critic_z": ["critic_z"], "critic_x": ["critic_x"]}
+
+    def optimizer(self, player: str, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+        """Adam for everybody (section 4), the maps with their own rate and beta_1."""
+        c = self.config
+        maps = {id(weight) for network in (self.forward_map, self.backward_map) for weight in network.parameters()}
+        rate = c.learning_rate * (c.critic_x_rate if player == "critic_x" else 1.0)
+        groups = [{"params": [w for w in parameters if id(w) not in maps], "lr": rate, "betas": (c.beta_1, 0.999)}]
+        if player == "embedding":
+            groups.append({"params": [w for w in parameters if id(w) in maps], "lr": c.maps_rate, "betas": (0.9, 0.999)})
+        return torch.optim.Adam(groups)
+
+    def make_sampler(self, pack: Pack, seed: int, mirror: bool) -> Sampler:
+        """One sampler for each of `trained`, in turn: a quarter of the batches train the continuous attributes, as released.
+
+        Raises:
+            ValueError: Too few pictures are labelled to train an attribute, or the file of ImageNet weights is missing.
+        """
+        if self.config.imagenet and not Path(self.config.imagenet).exists():
+            raise ValueError(f"there is no file {self.config.imagenet} with ImageNet weights; leave out `imagenet` to start from random weights")
+        samplers = [self._sampler(names, pack, seed, mirror) for names in self.trained]
+        others = len(samplers) - bool(self.numbers)
+        return InTurn(samplers, [others or 1, *[3] * others] if self.numbers else None)
+
+    def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
+        """One training step; section 3.2 in the first phase, 3.3 to 3.5 in the second, both in the third.
+
+        Differs from the paper: the encoder descends `enc` together with the other losses of its phase and not in a step of
+        its own. In the joint phase the decoder follows the maps' losses, too, which the released code takes away from it.
+        """
+        z = self.encoder(batch.images)
+        losses: dict[str, tuple[float, Tensor]] = {}
+        if progress.phase != "autoencoder":
+            losses |= self._map_losses(z, batch)
+        if progress.phase == "maps":
+            yield Turn("embedding", losses)
+            return
+
+        c, iteration = self.config, progress.images_seen // (batch.whole or batch.size)
+        z_prior = batch.noise("prior", c.num_latents)
+        x, x_prior = batch.images, self.decoder(z_prior)
+        x_rec = self.decoder(z if progress.phase == "autoencoder" else self.backward_map(self.forward_map(z)))
+
+        if iteration % c.critic_z_every == 0:
+            enc = fooled(self.critic_z(z_prior)) + caught(self.critic_z(z.detach()))                      # L_enc
+            yield Turn("critic_z", {"enc": (1.0, enc)})
+
+        if iteration % c.critic_x_every == 0:
+            real = self.critic_x(x)
+            adv = fooled(real) + caught(self.critic_x(x_rec.detach()))                                    # L_adv
+            gen = fooled(real) + caught(self.critic_x(x_prior.detach()))                                  # L_gen
+            yield Turn("critic_x", {"adv": (c.adversarial_weight, adv), "gen": (c.generative_weight, gen)})
+
+        losses |= {
+            "rec": (c.rec_weight, absolute_error(x_rec, x).mean() / 2),                                   # L_rec
+            "enc": (c.enc_weight, fooled(self.critic_z(z))),                                              # L_enc
+            "adv": (c.adversarial_weight, fooled(self.critic_x(x_rec))),                                  # L_adv
+            "gen": (c.generative_weight, fooled(self.critic_x(x_prior))),                                 # L_gen
+        }
+        yield Turn("embedding", losses)
+
+    def _map_losses(self, z: Tensor, batch: Batch) -> dict[str, tuple[float, Tensor]]:
+        """L_Phi of codes z; one attribute, or the continuous ones together, is shuffled within the batch."""
+        c, names = self.config, self._names(batch)
+        f = self.forward_map(z)
+        losses = {"rec_map": (c.rec_map_weight, absolute_error(self.backward_map(f), z).mean())}          # L_rec^Phi
+        for shaped in self.trained if c.train_all else [names]:
+            losses[f"label_{title(shaped)}"] = (self._weight(shaped), self._label_loss(shaped, f, batch, "label"))  # L_f_k
+
+        order = batch.uniform("order").argsort()
+        swapped = torch.where(self._columns(names, f), f[order], f).detach()  # f*: else f could shrink the cycle's error by collapsing
+        if c.cycle_weight or c.augmentation_weight:
+            again = self.forward_map(self.encoder(self.decoder(self.backward_map(swapped))))              # I(f*)
+            unit = self._unit_columns(f)
+            losses["cyc"] = (c.cycle_weight, absolute_error(again[:, unit], swapped[:, unit]).mean())     # L_cyc
+            augmented = self._label_loss(names, again, shuffled(batch, order), "augmented")
+            losses[f"aug_{title(names)}"] = (c.augmentation_weight * self._weight(names), augmented)      # L_aug
+        return {name: (c.maps_weight * weight, value) for name, (weight, value) in losses.items()}
+
+    def _label_loss(self, names: tuple[str, ...], f: Tensor, batch: Batch, chance: str) -> Tensor:
+        """F_k, a scalar: triplets, or the error of continuous attributes; 0 without labels."""
+        columns = {name: f[:, self._columns((name,), f)] for name in names}
+        if names == self.numbers:
+            form = squared_error if self.config.number_error == "squared" else absolute_error
+            errors = []
+            for name, part in columns.items():
+                known = batch.known[name]
+                truth = self._scaled(self.schema[name], batch.labels[name][:, None].to(part))
+                errors.append(torch.where(known, form(part, truth), 0).sum() / known.sum().clamp(min=1))              # F_p
+            return torch.stack(errors).mean()
+        (name,) = names
+        part, labels, known, rows = columns[name], batch.labels[name], batch.known[name], batch.rows.to(f.device)
+        draws = batch.uniform(f"{chance} {name}", 2)
+        if name == self.clip:
+            owners, both = batch.labels[self.identity], known & batch.known[self.identity]
+            triplets = clip_triplets(part, labels, owners, both, rows, draws)
+        elif self.schema[name].kind == "group":
+            triplets = group_triplets(part, labels, known, rows, draws)
+        else:
+            affect = self.affect if name == self.expression else ()
+            distance = label_distance(labels, [batch.labels[a] for a in affect], [batch.known[a] for a in affect])
+            triplets = label_triplets(distance, known, rows, draws)
+        return triplet_loss(part, triplets, self.config.margin)
+
+    def _weight(self, names: tuple[str, ...]) -> float:
+        kinds = {"continuous": self.config.number_weight, "group": self.config.group_weight}
+        return kinds.get(self.schema[names[0]].kind, self.config.label_weight)
+
+    def _names(self, batch: Batch) -> tuple[str, ...]:
+        """What this batch trains: what it was drawn for, or else the next that it knows."""
+        first = batch.source % len(self.trained)
+        order = self.trained[first:] + self.trained[:first]
+        return next((names for names in order if any(batch.known[name].any() for name in names)), order[0])
+
+    def _columns(self, names: Sequence[str], like: Tensor) -> Tensor:
+        """Which numbers of f belong to some parts, `[features]` bool."""
+        return torch.tensor([part in names for part, width in self.parts.items() for _ in range(width)], device=like.device)
+
+    def _unit_columns(self, like: Tensor) -> Tensor:
+        """The numbers that the cycle compares: all but the continuous ones, as released, if there are others."""
+        unit = ~self._columns(self.numbers, like)
+        return unit if unit.any() else ~unit
+
+    def _scaled(self, attribute: Attribute, values: Tensor) -> Tensor:
+        """A continuous attribute as its part holds it: radians, or from -1 to 1 over its range."""
+        if attribute.name in self.config.degrees:
+            return torch.deg2rad(values)
+        low, high = attribute.low or 0.0, attribute.high if attribute.high is not None else 1.0
+        return (values - low) / max(high - low, 1e-12) * 2 - 1
+
+    def _sampler(self, names: tuple[str, ...], pack: Pack, seed: int, mirror: bool) -> Sampler:
+        """Batches in which an attribute, or the continuous ones, can be trained."""
+        name = names[0]
+        if self.schema[name].kind != "group":
+            return Labelled(pack, names, seed, mirror)
+        owner, clip = (self.identity, name) if name == self.clip else (name, None)
+        check_groups(pack, owner, clip)
+        return Macro(pack, "train", seed, mirror, owner, clip, self.config.clips, self.config.pictures)
+
+
+class Labelled(Iid):
+    """The training pictures that have a label of one of some attributes, in shuffled epochs.
+
+    Raises:
+        ValueError: None has one, or all have the same.
+    """
+
+    def __init__(self, pack: Pack, names: Sequence[str], seed: int, mirror: bool):
+        super().__init__(pack, "train", seed, mirror, name=title(names))
+        columns = [pack.labels[name][self.rows] for name in names]
+        known = np.stack([~np.isnan(c) if c.dtype.kind == "f" else c != MISSING for c in columns])
+        for name, column, labelled in zip(names, columns, known, strict=True):
+            if len(np.unique(column[labelled])) < 2:
+                raise ValueError(f"column {name!r} has fewer than two different labels in split 'train'; leave it out of --attributes")
+        self.rows = self.rows[known.any(0)]
+        self.epochs = Epochs(len(self.rows), seed, title(names))
+
+
+def check_groups(pack: Pack, owner: str, clip: str | None) -> None:
+    """Raise ValueError where a group has no two values, or no value of it two clips, so that there are no negatives."""
+    labels = pack.labels[owner][pack.rows("train")]
+    if len(np.unique(labels[labels != MISSING])) < 2:
+        raise ValueError(f"column {owner!r} has fewer than two different labels in split 'train'; leave it out of --attributes")
+    if clip is not None:
+        both = np.stack([labels, pack.labels[clip][pack.rows("train")]])
+        both = np.unique(both[:, (both != MISSING).all(0)], axis=1)
+        if both.shape[1] == len(np.unique(both[0])):
+            raise ValueError(f"no {owner} of split 'train' has two values of column {clip!r}; leave {clip!r} out of --attributes")
+
+
+def owner_and_clip(config: Config, schema: Schema) -> tuple[str, str]:
+    """The group that clips belong to, and that of the clips; empty where there is none."""
+    groups = [a.name for a in schema.attributes if a.kind == "group"]
+    for setting, name in (("identity", config.identity), ("clip", config.clip)):
+        if name and name not in groups:
+            raise ValueError(f"{setting} must name an attribute of kind 'group', not {name!r}; there are {shown(groups)}")
+    identity = config.identity or ("identity" if "identity" in groups else "")
+    clip = config.clip or ("clip" if "clip" in groups and identity else "")
+    if clip and (not identity or clip == identity):
+        raise ValueError(f"{clip!r} cannot be a clip without another attribute of kind 'group' that it belongs to; name that as `identity`")
+    return identity, clip
+
+
+def expression_and_affect(config: Config, schema: Schema) -> tuple[str, tuple[str, ...]]:
+    """The attribute that continuous ones like valence belong to, and these; empty where there is none."""
+    expression = config.expression or ("expression" if "expression" in schema.names else "")
+    if not expression:
+        return "", ()
+    if attribute_of(schema, expression).kind not in ("binary", "categorical"):
+        raise ValueError(f"expression must name a binary or categorical attribute; {expression!r} is {schema[expression].kind}")
+    return expression, tuple(name for name in config.affect if name in schema.names and schema[name].kind == "continuous")
+
+
+def part_widths(config: Config, schema: Schema, clip: str, affect: Sequence[str]) -> dict[str, int]:
+    """Part -> its length in f."""
+    names = [a.name for a in schema.attributes if a.name not in affect]
+    if not names:
+        raise ValueError("mad needs at least one attribute")
+    if REST in names:
+        raise ValueError(f"an attribute cannot be called {REST!r}, the name of what no attribute tells; rename the column")
+    rest = (0 if clip else PART_WIDTH) if config.rest_width is None else config.rest_width
+    if config.part_width < 2 or rest == 1:
+        raise ValueError(f"unit parts need 2 or more numbers, not part_width={config.part_width} and rest_width={rest}")
+    parts = {name: 1 if schema[name].kind == "continuous" else config.part_width for name in names}
+    return {**parts, REST: rest} if rest else parts
+
+
+def attribute_of(schema: Schema, name: str) -> Attribute:
+    """An attribute; raises ValueError where there is none."""
+    try:
+        return schema[name]
+    except KeyError as error:
+        raise ValueError(str(error.args[0])) from None
+
+
+def title(names: Sequence[str]) -> str:
+    """Names of what a batch trains, for the log."""
+    return "+".join(names)
+
+
+def shuffled(batch: Batch, order: Tensor) -> Batch:
+    """The same batch with the labels, and what they belong to, in another order; the pictures stay."""
+    labels, known = ({name: column[order] for name, column in columns.items()} for columns in (batch.labels, batch.known))
+    return replace(batch, labels=labels, known=known, rows=batch.rows[order.to(batch.rows.device)])
+
+
+def unit_parts(features: Tensor, parts: Sequence[int]) -> Tensor:
+    """The code f with every part of more than one number brought to length 1, `[batch, features]`."""
+    return torch.cat([F.normalize(part, dim=1) if part.shape[1] > 1 else part for part in features.split(list(parts), 1)], 1)
+
+
+def fooled(logits: Tensor) -> Tensor:
+    """-log D, a scalar: what it costs that the critic does not take something for real."""
+    return binary_cross_entropy(logits, 1.0).mean()
+
+
+def caught(logits: Tensor) -> Tensor:
+    """-log(1 - D), a scalar: what it costs that the critic takes something for real."""
+    return binary_cross_entropy(logits, 0.0).mean()
+
+
+def picture_decoder(image_size: tuple[int, int], channels: int, width: int, num_latents: int) -> nn.Sequential:
+    """G: z `[batch, latents]` -> pictures in [-1, 1], an inverted ResNet; four blocks at 128 px."""
+    halvings = num_halvings(image_size)
+    height, breadth = (side >> halvings for side in image_size)
+    sizes = [max(8 * width >> level, width) for level in range(halvings)]
+    return nn.Sequential(
+        nn.Linear(num_latents, sizes[0]), nn.Unflatten(1, (sizes[0], 1, 1)),
+        nn.ConvTranspose2d(sizes[0], sizes[0], (height, breadth), bias=False), BatchNorm2d(sizes[0]), nn.ReLU(),
+        *[UpBlock(before, after) for before, after in pairwise(sizes)],
+        nn.ConvTranspose2d(sizes[-1], channels, 4, 2, 1, bias=False), nn.Tanh(),
+    )  # fmt: skip
+
+
+def code_critic(num_latents: int, width: int, dropout: float) -> nn.Sequential:
+    """D_z: z `[batch, latents]` -> logit `[batch, 1]`; two hidden layers without batch norm, as released."""
+    layers: list[nn.Module] = []
+    for inputs in (num_latents, width):
+        layers += [nn.Linear(inputs, width), nn.Dropout(dropout), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(width, 1))
+
+
+def picture_critic(image_size: tuple[int, int], channels: int, width: int) -> nn.Sequential:
+    """D_x: pictures -> logit `[batch, 1]`; halves the picture to 4 to 7 pixels and averages what a 4 x 4 window says."""
+    sizes = [channels, *widths(width, num_halvings(image_size))]
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise(sizes):
+        norm = [BatchNorm2d(outputs)] if layers else []
+        layers += [nn.Conv2d(inputs, outputs, 4, 2, 1, bias=False), *norm, nn.LeakyReLU(0.2)]
+    return nn.Sequential(*layers, nn.Conv2d(sizes[-1], 1, 4, bias=False), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def load_imagenet(encoder: Encoder, path: str) -> None:
+    """Give the encoder torchvision's ResNet-18 weights, all but the last layer's.
+
+    Raises:
+        ValueError: The file is no safetensors file, or names or shapes differ.
+    """
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} is no safetensors file ({error}); convert torchvision's resnet18 state dict with safetensors.torch.save_file") from None
+    weights = {name: value for name, value in tensors.items() if not name.startswith("fc.")}
+    wanted = {name: tuple(value.shape) for name, value in encoder.state_dict().items() if not name.startswith("fc.")}
+    found = {name: tuple(value.shape) for name, value in weights.items()}
+    wrong = [f"{name} {found.get(name, 'missing')}, not {wanted.get(name, 'expected')}" for name in {**wanted, **found} if found.get(name) != wanted.get(name)]
+    if wrong:
+        raise ValueError(f"{path} does not fit the encoder: {shown(wrong, 4)}; it must be torchvision's resnet18, with encoder_width=64, encoder_blocks=2 and colour pictures")
+    encoder.load_state_dict(weights, strict=False)
