@@ -1,0 +1,325 @@
+"""advattr: one code for every labelled attribute and one for the rest; what a code should not know, it must be unable to tell.
+
+Oldfield, Panagakis and Nicolaou, "Adversarial Learning of Disentangled and Generalizable Representations of Visual
+Attributes", 2019-2021. https://arxiv.org/abs/1904.04772
+Reported: best accuracy and FID of synthesised expressions on nearly all of MultiPIE, BU-3DFE and RaFD (Table IV), and codes
+that no longer cluster by other attributes (Table III); the digits are missing in every copy we have. Ours: see LOG.md.
+
+Every attribute has a classifier of pictures, features and one linear layer, trained on real pictures alone. The code of an
+attribute has the shape of those features, so that the linear layer also reads codes: an attribute's code must be classified
+rightly by its own layer and leave every other one at a uniform guess, and the rest must leave all of them so. Codes are
+dealt out anew within the batch, and the pictures made of them must look real and show the labels dealt out with them.
+The same idea on vectors, without pictures, stands in `recombine.methods.advattr_vectors`.
+
+Differs from the paper: attributes may be missing for some pictures, which then add nothing to the losses that need them;
+one attribute alone is allowed, and its code meets no other layer. Terms go by the paper's names, as its released code computes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from recombine.codebook import Codebook
+from recombine.codes import Codes
+from recombine.data.schema import Attribute, Batch, Schema
+from recombine.losses import absolute_error, cross_entropy, cross_entropy_to_uniform, gradient_penalty
+from recombine.method import Progress, Turn
+from recombine.networks import BatchNorm2d, num_halvings
+
+Norm = Literal["instance", "batch", "none"]
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of the method; the defaults are the paper's networks for 128 pixels (Tables I and II) and the released weights."""
+
+    width: int = 32                         # channels of an encoder's first convolution; they double with every halving
+    halvings: int = 2                       # of the picture on its way to a code, and doublings on the way back
+    code_width: int = 128                   # channels of every code, and of the features that a linear layer reads
+    blocks: int = 6                         # residual blocks of the decoder
+    kernel: int = 7                         # pixels, side of the encoders' first and the decoder's last kernel; odd
+    norm: Norm = "instance"                 # of encoders and decoder
+    critic_width: int = 64                  # channels of the critic's first convolution; they double with every halving
+    classifier_width: int = 64              # channels of a classifier's first convolution; they double up to code_width
+    rec_weight: float = 10.0                # L_rec
+    gp_weight: float = 10.0                 # of the gradient penalty beside the critic's scores
+    cls_weight: float = 1.0                 # L_cls
+    dis_weight: float = 1.0                 # L_dis; 0 = codes may tell every attribute (the paper's ablation)
+    gen_weight: float = 1.0                 # L_gen
+    adv_weight: float = 1.0                 # L_adv; 0 = no critic
+    learning_rate: float = 1e-4             # of every player
+
+
+# Differs from the paper: narrower networks with fewer residual blocks, smaller kernels at the full size and one more halving
+# for pictures of 64 pixels and minutes on a processor, and larger steps.
+SMALL = Config(
+    width=8, halvings=3, code_width=16, blocks=2, kernel=3, norm="none", critic_width=12, classifier_width=16, learning_rate=1e-3
+)
+PRESETS = {"paper": Config(), "paper-without-dis": Config(dis_weight=0.0), "small": SMALL, "photos": replace(SMALL, halvings=2)}
+
+
+class Encoders(nn.Module):
+    """One small network for every attribute and one for the rest (Table I): picture -> its code, none of them below 0."""
+
+    def __init__(self, codes: int, channels: int, config: Config):
+        super().__init__()
+        self.networks = nn.ModuleList(encoder(channels, config) for _ in range(codes))
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """`[batch, channels, height, width]` in [-1, 1] -> `[batch, code channels, h, w]` for every attribute, the rest last."""
+        return [network(images) for network in self.networks]
+
+
+class Classifiers(nn.Module):
+    """For every attribute features of a picture and one linear layer, which also reads codes (Table II)."""
+
+    def __init__(self, attributes: Sequence[Attribute], schema: Schema, config: Config):
+        super().__init__()
+        size = config.code_width * (schema.height >> config.halvings) * (schema.width >> config.halvings)
+        self.features = nn.ModuleList(features(schema.channels, config) for _ in attributes)
+        self.heads = nn.ModuleList(nn.Linear(size, num_classes(attribute)) for attribute in attributes)
+
+    def forward(self, images: Tensor | None, codes: Sequence[Tensor] = ()) -> list[Tensor]:
+        """Logits of every attribute, in order: of pictures `[batch, classes]`, or without them of codes.
+
+        Args:
+            images: `[batch, channels, height, width]` in [-1, 1].
+            codes: Where `images` is None: each `[batch, code channels, h, w]`; every layer reads every code: `[codes, batch, classes]`.
+        """
+        if images is not None:
+            return [head(network(images).flatten(1)) for network, head in zip(self.features, self.heads, strict=True)]
+        stacked = torch.stack([code.flatten(1) for code in codes])
+        return [head(stacked) for head in self.heads]
+
+
+class AdvAttr(nn.Module):
+    """The method; parts of its codes are maps `[batch, code channels, h, w]` named after the attributes, and `rest`.
+
+    Raises:
+        ValueError: An attribute is a group or continuous, there is none, or pictures cannot be halved as asked.
+    """
+
+    sampler = "iid"
+
+    def __init__(self, config: Config, schema: Schema):
+        super().__init__()
+        self.config, self.schema = config, schema
+        check(schema, config)
+        count, channels = len(schema.attributes) + 1, schema.channels
+        self.encoders = Encoders(count, channels, config)
+        self.decoder = decoder(count * config.code_width, channels, config)
+        if config.adv_weight:
+            self.critic = critic(channels, config.critic_width, num_halvings(schema.image_size, smallest=2))
+        self.classifiers = Classifiers(schema.attributes, schema, config)
+        shape = (config.code_width, schema.height >> config.halvings, schema.width >> config.halvings)
+        self.codebook = Codebook(schema, dict.fromkeys(schema.names, shape))
+        self.apply(initialise)
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.schema.image_size
+
+    def encode(self, images: Tensor) -> Codes:
+        """Codes of pictures in [-1, 1]: every attribute's and the `rest`, `[batch, code channels, h, w]`, at least 0."""
+        return Codes(dict(zip((*self.schema.names, "rest"), self.encoders(images), strict=True)))
+
+    def decode(self, codes: Codes) -> Tensor:
+        """Pictures `[batch, channels, height, width]` in [-1, 1]."""
+        return self.decoder(torch.cat([codes[name] for name in (*self.schema.names, "rest")], 1))
+
+    def predict(self, codes: Codes) -> dict[str, Tensor]:
+        """Probabilities `[batch, values]` of every attribute: its linear layer on its own code."""
+        judged = self.classifiers(None, [codes[name] for name in self.schema.names])
+        return {name: logits[place].softmax(1) for place, (name, logits) in enumerate(zip(self.schema.names, judged, strict=True))}
+
+    def classify(self, images: Tensor) -> dict[str, Tensor]:
+        """Probabilities `[batch, values]` of every attribute by its classifier of pictures, `[batch, channels, height, width]` in [-1, 1]."""
+        return {name: logits.softmax(1) for name, logits in zip(self.schema.names, self.classifiers(images), strict=True)}
+
+    def label_code(self, name: str, value: object) -> Tensor:
+        """The mean code `[1, code channels, h, w]` of the training pictures that show `value`."""
+        return self.codebook.label_code(name, value)
+
+    def players(self) -> dict[str, list[str]]:
+        """The critic takes part only when it has a weight."""
+        players = {"classifiers": ["classifiers"], "generator": ["encoders", "decoder"]}
+        return {"critic": ["critic"], **players} if self.config.adv_weight else players
+
+    def optimizer(self, player: str, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+        """Adam with the paper's betas for everybody."""
+        return torch.optim.Adam(parameters, lr=self.config.learning_rate, betas=(0.5, 0.999))
+
+    def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
+        """One training step, every player once; the released code takes all three from one graph, here they follow each other."""
+        c, x = self.config, batch.images
+        z = self.encoders(x)
+        dealt, known, labels = self._deal(batch, z)
+        x_rec, x_new = self.decoder(torch.cat([torch.cat(z, 1), torch.cat(dealt, 1)])).chunk(2)
+
+        if c.adv_weight:
+            fake = x_new.detach()
+            scores = self.critic(fake).mean() - self.critic(x).mean()                            # L_D, scores
+            slope = gradient_penalty(self.critic, x, fake, batch.uniform("mix")).mean()           # L_D, gradient penalty
+            yield Turn("critic", {"scores": (1.0, scores), "gp": (c.gp_weight, slope)})
+
+        seen = self.classifiers(x)
+        yield Turn("classifiers", {"class": (1.0, self._label_loss(seen, batch.labels, batch.known))}, self._right(seen, batch))  # L_C
+
+        judged = self.classifiers(None, z)
+        losses = {
+            "rec": (c.rec_weight, absolute_error(x_rec, x).mean()),                              # L_rec
+            "cls": (c.cls_weight, self._label_loss([logits[m] for m, logits in enumerate(judged)], batch.labels, batch.known)),  # L_cls
+            "gen": (c.gen_weight, self._label_loss(self.classifiers(x_new), labels, known)),     # L_gen
+        }
+        if c.dis_weight:
+            losses["dis"] = (c.dis_weight, uniformity(judged))                                    # L_dis
+        if c.adv_weight:
+            losses["adv"] = (c.adv_weight, -self.critic(x_new).mean())                            # L_adv
+        yield Turn("generator", losses)
+
+    def _deal(self, batch: Batch, z: list[Tensor]) -> tuple[list[Tensor], dict[str, Tensor], dict[str, Tensor]]:
+        """Every attribute's codes in an order of their own, the rest in place; `known` and labels as dealt out with them."""
+        orders = {name: batch.uniform(f"order of {name}").argsort() for name in self.schema.names}
+        dealt = [code[order] for code, order in zip(z, orders.values(), strict=False)]
+        known, labels = ({name: of[name][order] for name, order in orders.items()} for of in (batch.known, batch.labels))
+        return [*dealt, z[-1]], known, labels
+
+    def _label_loss(self, logits: Sequence[Tensor], labels: Mapping[str, Tensor], known: Mapping[str, Tensor]) -> Tensor:
+        """Cross-entropy, averaged over attributes; a missing label adds nothing."""
+        each = [torch.where(known[name], cross_entropy(part, labels[name]), 0).mean() for name, part in zip(self.schema.names, logits, strict=True)]
+        return torch.stack(each).mean()
+
+    def _right(self, logits: Sequence[Tensor], batch: Batch) -> dict[str, Tensor]:
+        """How often the classifiers are right on real pictures, of known labels."""
+        hits = [(part.argmax(1) == batch.labels[name]) & batch.known[name] for name, part in zip(self.schema.names, logits, strict=True)]
+        counts = torch.stack([batch.known[name] for name in self.schema.names]).sum().clamp(min=1)
+        return {"classifier_accuracy": torch.stack(hits).sum() / counts}
+
+
+def uniformity(judged: Sequence[Tensor]) -> Tensor:
+    """L_dis: how far every code is from leaving the linear layers of other attributes at a uniform guess, less its minimum.
+
+    Args:
+        judged: One `[codes, batch, classes]` for every attribute, its layer's logits on every code: first the attributes'
+            own in the same order, then, if it is there, the rest.
+
+    Returns:
+        A scalar of at least 0: averaged over a code's foreign layers, then over the codes. The rest has only foreign layers;
+        with one attribute its own code has none and adds 0.
+    """
+    codes, size = judged[0].shape[:2]
+    excess = torch.stack([cross_entropy_to_uniform(logits.flatten(0, 1)).reshape(codes, size).mean(1) for logits in judged])
+    foreign = 1 - torch.eye(len(judged), codes).to(excess)
+    return (excess * foreign / foreign.sum(0).clamp(min=1)).sum() / codes
+
+
+def check(schema: Schema, config: Config) -> None:
+    """Refuse attributes and sizes that the method cannot use."""
+    for attribute in schema.attributes:
+        if attribute.kind in ("group", "continuous"):
+            raise ValueError(
+                f"advattr takes binary and categorical attributes; {attribute.name!r} is {attribute.kind}: leave it out of --attributes, "
+                f"or pack the data with --kind {attribute.name}=categorical"
+            )
+    if not schema.attributes:
+        raise ValueError("advattr needs at least one binary or categorical attribute")
+    step = 2**config.halvings
+    if any(side % step for side in schema.image_size):
+        near = [max(step, round(side / step) * step) for side in schema.image_size]
+        raise ValueError(f"pictures of {schema.height}x{schema.width} cannot be halved {config.halvings} times; use {near[0]}x{near[1]}")
+
+
+def num_classes(attribute: Attribute) -> int:
+    """Values that a classifier tells apart."""
+    return 2 if attribute.kind == "binary" else attribute.num_values
+
+
+def encoder(channels: int, config: Config) -> nn.Sequential:
+    """Table I: a convolution at full size, then halvings with kernels of 3 and TensorFlow's padding; normalised, never below 0."""
+    widths = [*(config.width << level for level in range(config.halvings)), config.code_width]
+    layers: list[nn.Module] = [same(channels, widths[0], config.kernel), normal(config.norm, widths[0]), nn.ReLU()]
+    for inputs, outputs in pairwise(widths):
+        layers += [nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(inputs, outputs, 3, 2), normal(config.norm, outputs), nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
+def decoder(codes: int, channels: int, config: Config) -> nn.Sequential:
+    """Table I with the released widths: residual blocks on all codes at once, then doublings that halve the channels.
+
+    Differs from the paper: where the halves are no multiples of 8, they are rounded up to one, which computers like.
+    """
+    widths = [codes, *(-(-codes // (8 << level)) * 8 for level in range(1, config.halvings + 1))]
+    layers: list[nn.Module] = [ResidualBlock(codes, config.norm) for _ in range(config.blocks)]
+    for inputs, outputs in pairwise(widths):
+        layers += [Doubling(inputs, outputs, 3), normal(config.norm, outputs), nn.ReLU()]
+    return nn.Sequential(*layers, same(widths[-1], channels, config.kernel), nn.Tanh())
+
+
+def critic(channels: int, width: int, halvings: int) -> nn.Sequential:
+    """Table II: halvings down to 2 or 3 pixels without normalisation, then a score for each of them."""
+    widths = [channels, *(width << level for level in range(halvings))]
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise(widths):
+        layers += [nn.Conv2d(inputs, outputs, 4, 2, 1), nn.LeakyReLU(0.01)]
+    return nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 3, padding=1))
+
+
+def features(channels: int, config: Config) -> nn.Sequential:
+    """Table II: the part of a classifier before its linear layer. ReLU, as released, where the table prints leaky ones."""
+    widths = [channels, *(config.classifier_width << level for level in range(config.halvings - 1)), config.code_width]
+    return nn.Sequential(*(layer for i, o in pairwise(widths) for layer in (nn.Conv2d(i, o, 4, 2, 1), nn.ReLU())))
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions of the same width beside the input; nothing follows the sum (Table I)."""
+
+    def __init__(self, channels: int, norm: Norm):
+        super().__init__()
+        first, second = (nn.Sequential(same(channels, channels, 3), normal(norm, channels)) for _ in range(2))
+        self.layers = nn.Sequential(first, nn.ReLU(), second)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """`[batch, channels, h, w]`, the same shape out."""
+        return codes + self.layers(codes)
+
+
+class Doubling(nn.Conv2d):
+    """Nearest resize to 4 times the size, reflected border, convolution k3 with stride 2 (Table I), as one small step.
+
+    A kernel's three rows meet at most two different rows of the original: 2k takes its first from k - 1 and the others from
+    k, and 2k + 1 takes all from k; columns likewise. Added up first, they are the kernel of a transposed convolution.
+    """
+
+    def forward(self, images: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """`[batch, inputs, h, w]` -> `[batch, outputs, 2 h, 2 w]`."""
+        share = self.weight.new_tensor([[0, 1, 1], [1, 1, 1], [1, 0, 0]])
+        kernel = torch.einsum("pi,qj,ocij->copq", share, share, self.weight)
+        return F.conv_transpose2d(F.pad(images, (1, 0, 1, 0), "replicate"), kernel, self.bias, 2, 2, 1)
+
+
+def same(inputs: int, outputs: int, kernel: int) -> nn.Conv2d:
+    """A convolution that keeps height and width, its border reflected."""
+    return nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, padding_mode="reflect")
+
+
+def normal(kind: Norm, channels: int) -> nn.Module:
+    """A normalisation with a learnable scale and shift; instance normalisation as released, eps 1e-6."""
+    if kind == "instance":
+        return nn.InstanceNorm2d(channels, eps=1e-6, affine=True)
+    return BatchNorm2d(channels) if kind == "batch" else nn.Identity()
+
+
+def initialise(layer: nn.Module) -> None:
+    """Glorot-uniform kernels and zero biases, as released."""
+    if isinstance(layer, nn.Conv2d | nn.Linear):
+        nn.init.xavier_uniform_(layer.weight)
+        assert layer.bias is not None
+        nn.init.zeros_(layer.bias)
