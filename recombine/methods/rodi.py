@@ -1,0 +1,538 @@
+"""RoDi: pose and appearance apart, from pairs of pictures of one thing, by bounding what one code tells of the other.
+
+Esser, Haux and Ommer, "Unsupervised Robust Disentangling of Latent Characteristics for Image Synthesis", 2019.
+https://arxiv.org/abs/1910.10223
+Reported: Fig. 7, Sprites, mean squared error of transfers on [-1, 1]: 0.0026, with the adversary alone 0.0057, with the
+bottleneck alone 0.0069. Table 1: estimated information between the codes 0.1201 nats, with the adversary alone 0.8727.
+
+The appearance comes from one picture, the pose from another of the same thing, and the second is rebuilt. A classifier T
+estimates the information between the codes, and the pose encoder descends it; but the encoder learns to fool T. A second
+classifier T', trained alike and connected to nobody, measures how far T is fooled, and that gap drives the weight gamma of
+a bottleneck on the pose, which is used only as much as it is needed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from recombine.codebook import Codebook
+from recombine.codes import Codes
+from recombine.data.packed import Pack
+from recombine.data.samplers import Pairs, Sampler
+from recombine.data.schema import Batch, Schema, shown
+from recombine.losses import absolute_error, kl_to_standard_normal, squared_error
+from recombine.method import Progress, Turn, Unsupported
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of the paper's method; the defaults are those of Sprites, 64 x 64 pixels, as in the authors' PyTorch code.
+
+    Pictures of other sizes fit where both sides can be halved as often as `widths` asks for.
+    """
+
+    pair_by: tuple[str, ...] = ()           # attributes that both pictures of a pair share; () = the schema's first group
+    codes: Literal["spatial", "vector"] = "spatial"        # maps and a diagonal Gaussian, or vectors and a full covariance
+    widths: tuple[int, ...] = (16, 32, 128, 256, 256)      # encoders' channels; each after the first halves the picture
+    blocks: int = 5                         # encoders' residual blocks at the smallest size
+    decoder_widths: tuple[int, ...] = (256, 128, 64, 32, 16)  # decoder's channels; each after the first doubles the picture
+    decoder_blocks: int = 4                 # decoder's residual blocks at the smallest size; vectors: for each code
+    patch: int = 1                          # pixels, sides of the squares that the first and last convolution take as one; 1 as published
+    pose_size: int = 16                     # channels of the pose's map, or its length
+    appearance_size: int = 16               # channels of the appearance's map, or its length
+    mi_width: int = 512                     # channels within T and T'
+    mi_blocks: int = 4                      # residual blocks of each of their towers
+    mi_size: int = 16                       # channels of what their towers give
+    reconstruction: Literal["l2", "l1", "vgg"] = "l2"      # summed over pixels, or features of VGG19
+    vgg_weights: str = ""                   # safetensors file of VGG19 with keys features.0.weight, features.0.bias ...
+    vgg_input: Literal["bgr", "rgb"] = "bgr"               # BGR in 0-255 less the mean, or RGB normalised as in torchvision
+    adversary: bool = True                  # the pose encoder descends I_T; off = Table 1a
+    target: float = 0.1                     # epsilon, nats
+    penalty: float = 0.1                    # mu
+    multiplier: float = 0.0                 # lambda at the start
+    gamma: float = 1.0                      # weight of the bottleneck at the start
+    gamma_rule: Literal["gap", "target", "fixed"] = "gap"  # follows I_T' - I_T, or I_T' - epsilon (Table 1a), or stays
+    gamma_rate: float = 0.01                # l_gamma
+    gamma_bias: float = 0.01                # b_gamma; 0 = Table 1c
+    averaging: Literal["corrected", "zero"] = "corrected"  # of the estimates for gamma: free of its start, or beginning at 0
+    smoothing: float = 0.99                 # of that average, a step
+    clipped: bool = False                   # averages at least 0, their gap in [0, 10], gamma in [0, 1000]
+    warmup_images: int = 16_000             # in which T does not count, and lambda and gamma stay
+    visualisers: bool = False               # train decoders that see one code alone, for looking at the codes
+    learning_rate: float = 2e-4             # Adam's
+    mi_rate: float = 1.0                    # learning rate of T and T', in units of the other networks'
+
+
+HUMAN = Config(
+    codes="vector",
+    widths=(32, 64, 128, 128, 256, 256, 256),
+    blocks=4,
+    decoder_widths=(256, 256, 256, 128, 128, 64, 32),
+    pose_size=256,
+    appearance_size=256,
+    mi_size=512,
+    reconstruction="vgg",
+    target=0.125,
+    gamma=7.5,
+    averaging="zero",
+    clipped=True,
+    warmup_images=0,
+)
+
+VARIANTS = {                                # rows of Table 1, marks of Fig. 7: what differs from the adaptive combination
+    "variational": {"adversary": False, "gamma_rule": "target"},
+    "adversarial": {"gamma_rule": "fixed", "gamma": 0.0},
+    "equal": {"gamma_bias": 0.0},
+    "fixed": {"gamma_rule": "fixed", "gamma": 1.0},
+    "bvae": {"adversary": False, "gamma_rule": "fixed", "gamma": 4.0},
+}
+
+PRESETS = {
+    "sprites": Config(),
+    **{f"sprites-{name}": replace(Config(), **fields) for name, fields in VARIANTS.items()},
+    "human": HUMAN,
+    **{f"human-{name}": replace(HUMAN, **fields) for name, fields in VARIANTS.items()},
+}
+
+
+class Residual(nn.Module):
+    """`x + layer(ReLU(x))`.
+
+    Differs from the paper's PyTorch code, in which the ReLU's result is overwritten, so that its blocks are linear.
+    """
+
+    def __init__(self, width: int, kernel: int = 3):
+        super().__init__()
+        self.conv = nn.Conv2d(width, width, kernel, padding=kernel // 2) if kernel else nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[batch, width, ...]` -> the same shape."""
+        return x + self.conv(F.relu(x))
+
+
+class Up(nn.Module):
+    """Convolution and pixel shuffle: twice the height and width."""
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, 4 * outputs, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[batch, inputs, h, w]` -> `[batch, outputs, 2h, 2w]`."""
+        return F.pixel_shuffle(self.conv(x), 2)
+
+
+def encoder(config: Config, channels: int, outputs: int) -> nn.Sequential:
+    """Pictures `[batch, channels, height, width]` -> `[batch, outputs]`, or maps `[batch, outputs, h, w]`."""
+    spatial, widths = config.codes == "spatial", tuple(config.widths)
+    layers: list[nn.Module] = [nn.PixelUnshuffle(config.patch)] if config.patch > 1 else []
+    layers += [nn.Conv2d(channels * config.patch**2, widths[0], 3, padding=1)]
+    if spatial:
+        for before, after in pairwise(widths):
+            layers += [Residual(before), nn.Conv2d(before, after, 4, 2, 1)]
+    else:
+        layers.append(Residual(widths[0]))
+        for before, after in pairwise(widths):
+            layers += [nn.Conv2d(before, after, 3, 2, 1), Residual(after)]
+    layers += [*(Residual(widths[-1]) for _ in range(config.blocks)), nn.ReLU()]
+    if spatial:
+        return nn.Sequential(*layers, nn.Conv2d(widths[-1], outputs, 3, padding=1))
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(widths[-1], outputs))
+
+
+class Decoder(nn.Module):
+    """Codes, of which there may be one or two, -> picture; its last layer is linear."""
+
+    def __init__(self, config: Config, channels: int, codes: tuple[int, ...], smallest: tuple[int, int]):
+        super().__init__()
+        widths = tuple(config.decoder_widths)
+        first, alone = widths[0], len(codes) == 1
+        self.towers = nn.ModuleList()       # vectors: each becomes a map of its own
+        blocks, inputs = config.decoder_blocks, sum(codes)
+        if config.codes == "vector":
+            own = [Residual(first) for _ in codes for _ in range(0 if alone else blocks)]
+            for place, length in enumerate(codes):
+                map_ = [nn.Linear(length, first * math.prod(smallest)), nn.Unflatten(1, (first, *smallest))]
+                self.towers.append(nn.Sequential(*map_, *own[place * blocks : (place + 1) * blocks]))
+            blocks, inputs = int(alone), first * len(codes)
+        layers: list[nn.Module] = [nn.Conv2d(inputs, first, 3, padding=1), *(Residual(first) for _ in range(blocks))]
+        for before, after in pairwise(widths):
+            layers += [Residual(before), Up(before, after)]
+        layers += [Residual(widths[-1]), nn.Conv2d(widths[-1], channels * config.patch**2, 3, padding=1)]
+        self.layers = nn.Sequential(*layers, *([nn.PixelShuffle(config.patch)] if config.patch > 1 else []))
+
+    def forward(self, *codes: Tensor) -> Tensor:
+        """`[batch, channels, height, width]`, not held in [-1, 1]."""
+        maps = [tower(code) for tower, code in zip(self.towers, codes, strict=True)] if self.towers else codes
+        return self.layers(torch.cat(list(maps), 1))
+
+
+class Estimator(nn.Module):
+    """T: two codes -> logit that they come from one pair; its mean over such pairs estimates their mutual information, nats."""
+
+    def __init__(self, config: Config):
+        super().__init__()
+        self.pose = tower(config, config.pose_size)
+        self.appearance = tower(config, config.appearance_size)
+
+    def forward(self, pose: Tensor, appearance: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits `[batch]` of the joint pairs, and of the marginal ones: the batch's appearances in reversed order."""
+        pose, appearance = self.pose(pose).flatten(1), self.appearance(appearance).flatten(1)
+        return (pose * appearance).sum(1), (pose * appearance.flip(0)).sum(1)
+
+
+def tower(config: Config, inputs: int) -> nn.Sequential:
+    """One side of T: a code -> features, which are multiplied with the other side's."""
+    width, outputs = config.mi_width, config.mi_size
+    if config.codes == "spatial":
+        middle = [Residual(width) for _ in range(config.mi_blocks)]
+        return nn.Sequential(nn.Conv2d(inputs, width, 3, padding=1), *middle, nn.ReLU(), nn.Conv2d(width, outputs, 3, padding=1))
+    middle = [Residual(width, 0) for _ in range(config.mi_blocks)]
+    return nn.Sequential(nn.Linear(inputs, width), *middle, nn.ReLU(), nn.Linear(width, outputs))
+
+
+@dataclass(frozen=True)
+class DiagonalGaussian:
+    """Independent normal distributions: `[batch, ...]` each."""
+
+    mean: Tensor
+    log_variance: Tensor
+
+    @staticmethod
+    def of(parameters: Tensor) -> DiagonalGaussian:
+        """From an encoder's `[batch, 2 * size, ...]`."""
+        mean, log_variance = parameters.chunk(2, 1)
+        return DiagonalGaussian(mean, log_variance.clamp(-30, 10))
+
+    def sample(self, noise: Tensor) -> Tensor:
+        """From standard normal noise of the mean's shape."""
+        return self.mean + (self.log_variance / 2).exp() * noise
+
+    def kl(self) -> Tensor:
+        """Divergence from N(0, I), nats: `[batch]`."""
+        return kl_to_standard_normal(self.mean.flatten(1), self.log_variance.flatten(1))
+
+
+@dataclass(frozen=True)
+class FullGaussian:
+    """A normal distribution with covariance L L^T: mean `[batch, size]`, L `[batch, size, size]`, log L_ii `[batch, size]`."""
+
+    mean: Tensor
+    lower: Tensor
+    log_diagonal: Tensor
+
+    @staticmethod
+    def of(parameters: Tensor, size: int) -> FullGaussian:
+        """From an encoder's `[batch, size + size * (size + 1) / 2]`: the mean, and L row by row.
+
+        L_ii = exp(raw_ii), and L_ij = raw_ij / sqrt(i) with i counted from 1.
+        """
+        mean, raw = parameters.split([size, parameters.shape[1] - size], 1)
+        rows, columns = torch.tril_indices(size, size, device=raw.device)
+        square = raw.new_zeros(len(raw), size, size)
+        square[:, rows, columns] = raw
+        log_diagonal = square.diagonal(dim1=1, dim2=2)
+        roots = torch.arange(1, size + 1, device=raw.device, dtype=raw.dtype).sqrt()
+        return FullGaussian(mean, (square / roots[:, None]).tril(-1) + torch.diag_embed(log_diagonal.exp()), log_diagonal)
+
+    def sample(self, noise: Tensor) -> Tensor:
+        """From standard normal noise `[batch, size]`."""
+        return self.mean + (self.lower @ noise[..., None])[..., 0]
+
+    def kl(self) -> Tensor:
+        """Divergence from N(0, I), nats: `[batch]`."""
+        size = self.mean.shape[1]
+        return 0.5 * (self.lower.square().sum((1, 2)) + self.mean.square().sum(1) - size) - self.log_diagonal.sum(1)
+
+
+class RoDi(nn.Module):
+    """The method; parts of its codes are `pose` and `appearance`.
+
+    Args:
+        config: Settings.
+        schema: With the attributes named in `config.pair_by`, or one of kind `group`. The others are not trained on; the
+            binary and categorical ones are read from the codes by probes.
+
+    Raises:
+        ValueError: The schema lacks what pairs are drawn by, the pictures' size cannot be halved as often as asked for, or
+            VGG19's weights are not named.
+    """
+
+    sampler = "pairs"
+
+    def __init__(self, config: Config, schema: Schema):
+        super().__init__()
+        self.config, self.schema = config, schema
+        self.pair_by = pair_attributes(config, schema)
+        height, width = (halved(side, config, schema) for side in schema.image_size)
+        if config.reconstruction == "vgg":
+            if not config.vgg_weights:
+                raise ValueError("reconstruction 'vgg' needs vgg_weights: a safetensors file of VGG19 with keys features.0.weight to features.30.bias; or use reconstruction 'l2'")
+            if schema.channels != 3:
+                raise ValueError(f"reconstruction 'vgg' takes pictures of 3 channels, not {schema.channels}; use reconstruction 'l2'")
+        spatial, pose, appearance = config.codes == "spatial", config.pose_size, config.appearance_size
+        parameters = 2 * pose if spatial else pose + pose * (pose + 1) // 2
+        self.pose_encoder = encoder(config, schema.channels, parameters)
+        self.appearance_encoder = encoder(config, schema.channels, appearance)
+        self.decoder = Decoder(config, schema.channels, (pose, appearance), (height, width))
+        self.mi = Estimator(config)
+        self.mi_measured = Estimator(config)
+        if config.visualisers:
+            self.pose_visualiser = Decoder(config, schema.channels, (pose,), (height, width))
+            self.appearance_visualiser = Decoder(config, schema.channels, (appearance,), (height, width))
+        self.pose_shape = (pose, height, width) if spatial else (pose,)
+        shapes = {"pose": self.pose_shape, "appearance": (appearance, *self.pose_shape[1:])}
+        self.codebook = Codebook(schema, shapes, {name: ("pose", "appearance") for name in schema.names})
+        self.controllers = {"lambda": config.multiplier, "gamma": config.gamma, "average I_T": 0.0, "average I_T'": 0.0, "averaged": 0.0}
+        self.features: list[VGGFeatures] = []  # read when first needed; in a list, so that it is not saved with the model
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.schema.image_size
+
+    def make_sampler(self, pack: Pack, seed: int, mirror: bool) -> Sampler:
+        """Pairs of different pictures that show the same thing."""
+        return Pairs(pack, "train", seed, mirror, by=self.pair_by)
+
+    def encode(self, images: Tensor) -> Codes:
+        """Codes of pictures in [-1, 1]: the mean of `pose`, and `appearance`; both `[batch, channels, h, w]` or `[batch, length]`.
+
+        Differs from the paper's code: the mean, not a sample, so that the same picture always gives the same codes.
+        """
+        return Codes(pose=self._distribution(images).mean, appearance=self.appearance_encoder(images))
+
+    def decode(self, codes: Codes) -> Tensor:
+        """Pictures `[batch, channels, height, width]`; what the linear last layer gives beyond [-1, 1] is cut off."""
+        return self.decoder(codes["pose"], codes["appearance"]).clamp(-1, 1)
+
+    def predict(self, codes: Codes) -> dict[str, Tensor]:
+        """Probabilities `[batch, values]` of binary and categorical attributes, by linear probes on both codes."""
+        return self.codebook.predict(codes)
+
+    def label_code(self, name: str, value: object) -> Tensor:
+        """Raises Unsupported: no part stands for a label."""
+        if name not in self.schema.names:
+            raise ValueError(f"no attribute {name!r}; there are {shown(self.schema.names)}")
+        raise Unsupported("rodi has no labels, only pose and appearance: swap one of them from another picture, or use advattr, ifcvaegan, mad or matdr")
+
+    def players(self) -> dict[str, list[str]]:
+        """T and T' play for themselves; visualisers look on."""
+        players = {"autoencoder": ["pose_encoder", "appearance_encoder", "decoder"], "mi": ["mi"], "mi_measured": ["mi_measured"]}
+        return {**players, "visualisers": ["pose_visualiser", "appearance_visualiser"]} if self.config.visualisers else players
+
+    def optimizer(self, player: str, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+        """Adam; one for three networks is the paper's one for each, since all are stepped together."""
+        rate = self.config.learning_rate * (self.config.mi_rate if player.startswith("mi") else 1.0)
+        return torch.optim.Adam(parameters, lr=rate, betas=(0.5, 0.9))
+
+    def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
+        """One training step (Algorithm 1): encoders and decoder, then T, then T'."""
+        if batch.partner is None:
+            raise ValueError("rodi is trained on pairs of pictures; this batch has no partners")
+        weight, gamma = self.controllers["lambda"], self.controllers["gamma"]
+        x_1, x_2 = batch.images, batch.partner.images
+        distribution = self._distribution(x_2)
+        pose = distribution.sample(batch.noise("pose", *self.pose_shape))
+        appearance = self.appearance_encoder(x_1)
+        x_rec = self.decoder(pose, appearance)
+        mi = self.mi(pose, appearance.detach())[0].mean()                                                 # Eq. 12, I_T
+
+        losses = {
+            "rec": (1.0, self._reconstruction(x_2, x_rec, batch)),                                        # Eq. 6, L_rec
+            "kl": (gamma, distribution.kl().mean()),                                                      # Eq. 15, VB
+        }
+        if self.config.adversary and progress.images_seen >= self.config.warmup_images:
+            losses["mi"] = (1.0, constraint(mi, self.config.target, weight, self.config.penalty))         # Eq. 14
+        controllers = {"lambda": mi.new_tensor(weight), "gamma": mi.new_tensor(gamma)}
+        yield Turn("autoencoder", losses, {"I_T": mi, **controllers})
+
+        pose, appearance, apart = pose.detach(), appearance.detach(), self._apart(batch)
+        joint, marginal = self.mi(pose, appearance)
+        yield Turn("mi", {"t": (1.0, estimation(joint, marginal, apart))})                                # Eq. 11
+
+        joint, marginal = self.mi_measured(pose, appearance)
+        yield Turn("mi_measured", {"t": (1.0, estimation(joint, marginal, apart))}, {"I_T'": joint.mean()})  # Eq. 11 for T'
+
+        if self.config.visualisers:
+            seen = {"pose": squared_error(self.pose_visualiser(pose), x_2), "appearance": squared_error(self.appearance_visualiser(appearance), x_1)}
+            yield Turn("visualisers", {name: (1.0, error.mean()) for name, error in seen.items()})
+
+    def control(self, measured: dict[str, float], progress: Progress) -> None:
+        """Move lambda and gamma after a step (Eq. 17 and 18)."""
+        c, state = self.config, self.controllers
+        state["averaged"] += 1
+        for name in ("I_T", "I_T'"):
+            state[f"average {name}"] += (1 - c.smoothing) * (measured[name] - state[f"average {name}"])
+        if progress.images_seen < c.warmup_images:
+            return
+        state["lambda"] = max(0.0, state["lambda"] + c.penalty * (measured["I_T"] - c.target))            # Eq. 17
+        if c.gamma_rule != "fixed":
+            state["gamma"] = next_gamma(state["gamma"], self._gap(), c.gamma_rate, 1000.0 if c.clipped else math.inf)
+
+    def _gap(self) -> float:
+        """What gamma grows by, in units of its rate, from the averaged estimates."""
+        c, state = self.config, self.controllers
+        share = 1 - c.smoothing ** state["averaged"] if c.averaging == "corrected" else 1.0
+        fooled, measured = (state[f"average {name}"] / share for name in ("I_T", "I_T'"))
+        if c.clipped:
+            fooled, measured = max(0.0, fooled), max(0.0, measured)
+        if c.gamma_rule == "target":
+            return measured - c.target
+        gap = measured - fooled
+        return (min(max(0.0, gap), 10.0) if c.clipped else gap) - c.gamma_bias
+
+    def _distribution(self, images: Tensor) -> DiagonalGaussian | FullGaussian:
+        parameters = self.pose_encoder(images)
+        return DiagonalGaussian.of(parameters) if self.config.codes == "spatial" else FullGaussian.of(parameters, self.config.pose_size)
+
+    def _apart(self, batch: Batch) -> Tensor:
+        """`[batch]` bool: the reversed batch shows another thing there, or it is not known.
+
+        Differs from the paper, which takes every reversed pair for two different things (and so estimates too little
+        information where a batch holds one thing twice).
+        """
+        same = torch.ones(batch.size, dtype=torch.bool, device=batch.images.device)
+        for name in self.pair_by:
+            labels, known = batch.labels[name], batch.known[name]
+            same &= (labels == labels.flip(0)) & known & known.flip(0)
+        return ~same
+
+    def _reconstruction(self, images: Tensor, rebuilt: Tensor, batch: Batch) -> Tensor:
+        """L_rec of a batch, a scalar in the scale of the authors' code."""
+        numbers = images[0].numel()
+        if self.config.reconstruction == "l2":
+            return numbers * squared_error(rebuilt, images).mean()
+        if self.config.reconstruction == "l1":
+            return numbers * absolute_error(rebuilt, images).mean()
+        if not self.features:
+            self.features.append(VGGFeatures(self.config.vgg_weights, self.config.vgg_input))
+        places = batch.uniform("crop", 2)
+        pairs = cropped(torch.cat([images, rebuilt], 1), places)
+        return 1e-3 * 0.5 * numbers * self.features[0].to(images).distance(*pairs.split(3, 1)).mean()
+
+
+class VGGFeatures(nn.Module):
+    """VGG19 up to the second convolution of its fifth block, with frozen weights.
+
+    Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2014.
+
+    Args:
+        path: A safetensors file with keys features.0.weight, features.0.bias ... features.30.bias, as in torchvision and timm.
+        kind: What the weights were trained on: "bgr" in 0-255 less the mean of ImageNet, or "rgb" in [0, 1] normalised.
+
+    Raises:
+        ValueError: There is no such file, or it is not VGG19.
+    """
+
+    BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 2))
+    MEANS = {"bgr": ((103.939, 116.779, 123.68), (1.0, 1.0, 1.0), 255.0), "rgb": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 1.0)}  # noqa: RUF012
+
+    def __init__(self, path: str, kind: Literal["bgr", "rgb"] = "bgr"):
+        super().__init__()
+        layers: list[nn.Module] = []
+        before, self.kind = 3, kind
+        for width, count in self.BLOCKS:
+            for _ in range(count):
+                layers += [nn.Conv2d(before, width, 3, padding=1), nn.ReLU()]
+                before = width
+            layers.append(nn.MaxPool2d(2, ceil_mode=True))
+        self.features = nn.Sequential(*layers[:-1])
+        self.taps = [place for place, width in self._second_convolutions()]
+        if not Path(path).is_file():
+            raise ValueError(f"there is no file {path!r}; vgg_weights must name a safetensors file of VGG19 with keys features.0.weight to features.30.bias")
+        found = load_file(path)
+        wanted = {f"features.{name}": value.shape for name, value in self.features.state_dict().items()}
+        wrong = [name for name, shape in wanted.items() if name not in found or found[name].shape != shape]
+        if wrong:
+            raise ValueError(f"{path} is not VGG19: {shown(wrong)} is missing or has another shape; it holds {shown(list(found))}")
+        self.load_state_dict({name: found[name] for name in wanted})
+        self.requires_grad_(False)
+
+    def distance(self, first: Tensor, second: Tensor) -> Tensor:
+        """Mean absolute difference of the inputs and of five layers' features, added up: `[batch]`."""
+        pairs = zip(self(first), self(second), strict=True)
+        return torch.stack([absolute_error(a, b) for a, b in pairs]).sum(0)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """The prepared picture, and the features of each block's second convolution; images in [-1, 1]."""
+        means, deviations, scale = self.MEANS[self.kind]
+        x = (images.flip(1) if self.kind == "bgr" else images + 0) / 2 + 0.5
+        x = (x * scale - images.new_tensor(means).view(1, 3, 1, 1)) / images.new_tensor(deviations).view(1, 3, 1, 1)
+        found = [x]
+        for place, layer in enumerate(self.features):
+            x = layer(x)
+            if place in self.taps:
+                found.append(x)
+        return found
+
+    def _second_convolutions(self) -> Iterator[tuple[int, int]]:
+        place = 0
+        for width, count in self.BLOCKS:
+            yield place + 3, width          # convolution, ReLU, convolution, ReLU
+            place += 2 * count + 1
+
+
+def pair_attributes(config: Config, schema: Schema) -> tuple[str, ...]:
+    """The attributes that pairs share; raises ValueError naming what a schema lacks."""
+    groups = [a.name for a in schema.attributes if a.kind == "group"]
+    if not config.pair_by and not groups:
+        raise ValueError(
+            "rodi needs pairs of pictures that show the same thing: an attribute of kind 'group' (a person, a clip, an object) "
+            f"among the attributes, or pair_by naming some of {shown(schema.names)}"
+        )
+    names = tuple(config.pair_by) or (groups[0],)
+    for name in names:
+        if name not in schema.names:
+            raise ValueError(f"pair_by names {name!r}, which is not among the attributes: {shown(schema.names)}")
+        if schema[name].kind == "continuous":
+            raise ValueError(f"{name} is a number; pairs share binary, categorical or group attributes")
+    return names
+
+
+def halved(side: int, config: Config, schema: Schema) -> int:
+    """A side in the codes' maps, pixels."""
+    step = config.patch * 2 ** (len(config.widths) - 1)
+    if len(config.decoder_widths) != len(config.widths):
+        raise ValueError(f"decoder_widths must be as many as widths, {len(config.widths)}, not {len(config.decoder_widths)}")
+    if side % step:
+        near = [max(step, round(s / step) * step) for s in schema.image_size]
+        raise ValueError(f"pictures of {schema.height}x{schema.width} do not divide by {step}, as these widths ask; use {near[0]}x{near[1]}")
+    return side // step
+
+
+def constraint(mi: Tensor, target: float, multiplier: float, penalty: float) -> Tensor:
+    """Augmented Lagrangian of I_T <= epsilon (Eq. 14); constant, and without gradient, where the bound is kept by far."""
+    excess = mi - target
+    return torch.where(excess >= -multiplier / penalty, multiplier * excess + penalty / 2 * excess.square(), -(multiplier**2) / (2 * penalty))
+
+
+def estimation(joint: Tensor, marginal: Tensor, apart: Tensor) -> Tensor:
+    """What T and T' descend (Eq. 11): half the cross-entropies of telling joint from marginal pairs; logits `[batch]`.
+
+    `apart` [batch] bool: which marginal pairs count.
+    """
+    return 0.5 * (F.softplus(-joint).mean() + (F.softplus(marginal) * apart).sum() / apart.sum().clamp(min=1))
+
+
+def next_gamma(gamma: float, excess: float, rate: float, most: float = math.inf) -> float:
+    """The bottleneck's weight after a step (Eq. 18)."""
+    return min(max(0.0, gamma + rate * excess), most)
+
+
+def cropped(images: Tensor, places: Tensor, size: int = 224) -> Tensor:
+    """Squares of at most `size` pixels from pictures `[batch, channels, h, w]`; `places` [batch, 2] in [0, 1)."""
+    sizes = [min(size, side) for side in images.shape[2:]]
+    room = torch.tensor([side - kept + 1 for side, kept in zip(images.shape[2:], sizes, strict=True)])
+    starts = (places.cpu() * room).long().tolist()
+    return torch.stack([x[:, top : top + sizes[0], left : left + sizes[1]] for x, (top, left) in zip(images, starts, strict=True)])
