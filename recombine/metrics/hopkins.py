@@ -1,0 +1,56 @@
+"""The Hopkins statistic: do codes form clusters, or are they spread as by chance? (Oldfield et al., Table III).
+
+H = sum u / (sum u + sum w) over m samples, where u is the distance from a uniform random point to its nearest code and
+w that from a sampled code to its nearest other code (B. Hopkins and J. G. Skellam, "A new method for determining the type
+of distribution of plant individuals", Annals of Botany 18, 1954). About 0.5 for points spread as by chance, towards 1 for
+clusters; above 0.75 is read as clustered. Uniform points are drawn in the box around the codes: with many dimensions most
+of that box is empty, and H is high for any data that is not uniform itself, so compare only numbers of equal dimension.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from recombine.metrics.intervals import CONFIDENCE, Mean
+
+
+def hopkins(
+    points: np.ndarray, samples: int | None = None, repeats: int = 100, dimensions: int | None = None, seed: int = 0
+) -> Mean:
+    """The mean Hopkins statistic of several draws.
+
+    Args:
+        points: Codes `[points, features]`, maps flattened.
+        samples: m, in each draw; a tenth of the points when None.
+        repeats: Draws.
+        dimensions: Principal components that the points are projected on first; None = as they are.
+        seed: Of the draws.
+
+    Returns:
+        From 0 to 1; the interval holds the middle 95 % of single draws.
+
+    Raises:
+        ValueError: There are fewer than three points, all of them are the same one, or m is more than there are.
+    """
+    from sklearn.decomposition import PCA
+    from sklearn.neighbors import NearestNeighbors
+
+    points = np.asarray(points, dtype=np.float64).reshape(len(points), -1)
+    samples = max(1, len(points) // 10) if samples is None else samples
+    if len(points) < 3 or not 1 <= samples <= len(points):
+        raise ValueError(f"the Hopkins statistic needs 3 points or more and 1 to as many samples, not {samples} of {len(points)}")
+    low, high = points.min(0), points.max(0)
+    if (low == high).all():
+        raise ValueError("all points are the same one; the Hopkins statistic needs some that differ")
+    if dimensions is not None and dimensions < min(points.shape):
+        points = PCA(dimensions, svd_solver="full").fit_transform(points)
+        low, high = points.min(0), points.max(0)
+    neighbours = NearestNeighbors().fit(points)
+    to_other = neighbours.kneighbors(points, 2)[0][:, 1]                       # the nearest of all is the point itself
+    chance = np.random.default_rng(seed)
+    spread = chance.uniform(low, high, (repeats * samples, points.shape[1]))
+    u = neighbours.kneighbors(spread, 1)[0].reshape(repeats, samples).sum(1)
+    w = np.array([to_other[chance.choice(len(points), samples, replace=False)].sum() for _ in range(repeats)])
+    values = u / (u + w)
+    ends = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return Mean(float(values.mean()), len(points), float(ends[0]), float(ends[1]))
