@@ -1,6 +1,11 @@
 """Every method by its short name."""
 
-from recombine.methods.ifcvaegan import Config as IFcVAEGANConfig
-from recombine.methods.ifcvaegan import IFcVAEGAN
+from recombine.methods import advattr, ifcvaegan, mad, matdr, rodi
 
-METHODS = {"ifcvaegan": (IFcVAEGAN, IFcVAEGANConfig)}
+METHODS = {
+    "advattr": (advattr.AdvAttr, advattr.Config),
+    "mad": (mad.MAD, mad.Config),
+    "ifcvaegan": (ifcvaegan.IFcVAEGAN, ifcvaegan.Config),
+    "rodi": (rodi.RoDi, rodi.Config),
+    "matdr": (matdr.MATDR, matdr.Config),
+}

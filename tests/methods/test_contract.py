@@ -14,7 +14,13 @@ from recombine.methods import METHODS
 from recombine.runs import build, load
 from recombine.training import TrainConfig, fit
 
-SMALL = {"ifcvaegan": {"width": 4, "num_latents": 6, "aux_width": 16}}
+SMALL = {
+    "advattr": {"width": 4, "code_width": 8, "blocks": 1, "kernel": 3, "critic_width": 4, "classifier_width": 4},
+    "mad": {"num_latents": 8, "part_width": 4, "rest_width": 4, "encoder_width": 4, "encoder_blocks": 1, "decoder_width": 4, "critic_z_width": 8, "critic_x_width": 4, "map_width": 16, "pictures": 2},
+    "ifcvaegan": {"width": 4, "num_latents": 6, "aux_width": 16},
+    "rodi": {"widths": (4, 6, 8), "blocks": 1, "decoder_widths": (8, 6, 4), "decoder_blocks": 1, "pose_size": 3, "appearance_size": 3, "mi_width": 8, "mi_blocks": 1, "mi_size": 4},
+    "matdr": {"width": 4, "residual_blocks": 1, "unit_channels": 2, "rest_channels": 4, "critic_width": 4},
+}
 PAIRED = {"rodi": ("pose", "appearance")}   # methods without labels, and their parts: they learn from pairs of one maker
 MAKER = Attribute("maker", "group", ("a", "b", "c", "d"))
 
