@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from recombine import checkpoint, files
+from recombine.data.joined import open_places, places
 from recombine.data.packed import Pack
 from recombine.data.schema import Schema, mix_seed, nearest, shown
 from recombine.method import Method
@@ -84,7 +85,7 @@ def start(recipe: Recipe, pack: Pack, run: str | Path, *, monitor: Monitor | Non
         "method": recipe.method,
         "config": asdict(recipe.config),
         "train": asdict(recipe.train),
-        "data": {"pack": str(pack.path.resolve()), "fingerprint": pack.fingerprint, "attributes": list(pack.schema.names)},
+        "data": {**places(pack), "fingerprint": pack.fingerprint, "attributes": list(pack.schema.names)},
     }
     files.make_folder(run)
     compare(run / "config.json", settings, allow)
@@ -138,5 +139,4 @@ def pack_of(run: str | Path) -> Pack:
         FileNotFoundError: The pack is no longer where it was.
     """
     data = json.loads((Path(run) / "config.json").read_text())["data"]
-    pack = Pack(data["pack"])
-    return pack.select(*data["attributes"])
+    return open_places(data).select(*data["attributes"])

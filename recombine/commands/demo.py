@@ -38,7 +38,7 @@ def demo(*, out: Path = Path("runs/avatars"), pictures: int = 1000, json: Flag =
     recipe, began, minutes = RECIPES[RECIPE](), time.monotonic(), {}
     check_writable(out)
     say("drawing faces")
-    pack = find_pack(recipe, None, out, Reading())
+    pack = find_pack(recipe, [], out, Reading())
     minutes["drawing"] = since(began)
     say("training the classifier that judges edits")
     find_judge(pack, "quick")

@@ -30,7 +30,7 @@ def train(
     what: str,
     /,
     *,
-    data: Path | None = None,
+    data: list[Path] | None = None,
     out: Path | None = None,
     method: str | None = None,
     attributes: Names | None = None,
@@ -59,7 +59,7 @@ def train(
 
     Args:
         what: A folder of labelled pictures, a folder that `recombine data --pack` made, or the name of a recipe.
-        data: With a recipe: the folder to train on.
+        data: With a recipe: the folder to train on; given several times, several folders as one.
         out: The run's folder; runs/NAME when not given.
         method: Short name of the method; ifcvaegan, or the recipe's, when not given.
         attributes: Attributes to learn, separated by commas; all that the method can use when not given.
@@ -75,12 +75,12 @@ def train(
     from recombine.files import check_writable
     from recombine.runs import start
 
-    recipe, data = find_recipe(what, data)
+    recipe, folders = find_recipe(what, data or [])
     out = out or Path("runs") / Path(what).resolve().name
     given = {"images": images, "batch_size": batch_size, "seed": seed}
     recipe = adjusted(recipe, method, attributes, {k: v for k, v in given.items() if v is not None}, pairs(settings, "--set"))
     check_writable(out)
-    pack = find_pack(recipe, data, out, reading or Reading())
+    pack = find_pack(recipe, folders, out, reading or Reading())
     with stoppable():
         start(recipe, pack, out, monitor=watcher(pack, judge), allow=allow)
     if json:
@@ -89,22 +89,22 @@ def train(
         say(f"trained: {out}\nnumbers and pictures: recombine evaluate {out}")
 
 
-def find_recipe(what: str, data: Path | None) -> tuple[Recipe, Path | None]:
-    """The recipe of that name, or the one for a folder, and the folder."""
+def find_recipe(what: str, data: list[Path]) -> tuple[Recipe, list[Path]]:
+    """The recipe of that name, or the one for a folder, and the folders to train on."""
     from recombine.data.schema import nearest, shown
     from recombine.recipes import RECIPES, from_folder
 
     if what in RECIPES:
         recipe = RECIPES[what]()
-        if recipe.data is None and data is None:
+        if recipe.data is None and not data:
             raise ValueError(f"the recipe {what} needs --data, the folder to train on")
         return recipe, data
     if not Path(what).exists():
         close = nearest(what, list(RECIPES))
         raise ValueError(f"there is no folder and no recipe {what!r}; recipes are {shown(list(RECIPES))}{close}")
-    if data is not None:
+    if data:
         raise ValueError(f"--data belongs to a recipe, and {what} is a folder already; leave one of them out")
-    return from_folder(), Path(what)
+    return from_folder(), [Path(what)]
 
 
 def adjusted(
@@ -154,20 +154,21 @@ def converted(config: object, name: str, text: str) -> Any:
     raise ValueError(f"--set {name} takes {'true or false' if kind is bool else f'a value of type {kind.__name__}'}, not {text!r}")
 
 
-def find_pack(recipe: Recipe, data: Path | None, run: Path, reading: Reading) -> Pack:
-    """The recipe's pictures, drawn or packed into the run's folder where that has not been done."""
+def find_pack(recipe: Recipe, folders: list[Path], run: Path, reading: Reading) -> Pack:
+    """The recipe's pictures, drawn or packed into the run's folder where that has not been done; several folders as one."""
+    from recombine.data.avatars import build
+    from recombine.data.joined import join
     from recombine.data.packed import MANIFEST, Pack
 
-    if data is not None and (data / MANIFEST).exists():
-        return Pack(data)
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+    unpacked = [folder for folder in folders if not (folder / MANIFEST).exists()]
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1 and (unpacked or not folders):
         raise ValueError("several processes cannot pack at once; run `recombine data FOLDER --pack PACK`, then train on PACK")
-    if data is not None:
-        return reading.pack(data, run / "data", recipe.size)
-    from recombine.data.avatars import build
-
-    assert recipe.data is not None
-    return build(run / "data", recipe.data.count, recipe.size, recipe.data.seed, progress=sys.stderr.isatty())
+    if not folders:
+        assert recipe.data is not None
+        return build(run / "data", recipe.data.count, recipe.size, recipe.data.seed, progress=sys.stderr.isatty())
+    into = [run / "data" / str(number) if len(folders) > 1 else run / "data" for number, _ in enumerate(folders, 1)]
+    packs = [reading.pack(f, to, recipe.size) if f in unpacked else Pack(f) for f, to in zip(folders, into, strict=True)]
+    return packs[0] if len(packs) == 1 else join(packs)
 
 
 def watcher(pack: Pack, judge: str) -> Monitor:

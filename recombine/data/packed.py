@@ -137,6 +137,10 @@ class Pack:
         chosen.labels = {name: self.labels[name] for name in attributes}
         return chosen
 
+    def whole(self) -> Pack:
+        """The same pictures with every attribute, after `select`."""
+        return Pack(self.path)
+
     def problems(self) -> dict[str, list]:
         """What packing left out and noticed; empty for generated data."""
         path = self.path / PROBLEMS
