@@ -89,7 +89,7 @@ class Classifier(nn.Module):
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Logits `[batch, values]` of every attribute."""
-        features = self.trunk(self._sized(images).contiguous(memory_format=torch.channels_last))
+        features = self.trunk(self.sized(images).contiguous(memory_format=torch.channels_last))
         return {name: head(features) for name, head in zip(self.names, self.heads, strict=True)}
 
     @torch.no_grad()
@@ -104,6 +104,14 @@ class Classifier(nn.Module):
         """The likeliest value of every attribute: name -> int64 `[batch]`."""
         return {name: likely.argmax(1).numpy() for name, likely in self.probabilities(images, chunk).items()}
 
+    def sized(self, images: Tensor) -> Tensor:
+        """The pictures at the height that the judge looks at."""
+        height, width = images.shape[-2:]
+        size = self.settings.height, max(1, round(width * self.settings.height / height))
+        if size == (height, width):
+            return images
+        return F.interpolate(images, size, mode="bilinear", antialias=height > size[0])
+
     def _both_ways(self, images: Tensor) -> dict[str, Tensor]:
         images = images.clamp(-1, 1)
         seen = {name: logits.softmax(1) for name, logits in self(images).items()}
@@ -111,13 +119,6 @@ class Classifier(nn.Module):
             return seen
         mirrored = {name: logits.softmax(1) for name, logits in self(images.flip(-1)).items()}
         return {a.name: (seen[a.name] + mirrored[a.name][:, _mirror_order(a)]) / 2 for a in self.attributes}
-
-    def _sized(self, images: Tensor) -> Tensor:
-        height, width = images.shape[-2:]
-        size = self.settings.height, max(1, round(width * self.settings.height / height))
-        if size == (height, width):
-            return images
-        return F.interpolate(images, size, mode="bilinear", antialias=height > size[0])
 
 
 def judge_classifier(
