@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import recombine as rc
@@ -23,6 +24,11 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
 COMMANDS = [line.split("  #")[0] for kind, text in BLOCKS if not kind for line in text.splitlines() if line.startswith("recombine ")]
+
+
+KINDS = {name: Attribute(name, "group", ("a", "b")) for name in ("identity", "clip", "character", "instance")} | {
+    name: Attribute(name, "continuous", low=-30.0, high=30.0) for name in ("yaw", "pitch", "roll", "valence", "arousal")
+}
 
 
 @pytest.fixture
@@ -75,8 +81,9 @@ def test_every_recipe_builds_and_says_its_command(name):
     recipe = function()
     assert isinstance(recipe, Recipe) and name == function.__name__.replace("_", ".", 1)
     assert "`recombine " in function.__doc__
-    attributes = tuple(Attribute(a, "binary", ("0", "1")) for a in recipe.attributes or ("glasses",))
-    model = build(recipe.method, vars(recipe.config), Schema(attributes, recipe.size, recipe.size))
+    attributes = tuple(KINDS.get(a) or Attribute(a, "binary", ("0", "1")) for a in recipe.attributes or ("glasses",))
+    with torch.device("meta"):              # the papers' networks are large
+        model = build(recipe.method, vars(recipe.config), Schema(attributes, recipe.size, recipe.size))
     assert model.image_size == (recipe.size, recipe.size)
 
 
