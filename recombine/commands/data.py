@@ -36,8 +36,8 @@ def data(path: Path, /, *, pack: Path | None = None, reading: Reading | None = N
         recombine data RaFD --pattern rafd
 
     Understood are a Hugging Face imagefolder (metadata.csv, .jsonl or .parquet with
-    file_name), CelebA's own files, any CSV, TSV or Parquet table with a column of
-    paths, one folder for each class, and folders that --pack made.
+    file_name), CelebA's and small NORB's own files, any CSV, TSV or Parquet table with a
+    column of paths, one folder for each class, and folders that --pack made.
 
     Exit code 1 says that something must be done before training.
 

@@ -34,6 +34,8 @@ class Reading:
     """The table's column of paths, where it cannot be told from the table."""
     pattern: str | None = None
     """Labels that stand in names: '{identity}/{clip}/*.jpg', or rafd, multipie, bu3dfe, market1501, vggface2, voxceleb."""
+    eye: Literal["left", "right", "both"] = "left"
+    """Which pictures of small NORB's stereo pairs."""
     kind: list[str] | None = None
     """ATTRIBUTE=KIND, where it was guessed wrong: binary, categorical, continuous or group; may be given several times."""
     unlabelled: Literal["error", "keep", "drop"] = "error"
@@ -65,6 +67,7 @@ class Reading:
             path,
             table=self.table,
             pattern=self.pattern,
+            eye=self.eye,
             kinds=kinds,  # type: ignore[arg-type]
             image_column=self.image_column,
             unlabelled=self.unlabelled,
@@ -95,6 +98,10 @@ def look(source: Source) -> dict:
     """What some of the pictures are like: how many are grey or have 16 bits, and their sizes in pixels."""
     from recombine.data.decoding import BadImage, read
 
+    if source.stored is not None:
+        grey, deep = (source.stored.channels == 1), (source.stored.bits == 16)
+        count, size = len(source.stored), "x".join(map(str, source.stored.size))
+        return {"pictures": count, "grey": count * grey, "16 bits": count * deep, "sizes": {size: count}}
     files, sizes, grey, deep = source.table.files, Counter(), 0, 0
     for file in files[:: max(1, len(files) // MOST_LOOKED_AT)]:
         try:

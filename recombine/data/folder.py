@@ -13,6 +13,8 @@ import numpy as np
 
 from recombine.data.celeba import PICTURES, find_celeba, read_celeba
 from recombine.data.labels import FEW, SPLITS, LabelTable, NewValues, Stated, find_group, make_table
+from recombine.data.norb import KINDS as NORB_KINDS
+from recombine.data.norb import Eye, Stereo, find_norb, read_norb
 from recombine.data.paths import SUFFIXES, Found, Links, Listing, Resolver, find_base, sample, walk
 from recombine.data.patterns import Naming, read_names, with_mirrors
 from recombine.data.schema import MISSING, nearest, shown
@@ -41,6 +43,7 @@ class Source:
     root: Path
     table: LabelTable
     notes: list[Note]
+    stored: Stereo | None = None            # where pictures are no files; then the table's files are names alone
 
 
 @dataclass
@@ -63,6 +66,7 @@ def read_source(
     kinds: Mapping[str, Stated] | None = None,
     attributes: Sequence[str] | None = None,
     image_column: str | None = None,
+    eye: Eye = "left",
     unlabelled: Literal["error", "keep", "drop"] = "error",
     absent: Literal["error", "drop"] = "error",
     new_values: NewValues = "error",
@@ -73,8 +77,8 @@ def read_source(
     """Find the label table of a folder, read it, and match it with the pictures.
 
     Understood are a Hugging Face imagefolder (`metadata.csv`, `.jsonl` or `.parquet`), CelebA's own files, any CSV, TSV,
-    JSON-lines or Parquet table with a column of paths, and a folder for each class, all of them also below `train/`,
-    `val/` and `test/`.
+    JSON-lines or Parquet table with a column of paths, small NORB's binary files, and a folder for each class, all of
+    them also below `train/`, `val/` and `test/`.
 
     Args:
         path: The folder of pictures, or a table that lies in it.
@@ -85,6 +89,7 @@ def read_source(
         kinds: By column: `binary`, `categorical`, `continuous`, `group`, the values it may have, or an `Attribute`.
         attributes: Columns to use; all that can serve unless given. One asked for that cannot serve is an error.
         image_column: The column of paths.
+        eye: Which pictures of small NORB's stereo pairs: `left`, `right` or `both`.
         unlabelled: Pictures without a row: `error`, `keep` them with all labels missing (in train, where there are splits),
             or `drop` them.
         absent: Rows without a picture: `error`, or `drop` them.
@@ -102,6 +107,13 @@ def read_source(
     if pattern is not None and table is not None:
         raise ValueError(f"a pattern takes labels from names, and the table {table} has them too; give one of the two")
     listing = walk(root, links)
+    if pattern is None and table is None and (norb := find_norb(listing.files)):
+        cells, parts, stored = read_norb(listing.root, norb, eye)
+        options = {"kinds": {**NORB_KINDS, **(kinds or {})}, "attributes": attributes, "new_values": new_values, "few": few}
+        splits = None if parts is None else np.array(parts)
+        notes = list(cells.notes)
+        labels = make_table(cells, cells.columns["file_name"], notes, skip=["file_name"], splits=splits, **options)
+        return _checked(Source(listing.root, labels, notes, stored), strict)
     found = _by_pattern(listing, pattern, unlabelled) if pattern is not None else _find_table(listing, table) or _folders(listing)
     notes = [*_skipped(listing), *found.cells.notes]
     column, base = _path_column(found, listing, image_column)
@@ -126,11 +138,16 @@ def read_source(
     if not labels.attributes and unlabelled != "keep":
         fix = "add a table with a column file_name and a column for each label, or a folder for each class"
         notes.append(Note("error", f"{printable(str(root))} has no labels: {len(labels)} pictures, no attribute", fix))
-    errors = [note for note in notes if note.level == "error"]
+    return _checked(Source(listing.root, labels, notes), strict)
+
+
+def _checked(source: Source, strict: bool) -> Source:
+    """The source, or BadTable with all that is wrong with it."""
+    errors = [note for note in source.notes if note.level == "error"]
     if strict and errors:
-        reasons = errors if labels.attributes else [note for note in notes if note.level != "info"]
+        reasons = errors if source.table.attributes else [note for note in source.notes if note.level != "info"]
         raise BadTable("\n".join(map(str, reasons)))
-    return Source(listing.root, labels, notes)
+    return source
 
 
 def _places(path: Path | str, table: Path | str | None) -> tuple[Path, Path | None]:

@@ -27,6 +27,7 @@ from recombine.data.packed import (
     open_images,
     sync,
     write_header,
+    write_pack,
 )  # fmt: skip
 from recombine.data.schema import MISSING, Attribute, Schema, nearest, shown
 from recombine.data.workers import Decoder, Entry, Job, Journal, decode_all, digest, duplicates
@@ -35,6 +36,7 @@ from recombine.files import check_writable, lock, save_errors, write_text
 if TYPE_CHECKING:
     from recombine.data.folder import Source
     from recombine.data.labels import LabelTable
+    from recombine.data.norb import Stereo
 
 JOURNAL, PART = "journal.jsonl", "images.part"  # of a packing that is not finished
 EVERY = 2.0                                 # seconds between two notes of progress that survive a power cut
@@ -105,11 +107,41 @@ def pack(
     columns = index_columns(schema, table.files, labels, splits)
     check_writable(folder)
     with lock(folder):
+        if source.stored is not None:
+            return pack_stored(source.stored, folder, schema, table.files, columns, progress)
         work = _Work(folder, Job(Path(source.root), schema, allow_truncated, decoder), table.files, verify)
         if work.nothing_new(columns, on_bad):
             return Pack(folder)
         work.read_pictures(workers or cores(), progress)
         return work.finish(columns, on_bad)
+
+
+def pack_stored(
+    stored: Stereo, folder: Path, schema: Schema, files: Sequence[str], columns: Mapping[str, Column], progress: bool
+) -> Pack:
+    """Pack pictures that are no files of their own; takes seconds, so an interrupted call starts again."""
+    from rich.progress import track
+
+    labels = {a.name: columns[f"label.{a.name}"] for a in schema.attributes}
+    old = finished(folder)
+    if old is not None and old.schema == schema and old.files == files and same_columns(old, columns, slice(None)):
+        return old
+    chunks = track(stored.chunks(schema), "packing", disable=not progress, transient=True)
+    return write_pack(folder, chunks, schema, files, labels, columns["split"])
+
+
+def finished(folder: Path) -> Pack | None:
+    """The pack that is there; None where there is none that could be opened."""
+    try:
+        return Pack(folder)
+    except BadPack:
+        return None
+
+
+def same_columns(old: Pack, columns: Mapping[str, Column], rows: Sequence[int] | slice) -> bool:
+    """Whether a pack's splits and labels are these rows of new columns."""
+    stored = {"split": old.splits, **{f"label.{name}": column for name, column in old.labels.items()}}
+    return all(np.array_equal(c, np.asarray(columns[n])[rows], equal_nan=c.dtype.kind == "f") for n, c in stored.items())
 
 
 class _Work:
@@ -128,9 +160,8 @@ class _Work:
         self._verify = verify
 
     def _finished(self) -> Pack | None:
-        try:
-            pack = Pack(self.folder)
-        except BadPack:
+        pack = finished(self.folder)
+        if pack is None:
             return None
         same = pack.problems().get("preparation") == self.journal.title["preparation"]
         return pack if same and set(STAMPS) <= pack.index.keys() else None
@@ -143,11 +174,7 @@ class _Work:
         wanted = [row for row, file in enumerate(self.files) if file not in excluded]
         if excluded and (on_bad == "error" or any(self._repaired(entry) for entry in excluded.values())):
             return False
-        stored = {"split": self.old.splits, **{f"label.{n}": column for n, column in self.old.labels.items()}}
-        return [self.files[row] for row in wanted] == self.old.files and all(
-            np.array_equal(column, np.asarray(columns[name])[wanted], equal_nan=column.dtype.kind == "f")
-            for name, column in stored.items()
-        )
+        return [self.files[row] for row in wanted] == self.old.files and same_columns(self.old, columns, wanted)
 
     def _repaired(self, problem: Mapping) -> bool:
         seen = Entry(problem["file"], source_size=problem["source_size"], source_time=problem["source_time"])
