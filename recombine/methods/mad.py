@@ -33,6 +33,7 @@ from torch import Tensor, nn
 
 from recombine.codebook import Codebook
 from recombine.codes import Codes
+from recombine.data.joined import Joined
 from recombine.data.packed import Pack
 from recombine.data.samplers import Epochs, Iid, InTurn, Macro, Sampler
 from recombine.data.schema import MISSING, Attribute, Batch, Schema, shown
@@ -66,6 +67,7 @@ class Config:
     degrees: tuple[str, ...] = ("yaw", "pitch", "roll")  # continuous attributes that are angles; trained in radians
     encoder_width: int = 64                 # channels of the first convolution
     encoder_blocks: int = 2                 # in each of the four stages; 2 = ResNet-18
+    encoder_max_pool: bool = True           # after the first convolution, as in ResNet-18
     encoder_pool: bool = True               # average the last features over the picture, as in ResNet-18, or take them all
     imagenet: str = ""                      # safetensors file with torchvision's ResNet-18, from which the encoder starts
     decoder_width: int = 64                 # channels of the last hidden layer
@@ -76,7 +78,7 @@ class Config:
     rec_weight: float = 255.0               # of the mean absolute error on [0, 1], as released; 0.9 of an L1 in the paper
     enc_weight: float = 1.0
     adversarial_weight: float = 0.75        # of reconstructions before the picture's critic ...
-    generative_weight: float = 0.25         # ... and of samples; the released command line leaves these out
+    generative_weight: float = 0.25         # ... and of samples; 0 = none are drawn, as the released command line has it
     critic_z_every: int = 2                 # iterations between two steps of the critic of codes
     critic_x_every: int = 4                 # ... and of the critic of pictures
     maps_weight: float = 5.0                # of all the maps' losses
@@ -91,6 +93,7 @@ class Config:
     train_all: bool = False                 # shape the parts of all attributes that a batch knows, not only of the one it shuffles
     pictures: int = 6                       # of one identity or clip in a batch: 20 identities in about 128 pictures ...
     clips: int = 4                          # ... or 5 identities with so many clips
+    rounds: tuple[int, ...] = ()            # batches in a round for the continuous attributes, if any, and for each other; () = as released
     shares: tuple[float, ...] = (235.0, 11.0, 11.0)  # of the three phases, thousands of iterations in the paper; 0 = left out
     learning_rate: float = 5e-5             # of encoder, decoder and the critic of codes
     critic_x_rate: float = 0.5              # the other critic's rate, as a share of it, as released
@@ -98,10 +101,47 @@ class Config:
     maps_rate: float = 1e-4                 # of the maps, with Adam's beta_1 = 0.9
 
 
+# Differs from the paper: minutes in place of days on a GPU. One block a stage and narrower layers; features are not averaged
+# over the picture; smaller critics; larger steps with momentum; no samples; labels weigh more beside the reconstruction,
+# and every attribute that a batch knows is shaped by it.
+SMALL = Config(
+    num_latents=128,
+    encoder_width=20,
+    encoder_blocks=1,
+    encoder_pool=False,
+    decoder_width=20,
+    critic_z_width=256,
+    critic_x_width=12,
+    map_width=512,
+    rec_weight=40.0,
+    enc_weight=0.1,
+    adversarial_weight=0.05,
+    generative_weight=0.0,
+    train_all=True,
+    pictures=4,
+    shares=(16.0, 6.0, 10.0),
+    learning_rate=1e-3,
+    beta_1=0.5,
+    maps_rate=1e-3,
+)
+
 PRESETS = {
     "celeba": Config(),
     "celeba-without-cycle": Config(cycle_weight=0.0, augmentation_weight=0.0),
     "celeba-before-joint": Config(shares=(235.0, 11.0, 0.0)),
+    "vggface2": Config(),
+    "small": SMALL,
+    "photos": replace(
+        SMALL,
+        encoder_width=32,
+        decoder_width=24,
+        critic_x_width=16,
+        group_weight=4.0,
+        number_weight=10.0,
+        pictures=2,
+        rounds=(1, 4, 1),
+        shares=(2.0, 1.0, 7.0),
+    ),
 }
 
 
@@ -139,13 +179,15 @@ class Encoder(nn.Module):
             nn.Sequential(BasicBlock(before, after, stride), *[BasicBlock(after, after, 1) for _ in range(blocks - 1)])
             for (before, after), stride in zip(pairwise([width, *widths(width, 4)]), (1, 2, 2, 2), strict=True)
         )
-        self.pool = config.encoder_pool
-        places = 1 if self.pool else math.prod(math.ceil(side / 32) for side in image_size)
+        self.max_pool, self.pool = config.encoder_max_pool, config.encoder_pool
+        halvings = 5 if self.max_pool else 4
+        places = 1 if self.pool else math.prod(math.ceil(side / 2**halvings) for side in image_size)
         self.fc = nn.Linear(8 * width * places, config.num_latents)
 
     def forward(self, images: Tensor) -> Tensor:
         """Pictures `[batch, channels, height, width]` in [-1, 1] -> z, `[batch, latents]`."""
-        hidden = F.max_pool2d(F.relu(self.bn1(self.conv1(images))), 3, 2, 1)
+        hidden = F.relu(self.bn1(self.conv1(images)))
+        hidden = F.max_pool2d(hidden, 3, 2, 1) if self.max_pool else hidden
         for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
             hidden = layer(hidden)
         return self.fc(hidden.mean((2, 3)) if self.pool else hidden.flatten(1))
@@ -199,6 +241,8 @@ class MAD(nn.Module):
         self.numbers = tuple(name for name in self.parts if name != REST and schema[name].kind == "continuous")
         others = [(name,) for name in self.parts if name not in (*self.numbers, REST)]
         self.trained = [*([self.numbers] if self.numbers else []), *others]  # what one batch can train
+        if config.rounds and len(config.rounds) != len(self.trained):
+            raise ValueError(f"rounds has {len(config.rounds)} numbers for the {len(self.trained)} that are trained: {shown([title(n) for n in self.trained])}")
 
         size, channels, latents = schema.image_size, schema.channels, config.num_latents
         self.encoder = Encoder(size, channels, config)
@@ -277,6 +321,8 @@ class MAD(nn.Module):
     def make_sampler(self, pack: Pack, seed: int, mirror: bool) -> Sampler:
         """One sampler for each of `trained`, in turn: a quarter of the batches train the continuous attributes, as released.
 
+        Where several data sets were joined, each batch is of one of them, which take turns as well.
+
         Raises:
             ValueError: Too few pictures are labelled to train an attribute, or the file of ImageNet weights is missing.
         """
@@ -284,7 +330,8 @@ class MAD(nn.Module):
             raise ValueError(f"there is no file {self.config.imagenet} with ImageNet weights; leave out `imagenet` to start from random weights")
         samplers = [self._sampler(names, pack, seed, mirror) for names in self.trained]
         others = len(samplers) - bool(self.numbers)
-        return InTurn(samplers, [others or 1, *[3] * others] if self.numbers else None)
+        released = [others or 1, *[3] * others] if self.numbers else None
+        return InTurn(samplers, self.config.rounds or released)
 
     def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
         """One training step; section 3.2 in the first phase, 3.3 to 3.5 in the second, both in the third.
@@ -301,26 +348,28 @@ class MAD(nn.Module):
             return
 
         c, iteration = self.config, progress.images_seen // (batch.whole or batch.size)
-        z_prior = batch.noise("prior", c.num_latents)
-        x, x_prior = batch.images, self.decoder(z_prior)
+        x, z_prior = batch.images, batch.noise("prior", c.num_latents)
         x_rec = self.decoder(z if progress.phase == "autoencoder" else self.backward_map(self.forward_map(z)))
+        x_prior = self.decoder(z_prior) if c.generative_weight else None
 
         if iteration % c.critic_z_every == 0:
             enc = fooled(self.critic_z(z_prior)) + caught(self.critic_z(z.detach()))                      # L_enc
             yield Turn("critic_z", {"enc": (1.0, enc)})
 
         if iteration % c.critic_x_every == 0:
-            real = self.critic_x(x)
-            adv = fooled(real) + caught(self.critic_x(x_rec.detach()))                                    # L_adv
-            gen = fooled(real) + caught(self.critic_x(x_prior.detach()))                                  # L_gen
-            yield Turn("critic_x", {"adv": (c.adversarial_weight, adv), "gen": (c.generative_weight, gen)})
+            real = fooled(self.critic_x(x))
+            told = {"adv": (c.adversarial_weight, real + caught(self.critic_x(x_rec.detach())))}          # L_adv
+            if x_prior is not None:
+                told["gen"] = (c.generative_weight, real + caught(self.critic_x(x_prior.detach())))       # L_gen
+            yield Turn("critic_x", told)
 
         losses |= {
             "rec": (c.rec_weight, absolute_error(x_rec, x).mean() / 2),                                   # L_rec
             "enc": (c.enc_weight, fooled(self.critic_z(z))),                                              # L_enc
             "adv": (c.adversarial_weight, fooled(self.critic_x(x_rec))),                                  # L_adv
-            "gen": (c.generative_weight, fooled(self.critic_x(x_prior))),                                 # L_gen
         }
+        if x_prior is not None:
+            losses["gen"] = (c.generative_weight, fooled(self.critic_x(x_prior)))                         # L_gen
         yield Turn("embedding", losses)
 
     def _map_losses(self, z: Tensor, batch: Batch) -> dict[str, tuple[float, Tensor]]:
@@ -393,10 +442,15 @@ class MAD(nn.Module):
         return (values - low) / max(high - low, 1e-12) * 2 - 1
 
     def _sampler(self, names: tuple[str, ...], pack: Pack, seed: int, mirror: bool) -> Sampler:
-        """Batches in which an attribute, or the continuous ones, can be trained."""
+        """Batches in which an attribute, or the continuous ones, can be trained; each from one data set that labels it."""
+        parts = [pack.only(source) for source in range(len(pack.packs))] if isinstance(pack, Joined) else [pack]
+        able = [part for part in parts if any(labelled(part, name).any() for name in names)]
+        return InTurn([self._sampler_of(names, part, seed, mirror) for part in able or [pack]])
+
+    def _sampler_of(self, names: tuple[str, ...], pack: Pack, seed: int, mirror: bool) -> Sampler:
         name = names[0]
         if self.schema[name].kind != "group":
-            return Labelled(pack, names, seed, mirror)
+            return Labelled(pack, [n for n in names if labelled(pack, n).any() or not isinstance(pack, Joined)], seed, mirror)
         owner, clip = (self.identity, name) if name == self.clip else (name, None)
         check_groups(pack, owner, clip)
         return Macro(pack, "train", seed, mirror, owner, clip, self.config.clips, self.config.pictures)
@@ -406,28 +460,35 @@ class Labelled(Iid):
     """The training pictures that have a label of one of some attributes, in shuffled epochs.
 
     Raises:
-        ValueError: None has one, or all have the same.
+        ValueError: An attribute has fewer than two different labels.
     """
 
     def __init__(self, pack: Pack, names: Sequence[str], seed: int, mirror: bool):
         super().__init__(pack, "train", seed, mirror, name=title(names))
-        columns = [pack.labels[name][self.rows] for name in names]
-        known = np.stack([~np.isnan(c) if c.dtype.kind == "f" else c != MISSING for c in columns])
-        for name, column, labelled in zip(names, columns, known, strict=True):
-            if len(np.unique(column[labelled])) < 2:
-                raise ValueError(f"column {name!r} has fewer than two different labels in split 'train'; leave it out of --attributes")
-        self.rows = self.rows[known.any(0)]
+        for name in names:
+            check_labels(pack, name)
+        self.rows = self.rows[np.stack([labelled(pack, name) for name in names]).any(0)]
         self.epochs = Epochs(len(self.rows), seed, title(names))
+
+
+def labelled(pack: Pack, name: str) -> np.ndarray:
+    """Which training pictures have a label, [rows] bool."""
+    column = pack.labels[name][pack.rows("train")]
+    return ~np.isnan(column) if pack.schema[name].kind == "continuous" else column != MISSING
+
+
+def check_labels(pack: Pack, name: str) -> None:
+    """Raise ValueError where the training pictures do not have two different labels."""
+    if len(np.unique(pack.labels[name][pack.rows("train")][labelled(pack, name)])) < 2:
+        raise ValueError(f"column {name!r} has fewer than two different labels in split 'train'; leave it out of --attributes")
 
 
 def check_groups(pack: Pack, owner: str, clip: str | None) -> None:
     """Raise ValueError where a group has no two values, or no value of it two clips, so that there are no negatives."""
-    labels = pack.labels[owner][pack.rows("train")]
-    if len(np.unique(labels[labels != MISSING])) < 2:
-        raise ValueError(f"column {owner!r} has fewer than two different labels in split 'train'; leave it out of --attributes")
+    check_labels(pack, owner)
     if clip is not None:
-        both = np.stack([labels, pack.labels[clip][pack.rows("train")]])
-        both = np.unique(both[:, (both != MISSING).all(0)], axis=1)
+        rows = pack.rows("train")[labelled(pack, owner) & labelled(pack, clip)]
+        both = np.unique(np.stack([pack.labels[owner][rows], pack.labels[clip][rows]]), axis=1)
         if both.shape[1] == len(np.unique(both[0])):
             raise ValueError(f"no {owner} of split 'train' has two values of column {clip!r}; leave {clip!r} out of --attributes")
 

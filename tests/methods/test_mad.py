@@ -9,6 +9,7 @@ from games import HAIR, SMILING, batch, parameters, schema
 from safetensors.torch import save_file
 from torch import nn
 
+from recombine.data.joined import join
 from recombine.data.packed import write_pack
 from recombine.data.schema import Attribute, Schema
 from recombine.edit import set_label
@@ -471,6 +472,34 @@ def test_attributes_that_cannot_be_trained_are_named_before_the_training(signs, 
         MAD(SMALL, pack.schema).make_sampler(pack, 0, False)
 
 
+def test_joined_data_sets_take_turns_with_the_attributes_that_each_labels(signs, tmp_path):
+    one = signs.select("maker", "shade")
+    two = partly(signs, tmp_path, lamp=lambda c: c, shade=lambda c: c)
+    pack = join([one, two])
+    sampler = MAD(SMALL, pack.schema).make_sampler(pack, 0, False)
+    assert list(pack.schema.names) == ["maker", "shade", "lamp"]
+    seen = {}
+    for position in range(0, 16 * 32, 16):
+        draw = sampler.draw(position, 16)
+        (source,) = set(pack.sources[draw.rows])  # a batch is of one data set
+        seen.setdefault(draw.source, set()).add(source)
+    assert seen == {0: {0, 1}, 1: {0}, 2: {1}}, "shade is in both, the maker in the first, the lamp in the second"
+
+
+def test_rounds_say_how_often_each_is_trained(signs):
+    pack = signs.select("shade", "maker", "lamp")
+    sampler = MAD(replace(SMALL, rounds=(1, 4, 1)), pack.schema).make_sampler(pack, 0, False)
+    assert sorted(sampler.draw(position, 16).source for position in range(0, 96, 16)) == [0, 1, 1, 1, 1, 2]
+    with pytest.raises(ValueError, match="rounds has 2 numbers for the 3 that are trained: shade, maker, lamp"):
+        MAD(replace(SMALL, rounds=(1, 4)), pack.schema)
+
+
+def test_without_generative_loss_nothing_is_sampled():
+    method = MAD(replace(SMALL, generative_weight=0.0), schema())
+    terms = losses(method, batch(method.schema))
+    assert "critic_x/adv" in terms and not {"critic_x/gen", "embedding/gen"} & set(terms)
+
+
 def test_clips_need_persons_with_two(tmp_path):
     pictures = np.zeros((8, 3, 16, 16), np.uint8)
     labels = {"identity": np.arange(8) // 2, "clip": np.arange(8) // 2}
@@ -522,9 +551,10 @@ def test_samples_depend_on_their_seed_alone():
     assert first.shape == (3, 3, 16, 16) and torch.equal(first, method.sample(3, seed=1)) and not torch.equal(first, method.sample(3, seed=2))
 
 
+@pytest.mark.parametrize("max_pool", [False, True])
 @pytest.mark.parametrize(("height", "width", "channels", "pool"), [(16, 24, 1, True), (32, 32, 4, False), (64, 48, 3, False)])
-def test_pictures_of_other_shapes(height, width, channels, pool):
-    method = MAD(replace(SMALL, encoder_pool=pool), Schema((SMILING,), height=height, width=width, channels=channels))
+def test_pictures_of_other_shapes(height, width, channels, pool, max_pool):
+    method = MAD(replace(SMALL, encoder_pool=pool, encoder_max_pool=max_pool), Schema((SMILING,), height=height, width=width, channels=channels))
     data = batch(method.schema, 4)
     assert all(torch.isfinite(value) for _, value in losses(method, data).values())
     assert method.decode(method.encode(data.images)).shape == data.images.shape

@@ -1,0 +1,52 @@
+"""MAD (Browatzki and Wallraven): small trainings on avatars and photographs, and the paper's own settings."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from recombine.methods.mad import PRESETS
+from recombine.recipes.recipe import Drawn, Recipe
+from recombine.training import TrainConfig
+
+POSE = ("yaw", "pitch", "roll")             # degrees, for example from OpenFace
+
+
+def mad_avatars(images: int = 32_000, seed: int = 0, **variant: Any) -> Recipe:
+    """Avatars, 64 px: `recombine train mad.avatars`. 5 min on one core; LOG.md has the numbers.
+
+    `variant` changes fields of the method's Config; without the cycle: `cycle_weight=0.0, augmentation_weight=0.0`.
+    """
+    train = TrainConfig(images=images, batch_size=16, seed=seed, mirror=False, ema_images=2_000, decay=0.4, evaluate_every=16_000)
+    attributes = ("expression", "lighting", "glasses", "hair_color")
+    return Recipe("mad", replace(PRESETS["small"], **variant), train, data=Drawn(8_000), attributes=attributes)
+
+
+def mad_lfw(images: int = 100_000, seed: int = 0, **variant: Any) -> Recipe:
+    """Photographs, 32 px: `recombine train mad.lfw --data LFW40`. 12 min on two cores; LOG.md has the numbers."""
+    train = TrainConfig(images=images, batch_size=64, seed=seed, ema_images=5_000, decay=0.4, evaluate_every=20_000)
+    return Recipe("mad", replace(PRESETS["photos"], **variant), train, size=32, attributes=("identity", "expression", *POSE))
+
+
+def mad_celeba() -> Recipe:
+    """The paper's CelebA model: `recombine train mad.celeba --data CELEBA --data AFFECTNET --data VOXCELEB`.
+
+    Columns: identity of CelebA and VoxCeleb, clip of VoxCeleb; expression, valence and arousal of AffectNet; yaw, pitch and
+    roll of all. Paper, 128 px: RMSE 22.87 of 255, FID 17.79; verification on LFW 80.3 %, after the joint phase 85.4 %.
+    """
+    return paper("celeba")
+
+
+def mad_vggface2() -> Recipe:
+    """The same with VGGFace2 in place of CelebA: `recombine train mad.vggface2 --data VGGFACE2 --data AFFECTNET --data VOXCELEB`.
+
+    Paper, 128 px: RMSE 21.21 of 255, FID 18.01; verification on LFW 95.8 % after the joint phase.
+    """
+    return paper("vggface2")
+
+
+def paper(preset: str) -> Recipe:
+    """The paper's networks at 128 px: batches of 128, 235, 11 and 11 thousand iterations."""
+    iterations = round(1000 * sum(PRESETS[preset].shares))
+    train = TrainConfig(images=128 * iterations, batch_size=128, evaluate_every=1_000_000)
+    return Recipe("mad", PRESETS[preset], train, size=128, attributes=("identity", "clip", "expression", "valence", "arousal", *POSE))
