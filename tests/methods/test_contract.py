@@ -1,10 +1,14 @@
 """What every method promises, whichever it is."""
 
+import json
+import os
+import signal
 from dataclasses import replace
 
 import pytest
 import torch
 from games import HAIR, SMILING, batch, optimizers, parameters, schema
+from safetensors.torch import load_file
 from torch import nn
 
 import recombine
@@ -12,11 +16,11 @@ from recombine.data.schema import Attribute, Schema
 from recombine.method import Method, Phase, Progress, Unsupported
 from recombine.methods import METHODS
 from recombine.runs import build, load
-from recombine.training import TrainConfig, fit
+from recombine.training import Interrupted, TrainConfig, fit
 
 SMALL = {
     "advattr": {"width": 4, "code_width": 8, "blocks": 1, "kernel": 3, "critic_width": 4, "classifier_width": 4},
-    "mad": {"num_latents": 8, "part_width": 4, "rest_width": 4, "encoder_width": 4, "encoder_blocks": 1, "decoder_width": 4, "critic_z_width": 8, "critic_x_width": 4, "map_width": 16, "pictures": 2},
+    "mad": {"num_latents": 8, "part_width": 4, "rest_width": 4, "encoder_width": 4, "encoder_blocks": 1, "decoder_width": 4, "critic_z_width": 8, "critic_x_width": 4, "map_width": 16, "pictures": 2, "shares": (1, 1, 1)},
     "ifcvaegan": {"width": 4, "num_latents": 6, "aux_width": 16},
     "rodi": {"widths": (4, 6, 8), "blocks": 1, "decoder_widths": (8, 6, 4), "decoder_blocks": 1, "pose_size": 3, "appearance_size": 3, "mi_width": 8, "mi_blocks": 1, "mi_size": 4},
     "matdr": {"width": 4, "residual_blocks": 1, "unit_channels": 2, "rest_channels": 4, "critic_width": 4},
@@ -161,6 +165,30 @@ def test_trains_saves_and_loads_the_same_model(name, signs, tmp_path):
     first, second = model.decode(model.encode(images)), load(tmp_path / "model").decode(model.encode(images))
     assert torch.equal(first, second) and not first.requires_grad
     assert model.schema == pack.schema
+
+
+def test_an_interrupted_training_ends_with_the_same_bits(name, signs, tmp_path):
+    pack = signs.select("maker") if name in PAIRED else signs.select("lamp", "colour")
+    settings = {"method": name, "config": json.loads(json.dumps(SMALL[name]))}
+
+    def train(run, stop=False):
+        torch.manual_seed(0)
+        course = TrainConfig(images=96, batch_size=16, ema_images=32, evaluate_every=48)
+        method = build(name, settings["config"], pack.schema)
+
+        def monitor(_, path):
+            if stop and int(path.stem) == 48:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return {}
+
+        fit(method, pack, course, run, settings=settings, monitor=monitor, quiet=True)
+        return load_file(run / "model" / "weights.safetensors")
+
+    whole = train(tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        train(tmp_path / "parts", stop=True)
+    rest = train(tmp_path / "parts")
+    assert whole.keys() == rest.keys() and all(torch.equal(whole[key], rest[key]) for key in whole)
 
 
 def test_works_with_one_label_and_with_missing_ones(name):
