@@ -1,0 +1,131 @@
+"""How much two parts know about each other: mutual information in nats, by a separately trained pair classifier.
+
+A network T learns to tell codes of one picture from codes of two (Esser et al., eq. 12). At its optimum it is the log
+ratio of both densities, whose mean over pairs of one picture is the mutual information. It never sees the method train,
+and is measured on other pictures.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from recombine.metrics.intervals import Mean, mean
+from recombine.metrics.leakage import features
+
+WIDTH = 64                                  # units of every hidden layer of T
+MEET = 32                                   # numbers in which its two towers meet
+ASIDE = 0.2                                 # share of the training codes that choose the epoch and calibrate
+SHIFTS = 8                                  # codes of other pictures that every code kept aside is paired with
+FEWEST = 50                                 # training codes
+
+
+def mutual_information(
+    a_train: Tensor, b_train: Tensor, a_test: Tensor, b_test: Tensor, epochs: int = 10, seed: int = 0
+) -> Mean:
+    """Estimate the mutual information of two parts.
+
+    Args:
+        a_train: One part of the training codes `[batch, ...]`; maps are reduced as in `recombine.metrics.leakage`.
+        b_train: The other part of the same pictures.
+        a_test: The first part of other pictures, on which is measured.
+        b_test: The second part of these.
+        epochs: Over the training codes.
+        seed: Of the weights and the pairs.
+
+    Returns:
+        Nats; slightly below 0 is possible where there is none. Few codes of many features make it too low. The interval is
+        over the measured pictures, with T as it is.
+
+    Raises:
+        ValueError: Parts are not of equally many pictures, or there are fewer than 50 to learn from.
+
+    Differs from the paper: T's scale and offset are fitted once more on codes kept aside, since they wander in training
+    and the mean of T wanders with them; and T is the inner product of two towers plus a network on both codes together.
+    """
+    if len(a_train) != len(b_train) or len(a_test) != len(b_test):
+        raise ValueError(f"both parts must be of the same pictures, not {len(a_train)} and {len(b_train)}, {len(a_test)} and {len(b_test)}")
+    if len(a_train) < FEWEST or not len(a_test):
+        raise ValueError(f"mutual information needs {FEWEST} codes to learn from and some to measure on, not {len(a_train)} and {len(a_test)}")
+    sides = ((torch.from_numpy(side) for side in features(*pair)) for pair in ((a_train, a_test), (b_train, b_test)))
+    (a, a_test), (b, b_test) = sides
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        torch.manual_seed(seed)
+        order = torch.randperm(len(a))
+        aside, rest = order.split([round(ASIDE * len(a)), len(a) - round(ASIDE * len(a))])
+        network = _trained(a[rest], b[rest], a[aside], b[aside], epochs)
+    with torch.no_grad():
+        scale, offset = _calibrated(network(a[aside], b[aside]), _apart(network, a[aside], b[aside]))
+        return mean(scale * network(a_test, b_test).double().numpy() + offset)
+
+
+class PairClassifier(nn.Module):
+    """T: `[batch, a]` and `[batch, b]` -> `[batch]`, above 0 where both seem to be of one picture."""
+
+    def __init__(self, width_a: int, width_b: int):
+        super().__init__()
+        self.tower_a, self.tower_b = _layers(width_a, MEET), _layers(width_b, MEET)
+        self.together = _layers(width_a + width_b, 1)
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        """The logit of every pair."""
+        return (self.tower_a(a) * self.tower_b(b)).sum(1) + self.together(torch.cat([a, b], 1))[:, 0]
+
+
+def pair_loss(joint: Tensor, apart: Tensor) -> Tensor:
+    """What T minimises, from its logits for pairs of one picture and of two.
+
+    Example:
+        >>> pair_loss(torch.tensor([2.0, 0.0]), torch.tensor([-1.0, 3.0]))
+        tensor(1.0455)
+    """
+    return (F.softplus(-joint).mean() + F.softplus(apart).mean()) / 2  # Eq. 12, negated and halved
+
+
+def _trained(a: Tensor, b: Tensor, a_aside: Tensor, b_aside: Tensor, epochs: int) -> PairClassifier:
+    """T with the weights of the epoch that told the pairs kept aside apart best."""
+    network = PairClassifier(a.shape[1], b.shape[1])
+    size = max(32, min(256, len(a) // 32))
+    steps = epochs * -(-len(a) // size)
+    optimizer = torch.optim.AdamW(network.parameters(), 2e-3, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps + 1, pct_start=0.2)
+    best, kept = float("inf"), network.state_dict()
+    for _ in range(epochs):
+        order = torch.randperm(len(a))
+        others = order.roll(1)                                              # a chance partner, never the picture itself
+        for rows, other in zip(order.split(size), others.split(size), strict=True):
+            optimizer.zero_grad(set_to_none=True)
+            pair_loss(network(a[rows], b[rows]), network(a[rows], b[other])).backward()
+            optimizer.step()
+            schedule.step()
+        with torch.no_grad():
+            found = float(pair_loss(network(a_aside, b_aside), _apart(network, a_aside, b_aside)))
+        if found < best:
+            best, kept = found, {name: weight.clone() for name, weight in network.state_dict().items()}
+    network.load_state_dict(kept)
+    return network
+
+
+def _apart(network: PairClassifier, a: Tensor, b: Tensor) -> Tensor:
+    """Logits of every code with those of several other pictures."""
+    return torch.cat([network(a, b.roll(shift, 0)) for shift in range(1, 1 + SHIFTS)])
+
+
+def _calibrated(joint: Tensor, apart: Tensor) -> tuple[float, float]:
+    """Scale, at least 0, and offset that make the loss of some logits smallest."""
+    from sklearn.linear_model import LogisticRegression
+
+    logits = torch.cat([joint, apart]).double().numpy()[:, None]
+    truth = np.repeat([1, 0], [len(joint), len(apart)])
+    weights = np.where(truth, 1.0, len(joint) / len(apart))
+    fitted = LogisticRegression(C=100).fit(logits, truth, weights)
+    scale = float(fitted.coef_[0, 0])
+    return (scale, float(fitted.intercept_[0])) if scale > 0 else (0.0, 0.0)
+
+
+def _layers(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(inputs, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, outputs)
+    )
