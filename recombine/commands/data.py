@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections import Counter
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,14 +59,15 @@ def data(path: Path, /, *, pack: Path | None = None, reading: Reading | None = N
 def examine(path: Path, target: Path | None, reading: Reading) -> dict:
     """What a folder, a table or a pack holds and what is wrong with it, as plain values; packs it where nothing is."""
     from recombine.data.folder import describe
-    from recombine.data.labels import LabelTable
+    from recombine.data.labels import LabelTable, check_counts, check_lone
     from recombine.data.packed import MANIFEST, Pack
 
     if (path / MANIFEST).exists():
         packed = Pack(path)
         packed.verify()
-        found = describe(LabelTable(packed.schema.attributes, packed.files, packed.labels, packed.splits))
-        return {**found, "root": str(path), "notes": problem_notes(packed, "skip")}
+        table = LabelTable(packed.schema.attributes, packed.files, packed.labels, packed.splits)
+        notes = [asdict(entry) for entry in [*check_counts(table), *check_lone(table)]]
+        return {**describe(table), "root": str(path), "notes": notes + problem_notes(packed, "skip")}
     source = reading.source(path, strict=False)
     found = {**describe(source), "looks": look(source)}
     found["notes"] = [{**entry, "text": as_options(entry["text"]), "fix": as_options(entry["fix"])} for entry in found["notes"]]

@@ -72,6 +72,7 @@ def train(
         reading: How pictures are read.
         json: Print what was trained as JSON.
     """
+    from recombine.data.labels import scarce
     from recombine.files import check_writable
     from recombine.runs import start
 
@@ -81,6 +82,8 @@ def train(
     recipe = adjusted(recipe, method, attributes, {k: v for k, v in given.items() if v is not None}, pairs(settings, "--set"))
     check_writable(out)
     pack = find_pack(recipe, folders, out, reading or Reading())
+    for sentence in scarce(pack, recipe.attributes):
+        say(f"warning: {sentence}")
     with stoppable():
         start(recipe, pack, out, monitor=watcher(pack, judge), allow=allow)
     if json:

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,6 +24,9 @@ from recombine.data.columns import (
 )
 from recombine.data.schema import MISSING, Attribute, mix_seed, nearest, shown
 from recombine.data.tables import Cells, Note, printable
+
+if TYPE_CHECKING:
+    from recombine.data.packed import Pack
 
 SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -126,7 +130,7 @@ def make_table(
             attribute, columns[name] = typed
             found.append(_with_range(attribute, columns[name], splits))
     table = LabelTable(tuple(found), list(files), columns, splits)
-    notes += [*_spellings(table, chosen), *check_mirrors(table), *check_counts(table, few), *check_leaks(table)]
+    notes += [*_spellings(table, chosen), *check_mirrors(table), *check_counts(table, few), *check_lone(table), *check_leaks(table)]
     return table
 
 
@@ -174,19 +178,52 @@ def check_mirrors(table: LabelTable) -> list[Note]:
     return notes
 
 
-def check_counts(table: LabelTable, few: int = FEW) -> list[Note]:
-    """Notes on values with few pictures and on spellings that may be one value."""
+def check_counts(table: LabelTable, few: int = FEW, pictures: str = "pictures") -> list[Note]:
+    """Notes on values with few pictures, numbers known for few, and spellings that may be one value."""
     rare, notes = [], []
     for attribute in table.attributes:
         if attribute.kind in ("binary", "categorical"):
             counts = table.counts(attribute.name)
             rare += [f"{printable(f'{attribute.name}={value}')} ({n})" for value, n in counts.items() if n < few]
+        if attribute.kind == "continuous" and (known := int(table.known(attribute.name).sum())) < few:
+            rare.append(f"{printable(attribute.name)} ({known})")
         if attribute.kind == "categorical":
             notes += _twins(attribute)
     if rare:
         fix = "label more of these, join values, or leave the attributes out: such edits are learnt badly"
-        notes.append(Note("warning", f"fewer than {few} pictures show {shown(rare)}", fix))
+        notes.append(Note("warning", f"fewer than {few} {pictures} show {shown(rare)}", fix))
     return notes
+
+
+def check_lone(table: LabelTable) -> list[Note]:
+    """A note for every group attribute on pictures that are alone in their group and split, and so have no partner."""
+    notes = []
+    for attribute in table.attributes:
+        if attribute.kind != "group":
+            continue
+        known = table.known(attribute.name)
+        splits = np.zeros(len(table), np.int64) if table.splits is None else _split_number(table.splits)
+        pairs = np.stack([table.columns[attribute.name][known], splits[known]])
+        found, sizes = np.unique(pairs, axis=1, return_counts=True)
+        lone = [printable(attribute.values[value]) for value in found[0][sizes == 1]]
+        if lone:
+            where = "" if table.splits is None else " of their split"
+            text = f"{len(lone)} of {known.sum()} pictures{where} are the only one of their {printable(attribute.name)}: {shown(lone, 10)}"
+            notes.append(Note("info", text, "they cannot form a pair and are left out where a method draws pairs"))
+    return notes
+
+
+def scarce(pack: Pack, names: Sequence[str] = (), few: int = FEW) -> list[str]:
+    """What there is too little of in the training split, as sentences with counts, to be said before a training.
+
+    Args:
+        pack: The data.
+        names: Attributes that are to be learnt; all but groups unless given.
+        few: Values with fewer pictures are named.
+    """
+    names = names or [a.name for a in pack.schema.attributes if a.kind != "group"]
+    table = LabelTable(pack.schema.attributes, pack.files, pack.labels).take(pack.rows("train")).select(*names)
+    return [str(note) for note in [*check_counts(table, few, "training pictures"), *check_lone(table)]]
 
 
 def _twins(attribute: Attribute) -> list[Note]:

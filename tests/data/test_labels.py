@@ -8,9 +8,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from recombine.cli import main
 from recombine.data.columns import factorise, infer, mirror_rule, named, slip
-from recombine.data.labels import LabelTable, check_leaks, find_group, make_table, split_by_group
-from recombine.data.schema import MISSING, Attribute
+from recombine.data.labels import LabelTable, check_leaks, check_lone, find_group, make_table, scarce, split_by_group
+from recombine.data.packed import write_pack
+from recombine.data.samplers import Pairs
+from recombine.data.schema import MISSING, Attribute, Schema
 from recombine.data.tables import BadTable, Cells, printable, read_cells, write_csv
 
 
@@ -485,3 +488,54 @@ def test_reports_hold_no_formulas(tmp_path):
     header, row = csv.reader((tmp_path / "r.csv").read_text().splitlines())
     assert header[0] == "'=name"
     assert row == ["'=1+1", "'+x", "'-y", "'@z", "-1.5", "+3", "-2.5", "", "'\tq", "plain, quoted"]
+
+
+# Too little of something
+
+
+def packed_labels(folder, splits):
+    """30 pictures: red 27 and blue 3, ages of 5, persons a, a, b (alone in its split) and so on, in these splits."""
+    schema = Schema(
+        (
+            Attribute("hair", "categorical", ("blue", "green", "red")),
+            Attribute("age", "continuous", low=0, high=29),
+            Attribute("person", "group", ("a", "b", "c", "d")),
+        ),
+        height=2,
+        width=2,
+    )
+    labels = {
+        "hair": np.where(np.arange(30) < 3, 0, 2),
+        "age": np.where(np.arange(30) < 5, np.arange(30), np.nan),
+        "person": np.array([0, 0, 1, 3, 3, 2, *[MISSING] * 24]),
+    }
+    return write_pack(folder, np.zeros((30, 3, 2, 2), np.uint8), schema, [f"{i}.png" for i in range(30)], labels, splits)
+
+
+def test_what_there_is_too_little_of_is_said_with_counts_of_training_pictures(tmp_path):
+    pack = packed_labels(tmp_path, ["train"] * 28 + ["val"] * 2)
+    (text,) = scarce(pack)
+    assert text.startswith("fewer than 20 training pictures show hair=blue (3), hair=green (0), age (5); label more of these")
+    assert scarce(pack, ["hair"], few=3) == [text.replace("20", "3").replace("hair=blue (3), ", "").replace(", age (5)", "")]
+    assert scarce(pack, ["age"], few=5) == []
+
+
+def test_who_has_one_picture_in_a_split_is_counted_and_named(tmp_path):
+    pack = packed_labels(tmp_path, ["train", "val", *["train"] * 28])
+    table = LabelTable(pack.schema.attributes, pack.files, pack.labels, pack.splits)
+    (note,) = check_lone(table)
+    assert str(note).startswith("4 of 6 pictures of their split are the only one of their person: a, a, b, c; they cannot form a pair")
+    (text,) = scarce(pack, ["person"])
+    assert text.startswith("3 of 5 pictures are the only one of their person: a, b, c;")
+    assert check_lone(LabelTable(pack.schema.attributes, pack.files, pack.labels))[0].text.startswith("2 of 6 pictures are the only one of their person: b, c")
+    assert Pairs(pack, by="person").left_out == 29 - 2
+
+
+def test_data_and_train_say_it(tmp_path, capsys):
+    packed_labels(tmp_path / "pack", ["train"] * 28 + ["val"] * 2)
+    assert main(["data", str(tmp_path / "pack")]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "warning: fewer than 20 pictures show hair=blue (3), hair=green (0), age (5)" in out
+    assert "info: 2 of 6 pictures of their split are the only one of their person: b, c; they cannot form a pair" in out
+    main(["train", str(tmp_path / "pack"), "--attributes", "hair", "--out", str(tmp_path / "run"), "--judge", "none", "--images", "8"])
+    assert "warning: fewer than 20 training pictures show hair=blue (3), hair=green (0); label more" in capsys.readouterr().err
