@@ -171,6 +171,8 @@ class Training:
 
     def go(self, stop: list[int], monitor: Monitor | None) -> None:
         """Train to the end, or until a signal stands in `stop`."""
+        if not self.state.images_seen and (left_out := getattr(self.sampler, "left_out", 0)):
+            self.journal.event(0, "left out", f"{left_out} training pictures stand alone in their group, form no pair and are not used")
         self.evaluate(monitor, when=self.state.images_seen == 0)
         while self.state.images_seen < self.config.images:
             self.round(stop, monitor)

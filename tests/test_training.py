@@ -17,6 +17,7 @@ from toy_game import ToyGame
 from two_processes import train
 
 from recombine import checkpoint, files, training
+from recombine.data.samplers import Pairs
 from recombine.methods.ifcvaegan import Config, IFcVAEGAN
 from recombine.training import Diverged, Interrupted, TrainConfig, fit
 
@@ -294,3 +295,15 @@ def test_checkpoint_of_another_method_is_refused(signs, tmp_path):
     with pytest.raises(checkpoint.Incompatible, match=r"is of toy, this model of other.*norm"):
         fit(toy(signs), signs, SHORT, tmp_path, settings={"method": "other", "config": {"norm": True}}, quiet=True)
 
+
+
+def test_pictures_that_form_no_pair_are_counted_and_said(signs, tmp_path, capsys):
+    class Paired(ToyGame):
+        def make_sampler(self, pack, seed, mirror):
+            return Pairs(pack, "train", seed, mirror, by=["maker", "colour", "lamp", "stripes"])
+
+    lone = Pairs(signs, "train", by=["maker", "colour", "lamp", "stripes"]).left_out
+    assert lone > 0
+    fit(Paired(signs.schema), signs, TrainConfig(images=16, batch_size=8), tmp_path, quiet=True)
+    sentence = f"{lone} training pictures stand alone in their group, form no pair and are not used"
+    assert sentence in (tmp_path / "log.jsonl").read_text() and sentence in " ".join(capsys.readouterr().err.split())
