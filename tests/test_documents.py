@@ -11,10 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from norb_files import part
 from PIL import Image
 
 import recombine as rc
 from recombine.cli import APP, main
+from recombine.data.patterns import PATTERNS, Pattern
 from recombine.data.schema import Attribute, Schema
 from recombine.methods import METHODS
 from recombine.recipes import RECIPES, Recipe
@@ -69,6 +71,45 @@ def test_readme_shows_code_early_and_names_files_that_exist():
         assert (ROOT / "recombine" / name).exists(), name
     for target in re.findall(r"\]\((?!http)([^)]+)\)", README):
         assert (ROOT / target).exists(), target
+
+
+DATA = (ROOT / "docs/data.md").read_text()
+DATA_BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", DATA, re.DOTALL | re.MULTILINE)
+DATA_COMMANDS = [line for kind, text in DATA_BLOCKS if not kind for line in text.splitlines()]
+
+
+@pytest.fixture
+def data_sets(tmp_path, monkeypatch):
+    """Folders as the reader of docs/data.md has them."""
+    names = [f"frames/{who}/{clip}/{i}.jpg" for who in "abcd" for clip in "xy" for i in range(3)]
+    names += [f"RaFD/Rafd{c}_{who}_Caucasian_male_{e}_{gaze}.jpg" for c in ("045", "135") for who in range(4) for e in ("sad", "happy") for gaze in ("left", "right")]
+    names += [f"scans/{sex}{who}_{age}y.png" for who, sex in enumerate("FMFMFM") for age in range(20, 26)]
+    for seed, name in enumerate(names):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.random.default_rng(seed).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(tmp_path / name)
+    part(tmp_path / "norb", "training", (4,), 1)
+    part(tmp_path / "norb", "testing", (0,), 2)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_data_page_commands_and_python_run(data_sets):
+    tiny = "--images 8 --batch-size 8 --judge none --set width=4 --set num_latents=4 --set aux_width=8 --size 16".split()
+    for line in DATA_COMMANDS:
+        command = shlex.split(line)[1:]
+        assert main([*command, *(tiny if command[0] == "train" else ())]) == 0, line
+    assert main(shlex.split("data frames --pattern '{identity}/{clip}/*.jpg' --pack packs/frames")) == 0
+    (code,) = [text for kind, text in DATA_BLOCKS if kind == "python"]
+    exec(compile(code, "data.md", "exec"), {})
+
+
+def test_data_page_lists_every_named_pattern_with_its_columns():
+    rows = re.findall(r"^\| `(\w+)` \| `(\S+)` \| ([\w, ]+) \|", DATA, re.MULTILINE)
+    assert [name for name, _, _ in rows] == list(PATTERNS)
+    for name, file, columns in rows:
+        naming = PATTERNS[name]
+        used = next(p for p in map(Pattern, naming.patterns) if p.match(file) is not None)
+        assert columns.split(", ") == list(dict.fromkeys([*used.fields, *naming.columns]))
 
 
 def test_readme_lists_every_method():
