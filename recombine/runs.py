@@ -78,7 +78,8 @@ def start(recipe: Recipe, pack: Pack, run: str | Path, *, monitor: Monitor | Non
         ValueError: The run was begun with other settings; the message lists them.
     """
     run = Path(run)
-    pack = pack.select(*(recipe.attributes or [a.name for a in pack.schema.attributes if a.kind in ("binary", "categorical")]))
+    kinds = METHODS[recipe.method][0].kinds
+    pack = pack.select(*(recipe.attributes or [a.name for a in pack.schema.attributes if a.kind in kinds]))
     torch.manual_seed(mix_seed(recipe.train.seed, "weights"))
     method = build(recipe.method, asdict(recipe.config), pack.schema)
     settings = {

@@ -52,7 +52,7 @@ def read_signs(images):
 class SignEditor(torch.nn.Module):
     """A method without networks: `perfect` redraws, `ignoring` gives the picture back, `damaging` flips stripes with the lamp."""
 
-    schema, sampler, image_size = SIGNS, "iid", (16, 16)
+    schema, sampler, kinds, image_size = SIGNS, "iid", ("binary", "categorical"), (16, 16)
 
     def __init__(self, kind="perfect"):
         super().__init__()

@@ -61,7 +61,7 @@ def train(
         what: A folder of labelled pictures, a folder that `recombine data --pack` made, or the name of a recipe.
         data: With a recipe: the folder to train on; given several times, several folders as one.
         out: The run's folder; runs/NAME when not given.
-        method: Short name of the method; ifcvaegan, or the recipe's, when not given.
+        method: Short name of the method (advattr, mad, ifcvaegan, rodi, matdr); ifcvaegan, or the recipe's, when not given.
         attributes: Attributes to learn, separated by commas; all that the method can use when not given.
         images: Pictures to be seen in all.
         batch_size: Pictures in a step, over all processes.
@@ -116,11 +116,12 @@ def adjusted(
     """The recipe with what the command line asks for."""
     from recombine.data.schema import nearest, shown
     from recombine.methods import METHODS
+    from recombine.recipes import from_folder
 
     if method is not None and method not in METHODS:
         raise ValueError(f"no method {method!r}; there are {shown(list(METHODS))}{nearest(method, list(METHODS))}")
     if method is not None and method != recipe.method:
-        recipe = replace(recipe, method=method, config=METHODS[method][1]())
+        recipe = replace(recipe, method=method, config=from_folder(method).config)
     own, common = [{f.name for f in fields(part)} for part in (recipe.config, recipe.train)]  # type: ignore[arg-type]
     for name in settings:
         if name not in own | common:
@@ -137,12 +138,23 @@ def adjusted(
 
 
 def converted(config: object, name: str, text: str) -> Any:
-    """A setting's text as the type its dataclass declares.
+    """A setting's text as the type its dataclass declares; several values are separated by commas.
 
     Raises:
         ValueError: It does not read as that type.
     """
     kind = get_type_hints(type(config))[name]
+    if type(None) in get_args(kind):
+        if text.lower() == "none":
+            return None
+        kind = next(k for k in get_args(kind) if k is not type(None))
+    if get_origin(kind) is tuple:
+        return tuple(as_type(get_args(kind)[0], name, part.strip()) for part in text.split(",") if part.strip())
+    return as_type(kind, name, text)
+
+
+def as_type(kind: Any, name: str, text: str) -> Any:
+    """One value of a setting as a choice, true or false, a number or text."""
     if get_origin(kind) is Literal:
         if text in get_args(kind):
             return text

@@ -99,6 +99,7 @@ class IFcVAEGAN(nn.Module):
     """The method; parts of its codes are the attributes and `rest`."""
 
     sampler = "iid"
+    kinds = ("binary", "categorical")
 
     def __init__(self, config: Config, schema: Schema):
         super().__init__()

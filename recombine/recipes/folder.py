@@ -5,12 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from recombine.methods import advattr, mad, matdr, rodi
 from recombine.recipes.lfw import SMALL
 from recombine.recipes.recipe import Recipe
 from recombine.training import TrainConfig
 
+PHOTOS = {  # settings found on photographs of 32 to 64 pixels
+    "advattr": advattr.PRESETS["photos"],
+    "mad": replace(mad.PRESETS["photos"], rounds=()),
+    "ifcvaegan": replace(SMALL, kl_weight=1e-4),
+    "rodi": rodi.PRESETS["sprites"],
+    "matdr": matdr.PRESETS["photos"],
+}
 
-def from_folder(attributes: tuple[str, ...] = (), size: int = 64, **train: Any) -> Recipe:
-    """IFcVAE-GAN with the weights found on photographs: `recombine train DATA --attributes Smiling,Eyeglasses`."""
+
+def from_folder(method: str = "ifcvaegan", attributes: tuple[str, ...] = (), size: int = 64, **train: Any) -> Recipe:
+    """A method with the settings found on photographs: `recombine train DATA --method matdr --attributes Smiling,Eyeglasses`."""
     course = {"images": 200_000, "batch_size": 32, "ema_images": 5_000, "decay": 0.3, **train}
-    return Recipe("ifcvaegan", replace(SMALL, kl_weight=1e-4), TrainConfig(**course), size=size, attributes=attributes)
+    return Recipe(method, PHOTOS[method], TrainConfig(**course), size=size, attributes=attributes)
