@@ -53,6 +53,7 @@ class Config:
     mi_width: int = 512                     # channels within T and T'
     mi_blocks: int = 4                      # residual blocks of each of their towers
     mi_size: int = 16                       # channels of what their towers give
+    marginal: Literal["reversed", "all"] = "reversed"      # independent pairs: the batch and its reverse, or all of different things
     reconstruction: Literal["l2", "l1", "vgg"] = "l2"      # summed over pixels, or features of VGG19
     vgg_weights: str = ""                   # safetensors file of VGG19 with keys features.0.weight, features.0.bias ...
     vgg_input: Literal["bgr", "rgb"] = "bgr"               # BGR in 0-255 less the mean, or RGB normalised as in torchvision
@@ -70,6 +71,7 @@ class Config:
     warmup_images: int = 16_000             # in which T does not count, and lambda and gamma stay
     visualisers: bool = False               # train decoders that see one code alone, for looking at the codes
     learning_rate: float = 2e-4             # Adam's
+    betas: tuple[float, float] = (0.5, 0.9)                # Adam's
     mi_rate: float = 1.0                    # learning rate of T and T', in units of the other networks'
 
 
@@ -185,10 +187,9 @@ class Estimator(nn.Module):
         self.pose = tower(config, config.pose_size)
         self.appearance = tower(config, config.appearance_size)
 
-    def forward(self, pose: Tensor, appearance: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits `[batch]` of the joint pairs, and of the marginal ones: the batch's appearances in reversed order."""
-        pose, appearance = self.pose(pose).flatten(1), self.appearance(appearance).flatten(1)
-        return (pose * appearance).sum(1), (pose * appearance.flip(0)).sum(1)
+    def forward(self, pose: Tensor, appearance: Tensor) -> Tensor:
+        """Logits `[batch, batch]` of every pose with every appearance; the joint pairs stand on the diagonal."""
+        return self.pose(pose).flatten(1) @ self.appearance(appearance).flatten(1).T
 
 
 def tower(config: Config, inputs: int) -> nn.Sequential:
@@ -269,6 +270,7 @@ class RoDi(nn.Module):
     """
 
     sampler = "pairs"
+    kinds = ("group",)
 
     def __init__(self, config: Config, schema: Schema):
         super().__init__()
@@ -334,7 +336,7 @@ class RoDi(nn.Module):
     def optimizer(self, player: str, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
         """Adam; one for three networks is the paper's one for each, since all are stepped together."""
         rate = self.config.learning_rate * (self.config.mi_rate if player.startswith("mi") else 1.0)
-        return torch.optim.Adam(parameters, lr=rate, betas=(0.5, 0.9))
+        return torch.optim.Adam(parameters, lr=rate, betas=(self.config.betas[0], self.config.betas[1]))
 
     def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
         """One training step (Algorithm 1): encoders and decoder, then T, then T'."""
@@ -346,7 +348,7 @@ class RoDi(nn.Module):
         pose = distribution.sample(batch.noise("pose", *self.pose_shape))
         appearance = self.appearance_encoder(x_1)
         x_rec = self.decoder(pose, appearance)
-        mi = self.mi(pose, appearance.detach())[0].mean()                                                 # Eq. 12, I_T
+        mi = self.mi(pose, appearance.detach()).diagonal().mean()                                         # Eq. 12, I_T
 
         losses = {
             "rec": (1.0, self._reconstruction(x_2, x_rec, batch)),                                        # Eq. 6, L_rec
@@ -357,12 +359,11 @@ class RoDi(nn.Module):
         controllers = {"lambda": mi.new_tensor(weight), "gamma": mi.new_tensor(gamma)}
         yield Turn("autoencoder", losses, {"I_T": mi, **controllers})
 
-        pose, appearance, apart = pose.detach(), appearance.detach(), self._apart(batch)
-        joint, marginal = self.mi(pose, appearance)
-        yield Turn("mi", {"t": (1.0, estimation(joint, marginal, apart))})                                # Eq. 11
+        pose, appearance, marginal = pose.detach(), appearance.detach(), self._marginal(batch)
+        yield Turn("mi", {"t": (1.0, estimation(self.mi(pose, appearance), marginal))})                   # Eq. 11
 
-        joint, marginal = self.mi_measured(pose, appearance)
-        yield Turn("mi_measured", {"t": (1.0, estimation(joint, marginal, apart))}, {"I_T'": joint.mean()})  # Eq. 11 for T'
+        logits = self.mi_measured(pose, appearance)
+        yield Turn("mi_measured", {"t": (1.0, estimation(logits, marginal))}, {"I_T'": logits.diagonal().mean()})  # Eq. 11, T'
 
         if self.config.visualisers:
             seen = {"pose": squared_error(self.pose_visualiser(pose), x_2), "appearance": squared_error(self.appearance_visualiser(appearance), x_1)}
@@ -396,16 +397,19 @@ class RoDi(nn.Module):
         parameters = self.pose_encoder(images)
         return DiagonalGaussian.of(parameters) if self.config.codes == "spatial" else FullGaussian.of(parameters, self.config.pose_size)
 
-    def _apart(self, batch: Batch) -> Tensor:
-        """`[batch]` bool: the reversed batch shows another thing there, or it is not known.
+    def _marginal(self, batch: Batch) -> Tensor:
+        """`[batch, batch]` bool: which pairs of a pose and an appearance stand for independent ones.
 
-        Differs from the paper, which takes every reversed pair for two different things (and so estimates too little
-        information where a batch holds one thing twice).
+        Differs from the paper: where two places of a batch show the same thing, they are left out; there the paper's
+        estimate is too low.
         """
-        same = torch.ones(batch.size, dtype=torch.bool, device=batch.images.device)
+        same = torch.ones(batch.size, batch.size, dtype=torch.bool, device=batch.images.device)
         for name in self.pair_by:
             labels, known = batch.labels[name], batch.known[name]
-            same &= (labels == labels.flip(0)) & known & known.flip(0)
+            same &= (labels[:, None] == labels) & known[:, None] & known
+        same |= torch.eye(batch.size, dtype=torch.bool, device=same.device)
+        if self.config.marginal == "reversed":
+            same |= ~torch.eye(batch.size, dtype=torch.bool, device=same.device).flip(1)
         return ~same
 
     def _reconstruction(self, images: Tensor, rebuilt: Tensor, batch: Batch) -> Tensor:
@@ -517,12 +521,14 @@ def constraint(mi: Tensor, target: float, multiplier: float, penalty: float) -> 
     return torch.where(excess >= -multiplier / penalty, multiplier * excess + penalty / 2 * excess.square(), -(multiplier**2) / (2 * penalty))
 
 
-def estimation(joint: Tensor, marginal: Tensor, apart: Tensor) -> Tensor:
-    """What T and T' descend (Eq. 11): half the cross-entropies of telling joint from marginal pairs; logits `[batch]`.
+def estimation(logits: Tensor, marginal: Tensor) -> Tensor:
+    """What T and T' descend (Eq. 11): half the cross-entropies of telling joint from marginal pairs.
 
-    `apart` [batch] bool: which marginal pairs count.
+    Args:
+        logits: Of every pose with every appearance `[batch, batch]`; the joint pairs on the diagonal.
+        marginal: The pairs that stand for independent ones, `[batch, batch]` bool.
     """
-    return 0.5 * (F.softplus(-joint).mean() + (F.softplus(marginal) * apart).sum() / apart.sum().clamp(min=1))
+    return 0.5 * (F.softplus(-logits.diagonal()).mean() + (F.softplus(logits) * marginal).sum() / marginal.sum().clamp(min=1))
 
 
 def next_gamma(gamma: float, excess: float, rate: float, most: float = math.inf) -> float:

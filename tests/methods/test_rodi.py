@@ -160,22 +160,36 @@ def test_warm_up_leaves_lambda_and_gamma_alone_and_the_adversary_out():
 
 
 def test_estimation_loss_by_hand():
-    # D3: half of [mean softplus(-2), softplus(0)] plus half of [mean softplus(-1), softplus(3)].
-    joint, marginal = torch.tensor([2.0, 0.0]), torch.tensor([-1.0, 3.0])
-    everybody = torch.tensor([True, True])
-    assert estimation(joint, marginal, everybody).item() == pytest.approx(1.045481, abs=1e-6)
-    assert joint.mean() == 1.0
-    # The marginal pair that shows one thing twice is left out: (0.126928 + 0.693147) / 4 + 0.313262 / 2.
-    assert estimation(joint, marginal, torch.tensor([True, False])).item() == pytest.approx(0.361650, abs=1e-6)
-    assert estimation(joint, marginal, ~everybody).item() == pytest.approx((0.126928 + 0.693147) / 4, abs=1e-6)
+    # D3: half of the mean of softplus(-2) and softplus(0), plus half of the mean of softplus(-1) and softplus(3).
+    logits = torch.tensor([[2.0, -1.0], [3.0, 0.0]])
+    marginal = ~torch.eye(2, dtype=torch.bool)
+    assert estimation(logits, marginal).item() == pytest.approx(1.045481, abs=1e-6)
+    assert logits.diagonal().mean() == 1.0
+    # Without the pair at [1, 0], and without both: (0.126928 + 0.693147) / 4 + 0.313262 / 2, and the first half alone.
+    marginal[1, 0] = False
+    assert estimation(logits, marginal).item() == pytest.approx(0.361650, abs=1e-6)
+    assert estimation(logits, torch.zeros(2, 2, dtype=torch.bool)).item() == pytest.approx(0.205019, abs=1e-6)
 
 
-def test_reversed_pairs_of_the_same_person_do_not_count():
-    method, data = make(), batch(SHAPE, 6, partner=True)
-    data = replace(data, labels={"person": torch.tensor([0, 1, 2, 3, 1, 1])}, known={"person": torch.ones(6, dtype=torch.bool)})
-    assert method._apart(data).tolist() == [True, False, True, True, False, True]
-    unknown = replace(data, known={"person": torch.zeros(6, dtype=torch.bool)})
-    assert method._apart(unknown).all()
+def test_marginal_pairs_are_the_reversed_batch_or_all_of_different_people():
+    data = batch(SHAPE, 4, partner=True)
+    data = replace(data, labels={"person": torch.tensor([0, 1, 1, 2])}, known={"person": torch.ones(4, dtype=torch.bool)})
+    unknown = replace(data, known={"person": torch.zeros(4, dtype=torch.bool)})
+    method = make(replace(SMALL, marginal="reversed"))
+    assert method._marginal(unknown).int().tolist() == [[0, 0, 0, 1], [0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0]]
+    assert method._marginal(data).int().tolist() == [[0, 0, 0, 1], [0, 0, 0, 0], [0, 0, 0, 0], [1, 0, 0, 0]]
+    method = make(replace(SMALL, marginal="all"))
+    assert method._marginal(data).int().tolist() == [[0, 1, 1, 1], [1, 0, 0, 1], [1, 0, 0, 1], [1, 1, 1, 0]]
+
+
+@torch.no_grad()
+def test_logits_are_inner_products_of_every_pose_with_every_appearance():
+    torch.manual_seed(0)
+    estimator = Estimator(SMALL)
+    pose, appearance = torch.randn(6, 3, 4, 4), torch.randn(6, 5, 4, 4)
+    logits = estimator(pose, appearance)
+    alone = (estimator.pose(pose[1:2]) * estimator.appearance(appearance[4:5])).sum()
+    assert logits.shape == (6, 6) and torch.allclose(logits[1, 4], alone, atol=1e-5)
 
 
 def test_divergence_of_a_diagonal_gaussian():
@@ -280,15 +294,14 @@ def trained_estimator(draw, config, steps):
     estimator = Estimator(config)
     optimizer = torch.optim.Adam(estimator.parameters(), lr=3e-3, betas=(0.5, 0.9))
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, steps)
-    everybody = torch.ones(1024, dtype=torch.bool)
+    marginal = ~torch.eye(256, dtype=torch.bool)
     for _ in range(steps):
-        joint, marginal = estimator(*draw(1024))
         optimizer.zero_grad()
-        estimation(joint, marginal, everybody).backward()
+        estimation(estimator(*draw(256)), marginal).backward()
         optimizer.step()
         schedule.step()
     with torch.no_grad():
-        return estimator(*draw(100_000))[0].mean().item()
+        return torch.cat([estimator(*draw(1000)).diagonal() for _ in range(200)]).mean().item()
 
 
 def test_estimator_finds_the_information_of_two_correlated_numbers():
@@ -315,7 +328,7 @@ class Watermark(nn.Module):
         pose = torch.cat([appearance * angle.cos() + appearance.roll(1, 1) * angle.sin(), torch.zeros(len(images), 100)], 1)
         for _ in range(5 if self.fooling else 0):
             pose = pose.detach().requires_grad_(True)
-            (slope,) = torch.autograd.grad(self.mi[0](pose, appearance)[0].sum(), pose)
+            (slope,) = torch.autograd.grad(self.mi[0](pose, appearance).diagonal().sum(), pose)
             slope[:, :8] = 0
             pose = pose - 2 * slope / slope.norm(dim=1, keepdim=True).clamp(min=1e-6)
         return torch.cat([pose, torch.full_like(pose, -12.0)], 1) * self.anchor
