@@ -1,0 +1,224 @@
+"""Disentanglement where the true factors are known: MIG, SAP and DCI, of single numbers of the codes.
+
+- MIG (Chen et al., "Isolating Sources of Disentanglement in VAEs", NeurIPS 2018, Eq. 6): how far the number that knows most
+  of a factor is ahead of the second, in mutual information over the factor's entropy.
+- SAP (Kumar et al., "Variational Inference of Disentangled Latent Concepts from Unlabeled Observations", ICLR 2018): the
+  same gap in how well a linear reader of that one number reads the factor: accuracy, or R^2 where continuous.
+- DCI (Eastwood and Williams, "A Framework for the Quantitative Evaluation of Disentangled Representations", ICLR 2018):
+  disentanglement (each number matters to one factor), completeness (each factor rests on one number) and
+  informativeness, from the importances of random forests.
+
+All lie in [0, 1], and MIG, SAP and completeness ask for one number per factor: a part of many numbers that shares an
+attribute out among them scores low though nothing leaks. For parts, `recombine.metrics.leakage` is the measure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from recombine.metrics.intervals import Mean, mean, share
+from recombine.metrics.realism import jackknife
+
+GROUPS = 10                                 # that pictures are put into, to find how sure a number is
+BINS = 20                                   # of equal width, that numbers are put into to count how often they meet
+
+
+def mig(codes: np.ndarray, factors: Mapping[str, np.ndarray], bins: int = BINS, seed: int = 0) -> dict:
+    """Mutual information gap.
+
+    Args:
+        codes: `[pictures, numbers]`; all parts side by side, maps flattened.
+        factors: Name -> `[pictures]`: integers or booleans are values, floating-point numbers are continuous.
+        bins: Into which numbers and continuous factors are put.
+        seed: Of the groups of the jackknife that gives the interval.
+
+    Returns:
+        `all`, the mean over factors, and `factors`; each `value`, `n`, `low`, `high`.
+
+    Raises:
+        ValueError: Fewer than 20 pictures, a factor with one value, or another number of pictures.
+    """
+    codes, factors = _checked(codes, factors)
+    columns = [_binned(column, bins) for column in codes.T]
+    wanted = {name: _binned(factor, bins) if _continuous(factor) else _places(factor) for name, factor in factors.items()}
+
+    def gaps(kept: np.ndarray) -> list[float]:
+        return [_gap(np.array([_information(c[kept], f[kept]) for c in columns])) / _entropy(f[kept]) for f in wanted.values()]
+
+    return _jackknifed(gaps, factors, seed)
+
+
+def sap(codes: np.ndarray, factors: Mapping[str, np.ndarray], seed: int = 0) -> dict:
+    """Separated attribute predictability: the gap in reading each factor linearly from the best number and the second.
+
+    Values are read by logistic regression of the one number, on the pictures that it was fitted to: two or three
+    parameters do not learn pictures by heart. Arguments, result and errors as for `mig`.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    codes, factors = _checked(codes, factors)
+    spread = codes.std(0)
+    scaled = (codes - codes.mean(0)) / np.where(spread == 0, 1, spread)
+
+    def right(column: np.ndarray, factor: np.ndarray) -> np.ndarray:
+        """Which values are read rightly."""
+        return LogisticRegression(C=100).fit(column[:, None], factor).predict(column[:, None]) == factor
+
+    hits = {
+        name: np.stack([right(column, factor) for column in scaled.T])
+        for name, factor in factors.items() if not _continuous(factor)
+    }
+
+    def gaps(kept: np.ndarray) -> list[float]:
+        return [
+            _gap(hits[name][:, kept].mean(1) if name in hits else _correlations(scaled[kept], factor[kept]))
+            for name, factor in factors.items()
+        ]
+
+    return _jackknifed(gaps, factors, seed)
+
+
+def dci(codes: np.ndarray, factors: Mapping[str, np.ndarray], trees: int = 30, seed: int = 0) -> dict:
+    """Disentanglement, completeness and informativeness.
+
+    Ten forests per factor are each grown without one group of pictures and read the factor of that group. Importances
+    are the mean over forests; their scatter gives the intervals.
+
+    Args:
+        codes: `[pictures, numbers]`.
+        factors: As for `mig`.
+        trees: Of every forest.
+        seed: Of the groups and the forests.
+
+    Returns:
+        `disentanglement` and `completeness`, each `value`, `n`, `low`, `high`; `informativeness`, factor -> the accuracy
+        on pictures that the forest did not see, with interval, or where continuous `value` R^2; `importance`, factor ->
+        share of every number.
+
+    Raises:
+        ValueError: As for `mig`, or there is one factor only, which has nothing to be told apart from.
+    """
+    from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+
+    codes, factors = _checked(codes, factors)
+    if len(factors) < 2:
+        raise ValueError("DCI needs two factors or more; with one there is nothing to tell it apart from")
+    group = _groups(len(codes), seed)
+    importance = np.empty((GROUPS, codes.shape[1], len(factors)))
+    informativeness = {}
+    for place, (name, factor) in enumerate(factors.items()):
+        seen = np.empty(len(codes), factor.dtype)
+        for g in range(GROUPS):
+            kind = RandomForestRegressor if _continuous(factor) else RandomForestClassifier
+            forest = kind(trees, max_features=None, min_samples_leaf=5, random_state=seed)  # type: ignore[arg-type]
+            forest.fit(codes[group != g], factor[group != g])
+            seen[group == g] = forest.predict(codes[group == g])
+            importance[g, :, place] = forest.feature_importances_
+        informativeness[name] = _read(factor, seen)
+    whole = importance.mean(0)
+    report: dict = {"informativeness": informativeness}
+    for name, measure in (("disentanglement", _disentanglement), ("completeness", _completeness)):
+        low, high = jackknife(measure(whole), [measure(part) for part in importance])
+        report[name] = _mean(measure(whole), len(codes), low, high)
+    report["importance"] = {name: whole[:, place].tolist() for place, name in enumerate(factors)}
+    return report
+
+
+def _disentanglement(importance: np.ndarray) -> float:
+    """1 - entropy over factors of every number's importance, weighted by how much the number matters at all."""
+    total = importance.sum(1)
+    if not total.any():
+        return 0.0
+    return float((total / total.sum() * _concentration(importance)).sum())
+
+
+def _completeness(importance: np.ndarray) -> float:
+    """1 - entropy over numbers of every factor's importance, the mean of all factors."""
+    return float(_concentration(importance.T).mean())
+
+
+def _concentration(rows: np.ndarray) -> np.ndarray:
+    """1 - H / ln K of every row; 0 for a row of zeros, 1 where there is one column only."""
+    total = rows.sum(1, keepdims=True)
+    if rows.shape[1] == 1:
+        return (total[:, 0] > 0).astype(float)
+    likely = np.where(total > 0, rows / np.where(total > 0, total, 1), 1 / rows.shape[1])
+    return (1 + (likely * np.log(np.where(likely > 0, likely, 1))).sum(1) / np.log(rows.shape[1])).clip(0, 1)
+
+
+def _read(truth: np.ndarray, seen: np.ndarray) -> dict:
+    if not _continuous(truth):
+        return share(seen == truth).to_json()
+    errors = mean((seen - truth) ** 2 / truth.var())
+    return _mean(1 - errors.value, errors.n, 1 - errors.high, 1 - errors.low)
+
+
+def _jackknifed(gaps: Callable[[np.ndarray], list[float]], factors: Mapping[str, np.ndarray], seed: int) -> dict:
+    """Every factor's gap and their mean, with the interval from leaving out one group of pictures after the other."""
+    count = len(next(iter(factors.values())))
+    group = _groups(count, seed)
+    values = np.array(gaps(np.ones(count, dtype=bool)))
+    without = np.array([gaps(group != g) for g in range(GROUPS)])             # [groups, factors]
+
+    def told(value: float, others: np.ndarray) -> dict:
+        return _mean(value, count, *jackknife(value, others.tolist()))
+
+    found = {name: told(values[i], without[:, i]) for i, name in enumerate(factors)}
+    return {"all": told(values.mean(), without.mean(1)), "factors": found}
+
+
+def _checked(codes: np.ndarray, factors: Mapping[str, np.ndarray]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    codes = np.asarray(codes, dtype=np.float64)
+    arrays = {name: np.asarray(factor) for name, factor in factors.items()}
+    if codes.ndim != 2 or len(codes) < 2 * GROUPS or not arrays:
+        raise ValueError(f"codes must be [pictures, numbers] of {2 * GROUPS} pictures or more, with a factor or more, not {codes.shape} with {len(arrays)}")
+    for name, factor in arrays.items():
+        if len(factor) != len(codes) or (factor == factor[0]).all():
+            raise ValueError(f"the factor {name!r} must have {len(codes)} entries of two values or more")
+    return codes, arrays
+
+
+def _groups(count: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).permutation(np.arange(count) % GROUPS)
+
+
+def _mean(value: float, n: int, low: float, high: float) -> dict:
+    return Mean(float(value), n, float(max(0, low)) if value >= 0 else float(low), float(min(1, high))).to_json()
+
+
+def _gap(scores: np.ndarray) -> float:
+    """From the best to the second; with one number only, its score."""
+    best = np.sort(scores)[::-1]
+    return float(best[0] - (best[1] if len(best) > 1 else 0))
+
+
+def _continuous(factor: np.ndarray) -> bool:
+    return factor.dtype.kind == "f"
+
+
+def _places(factor: np.ndarray) -> np.ndarray:
+    return np.unique(factor, return_inverse=True)[1]
+
+
+def _binned(numbers: np.ndarray, bins: int) -> np.ndarray:
+    edges = np.histogram_bin_edges(numbers, bins)
+    return np.digitize(numbers, edges[1:-1])
+
+
+def _entropy(places: np.ndarray) -> float:
+    likely = np.bincount(places) / len(places)
+    return -float((likely * np.log(np.where(likely > 0, likely, 1))).sum())
+
+
+def _information(one: np.ndarray, other: np.ndarray) -> float:
+    """Mutual information in nats of two columns of small integers, as they meet in the data."""
+    return _entropy(one) + _entropy(other) - _entropy(one * (other.max() + 1) + other)
+
+
+def _correlations(codes: np.ndarray, factor: np.ndarray) -> np.ndarray:
+    """Squared correlation of every number with a continuous factor; 0 for a constant number."""
+    codes, factor = codes - codes.mean(0), factor - factor.mean()
+    power = (codes**2).sum(0) * (factor**2).sum()
+    return np.where(power > 0, (codes * factor[:, None]).sum(0) ** 2 / np.where(power > 0, power, 1), 0)
