@@ -43,6 +43,7 @@ class Config:
     width: int = 32                         # channels of an encoder's first convolution; they double with every halving
     halvings: int = 2                       # of the picture on its way to a code, and doublings on the way back
     code_width: int = 128                   # channels of every code, and of the features that a linear layer reads
+    attribute_halvings: int = 0             # more halvings of the attributes' encoders, down to 2 pixels; their maps are then spread to the size of `rest`
     blocks: int = 6                         # residual blocks of the decoder
     kernel: int = 7                         # pixels, side of the encoders' first and the decoder's last kernel; odd
     norm: Norm = "instance"                 # of encoders and decoder
@@ -68,13 +69,16 @@ PRESETS = {"paper": Config(), "paper-without-dis": Config(dis_weight=0.0), "smal
 class Encoders(nn.Module):
     """One small network for every attribute and one for the rest (Table I): picture -> its code, none of them below 0."""
 
-    def __init__(self, codes: int, channels: int, config: Config):
+    def __init__(self, schema: Schema, config: Config):
         super().__init__()
-        self.networks = nn.ModuleList(encoder(channels, config) for _ in range(codes))
+        most = (min(schema.image_size) >> config.halvings).bit_length() - 2
+        more = [max(0, min(config.attribute_halvings, most))] * len(schema.attributes) + [0]
+        self.networks = nn.ModuleList(encoder(schema.channels, config, extra) for extra in more)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """`[batch, channels, height, width]` in [-1, 1] -> `[batch, code channels, h, w]` for every attribute, the rest last."""
-        return [network(images) for network in self.networks]
+        codes = [network(images) for network in self.networks]
+        return [spread(code, codes[-1].shape[2:]) for code in codes]
 
 
 class Classifiers(nn.Module):
@@ -107,13 +111,14 @@ class AdvAttr(nn.Module):
     """
 
     sampler = "iid"
+    kinds = ("binary", "categorical")
 
     def __init__(self, config: Config, schema: Schema):
         super().__init__()
         self.config, self.schema = config, schema
         check(schema, config)
         count, channels = len(schema.attributes) + 1, schema.channels
-        self.encoders = Encoders(count, channels, config)
+        self.encoders = Encoders(schema, config)
         self.decoder = decoder(count * config.code_width, channels, config)
         if config.adv_weight:
             self.critic = critic(channels, config.critic_width, num_halvings(schema.image_size, smallest=2))
@@ -242,13 +247,21 @@ def num_classes(attribute: Attribute) -> int:
     return 2 if attribute.kind == "binary" else attribute.num_values
 
 
-def encoder(channels: int, config: Config) -> nn.Sequential:
-    """Table I: a convolution at full size, then halvings with kernels of 3 and TensorFlow's padding; normalised, never below 0."""
-    widths = [*(config.width << level for level in range(config.halvings)), config.code_width]
+def encoder(channels: int, config: Config, more: int = 0) -> nn.Sequential:
+    """Table I: a convolution at full size, then halvings with kernels of 3 and TensorFlow's padding; normalised, never below 0.
+
+    Differs from the paper where asked: with `more` halvings widths stop growing where the paper's end.
+    """
+    widths = [config.width << min(level, config.halvings) for level in range(config.halvings + more)] + [config.code_width]
     layers: list[nn.Module] = [same(channels, widths[0], config.kernel), normal(config.norm, widths[0]), nn.ReLU()]
     for inputs, outputs in pairwise(widths):
         layers += [nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(inputs, outputs, 3, 2), normal(config.norm, outputs), nn.ReLU()]
     return nn.Sequential(*layers)
+
+
+def spread(codes: Tensor, size: Sequence[int]) -> Tensor:
+    """A small map `[batch, channels, h, w]` in a larger size, linear between its cells; one of that size as it is."""
+    return codes if codes.shape[2:] == size else F.interpolate(codes, size, mode="bilinear", align_corners=False)
 
 
 def decoder(codes: int, channels: int, config: Config) -> nn.Sequential:

@@ -30,7 +30,7 @@ def advattr_lfw(images: int = 100_000, seed: int = 0, **variant: Any) -> Recipe:
 
 
 def advattr_rafd() -> Recipe:
-    """RaFD as in the paper: `recombine train advattr.rafd --data RAFD`; give expression and gaze as categorical columns.
+    """RaFD as in the paper: `recombine train advattr.rafd --data RAFD --pattern rafd`.
 
     59 subjects x 8 expressions x 3 gazes; half of the pictures seen are mirrored, left and right gaze exchanged, in place
     of storing every picture twice. The paper's accuracies are missing in every copy we have.
@@ -39,7 +39,7 @@ def advattr_rafd() -> Recipe:
 
 
 def advattr_bu3dfe() -> Recipe:
-    """BU-3DFE as in the paper: `recombine train advattr.bu3dfe --data BU3DFE --kind identity=categorical`.
+    """BU-3DFE as in the paper: `recombine train advattr.bu3dfe --data BU3DFE --pattern bu3dfe --kind identity=categorical`.
 
     90 subjects x 6 expressions x 4 intensities. The paper's accuracies are missing in every copy we have.
     """
@@ -47,7 +47,7 @@ def advattr_bu3dfe() -> Recipe:
 
 
 def advattr_multipie() -> Recipe:
-    """MultiPIE as in the paper: `recombine train advattr.multipie --data MULTIPIE --kind identity=categorical`.
+    """MultiPIE as in the paper: `recombine train advattr.multipie --data MULTIPIE --pattern multipie --kind identity=categorical`.
 
     147 people x 4 expressions; 20 lights, which the paper does not count. The paper's accuracies are missing in every copy we have.
     """

@@ -106,7 +106,7 @@ def test_shapes_are_those_of_the_paper():
     assert method.decode(codes).shape == images.shape
     assert method.critic(images).shape == (2, 1, 2, 2)
     assert features(3, Config())(torch.zeros(1, 3, 128, 128)).shape == (1, 128, 32, 32)
-    assert Encoders(1, 3, TINY)(torch.randn(2, 3, 16, 16))[0].min() >= 0
+    assert all(code.min() >= 0 for code in Encoders(schema(), TINY)(torch.randn(2, 3, 16, 16)))
 
 
 def test_doubling_is_the_papers_resize_and_strided_convolution():
@@ -116,6 +116,20 @@ def test_doubling_is_the_papers_resize_and_strided_convolution():
     expected = F.conv2d(large, layer.weight, layer.bias, stride=2)
     assert layer(images).shape == (2, 5, 8, 12)
     assert torch.allclose(layer(images), expected, atol=1e-12)
+
+
+def test_codes_of_attributes_may_be_coarser_than_the_rest():
+    # 16 pixels halved twice make 4 x 4 cells, and once more 2 x 2, which are spread: nothing but their corners is free.
+    torch.manual_seed(0)
+    method = AdvAttr(replace(TINY, attribute_halvings=1), schema(SMILING, HAIR)).eval()
+    codes = method.encode(batch(method.schema).images)
+    assert [tuple(part.shape) for part in codes.values()] == [(8, 8, 4, 4)] * 3
+    corners = codes["hair"][..., ::3, ::3]
+    assert torch.allclose(F.interpolate(corners, (4, 4), mode="bilinear"), codes["hair"], atol=1e-6)
+    rest = codes["rest"][..., ::3, ::3]
+    assert not torch.allclose(F.interpolate(rest, (4, 4), mode="bilinear"), codes["rest"], atol=1e-2)
+    method = AdvAttr(replace(TINY, attribute_halvings=9), schema(SMILING)).eval()
+    assert len(method.encoders.networks[0]) == len(AdvAttr(replace(TINY, attribute_halvings=1), schema(SMILING)).encoders.networks[0])
 
 
 def test_every_loss_reaches_its_networks_and_no_other():
