@@ -73,7 +73,7 @@ def judge(
     Raises:
         ValueError: The split is empty, or holds pictures that the method was trained on.
     """
-    pack = Pack(pack.path)
+    pack = pack.whole()
     rows = judged_rows(pack, split, pictures, seed)
     seen = training_rows(pack, rows, split, trained_on)
     if len(seen) and not allow_training_data:

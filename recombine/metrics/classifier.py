@@ -145,7 +145,7 @@ def judge_classifier(
     """
     if isinstance(preset, str) and preset not in (*PRESETS, "auto"):
         raise ValueError(f"no preset {preset!r} of the judge; there are auto, {', '.join(PRESETS)}")
-    pack = Pack(pack.path)
+    pack = pack.whole()
     folder = Path(folder) if folder else pack.path / "judge"
     if preset != "auto":
         settings = PRESETS[preset] if isinstance(preset, str) else preset
