@@ -26,6 +26,7 @@ from recombine.data.images import to_float
 from recombine.data.packed import Pack
 from recombine.judge import DERIVED
 from recombine.method import Method
+from recombine.methods.rodi import VARIANTS
 from recombine.metrics.classifier import Classifier, judge_classifier
 from recombine.metrics.intervals import mean
 from recombine.metrics.leakage import leakage, matrix_json, off_part
@@ -40,17 +41,17 @@ LOOKS = avatars.IDENTITY + avatars.CLIP
 MOMENT = tuple(name for name in (*avatars.FACTORS, *avatars.NUMBERS) if name not in LOOKS)
 SEEN = {"appearance": (*(n for n in LOOKS if n in avatars.FACTORS), "lighting"), "pose": (*(n for n in MOMENT if n in avatars.FACTORS), "expression")}
 RUNS = {  # method or ablation -> recipe and what it changes
-    "advattr": ("avatars.advattr", {}),
-    "advattr-without-dis": ("avatars.advattr", {"dis_weight": 0.0}),
-    "mad": ("avatars.mad", {}),
-    "mad-without-cycle": ("avatars.mad", {"cycle_weight": 0.0, "augmentation_weight": 0.0}),
-    "ifcvaegan": ("avatars.ifcvaegan", {}),
-    "ifcvaegan-without-aux": ("avatars.ifcvaegan", {"aux_weight": 0.0}),
-    "rodi": ("avatars.rodi", {}),
-    "rodi-adversarial-only": ("avatars.rodi", {"constraint": "adversarial"}),
-    "rodi-variational-only": ("avatars.rodi", {"constraint": "variational"}),
-    "matdr": ("avatars.matdr", {}),
-    "matdr-without-verification": ("avatars.matdr", {"ver_weight": 0.0}),
+    "advattr": ("advattr.avatars", {}),
+    "advattr-without-dis": ("advattr.avatars", {"dis_weight": 0.0}),
+    "mad": ("mad.avatars", {}),
+    "mad-without-cycle": ("mad.avatars", {"cycle_weight": 0.0, "augmentation_weight": 0.0}),
+    "ifcvaegan": ("ifcvaegan.avatars", {}),
+    "ifcvaegan-without-aux": ("ifcvaegan.avatars", {"aux_weight": 0.0}),
+    "rodi": ("rodi.avatars", {}),
+    "rodi-adversarial-only": ("rodi.avatars", VARIANTS["adversarial"]),
+    "rodi-variational-only": ("rodi.avatars", VARIANTS["variational"]),
+    "matdr": ("matdr.avatars", {}),
+    "matdr-without-verification": ("matdr.avatars", {"ver_weight": 0.0}),
 }
 
 
@@ -94,7 +95,7 @@ def measure(model: Method, pack: Pack, classifier: Classifier, method: str) -> d
         codes = [encoded(model, pack, chosen) for chosen in (learnt, rows)]
         again = torch.cat([model.decode(codes[1][i : i + 128]) for i in range(0, len(rows), 128)])
     labels = [{name: np.asarray(pack.labels[name])[chosen] for name in names} for chosen in (learnt, rows)]
-    leaks = leakage(codes[0], labels[0], codes[1], labels[1], [pack.schema[name] for name in names], probe="two_layer")
+    leaks = leakage(codes[0], labels[0], codes[1], labels[1], [pack.schema[name] for name in names], probe="both")
     return {
         "psnr_db": swaps["all"]["psnr"]["edited"],
         "success": swaps["all"]["success"],
@@ -110,7 +111,7 @@ def measure(model: Method, pack: Pack, classifier: Classifier, method: str) -> d
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/five"))
-    parser.add_argument("--pictures", type=int, default=32_000, help="seen by every run")
+    parser.add_argument("--pictures", type=int, default=24_000, help="seen by every run")
     parser.add_argument("--only", nargs="*", default=list(RUNS), choices=list(RUNS))
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
@@ -121,7 +122,7 @@ if __name__ == "__main__":
     for name in options.only:
         run = options.out / name
         start(recipe_of(name, options.pictures), pack, run, quiet=True)
-        found = measure(recombine.load(run), pack, classifier, RUNS[name][0].split(".")[1])
+        found = measure(recombine.load(run), pack, classifier, RUNS[name][0].split(".")[0])
         (run / "measured.json").write_text(json.dumps(found, indent=2))
         print(name, {key: found[key]["value"] for key in ("psnr_db", "success", "kept", "leakage", "reconstruction_db")}, flush=True)
     measured = {name: json.loads((options.out / name / "measured.json").read_text()) for name in RUNS if (options.out / name / "measured.json").exists()}

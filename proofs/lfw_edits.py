@@ -82,7 +82,7 @@ if __name__ == "__main__":
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
 
-    recipe = RECIPES[f"lfw.{options.method}"]()
+    recipe = RECIPES[f"{options.method}.lfw"]()
     options.out.mkdir(parents=True, exist_ok=True)
     whole = pack(read_source(options.folder), options.out / "pack", Schema(height=recipe.size, width=recipe.size))
     classifier = judge_classifier(whole, progress=print)

@@ -78,7 +78,7 @@ if __name__ == "__main__":
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
 
-    recipe = RECIPES["lfw.mad"]()
+    recipe = RECIPES["mad.lfw"]()
     images = options.images or recipe.train.images
     first, maps, joint = recipe.config.shares
     before = round(images * (first + maps) / (first + maps + joint))  # the joint phase begins here

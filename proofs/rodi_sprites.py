@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from recombine.metrics.mutual_information import mutual_information
-from recombine.recipes.rodi import VARIANTS, rodi_sprites
+from recombine.recipes.rodi import rodi_sprites
 from record import record
 from torch import Tensor
 
@@ -28,6 +28,7 @@ from recombine.data import sprites
 from recombine.data.images import to_float
 from recombine.data.packed import Pack
 from recombine.method import Method
+from recombine.methods.rodi import VARIANTS
 from recombine.metrics.intervals import mean
 from recombine.metrics.transfer import encoded
 from recombine.runs import start

@@ -14,7 +14,7 @@ PHOTOS = {  # settings found on photographs of 32 to 64 pixels
     "advattr": advattr.PRESETS["photos"],
     "mad": replace(mad.PRESETS["photos"], rounds=()),
     "ifcvaegan": replace(SMALL, kl_weight=1e-4),
-    "rodi": rodi.PRESETS["sprites"],
+    "rodi": rodi.PRESETS["small"],
     "matdr": matdr.PRESETS["photos"],
 }
 

@@ -11,7 +11,7 @@ from recombine.training import TrainConfig
 
 
 def matdr_avatars(**variant: Any) -> Recipe:
-    """MATDR on avatars, four attributes, 64 px: `recombine train avatars.matdr`. 5 min on one core; LOG.md has the numbers.
+    """MATDR on avatars, four attributes, 64 px: `recombine train matdr.avatars`. 5 min on one core; LOG.md has the numbers.
 
     `variant` changes settings of the method, for example `ver_weight=0`.
     """
@@ -21,13 +21,13 @@ def matdr_avatars(**variant: Any) -> Recipe:
 
 
 def matdr_lfw(ver_weight: float = 0.1) -> Recipe:
-    """MATDR on photographs, 32 px: `recombine train lfw.matdr --data LFW40`. 5 min on one core; LOG.md has the numbers."""
+    """MATDR on photographs, 32 px: `recombine train matdr.lfw --data LFW40`. 5 min on one core; LOG.md has the numbers."""
     train = TrainConfig(images=30_000, batch_size=8, ema_images=2_000, decay=0.4, evaluate_every=10_000)
     attributes = ("Smiling", "Eyeglasses", "Blond_Hair")
     return Recipe("matdr", replace(PRESETS["photos"], ver_weight=ver_weight), train, size=32, attributes=attributes)
 
 
 def matdr_celeba(ver_weight: float = 0.1) -> Recipe:
-    """MATDR, Tables 1 and 2, 128 px: `recombine train celeba.matdr --data CELEBA`. Paper: FID 45.23 (n = 2000); 36 h on a P100."""
+    """MATDR, Tables 1 and 2, 128 px: `recombine train matdr.celeba --data CELEBA`. Paper: FID 45.23 (n = 2000); 36 h on a P100."""
     train = TrainConfig(images=3_200_000, batch_size=16)  # 200,000 steps of 16 pairs
     return Recipe("matdr", replace(PRESETS["paper"], ver_weight=ver_weight), train, size=128, attributes=("Bangs", "Smiling", "Eyeglasses"))
