@@ -28,7 +28,7 @@ BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
 COMMANDS = [line.split("  #")[0] for kind, text in BLOCKS if not kind for line in text.splitlines() if line.startswith("recombine ")]
 
 
-KINDS = {name: Attribute(name, "group", ("a", "b")) for name in ("identity", "clip", "character", "instance")} | {
+KINDS = {name: Attribute(name, "group", ("a", "b")) for name in ("identity", "clip", "character", "person")} | {
     name: Attribute(name, "continuous", low=-30.0, high=30.0) for name in ("yaw", "pitch", "roll", "valence", "arousal")
 }
 
@@ -122,7 +122,9 @@ def test_every_recipe_builds_and_says_its_command(name):
     recipe = function()
     assert isinstance(recipe, Recipe) and name == function.__name__.replace("_", ".", 1)
     assert "`recombine " in function.__doc__
-    attributes = tuple(KINDS.get(a) or Attribute(a, "binary", ("0", "1")) for a in recipe.attributes or ("glasses",))
+    kinds = METHODS[recipe.method][0].kinds
+    known = {name: attribute for name, attribute in KINDS.items() if attribute.kind in kinds}
+    attributes = tuple(known.get(a) or Attribute(a, "categorical", ("0", "1")) for a in recipe.attributes or ("glasses",))
     with torch.device("meta"):              # the papers' networks are large
         model = build(recipe.method, vars(recipe.config), Schema(attributes, recipe.size, recipe.size))
     assert model.image_size == (recipe.size, recipe.size)
