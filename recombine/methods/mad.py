@@ -17,7 +17,6 @@ that belong to the expression. A part `rest` without labels stands beside them w
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -68,7 +67,6 @@ class Config:
     encoder_width: int = 64                 # channels of the first convolution
     encoder_blocks: int = 2                 # in each of the four stages; 2 = ResNet-18
     encoder_max_pool: bool = True           # after the first convolution, as in ResNet-18
-    encoder_pool: bool = True               # average the last features over the picture, as in ResNet-18, or take them all
     imagenet: str = ""                      # safetensors file with torchvision's ResNet-18, from which the encoder starts
     decoder_width: int = 64                 # channels of the last hidden layer
     critic_z_width: int = 1000
@@ -89,6 +87,7 @@ class Config:
     cycle_weight: float = 1.0               # 0 = without the cycle loss
     augmentation_weight: float = 1.0        # 0 = without augmentation
     margin: float = 0.2                     # delta
+    hardest: int = 5                        # a group's negative is one of so many of the nearest; 5 as released, 0 = any, as in the paper
     number_error: Literal["squared", "absolute"] = "squared"  # squared as released, absolute in the paper
     train_all: bool = False                 # shape the parts of all attributes that a batch knows, not only of the one it shuffles
     pictures: int = 6                       # of one identity or clip in a batch: 20 identities in about 128 pictures ...
@@ -101,26 +100,20 @@ class Config:
     maps_rate: float = 1e-4                 # of the maps, with Adam's beta_1 = 0.9
 
 
-# Differs from the paper: minutes in place of days on a GPU. One block a stage and narrower layers; features are not averaged
-# over the picture; smaller critics; larger steps with momentum; no samples; labels weigh more beside the reconstruction,
-# and every attribute that a batch knows is shaped by it.
+# Differs from the paper: minutes in place of days on a GPU. One block a stage and narrower layers, smaller critics, larger
+# steps with momentum, no samples; labels weigh more, and every attribute that a batch knows is shaped by it.
 SMALL = Config(
-    num_latents=128,
     encoder_width=20,
     encoder_blocks=1,
-    encoder_pool=False,
     decoder_width=20,
     critic_z_width=256,
     critic_x_width=12,
-    map_width=512,
-    rec_weight=40.0,
-    enc_weight=0.1,
-    adversarial_weight=0.05,
     generative_weight=0.0,
+    label_weight=4.0,
     train_all=True,
     pictures=4,
-    shares=(16.0, 6.0, 10.0),
-    learning_rate=1e-3,
+    shares=(10.0, 4.0, 18.0),
+    learning_rate=5e-4,
     beta_1=0.5,
     maps_rate=1e-3,
 )
@@ -133,11 +126,13 @@ PRESETS = {
     "small": SMALL,
     "photos": replace(
         SMALL,
-        encoder_width=32,
-        decoder_width=24,
+        encoder_width=24,
+        encoder_max_pool=False,
+        decoder_width=16,
         critic_x_width=16,
-        group_weight=4.0,
-        number_weight=10.0,
+        group_weight=8.0,
+        number_weight=20.0,
+        hardest=0,
         pictures=2,
         rounds=(1, 4, 1),
         shares=(2.0, 1.0, 7.0),
@@ -170,7 +165,7 @@ class Encoder(nn.Module):
     Differs from the paper: no further stage for pictures of 256 px, which are averaged over a larger last layer.
     """
 
-    def __init__(self, image_size: tuple[int, int], channels: int, config: Config):
+    def __init__(self, channels: int, config: Config):
         super().__init__()
         width, blocks = config.encoder_width, config.encoder_blocks
         self.conv1 = nn.Conv2d(channels, width, 7, 2, 3, bias=False)
@@ -179,10 +174,8 @@ class Encoder(nn.Module):
             nn.Sequential(BasicBlock(before, after, stride), *[BasicBlock(after, after, 1) for _ in range(blocks - 1)])
             for (before, after), stride in zip(pairwise([width, *widths(width, 4)]), (1, 2, 2, 2), strict=True)
         )
-        self.max_pool, self.pool = config.encoder_max_pool, config.encoder_pool
-        halvings = 5 if self.max_pool else 4
-        places = 1 if self.pool else math.prod(math.ceil(side / 2**halvings) for side in image_size)
-        self.fc = nn.Linear(8 * width * places, config.num_latents)
+        self.max_pool = config.encoder_max_pool
+        self.fc = nn.Linear(8 * width, config.num_latents)
 
     def forward(self, images: Tensor) -> Tensor:
         """Pictures `[batch, channels, height, width]` in [-1, 1] -> z, `[batch, latents]`."""
@@ -190,7 +183,7 @@ class Encoder(nn.Module):
         hidden = F.max_pool2d(hidden, 3, 2, 1) if self.max_pool else hidden
         for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
             hidden = layer(hidden)
-        return self.fc(hidden.mean((2, 3)) if self.pool else hidden.flatten(1))
+        return self.fc(hidden.mean((2, 3)))
 
 
 class UpBlock(nn.Module):
@@ -231,6 +224,7 @@ class MAD(nn.Module):
     """
 
     sampler = "macro"
+    kinds = ("group", "binary", "categorical", "continuous")
 
     def __init__(self, config: Config, schema: Schema):
         super().__init__()
@@ -245,7 +239,7 @@ class MAD(nn.Module):
             raise ValueError(f"rounds has {len(config.rounds)} numbers for the {len(self.trained)} that are trained: {shown([title(n) for n in self.trained])}")
 
         size, channels, latents = schema.image_size, schema.channels, config.num_latents
-        self.encoder = Encoder(size, channels, config)
+        self.encoder = Encoder(channels, config)
         self.decoder = picture_decoder(size, channels, config.decoder_width, latents)
         self.critic_z = code_critic(latents, config.critic_z_width, config.dropout)
         self.critic_x = picture_critic(size, channels, config.critic_x_width)
@@ -406,9 +400,9 @@ class MAD(nn.Module):
         draws = batch.uniform(f"{chance} {name}", 2)
         if name == self.clip:
             owners, both = batch.labels[self.identity], known & batch.known[self.identity]
-            triplets = clip_triplets(part, labels, owners, both, rows, draws)
+            triplets = clip_triplets(part, labels, owners, both, rows, draws, self.config.hardest)
         elif self.schema[name].kind == "group":
-            triplets = group_triplets(part, labels, known, rows, draws)
+            triplets = group_triplets(part, labels, known, rows, draws, self.config.hardest)
         else:
             affect = self.affect if name == self.expression else ()
             distance = label_distance(labels, [batch.labels[a] for a in affect], [batch.known[a] for a in affect])

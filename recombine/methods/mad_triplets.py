@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-NEAREST = 5                                 # a hard negative is one of so many of the nearest
 FIRST_RANK = 10                             # of an expression's negative among all others, nearest first
 CATEGORY = 0.25                             # distance between two expressions of different categories, Eq. 13
 
@@ -43,8 +42,8 @@ def triplet_loss(part: Tensor, triplets: Triplets, margin: float) -> Tensor:
     return torch.where(triplets.valid, loss, 0).sum() / triplets.valid.sum().clamp(min=1)
 
 
-def group_triplets(part: Tensor, groups: Tensor, known: Tensor, rows: Tensor, chance: Tensor) -> Triplets:
-    """Positive: any other picture of the group. Negative: one of the 5 nearest of other groups, as released.
+def group_triplets(part: Tensor, groups: Tensor, known: Tensor, rows: Tensor, chance: Tensor, hardest: int = 5) -> Triplets:
+    """Positive: any other picture of the group. Negative: one of the nearest of other groups.
 
     Args:
         part: Codes `[batch, width]`, by which a negative is near.
@@ -52,20 +51,23 @@ def group_triplets(part: Tensor, groups: Tensor, known: Tensor, rows: Tensor, ch
         known: Whether a sample has the label, `[batch]` bool.
         rows: Which picture each sample is, `[batch]`; the same picture is never its own positive.
         chance: Uniform numbers `[batch, 2]`.
+        hardest: A negative is one of so many of the nearest; 5 as released, 0 = any, as in the paper.
     """
     same, usable = pairs(groups), known[:, None] & known[None]
     positives = same & usable & ~pairs(rows)
-    return chosen(positives, nearest(part, ~same & usable), chance)
+    return chosen(positives, nearest(part, ~same & usable, hardest), chance)
 
 
-def clip_triplets(part: Tensor, clips: Tensor, owners: Tensor, known: Tensor, rows: Tensor, chance: Tensor) -> Triplets:
-    """Positive: another picture of the clip. Negative: one of the 5 nearest of the same person's other clips.
+def clip_triplets(
+    part: Tensor, clips: Tensor, owners: Tensor, known: Tensor, rows: Tensor, chance: Tensor, hardest: int = 5
+) -> Triplets:
+    """Positive: another picture of the clip. Negative: one of the nearest of the same person's other clips.
 
     Arguments as for `group_triplets`; `owners` is the identity `[batch]`, and both labels must be `known`.
     """
     usable = known[:, None] & known[None] & pairs(owners)
     positives = pairs(clips) & usable & ~pairs(rows)
-    return chosen(positives, nearest(part, ~pairs(clips) & usable), chance)
+    return chosen(positives, nearest(part, ~pairs(clips) & usable, hardest), chance)
 
 
 def label_distance(labels: Tensor, numbers: Sequence[Tensor] = (), numbers_known: Sequence[Tensor] = ()) -> Tensor:
@@ -115,11 +117,11 @@ def ranks(distance: Tensor) -> Tensor:
     return torch.argsort(distance, dim=1, stable=True).argsort(1)
 
 
-def nearest(part: Tensor, candidates: Tensor) -> Tensor:
-    """The 5 candidates that are nearest in the code, `[batch, batch]` bool."""
+def nearest(part: Tensor, candidates: Tensor, count: int) -> Tensor:
+    """So many of the candidates that are nearest in the code, or with 0 all, `[batch, batch]` bool."""
     part = part.detach()
     distance = torch.cdist(part, part).masked_fill(~candidates, torch.inf)
-    return candidates & (ranks(distance) < NEAREST)
+    return candidates & (ranks(distance) < count) if count else candidates
 
 
 def chosen(positives: Tensor, negatives: Tensor, chance: Tensor) -> Triplets:
