@@ -182,8 +182,18 @@ def find_pack(recipe: Recipe, folders: list[Path], run: Path, reading: Reading) 
         assert recipe.data is not None
         return build(run / "data", recipe.data.count, recipe.size, recipe.data.seed, progress=sys.stderr.isatty())
     into = [run / "data" / str(number) if len(folders) > 1 else run / "data" for number, _ in enumerate(folders, 1)]
-    packs = [reading.pack(f, to, recipe.size) if f in unpacked else Pack(f) for f, to in zip(folders, into, strict=True)]
+    packs = [packed(f, to, recipe, reading) if f in unpacked else Pack(f) for f, to in zip(folders, into, strict=True)]
     return packs[0] if len(packs) == 1 else join(packs)
+
+
+def packed(folder: Path, target: Path, recipe: Recipe, reading: Reading) -> Pack:
+    """A folder of pictures, or of sprite sheets, packed; what an earlier call packed is used again."""
+    from recombine.data import sprites
+    from recombine.data.packed import MANIFEST, Pack
+
+    if not sprites.is_sheets(folder):
+        return reading.pack(folder, target, recipe.size)
+    return Pack(target) if (target / MANIFEST).exists() else sprites.build(target, folder, progress=sys.stderr.isatty())
 
 
 def watcher(pack: Pack, judge: str) -> Monitor:

@@ -87,6 +87,11 @@ def open_sheets(folder: str | Path) -> Sheets:
     return Sheets(root, {layer: {path.stem: path for path in paths} for layer, paths in found.items()})
 
 
+def is_sheets(folder: str | Path) -> bool:
+    """Whether a folder has one folder for each layer, as `open_sheets` wants it."""
+    return all((Path(folder) / layer).is_dir() for layer in LAYERS)
+
+
 def in_order(path: Path) -> tuple[int, str]:
     """Sorts 2 before 10, and numbers before names."""
     return (int(path.stem) if path.stem.isdecimal() else 10**9, path.stem)

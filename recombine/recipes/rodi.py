@@ -25,16 +25,16 @@ def rodi_avatars(images: int = 40_000, seed: int = 0, **variant: Any) -> Recipe:
 
 
 def rodi_sprites(images: int = 40_000, seed: int = 0, **variant: Any) -> Recipe:
-    """RoDi on sprites, 64 px, pairs of one character: `recombine train rodi.sprites --data PACK`. 7 min on one free core.
+    """RoDi on sprites, 64 px, pairs of one character: `recombine train rodi.sprites --data SHEETS`. 7 min on one free core.
 
-    PACK is what `recombine.data.sprites.build` wrote. Paper, Fig. 7, with 40 times as many steps: MSE of transfers 0.0026,
+    SHEETS is a folder of Liberated Pixel Cup sheets. Paper, Fig. 7, with 40 times as many steps: MSE of transfers 0.0026,
     adversarial 0.0057, variational 0.0069.
     """
     return Recipe("rodi", replace(PRESETS["small"], pair_by=("character",), **variant), quick(images, seed), attributes=("character",))
 
 
 def rodi_fig7(**variant: Any) -> Recipe:
-    """RoDi, Fig. 7, as published: `recombine train rodi.fig7 --data PACK` of sprites. Paper: MSE 0.0026, adversarial 0.0057, variational 0.0069.
+    """RoDi, Fig. 7, as published: `recombine train rodi.fig7 --data SHEETS`. Paper: MSE 0.0026, adversarial 0.0057, variational 0.0069.
 
     Differs from the paper: other characters than its 672.
     """

@@ -206,3 +206,19 @@ def test_variants_are_in_the_order_of_their_numbers(tmp_path):
         for name in ("10", "2", "bald"):
             Image.new("RGBA", (8, 8)).save(tmp_path / layer / f"{name}.png")
     assert sprites.open_sheets(tmp_path).variants("hair") == ("2", "10", "bald")
+
+
+def test_a_folder_of_sheets_is_told_from_one_of_pictures(folder, tmp_path):
+    assert sprites.is_sheets(folder) and not sprites.is_sheets(tmp_path)
+
+
+def test_the_command_line_composes_sheets_and_uses_them_again(folder, tmp_path, monkeypatch):
+    from recombine.commands.reading import Reading
+    from recombine.commands.train import find_pack
+    from recombine.recipes import RECIPES
+
+    monkeypatch.setattr(sprites.build, "__defaults__", (64, *sprites.build.__defaults__[1:]))  # pictures
+    pack = find_pack(RECIPES["rodi.sprites"](), [folder], tmp_path, Reading())
+    monkeypatch.setattr(sprites, "build", None)
+    again = find_pack(RECIPES["rodi.sprites"](), [folder], tmp_path, Reading())
+    assert len(pack) == len(again) == 64 and "character" in pack.schema.names
