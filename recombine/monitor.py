@@ -52,10 +52,14 @@ class EditMonitor:
         return measures
 
     def picture(self, model: Method, images: Tensor, codes: Codes, rebuilt: Tensor) -> Tensor:
-        """Pictures, reconstructions, then for every attribute its swap with the next picture that differs."""
+        """Pictures, reconstructions, then for every attribute its swap with the next picture that differs.
+
+        A method without attributes shows every part's swap with the next picture.
+        """
         rows = [images, rebuilt]
-        for name in (name for name in codes if name in self.pack.schema.names):
-            labels = self.pack.labels[name][self.shown]
+        labelled = [name for name in codes if name in self.pack.schema.names]
+        for name in labelled or codes:
+            labels = self.pack.labels[name][self.shown] if labelled else np.arange(len(images))
             givers = [next((j for j in around(i, len(labels)) if MISSING != labels[j] != labels[i]), i) for i in range(len(labels))]
             rows.append(model.decode(swap(codes, codes[torch.tensor(givers, device=codes.device)], name)[0]))
         return grid(torch.cat(rows).cpu(), columns=len(images))
@@ -70,7 +74,7 @@ def sensitivity(model: Method, codes: Codes) -> float:
     """Mean |D(first value) - D(last value)| on [0, 1] over all attributes: 0 where the decoder ignores labels."""
     moved = []
     for attribute in model.schema.attributes:
-        if attribute.num_values > 1 and attribute.name in codes:
+        if attribute.kind in ("binary", "categorical") and attribute.name in codes:
             ends: list[dict[str, Any]] = [{attribute.name: attribute.values[k]} for k in (0, -1)]
             first, last = (model.decode(set_label(model, codes, **label)) for label in ends)
             moved.append(((first - last).abs() / 2).mean())
