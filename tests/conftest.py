@@ -142,21 +142,21 @@ FACES = Schema(
 )
 
 
-def save_untrained(run, schema=FACES):
+def save_untrained(run, schema=FACES, name="ifcvaegan", settings=None):
     """A run whose model never learnt anything, which is enough to see pictures go in and come out."""
     from recombine.checkpoint import save_model
     from recombine.runs import build
 
-    settings = {"width": 4, "num_latents": 4, "aux_width": 8}
-    method = build("ifcvaegan", settings, schema)
+    settings = settings or {"width": 4, "num_latents": 4, "aux_width": 8}
+    method = build(name, settings, schema)
     run.mkdir(parents=True)
-    save_model(run, method.state_dict(), {"method": "ifcvaegan", "config": settings}, schema)
+    save_model(run, method.state_dict(), {"method": name, "config": settings}, schema)
     return run
 
 
 @pytest.fixture(scope="session")
 def make_untrained():
-    """`make_untrained(run, schema)` leaves such a run."""
+    """`make_untrained(run, schema, method, settings)` leaves such a run."""
     return save_untrained
 
 

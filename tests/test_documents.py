@@ -34,12 +34,14 @@ KINDS = {name: Attribute(name, "group", ("a", "b")) for name in ("identity", "cl
 
 
 @pytest.fixture
-def studio(tmp_path, monkeypatch, untrained):
+def studio(tmp_path, monkeypatch, untrained, make_untrained):
     """A folder as README's reader has it: a run, and pictures of Anna, Ben, me and you."""
     monkeypatch.chdir(tmp_path)
     Path("runs").mkdir()
     for run in ("avatars", "photos"):
         Path("runs", run).symlink_to(untrained)
+    small = {"widths": (4, 6, 8), "decoder_widths": (8, 6, 4), "blocks": 1, "decoder_blocks": 1, "mi_width": 8, "mi_blocks": 1}
+    make_untrained(Path("runs/rodi"), Schema((KINDS["identity"],), 16, 16), "rodi", small)
     for seed, name in enumerate(("anna.png", "ben.png", "me.jpg", "you.jpg")):
         Image.fromarray(np.random.default_rng(seed).integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(name)
     return tmp_path
