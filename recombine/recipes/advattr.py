@@ -12,18 +12,18 @@ from recombine.training import TrainConfig
 EPOCHS, DECAY = 75, 1 / 3                   # the paper's: constant for 50, then 25 in which the learning rate falls to 0
 
 
-def advattr_avatars(images: int = 30_000, seed: int = 0, **variant: Any) -> Recipe:
-    """Avatars, 64 px: `recombine train advattr.avatars`. 6 min on one core; LOG.md has the numbers.
+def advattr_avatars(images: int = 24_000, seed: int = 0, **variant: Any) -> Recipe:
+    """Avatars, 64 px: `recombine train advattr.avatars`. About 7 min on one core.
 
     `variant` changes fields of the method's Config, for example `dis_weight=0.0`.
     """
-    train = TrainConfig(images=images, batch_size=16, seed=seed, mirror=False, ema_images=2_000, decay=0.4, evaluate_every=15_000)
+    train = TrainConfig(images=images, batch_size=16, seed=seed, mirror=False, ema_images=2_000, decay=0.4, evaluate_every=12_000)
     attributes = ("expression", "lighting", "glasses", "hair_color")
     return Recipe("advattr", replace(PRESETS["small"], **variant), train, data=Drawn(), attributes=attributes)
 
 
-def advattr_lfw(images: int = 100_000, seed: int = 0, **variant: Any) -> Recipe:
-    """Photographs, 32 px: `recombine train advattr.lfw --data LFW40`. 10 min on one core; LOG.md has the numbers."""
+def advattr_lfw(images: int = 60_000, seed: int = 0, **variant: Any) -> Recipe:
+    """Photographs, 32 px: `recombine train advattr.lfw --data LFW40`. About 9 min on one core."""
     train = TrainConfig(images=images, batch_size=16, seed=seed, ema_images=4_000, decay=0.4, evaluate_every=20_000)
     attributes = ("Smiling", "Eyeglasses", "Blond_Hair")
     return Recipe("advattr", replace(PRESETS["photos"], **variant), train, size=32, attributes=attributes)
