@@ -15,15 +15,15 @@ def matdr_avatars(**variant: Any) -> Recipe:
 
     `variant` changes settings of the method, for example `ver_weight=0`.
     """
-    train = TrainConfig(images=15_000, batch_size=8, mirror=False, ema_images=1_000, decay=0.4, log_every=1_000, evaluate_every=5_000)
+    train = TrainConfig(images=15_000, batch_size=4, mirror=False, ema_images=1_000, decay=0.4, log_every=1_000, evaluate_every=5_000)
     attributes = ("expression", "lighting", "glasses", "hair_color")
     return Recipe("matdr", replace(PRESETS["small"], **variant), train, data=Drawn(), attributes=attributes)
 
 
 def matdr_lfw(ver_weight: float = 0.1) -> Recipe:
     """MATDR on photographs, 32 px: `recombine train matdr.lfw --data LFW40`. 5 min on one core; LOG.md has the numbers."""
-    train = TrainConfig(images=30_000, batch_size=8, ema_images=2_000, decay=0.4, evaluate_every=10_000)
-    attributes = ("Smiling", "Eyeglasses", "Blond_Hair")
+    train = TrainConfig(images=30_000, batch_size=4, ema_images=2_000, decay=0.4, evaluate_every=10_000)
+    attributes = ("Smiling", "Eyeglasses", "Gray_Hair")
     return Recipe("matdr", replace(PRESETS["photos"], ver_weight=ver_weight), train, size=32, attributes=attributes)
 
 

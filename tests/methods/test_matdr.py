@@ -77,15 +77,13 @@ def test_swapping_twice_is_the_identity_bit_for_bit():
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_labels_are_exchanged_completely_or_not_at_all(count):
-    # E2, every pair of labels, every subset of P, both strategies.
-    for y_a, y_b, coins in itertools.product(*[list(itertools.product(range(3), repeat=count))] * 2, itertools.product([False, True], repeat=count)):
-        a, b = torch.tensor([y_a]), torch.tensor([y_b])
-        for labels_move in (True, False):
-            mask = swap_mask(a == b, a != b, torch.tensor([coins]), torch.tensor([[labels_move]]))
-            new_a, new_b = exchanged(torch.cat([a, b]), mask.repeat(2, 1)).split(1)
-            assert torch.equal(new_a, b if labels_move else a) and torch.equal(new_b, a if labels_move else b)
-            expected = [(same and coin) or (not same and labels_move) for same, coin in zip((a == b)[0], coins, strict=True)]
-            assert mask[0].tolist() == expected
+    # E2: every pair of three-valued labels, every subset of P, both strategies.
+    values = [range(3)] * (2 * count) + [(0, 1)] * (count + 1)
+    a, b, coins, labels_move = torch.tensor(list(itertools.product(*values))).split([count, count, count, 1], 1)
+    mask = swap_mask(a == b, a != b, coins.bool(), labels_move.bool())
+    new_a, new_b = exchanged(torch.cat([a, b]), mask.repeat(2, 1)).chunk(2)
+    assert torch.equal(new_a, torch.where(labels_move.bool(), b, a)) and torch.equal(new_b, torch.where(labels_move.bool(), a, b))
+    assert torch.equal(mask, torch.where(a == b, coins.bool(), labels_move.bool()))
 
 
 def test_how_often_nothing_is_exchanged():
@@ -191,7 +189,7 @@ def test_swap_success_tells_apart_what_the_cycle_does_not(encode, success, signs
 
 def test_every_loss_reaches_its_networks_and_no_other():
     # E7
-    method = MATDR(replace(SMALL, early_rec_weight=1.0), schema())
+    method = MATDR(replace(SMALL, early_rec_weight=1.0, stay_weight=1.0), schema())
     generator = {"encoder", "decoder"}
     assert routes(method, batch(method.schema, partner=True)) == {
         "critic/adv": {"critic"},
@@ -202,6 +200,7 @@ def test_every_loss_reaches_its_networks_and_no_other():
         "generator/rec": generator,
         "generator/ver": {*generator, "verification"},
         "generator/early_rec": generator,
+        "generator/stay": generator,
     }
 
 
@@ -277,14 +276,25 @@ def test_pooled_verification_sees_means():
     assert method.verification(far, -far).item() == 2 * 16 / 16 + 1
 
 
-def test_early_reconstruction_counts_only_what_was_not_exchanged():
-    method = MATDR(replace(SMALL, early_rec_weight=1.0), schema())
+def test_first_decoding_answers_for_what_was_exchanged_and_what_was_not():
+    method = MATDR(replace(SMALL, early_rec_weight=1.0, stay_weight=0.5), schema())
     data = batch(method.schema, partner=True)
     method.decoder = Function(lambda e: e.new_zeros(len(e), 3, 16, 16) + 0 * e.sum())
     untouched = ~drawn_mask(method, data).any(1)
     assert untouched.any() and not untouched.all()
-    expected = sum(side.images[untouched].abs().mean((1, 2, 3)).sum().item() for side in (data, data.partner)) / 8
-    assert losses(method, data)["generator/early_rec"][1].item() == pytest.approx(expected, rel=1e-5)
+    terms = losses(method, data)
+    for name, weight, which in (("early_rec", 1.0, untouched), ("stay", 0.5, ~untouched)):
+        expected = sum(side.images[which].abs().mean((1, 2, 3)).sum().item() for side in (data, data.partner)) / 8
+        assert terms[f"generator/{name}"][0] == weight and terms[f"generator/{name}"][1].item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_labels_move_one_by_one_where_asked():
+    # |P| = 0, |N| = 2, 20,000 pairs: as published both or none; else each of them in a quarter, and both in an eighth.
+    count, data = 20_000, labelled({"Smiling": [0] * 20_000, "hair": [0] * 20_000}, {"Smiling": [1] * 20_000, "hair": [2] * 20_000})
+    published, asked = (drawn_mask(MATDR(replace(SMALL, any_subset=any_subset), schema(SMILING, HAIR)), data) for any_subset in (False, True))
+    assert torch.equal(published[:, 0], published[:, 1])
+    assert asked.float().mean(0).tolist() == pytest.approx([0.25, 0.25], abs=0.0092)
+    assert asked.all(1).sum().item() / count == pytest.approx(0.125, abs=0.0071)
 
 
 @pytest.mark.parametrize("name", PRESETS)
