@@ -70,6 +70,7 @@ class Config:
     clipped: bool = False                   # averages at least 0, their gap in [0, 10], gamma in [0, 1000]
     warmup_images: int = 16_000             # in which T does not count, and lambda and gamma stay
     visualisers: bool = False               # train decoders that see one code alone, for looking at the codes
+    initial: Literal["torch", "kept"] = "torch"            # weights: PyTorch's, or such that signals keep their size through the layers
     learning_rate: float = 2e-4             # Adam's
     betas: tuple[float, float] = (0.5, 0.9)                # Adam's
     mi_rate: float = 1.0                    # learning rate of T and T', in units of the other networks'
@@ -92,8 +93,8 @@ HUMAN = Config(
 )
 
 # Differs from the paper: narrower networks that take 2 x 2 pixels as one, for trainings of minutes: 2,500 steps in place of
-# 100,000. So the learning rate is higher, T and T' learn faster and from every pair of a batch, and lambda and gamma move
-# in larger steps.
+# 100,000. So the learning rate is higher and the weights begin larger, T and T' learn faster and from every pair of a batch,
+# and lambda and gamma move in larger steps.
 SMALL = Config(
     widths=(16, 48, 96, 128),
     blocks=2,
@@ -107,9 +108,10 @@ SMALL = Config(
     gamma_rate=0.05,
     averaging="zero",
     warmup_images=3_200,
-    learning_rate=1e-3,
+    initial="kept",
+    learning_rate=5e-4,
     betas=(0.9, 0.99),
-    mi_rate=2.0,
+    mi_rate=4.0,
 )
 
 VARIANTS = {                                # rows of Table 1, marks of Fig. 7: what differs from the adaptive combination
@@ -198,6 +200,18 @@ class Decoder(nn.Module):
         """`[batch, channels, height, width]`, not held in [-1, 1]."""
         maps = [tower(code) for tower, code in zip(self.towers, codes, strict=True)] if self.towers else codes
         return self.layers(torch.cat(list(maps), 1))
+
+
+def keep_size(network: nn.Module) -> None:
+    """Draw weights for which every layer gives out what comes in at its size, and residual branches add half of it."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="linear")
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    with torch.no_grad():
+        for block in network.modules():
+            if isinstance(block, Residual):
+                block.conv.weight.mul_(0.5)
 
 
 class Estimator(nn.Module):
@@ -313,6 +327,9 @@ class RoDi(nn.Module):
         if config.visualisers:
             self.pose_visualiser = Decoder(config, schema.channels, (pose,), (height, width))
             self.appearance_visualiser = Decoder(config, schema.channels, (appearance,), (height, width))
+        if config.initial == "kept":
+            for network in (self.pose_encoder, self.appearance_encoder, self.decoder):
+                keep_size(network)
         self.pose_shape = (pose, height, width) if spatial else (pose,)
         shapes = {"pose": self.pose_shape, "appearance": (appearance, *self.pose_shape[1:])}
         self.codebook = Codebook(schema, shapes, {name: ("pose", "appearance") for name in schema.names})

@@ -372,6 +372,17 @@ def affinity(function, u, v):
 
 
 @torch.no_grad()
+def test_weights_may_begin_so_that_codes_are_as_large_as_pictures():
+    deep, data = replace(SMALL, widths=(16,) * 3, decoder_widths=(16,) * 3, blocks=3), torch.randn(16, 3, 16, 16)
+    sizes = {}
+    for initial in ("torch", "kept"):
+        method = make(replace(deep, initial=initial))
+        sizes[initial] = method.appearance_encoder(data).std().item()
+        assert (method.mi.pose[0].bias.abs().sum() > 0).item(), "T begins as PyTorch would have it"
+    assert sizes["torch"] < 0.2 and 0.5 < sizes["kept"] < 3
+
+
+@torch.no_grad()
 def test_decoder_and_residual_block_are_not_affine():
     # D8: the released PyTorch decoder is, and so cannot bind pose to appearance.
     torch.manual_seed(0)
