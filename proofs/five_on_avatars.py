@@ -95,7 +95,7 @@ def measure(model: Method, pack: Pack, classifier: Classifier, method: str) -> d
         codes = [encoded(model, pack, chosen) for chosen in (learnt, rows)]
         again = torch.cat([model.decode(codes[1][i : i + 128]) for i in range(0, len(rows), 128)])
     labels = [{name: np.asarray(pack.labels[name])[chosen] for name in names} for chosen in (learnt, rows)]
-    leaks = leakage(codes[0], labels[0], codes[1], labels[1], [pack.schema[name] for name in names], probe="both")
+    leaks = leakage(codes[0], labels[0], codes[1], labels[1], [pack.schema[name] for name in names], probe="two_layer")
     return {
         "psnr_db": swaps["all"]["psnr"]["edited"],
         "success": swaps["all"]["success"],
