@@ -1,7 +1,7 @@
 """RoDi: pose and appearance apart, from pairs of pictures of one thing, by bounding what one code tells of the other.
 
-Esser, Haux and Ommer, "Unsupervised Robust Disentangling of Latent Characteristics for Image Synthesis", 2019.
-https://arxiv.org/abs/1910.10223
+Esser, Haux and Ommer, "Unsupervised Robust Disentangling of Latent Characteristics for Image Synthesis", ICCV 2019.
+https://github.com/CompVis/robust-disentangling
 Reported: Fig. 7, Sprites, mean squared error of transfers on [-1, 1]: 0.0026, with the adversary alone 0.0057, with the
 bottleneck alone 0.0069. Table 1: estimated information between the codes 0.1201 nats, with the adversary alone 0.8727.
 
@@ -119,6 +119,7 @@ VARIANTS = {                                # rows of Table 1, marks of Fig. 7: 
     "adversarial": {"gamma_rule": "fixed", "gamma": 0.0},
     "equal": {"gamma_bias": 0.0},
     "fixed": {"gamma_rule": "fixed", "gamma": 1.0},
+    # Differs from the paper: it does not say which beta it took.
     "bvae": {"adversary": False, "gamma_rule": "fixed", "gamma": 4.0},
 }
 
@@ -377,7 +378,7 @@ class RoDi(nn.Module):
         return torch.optim.Adam(parameters, lr=rate, betas=(self.config.betas[0], self.config.betas[1]))
 
     def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
-        """One training step (Algorithm 1): encoders and decoder, then T, then T'."""
+        """One training step of the released code: encoders and decoder, then T, then T'."""
         if batch.partner is None:
             raise ValueError("rodi is trained on pairs of pictures; this batch has no partners")
         weight, gamma = self.controllers["lambda"], self.controllers["gamma"]
@@ -386,36 +387,36 @@ class RoDi(nn.Module):
         pose = distribution.sample(batch.noise("pose", *self.pose_shape))
         appearance = self.appearance_encoder(x_1)
         x_rec = self.decoder(pose, appearance)
-        mi = self.mi(pose, appearance.detach()).diagonal().mean()                                         # Eq. 12, I_T
+        mi = self.mi(pose, appearance.detach()).diagonal().mean()                                         # I_T
 
         losses = {
-            "rec": (1.0, self._reconstruction(x_2, x_rec, batch)),                                        # Eq. 6, L_rec
-            "kl": (gamma, distribution.kl().mean()),                                                      # Eq. 15, VB
+            "rec": (1.0, self._reconstruction(x_2, x_rec, batch)),                                        # L_rec
+            "kl": (gamma, distribution.kl().mean()),                                                      # L_VB
         }
         if self.config.adversary and progress.images_seen >= self.config.warmup_images:
-            losses["mi"] = (1.0, constraint(mi, self.config.target, weight, self.config.penalty))         # Eq. 14
+            losses["mi"] = (1.0, constraint(mi, self.config.target, weight, self.config.penalty))         # L_MI
         controllers = {"lambda": mi.new_tensor(weight), "gamma": mi.new_tensor(gamma)}
         yield Turn("autoencoder", losses, {"I_T": mi, **controllers})
 
         pose, appearance, marginal = pose.detach(), appearance.detach(), self._marginal(batch)
-        yield Turn("mi", {"t": (1.0, estimation(self.mi(pose, appearance), marginal))})                   # Eq. 11
+        yield Turn("mi", {"t": (1.0, estimation(self.mi(pose, appearance), marginal))})                   # L_T
 
         logits = self.mi_measured(pose, appearance)
-        yield Turn("mi_measured", {"t": (1.0, estimation(logits, marginal))}, {"I_T'": logits.diagonal().mean()})  # Eq. 11, T'
+        yield Turn("mi_measured", {"t": (1.0, estimation(logits, marginal))}, {"I_T'": logits.diagonal().mean()})  # L_T'
 
         if self.config.visualisers:
             seen = {"pose": squared_error(self.pose_visualiser(pose), x_2), "appearance": squared_error(self.appearance_visualiser(appearance), x_1)}
             yield Turn("visualisers", {name: (1.0, error.mean()) for name, error in seen.items()})
 
     def control(self, measured: dict[str, float], progress: Progress) -> None:
-        """Move lambda and gamma after a step (Eq. 17 and 18)."""
+        """Move lambda and gamma after a step."""
         c, state = self.config, self.controllers
         state["averaged"] += 1
         for name in ("I_T", "I_T'"):
             state[f"average {name}"] += (1 - c.smoothing) * (measured[name] - state[f"average {name}"])
         if progress.images_seen < c.warmup_images:
             return
-        state["lambda"] = max(0.0, state["lambda"] + c.penalty * (measured["I_T"] - c.target))            # Eq. 17
+        state["lambda"] = max(0.0, state["lambda"] + c.penalty * (measured["I_T"] - c.target))            # update of lambda
         if c.gamma_rule != "fixed":
             state["gamma"] = next_gamma(state["gamma"], self._gap(), c.gamma_rate, 1000.0 if c.clipped else math.inf)
 
@@ -554,13 +555,13 @@ def halved(side: int, config: Config, schema: Schema) -> int:
 
 
 def constraint(mi: Tensor, target: float, multiplier: float, penalty: float) -> Tensor:
-    """Augmented Lagrangian of I_T <= epsilon (Eq. 14); constant, and without gradient, where the bound is kept by far."""
+    """Augmented Lagrangian of I_T <= epsilon; constant, and without gradient, where the bound is kept by far."""
     excess = mi - target
     return torch.where(excess >= -multiplier / penalty, multiplier * excess + penalty / 2 * excess.square(), -(multiplier**2) / (2 * penalty))
 
 
 def estimation(logits: Tensor, marginal: Tensor) -> Tensor:
-    """What T and T' descend (Eq. 11): half the cross-entropies of telling joint from marginal pairs.
+    """What T and T' descend: half the cross-entropies of telling joint from marginal pairs.
 
     Args:
         logits: Of every pose with every appearance `[batch, batch]`; the joint pairs on the diagonal.
