@@ -3,7 +3,7 @@
     python proofs/lfw_edits.py advattr FOLDER --threads 2
     python proofs/lfw_edits.py matdr FOLDER --threads 2 --weights 0 0.01 0.1 1 10
 
-FOLDER holds the photographs and `metadata.csv`. Every val photograph takes Smiling, Eyeglasses and Blond_Hair from another
+FOLDER holds the photographs and `metadata.csv`. Every val photograph takes Smiling, Eyeglasses and Gray_Hair from another
 one whose label differs; an independent classifier, trained on the training split, looks at the result. Realism is the Frechet
 distance and KID between edited and real val photographs, at equal n, by that classifier's features. For matdr, `--weights` are
 those of the verification loss (Table 2). Runs and packs go to `runs/lfw-edits`; an interrupted call goes on.
@@ -37,7 +37,7 @@ from recombine.runs import start
 
 GOES_WITH = {  # what rightly changes with an attribute on photographs, and is no damage
     "Smiling": ("expression", "Mouth_Slightly_Open", "High_Cheekbones"),
-    "Blond_Hair": ("Black_Hair", "Brown_Hair", "Gray_Hair"),
+    "Gray_Hair": ("Black_Hair", "Brown_Hair", "Blond_Hair"),
 }
 
 
@@ -77,7 +77,7 @@ if __name__ == "__main__":
     parser.add_argument("folder", type=Path)
     parser.add_argument("--out", type=Path, default=Path("runs/lfw-edits"))
     parser.add_argument("--weights", nargs="*", type=float, help="of matdr's verification loss; the first 0.1 is the method's own")
-    parser.add_argument("--pictures", type=int, default=60_000, help="seen by every run; a pair counts as two")
+    parser.add_argument("--pictures", type=int, default=40_000, help="seen by every run; a pair counts as two")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -102,7 +102,7 @@ if __name__ == "__main__":
     seen = accuracies(classifier, whole, whole.rows("val"))
     record(
         f"{options.method}-lfw40",
-        "Smiling, glasses and blond hair go from one photograph to another, and the rest stays.",
+        "Smiling, glasses and grey hair go from one photograph to another, and the rest stays.",
         {**own, **({"by_verification_weight": measured} if len(measured) > 1 else {}), "classifier": {name: seen[name] for name in names}},
         {"val_photographs": len(whole.rows("val")), "pictures_seen": options.pictures},
         paper={"frechet_by_verification_weight": {"0": 55.15, "0.01": 52.39, "0.1": 45.23, "1": 60.98, "10": 70.72}} if options.method == "matdr" else {},

@@ -25,7 +25,7 @@ def advattr_avatars(images: int = 24_000, seed: int = 0, **variant: Any) -> Reci
 def advattr_lfw(images: int = 60_000, seed: int = 0, **variant: Any) -> Recipe:
     """Photographs, 32 px: `recombine train advattr.lfw --data LFW40`. About 9 min on one core."""
     train = TrainConfig(images=images, batch_size=16, seed=seed, ema_images=4_000, decay=0.4, evaluate_every=20_000)
-    attributes = ("Smiling", "Eyeglasses", "Blond_Hair")
+    attributes = ("Smiling", "Eyeglasses", "Gray_Hair")
     return Recipe("advattr", replace(PRESETS["photos"], **variant), train, size=32, attributes=attributes)
 
 
