@@ -119,7 +119,7 @@ VARIANTS = {                                # rows of Table 1, marks of Fig. 7: 
     "adversarial": {"gamma_rule": "fixed", "gamma": 0.0},
     "equal": {"gamma_bias": 0.0},
     "fixed": {"gamma_rule": "fixed", "gamma": 1.0},
-    # Differs from the paper: it does not say which beta it took.
+    # Differs from the paper: its beta is not known.
     "bvae": {"adversary": False, "gamma_rule": "fixed", "gamma": 4.0},
 }
 
@@ -378,7 +378,7 @@ class RoDi(nn.Module):
         return torch.optim.Adam(parameters, lr=rate, betas=(self.config.betas[0], self.config.betas[1]))
 
     def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
-        """One training step of the released code: encoders and decoder, then T, then T'."""
+        """One training step: encoders and decoder, then T, then T'; T must not change before the gradient has passed through it."""
         if batch.partner is None:
             raise ValueError("rodi is trained on pairs of pictures; this batch has no partners")
         weight, gamma = self.controllers["lambda"], self.controllers["gamma"]
