@@ -113,6 +113,7 @@ if __name__ == "__main__":
     parser.add_argument("--out", type=Path, default=Path("runs/five"))
     parser.add_argument("--pictures", type=int, default=24_000, help="seen by every run")
     parser.add_argument("--only", nargs="*", default=list(RUNS), choices=list(RUNS))
+    parser.add_argument("--train-only", action="store_true", help="measure later, with the same command without this")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -122,9 +123,13 @@ if __name__ == "__main__":
     for name in options.only:
         run = options.out / name
         start(recipe_of(name, options.pictures), pack, run, quiet=True)
+        if options.train_only:
+            continue
         found = measure(recombine.load(run), pack, classifier, RUNS[name][0].split(".")[0])
         (run / "measured.json").write_text(json.dumps(found, indent=2))
         print(name, {key: found[key]["value"] for key in ("psnr_db", "success", "kept", "leakage", "reconstruction_db")}, flush=True)
+    if options.train_only:
+        raise SystemExit
     measured = {name: json.loads((options.out / name / "measured.json").read_text()) for name in RUNS if (options.out / name / "measured.json").exists()}
     sizes = {name: sum(p.numel() for p in recombine.load(options.out / name).parameters()) for name in measured}
     record(
