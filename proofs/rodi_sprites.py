@@ -18,8 +18,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from recombine.metrics.mutual_information import mutual_information
-from recombine.recipes.rodi import rodi_sprites
 from record import record
 from torch import Tensor
 
@@ -30,7 +28,9 @@ from recombine.data.packed import Pack
 from recombine.method import Method
 from recombine.methods.rodi import VARIANTS
 from recombine.metrics.intervals import mean
+from recombine.metrics.mutual_information import mutual_information
 from recombine.metrics.transfer import encoded
+from recombine.recipes.rodi import rodi_sprites
 from recombine.runs import start
 
 ROWS = {"variational": "a", "adversarial": "b", "equal": "c", "fixed": "d", "ours": "e"}  # of Table 1

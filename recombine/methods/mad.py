@@ -87,6 +87,8 @@ class Config:
     cycle_weight: float = 1.0               # 0 = without the cycle loss
     augmentation_weight: float = 1.0        # 0 = without augmentation
     margin: float = 0.2                     # delta
+    clamped: bool = True                    # hold a triplet's loss at the double margin, as released, not in the paper
+    triplets: int = 1                       # drawn for every sample
     hardest: int = 5                        # a group's negative is one of so many of the nearest; 5 as released, 0 = any, as in the paper
     number_error: Literal["squared", "absolute"] = "squared"  # squared as released, absolute in the paper
     train_all: bool = False                 # shape the parts of all attributes that a batch knows, not only of the one it shuffles
@@ -110,12 +112,14 @@ SMALL = Config(
     critic_x_width=12,
     generative_weight=0.0,
     label_weight=4.0,
+    clamped=False,
+    triplets=16,
     train_all=True,
     pictures=4,
     shares=(10.0, 4.0, 18.0),
-    learning_rate=5e-4,
+    learning_rate=3e-4,
     beta_1=0.5,
-    maps_rate=1e-3,
+    maps_rate=5e-4,
 )
 
 PRESETS = {
@@ -397,7 +401,7 @@ class MAD(nn.Module):
             return torch.stack(errors).mean()
         (name,) = names
         part, labels, known, rows = columns[name], batch.labels[name], batch.known[name], batch.rows.to(f.device)
-        draws = batch.uniform(f"{chance} {name}", 2)
+        draws = batch.uniform(f"{chance} {name}", self.config.triplets, 2)
         if name == self.clip:
             owners, both = batch.labels[self.identity], known & batch.known[self.identity]
             triplets = clip_triplets(part, labels, owners, both, rows, draws, self.config.hardest)
@@ -407,7 +411,7 @@ class MAD(nn.Module):
             affect = self.affect if name == self.expression else ()
             distance = label_distance(labels, [batch.labels[a] for a in affect], [batch.known[a] for a in affect])
             triplets = label_triplets(distance, known, rows, draws)
-        return triplet_loss(part, triplets, self.config.margin)
+        return triplet_loss(part, triplets, self.config.margin, self.config.clamped)
 
     def _weight(self, names: tuple[str, ...]) -> float:
         kinds = {"continuous": self.config.number_weight, "group": self.config.group_weight}

@@ -19,27 +19,26 @@ CATEGORY = 0.25                             # distance between two expressions o
 
 @dataclass(frozen=True)
 class Triplets:
-    """For every sample of a batch, the position of its positive and its negative; `valid` is false where it lacks one."""
+    """For every sample of a batch, positions of its positives and negatives; `valid` is false where it lacks one."""
 
-    positive: Tensor                        # [batch] int64
-    negative: Tensor                        # [batch] int64
+    positive: Tensor                        # [batch, triplets] int64
+    negative: Tensor                        # [batch, triplets] int64
     valid: Tensor                           # [batch] bool
 
 
-def triplet_loss(part: Tensor, triplets: Triplets, margin: float) -> Tensor:
-    """Mean over the valid triplets, a scalar; 0 where there are none.
-
-    Distances are not squared, and what exceeds the double margin is held there, as released.
+def triplet_loss(part: Tensor, triplets: Triplets, margin: float, clamped: bool = True) -> Tensor:
+    """Mean over the valid triplets, a scalar; 0 where there are none. Distances are not squared, as released.
 
     Args:
         part: Codes `[batch, width]`.
         triplets: Of the same batch.
         margin: By which a negative must be farther away than a positive.
+        clamped: Hold what exceeds the double margin there, as released.
     """
-    positive = torch.linalg.vector_norm(part - part[triplets.positive], dim=1)
-    negative = torch.linalg.vector_norm(part - part[triplets.negative], dim=1)
-    loss = (positive - negative + margin).clamp(0, 2 * margin)                                            # Eq. 12
-    return torch.where(triplets.valid, loss, 0).sum() / triplets.valid.sum().clamp(min=1)
+    positive = torch.linalg.vector_norm(part[:, None] - part[triplets.positive], dim=2)
+    negative = torch.linalg.vector_norm(part[:, None] - part[triplets.negative], dim=2)
+    loss = (positive - negative + margin).clamp(0, 2 * margin if clamped else None)                       # Eq. 12
+    return torch.where(triplets.valid, loss.mean(1), 0).sum() / triplets.valid.sum().clamp(min=1)
 
 
 def group_triplets(part: Tensor, groups: Tensor, known: Tensor, rows: Tensor, chance: Tensor, hardest: int = 5) -> Triplets:
@@ -50,7 +49,7 @@ def group_triplets(part: Tensor, groups: Tensor, known: Tensor, rows: Tensor, ch
         groups: Label `[batch]`, for example the identity.
         known: Whether a sample has the label, `[batch]` bool.
         rows: Which picture each sample is, `[batch]`; the same picture is never its own positive.
-        chance: Uniform numbers `[batch, 2]`.
+        chance: Uniform numbers `[batch, triplets, 2]`.
         hardest: A negative is one of so many of the nearest; 5 as released, 0 = any, as in the paper.
     """
     same, usable = pairs(groups), known[:, None] & known[None]
@@ -97,7 +96,7 @@ def label_triplets(distance: Tensor, known: Tensor, rows: Tensor, chance: Tensor
         distance: Between labels, `[batch, batch]`.
         known: Whether a sample has the label, `[batch]` bool.
         rows: Which picture each sample is, `[batch]`; the same picture is never its own positive.
-        chance: Uniform numbers `[batch, 2]`.
+        chance: Uniform numbers `[batch, triplets, 2]`.
     """
     usable = known[:, None] & known[None] & ~pairs(rows)
     distance = distance.masked_fill(~usable, torch.inf)
@@ -125,12 +124,13 @@ def nearest(part: Tensor, candidates: Tensor, count: int) -> Tensor:
 
 
 def chosen(positives: Tensor, negatives: Tensor, chance: Tensor) -> Triplets:
-    """One positive and one negative of every row, drawn by uniform numbers `[batch, 2]`."""
+    """Positives and negatives of every row, drawn by uniform numbers `[batch, triplets, 2]`."""
     valid = positives.any(1) & negatives.any(1)
-    return Triplets(drawn(positives, chance[:, 0]), drawn(negatives, chance[:, 1]), valid)
+    return Triplets(drawn(positives, chance[:, :, 0]), drawn(negatives, chance[:, :, 1]), valid)
 
 
 def drawn(candidates: Tensor, chance: Tensor) -> Tensor:
-    """The position of one candidate of every row, 0 where there is none: `[batch, batch]` -> `[batch]`."""
-    wanted = (chance * candidates.sum(1)).long() + 1
-    return (candidates & (candidates.cumsum(1) == wanted[:, None])).long().argmax(1)
+    """Positions of candidates of every row, 0 where there is none: `[batch, batch]`, `[batch, triplets]` -> `[batch, triplets]`."""
+    wanted = (chance * candidates.sum(1, keepdim=True)).long() + 1
+    found = candidates[:, None] & (candidates.cumsum(1)[:, None] == wanted[:, :, None])
+    return found.long().argmax(2)
