@@ -86,20 +86,23 @@ def test_triplet_loss_is_of_plain_distances_and_held_at_the_double_margin():
     # B1: .632456 - .765367 + .2 = .067089; squared distances would give .014214, the misprint without negative .832456.
     part = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.70711, 0.70711]])
     first = torch.tensor([True, False, False])
-    loss = triplet_loss(part, Triplets(torch.tensor([1, 0, 0]), torch.tensor([2, 0, 0]), first), 0.2)
-    assert loss.item() == pytest.approx(0.067089, abs=1e-5)
+    triplets = Triplets(torch.tensor([[1], [0], [0]]), torch.tensor([[2], [0], [0]]), first)
+    assert triplet_loss(part, triplets, 0.2).item() == pytest.approx(0.067089, abs=1e-5)
     far = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [1.0, 0.0]])
-    assert triplet_loss(far, Triplets(torch.tensor([1, 0, 0]), torch.tensor([2, 0, 0]), first), 0.2).item() == pytest.approx(0.4)
+    assert triplet_loss(far, triplets, 0.2).item() == pytest.approx(0.4)
+    assert triplet_loss(far, triplets, 0.2, clamped=False).item() == pytest.approx(2.2)
+    twice = Triplets(torch.tensor([[1, 1], [0, 0], [0, 0]]), torch.tensor([[2, 1], [0, 0], [0, 0]]), first)
+    assert triplet_loss(part, twice, 0.2).item() == pytest.approx((0.067089 + 0.2) / 2, abs=1e-5)
 
 
 def test_triplet_loss_of_equal_codes_has_a_finite_slope():
     part = torch.ones(3, 2, requires_grad=True)
-    loss = triplet_loss(part, Triplets(torch.tensor([1, 0, 0]), torch.tensor([2, 2, 1]), torch.ones(3, dtype=torch.bool)), 0.2)
+    loss = triplet_loss(part, Triplets(torch.tensor([[1], [0], [0]]), torch.tensor([[2], [2], [1]]), torch.ones(3, dtype=torch.bool)), 0.2)
     assert torch.isfinite(torch.autograd.grad(loss, part)[0]).all()
 
 
 def test_triplet_loss_without_triplets_is_zero():
-    none = Triplets(torch.zeros(3, dtype=torch.long), torch.zeros(3, dtype=torch.long), torch.zeros(3, dtype=torch.bool))
+    none = Triplets(torch.zeros(3, 1, dtype=torch.long), torch.zeros(3, 1, dtype=torch.long), torch.zeros(3, dtype=torch.bool))
     assert triplet_loss(torch.randn(3, 2), none, 0.2).item() == 0
 
 
@@ -109,7 +112,7 @@ def test_expressions_of_one_category_are_nearer():
     known = torch.ones(3, dtype=torch.bool)
     distance = label_distance(torch.tensor([1, 2, 1]), [valence, arousal], [known, known])
     assert distance[0].tolist() == pytest.approx([0.0, 0.30, 0.10], abs=1e-6)
-    triplets = label_triplets(distance, known, torch.arange(3), torch.full((3, 2), 0.5))
+    triplets = label_triplets(distance, known, torch.arange(3), torch.full((3, 1, 2), 0.5))
     assert triplets.positive[0] == 2 and triplets.negative[0] == 1
 
 
@@ -123,7 +126,7 @@ def test_style_positive_is_of_the_clip_and_its_negative_of_the_person(chance):
     # B3
     identity, clip = torch.tensor([1, 1, 1, 2]), torch.tensor([0, 0, 1, 2])
     known = torch.ones(4, dtype=torch.bool)
-    triplets = clip_triplets(torch.randn(4, 3), clip, identity, known, torch.arange(4), torch.full((4, 2), chance))
+    triplets = clip_triplets(torch.randn(4, 3), clip, identity, known, torch.arange(4), torch.full((4, 1, 2), chance))
     assert triplets.valid.tolist() == [True, True, False, False]
     assert triplets.positive[0] == 1 and triplets.negative[0] == 2
 
@@ -134,21 +137,21 @@ def test_identity_negative_is_one_of_the_five_nearest_of_others():
     known = torch.ones(12, dtype=torch.bool)
     seen = set()
     for chance in np.linspace(0, 0.999, 40):
-        triplets = group_triplets(place, groups, known, torch.arange(12), torch.full((12, 2), float(chance)))
-        assert triplets.positive[:2].tolist() == [1, 0] and triplets.valid.tolist() == [True, True] + [False] * 10
+        triplets = group_triplets(place, groups, known, torch.arange(12), torch.full((12, 1, 2), float(chance)))
+        assert triplets.positive[:2].tolist() == [[1], [0]] and triplets.valid.tolist() == [True, True] + [False] * 10
         seen.add(triplets.negative[0].item())
     assert seen == {2, 3, 4, 5, 6}
 
 
 def test_identity_negative_is_any_other_where_asked():
     groups, known = torch.tensor([0, 0, *range(1, 11)]), torch.ones(12, dtype=torch.bool)
-    draws = [group_triplets(torch.arange(12.0)[:, None], groups, known, torch.arange(12), torch.full((12, 2), c / 40), 0) for c in range(40)]
+    draws = [group_triplets(torch.arange(12.0)[:, None], groups, known, torch.arange(12), torch.full((12, 1, 2), c / 40), 0) for c in range(40)]
     assert {triplets.negative[0].item() for triplets in draws} == set(range(2, 12))
 
 
 def test_a_repeated_picture_is_not_its_own_positive():
     groups, rows, known = torch.tensor([0, 0, 0, 1]), torch.tensor([7, 7, 8, 9]), torch.ones(4, dtype=torch.bool)
-    chance = torch.full((4, 2), 0.99)
+    chance = torch.full((4, 1, 2), 0.99)
     by_group = group_triplets(torch.randn(4, 2), groups, known, rows, chance)
     by_label = label_triplets(label_distance(groups), known, rows, chance)
     for triplets in (by_group, by_label):
@@ -157,13 +160,13 @@ def test_a_repeated_picture_is_not_its_own_positive():
 
 def test_unknown_labels_make_no_triplets():
     groups, known = torch.tensor([0, 0, 0, 1, 1]), torch.tensor([True, False, True, True, False])
-    chance = torch.full((5, 2), 0.0)
+    chance = torch.full((5, 1, 2), 0.0)
     for triplets in (
         group_triplets(torch.randn(5, 2), groups, known, torch.arange(5), chance),
         label_triplets(label_distance(groups), known, torch.arange(5), chance),
     ):
         assert triplets.valid.tolist() == [True, False, True, False, False]
-        assert triplets.positive[[0, 2]].tolist() == [2, 0] and triplets.negative[[0, 2]].tolist() == [3, 3]
+        assert triplets.positive[[0, 2]].tolist() == [[2], [0]] and triplets.negative[[0, 2]].tolist() == [[3], [3]]
 
 
 @pytest.mark.parametrize("chance", [0.0, 0.5, 0.99])
@@ -171,22 +174,23 @@ def test_expression_negative_is_beyond_the_nearest_ten(chance):
     # 60 samples on a line: sample 0's neighbours come in order, so ranks 10 to 59 are samples 10 to 59.
     numbers, known = torch.arange(60.0), torch.ones(60, dtype=torch.bool)
     distance = label_distance(torch.zeros(60), [numbers], [known])
-    triplets = label_triplets(distance, known, torch.arange(60), torch.full((60, 2), chance))
+    triplets = label_triplets(distance, known, torch.arange(60), torch.full((60, 1, 2), chance))
     assert triplets.positive[0] == 1
     assert triplets.negative[0] == {0.0: 10, 0.5: 35, 0.99: 59}[chance]
 
 
 def test_with_categories_alone_the_negative_has_another_label():
     labels, known = torch.arange(30) % 2, torch.ones(30, dtype=torch.bool)
-    triplets = label_triplets(label_distance(labels), known, torch.arange(30), torch.rand(30, 2))
+    triplets = label_triplets(label_distance(labels), known, torch.arange(30), torch.rand(30, 5, 2))
     assert triplets.valid.all()
-    assert (labels[triplets.positive] == labels).all() and (labels[triplets.negative] != labels).all()
-    assert len(set(triplets.positive.tolist())) > 10
+    assert triplets.positive.shape == triplets.negative.shape == (30, 5)
+    assert (labels[triplets.positive] == labels[:, None]).all() and (labels[triplets.negative] != labels[:, None]).all()
+    assert all(len(set(column.tolist())) > 10 for column in triplets.positive.T)
 
 
 def test_every_candidate_is_drawn_by_its_share_of_the_interval():
     candidates = torch.tensor([[False, True, False, True, True]])
-    assert [drawn(candidates, torch.tensor([c])).item() for c in (0.0, 0.3, 0.34, 0.6, 0.67, 0.999)] == [1, 1, 3, 3, 4, 4]
+    assert drawn(candidates, torch.tensor([[0.0, 0.3, 0.34, 0.6, 0.67, 0.999]])).tolist() == [[1, 1, 3, 3, 4, 4]]
 
 
 def stubs(method):
