@@ -103,8 +103,9 @@ class Config:
 
 
 # Differs from the paper: minutes in place of days on a GPU. One block a stage and narrower layers, smaller critics, larger
-# steps with momentum, no samples; labels weigh more, and every attribute that a batch knows is shaped by it. Triplets of few
-# classes stay at the margin when steps are larger than these, when few are drawn, or when their loss is held from above.
+# steps with momentum, no samples; labels weigh more, and every attribute that a batch knows is shaped by it. Of the
+# expressions of photographs, alone and in one run each, encoder and map learnt nothing with steps of 1e-3 and the
+# released form of the loss, and did with 3e-4 and 16 unclamped triplets a sample; which of these it takes was not taken apart.
 SMALL = Config(
     encoder_width=20,
     encoder_blocks=1,
