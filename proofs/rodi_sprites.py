@@ -69,9 +69,9 @@ def transfers(model: Method, pack: Pack, sheets: sprites.Sheets, count: int) -> 
 def estimates(run: Path) -> dict[str, float]:
     """I_T and I_T' in nats as the training measured them, over its last tenth."""
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    found = [line for line in lines if "autoencoder/I_T" in line]
+    found = [line for line in lines if "I_T" in line]
     last = [line for line in found if line["images"] > 0.9 * found[-1]["images"]]
-    return {key: round(float(np.mean([line[name] for line in last])), 4) for key, name in (("mi_trained", "autoencoder/I_T"), ("mi_measured", "mi_measured/I_T'"))}
+    return {key: round(float(np.mean([line[name] for line in last])), 4) for key, name in (("mi_trained", "I_T"), ("mi_measured", "I_T'"))}
 
 
 def fresh_estimate(model: Method, pack: Pack) -> dict:
