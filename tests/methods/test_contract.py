@@ -126,6 +126,21 @@ def test_label_codes_fit_the_parts(name):
         method.label_code("hat", 1)
 
 
+def test_every_edit_gives_pictures(name):
+    method = make(name).eval()
+    data = batch(method.schema)
+    codes = method.encode(data.images)
+    part, *_ = codes
+    edits = [recombine.interpolate(codes, codes.roll(), 0.3, part), codes.replace(recombine.mix(**{part: [(codes, 1), (codes.roll(), 2)]}))]
+    if name not in PAIRED:
+        if hasattr(method, "codebook"):
+            method.codebook.fit(codes, {a: labels.numpy() for a, labels in data.labels.items()}, probes=False)
+        edits.append(recombine.set_label(method, codes, hair="blond", strength=0.7))
+    for edited in edits:
+        pictures = method.decode(edited)
+        assert pictures.shape == data.images.shape and pictures.abs().max() <= 1 and not torch.equal(pictures, method.decode(codes))
+
+
 def test_each_turn_lowers_its_own_loss_on_its_own_networks(name):
     # A plain gradient step on the turn's total, in double precision: every other player's weights stay, and the total falls.
     method = make(name).double().eval()
