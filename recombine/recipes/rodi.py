@@ -67,4 +67,4 @@ def human(variant: dict[str, Any]) -> Recipe:
 
 def quick(images: int, seed: int) -> TrainConfig:
     """Training on drawn data."""
-    return TrainConfig(images=images, batch_size=16, seed=seed, mirror=False, decay=1.0, ema_images=1_000, log_every=1_600, evaluate_every=20_000)
+    return TrainConfig(images=images, batch_size=16, seed=seed, mirror=False, decay=0.4, ema_images=1_000, log_every=1_600, evaluate_every=20_000)
