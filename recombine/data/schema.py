@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -57,6 +58,16 @@ class Attribute:
         if text in self.values:
             return self.values.index(text)
         raise ValueError(f"{self.name} has no value {text!r}; it has {shown(self.values)}{nearest(text, self.values)}")
+
+    def number(self, value: object) -> float:
+        """A continuous attribute's value, given as a number or its text; raises ValueError where it reads as neither."""
+        try:
+            found = float(value)  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            found = math.nan
+        if not math.isfinite(found):
+            raise ValueError(f"{self.name} takes numbers, from {self.low:g} to {self.high:g} in training, not {value!r}")
+        return found
 
 
 @dataclass(frozen=True)

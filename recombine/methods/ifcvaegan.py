@@ -12,7 +12,6 @@ attributes' losses are added up. With one binary attribute this is the paper's m
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -149,7 +148,7 @@ class IFcVAEGAN(nn.Module):
     def label_code(self, name: str, value: object) -> Tensor:
         """The attribute's part for a picture that shows `value`: `[1, 1]` or one-hot `[1, values]`."""
         attribute = self._attribute(name)
-        label = number(attribute, value) if attribute.kind == "continuous" else attribute.index(value)
+        label = attribute.number(value) if attribute.kind == "continuous" else attribute.index(value)
         return hard(attribute, torch.tensor([label]))
 
     def players(self) -> dict[str, list[str]]:
@@ -284,17 +283,6 @@ class IFcVAEGAN(nn.Module):
 def units(attribute: Attribute) -> int:
     """How many numbers an attribute takes in the code."""
     return attribute.num_values if attribute.kind == "categorical" else 1
-
-
-def number(attribute: Attribute, value: object) -> float:
-    """A continuous attribute's value, given as a number or its text."""
-    try:
-        found = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        found = math.nan
-    if not math.isfinite(found):
-        raise ValueError(f"{attribute.name} takes numbers, from {attribute.low:g} to {attribute.high:g} in training, not {value!r}")
-    return found
 
 
 def hard(attribute: Attribute, labels: Tensor) -> Tensor:

@@ -38,7 +38,6 @@ from recombine.data.samplers import Epochs, Iid, InTurn, Macro, Sampler
 from recombine.data.schema import MISSING, Attribute, Batch, Schema, shown
 from recombine.losses import absolute_error, binary_cross_entropy, squared_error
 from recombine.method import Phase, Progress, Turn
-from recombine.methods.ifcvaegan import number
 from recombine.methods.mad_triplets import (
     clip_triplets,
     group_triplets,
@@ -295,7 +294,7 @@ class MAD(nn.Module):
         if attribute.kind == "group":
             raise ValueError(f"{name} is a group, whose values are not edited by name; swap the part {name!r} from another picture")
         if attribute.kind == "continuous":
-            return self._scaled(attribute, torch.tensor([[number(attribute, value)]]))
+            return self._scaled(attribute, torch.tensor([[attribute.number(value)]]))
         return self.codebook.label_code(name, value)
 
     def phases(self) -> list[Phase]:
