@@ -21,7 +21,7 @@ from record import record
 import recombine
 from recombine.codes import Codes
 from recombine.data.folder import read_source
-from recombine.data.images import save_images
+from recombine.data.images import grid, save_images
 from recombine.data.packed import Pack
 from recombine.data.packing import pack
 from recombine.data.schema import Schema
@@ -98,8 +98,8 @@ if __name__ == "__main__":
     found = {"before_joint": json.loads((run / "before.json").read_text()), "joint": measure(model, data)}
     with torch.no_grad():
         faces = model.encode(data.batch(data.rows("val")[:8]).images)
-        turned = [model.decode(recombine.set_label(model, faces, yaw=angle)) for angle in (-30, 0, 30)]
-        save_images(torch.cat(turned), run / "grids" / "turned.png")
+        turned = [data.batch(data.rows("val")[:8]).images] + [model.decode(recombine.set_label(model, faces, yaw=angle)) for angle in (-30, 0, 30)]
+        save_images(grid(torch.cat(turned), columns=faces.batch_size), run / "grids" / "turned.png")
     record(
         "mad-lfw40",
         "The identity part tells people apart and the others hardly do; expression and pose stand in theirs; training jointly helps.",
