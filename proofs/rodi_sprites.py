@@ -92,7 +92,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sheets", type=Path)
     parser.add_argument("--out", type=Path, default=Path("runs/rodi-sprites"))
-    parser.add_argument("--pairs", type=int, default=14_000, help="seen by every run")
+    parser.add_argument("--pairs", type=int, default=10_000, help="seen by every run")
     parser.add_argument("--triplets", type=int, default=8_000)
     parser.add_argument("--only", nargs="*", default=["ours", *VARIANTS], choices=["ours", *VARIANTS])
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
