@@ -5,7 +5,7 @@
 Every method sees the same number of pictures of the same 8,000 avatars at 64 px (a pair counts as two). Those with labels
 learn expression, lighting, glasses and hair colour; the one with pairs learns from two pictures of one clip. Swaps, leakage
 and reconstruction are measured on the val persons, whom no method saw. Runs and packs go to `runs/five`; an interrupted call
-goes on, and `--only` trains and measures some of them.
+goes on, what was measured is not measured again, and `--only` trains and measures some of them.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ if __name__ == "__main__":
     for name in options.only:
         run = options.out / name
         start(recipe_of(name, options.pictures), pack, run, quiet=True)
-        if options.train_only:
+        if options.train_only or (run / "measured.json").exists():
             continue
         found = measure(recombine.load(run), pack, classifier, RUNS[name][0].split(".")[0])
         (run / "measured.json").write_text(json.dumps(found, indent=2))
