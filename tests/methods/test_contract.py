@@ -13,8 +13,11 @@ from torch import nn
 
 import recombine
 from recombine.data.schema import Attribute, Schema
+from recombine.judge import judge
 from recombine.method import Method, Phase, Progress, Unsupported
 from recombine.methods import METHODS
+from recombine.monitor import EditMonitor
+from recombine.report import report
 from recombine.runs import build, load
 from recombine.training import Interrupted, TrainConfig, fit
 
@@ -180,6 +183,22 @@ def test_trains_saves_and_loads_the_same_model(name, signs, tmp_path):
     first, second = model.decode(model.encode(images)), load(tmp_path / "model").decode(model.encode(images))
     assert torch.equal(first, second) and not first.requires_grad
     assert model.schema == pack.schema
+
+
+def test_is_judged_and_shown_on_a_page(name, signs, sign_reader, tmp_path):
+    pack = signs.select("maker") if name in PAIRED else signs.select("lamp", "colour")
+    torch.manual_seed(0)
+    method = build(name, SMALL[name], pack.schema)
+    settings = {"method": name, "config": SMALL[name], "data": {"pack": str(signs.path), "attributes": list(pack.schema.names)}}
+    fit(method, pack, TrainConfig(images=32, batch_size=16), tmp_path, settings=settings, monitor=EditMonitor(pack, sign_reader, 12), quiet=True)
+    judgement = judge(load(tmp_path), pack, classifier=sign_reader, pictures=12, truths=4)
+    assert judgement["reconstruction"]["psnr"]["n"] == 12
+    if name in PAIRED:
+        assert "the method's parts are pose, appearance; none is an attribute" in judgement["left_out"]["edits"]
+    else:
+        assert set(judgement["edits"]["attributes"]) == {"lamp", "colour"}
+    page = report(tmp_path, judgement, model=load(tmp_path), pack=pack).read_text()
+    assert all(f"<figcaption>{part}</figcaption>" in page for part in PAIRED.get(name, ("lamp", "colour")))
 
 
 def test_an_interrupted_training_ends_with_the_same_bits(name, signs, tmp_path):
