@@ -17,7 +17,7 @@ from recombine.data.schema import MISSING
 from recombine.edit import set_label, swap
 from recombine.method import Method
 from recombine.metrics.classifier import Classifier
-from recombine.metrics.transfer import device_of, edit_success
+from recombine.metrics.transfer import device_of, edit_success, settable
 
 
 class EditMonitor:
@@ -42,7 +42,9 @@ class EditMonitor:
         images = self.pack.batch(self.rows).images.to(device_of(model))
         codes = model.encode(images)
         rebuilt = model.decode(codes)
-        measures = {"mse": ((rebuilt - images) / 2).square().mean().item(), "sensitivity": sensitivity(model, codes)}
+        measures = {"mse": ((rebuilt - images) / 2).square().mean().item()}
+        if (moved := sensitivity(model, codes)) is not None:
+            measures["sensitivity"] = moved
         if self.classifier is not None:
             success = edit_success(model, self.pack, self.rows, self.classifier)
             measures |= {f"edit_success/{name}": share for name, share in success.items()}
@@ -70,15 +72,16 @@ def around(start: int, count: int) -> list[int]:
     return [(start + step) % count for step in range(1, count)]
 
 
-def sensitivity(model: Method, codes: Codes) -> float:
-    """Mean |D(first value) - D(last value)| on [0, 1] over all attributes: 0 where the decoder ignores labels."""
+def sensitivity(model: Method, codes: Codes) -> float | None:
+    """Mean |D(first value) - D(last value)| on [0, 1] over all attributes: 0 where the decoder ignores labels, None without any."""
     moved = []
     for attribute in model.schema.attributes:
-        if attribute.kind in ("binary", "categorical") and attribute.name in codes:
-            ends: list[dict[str, Any]] = [{attribute.name: attribute.values[k]} for k in (0, -1)]
+        can = settable(model, attribute) if attribute.kind in ("binary", "categorical") and attribute.name in codes else []
+        if len(can) > 1:
+            ends: list[dict[str, Any]] = [{attribute.name: attribute.values[can[k]]} for k in (0, -1)]
             first, last = (model.decode(set_label(model, codes, **label)) for label in ends)
             moved.append(((first - last).abs() / 2).mean())
-    return torch.stack(moved).mean().item() if moved else 0.0
+    return torch.stack(moved).mean().item() if moved else None
 
 
 def diagnose(measures: Mapping[str, float], fraction: float) -> dict[str, str]:
@@ -91,7 +94,8 @@ def diagnose(measures: Mapping[str, float], fraction: float) -> dict[str, str]:
     if moved is not None and moved < 0.002 and fraction >= 0.1:
         found["decoder ignores the labels"] = (
             f"changing a label moves pixels by {moved:.4f} of their range; the rest of the code tells the decoder everything: "
-            "raise the weight of what keeps labels out of it (ifcvaegan: aux_weight, kl_weight)"
+            "raise the weight of what keeps labels out of it (ifcvaegan: aux_weight, kl_weight; advattr: gen_weight; mad: cycle_weight; "
+            "matdr: class_weight)"
         )
     elif success is not None and success < 0.3 and fraction >= 0.5:
         found["edits fail"] = (

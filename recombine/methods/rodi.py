@@ -363,8 +363,6 @@ class RoDi(nn.Module):
 
     def label_code(self, name: str, value: object) -> Tensor:
         """Raises Unsupported: no part stands for a label."""
-        if name not in self.schema.names:
-            raise ValueError(f"no attribute {name!r}; there are {shown(self.schema.names)}")
         raise Unsupported("rodi has no labels, only pose and appearance: swap one of them from another picture, or use advattr, ifcvaegan, mad or matdr")
 
     def players(self) -> dict[str, list[str]]:

@@ -13,7 +13,7 @@ Beside both stands the same share for the picture that was only taken apart and 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -118,11 +118,12 @@ def label_edits(
         chunk: Pictures encoded, decoded and looked at together.
     """
     names = _edited(model, classifier, attributes)
+    can = {name: settable(model, pack.schema[name]) for name in names}
     edits = [
         Edit(place, name, value)
         for name in names
         for place, row in enumerate(rows)
-        for value in _other_values(pack, name, int(row), per_picture, seed)
+        for value in _other_values(pack, name, int(row), can[name], per_picture, seed)
     ]
     return judged(model, pack, rows, classifier, sorted(edits, key=lambda e: (e.attribute, e.wanted, e.place)), chunk)
 
@@ -260,7 +261,10 @@ def sensitivity(
     with judging(model):
         codes = encoded(model, pack, rows, chunk)
         for name in attributes or _labelled(model):
-            ends = [_two_values(pack.schema[name], int(row), seed) for row in rows]
+            can = settable(model, pack.schema[name])
+            if pack.schema[name].kind != "continuous" and len(can) < 2:
+                continue
+            ends = [_two_values(pack.schema[name], can, int(row), seed) for row in rows]
             sides = [[Edit(place, name, end[side]) for place, end in enumerate(ends)] for side in (0, 1)]
             pairs = zip(*(edited_pictures(model, pack, codes, side, chunk) for side in sides), strict=True)
             moved = [((a - b).abs() / 2).flatten(1).mean(1).cpu() for a, b in pairs]
@@ -381,20 +385,30 @@ def _labelled(model: Method) -> list[str]:
     return [a.name for a in model.schema.attributes if a.kind != "group"]
 
 
-def _other_values(pack: Pack, name: str, row: int, most: int | None, seed: int) -> list[int]:
+def settable(model: Method, attribute: Attribute) -> list[int]:
+    """Positions of the values that the method can set: all, but for class means of values that no training picture shows."""
+    found = []
+    for place, value in enumerate(attribute.values):
+        with suppress(ValueError):
+            model.label_code(attribute.name, value)
+            found.append(place)
+    return found
+
+
+def _other_values(pack: Pack, name: str, row: int, can: Sequence[int], most: int | None, seed: int) -> list[int]:
     """Values that a picture does not have, in a random order of its own; none where its label is missing."""
     own = int(pack.labels[name][row])
-    others = [value for value in range(pack.schema[name].num_values) if value != own]
+    others = [value for value in can if value != own]
     if own == MISSING:
         return []
     return np.random.default_rng(mix_seed(seed, "value", name, row)).permutation(others).tolist()[:most]
 
 
-def _two_values(attribute: Attribute, row: int, seed: int) -> tuple[int | float, int | float]:
+def _two_values(attribute: Attribute, can: Sequence[int], row: int, seed: int) -> tuple[int | float, int | float]:
     if attribute.kind == "continuous":
         assert attribute.low is not None and attribute.high is not None
         return attribute.low, attribute.high
-    first, second = sorted(np.random.default_rng(mix_seed(seed, "two", row)).permutation(attribute.num_values)[:2].tolist())
+    first, second = sorted(np.random.default_rng(mix_seed(seed, "two", row)).permutation(can)[:2].tolist())
     return first, second
 
 

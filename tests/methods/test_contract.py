@@ -5,6 +5,7 @@ import os
 import signal
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from games import HAIR, SMILING, batch, optimizers, parameters, schema
@@ -199,6 +200,18 @@ def test_is_judged_and_shown_on_a_page(name, signs, sign_reader, tmp_path):
         assert set(judgement["edits"]["attributes"]) == {"lamp", "colour"}
     page = report(tmp_path, judgement, model=load(tmp_path), pack=pack).read_text()
     assert all(f"<figcaption>{part}</figcaption>" in page for part in PAIRED.get(name, ("lamp", "colour")))
+
+
+def test_a_value_that_no_training_picture_shows_stops_nobody(name, signs, sign_reader, tmp_path):
+    if name in PAIRED:
+        return
+    pack = signs.select("lamp", "colour")
+    pack.labels = {**pack.labels, "colour": np.where(pack.labels["colour"] == 2, 1, pack.labels["colour"])}
+    torch.manual_seed(0)
+    method = build(name, SMALL[name], pack.schema)
+    monitor = EditMonitor(signs.select("lamp", "colour"), sign_reader, 12)
+    fit(method, pack, TrainConfig(images=32, batch_size=16), tmp_path, settings={"method": name, "config": SMALL[name]}, monitor=monitor, quiet=True)
+    assert "edit_success/colour" in (tmp_path / "log.jsonl").read_text()
 
 
 def test_an_interrupted_training_ends_with_the_same_bits(name, signs, tmp_path):
