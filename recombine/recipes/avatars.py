@@ -36,7 +36,7 @@ COMPARED = replace(FAST, learning_rate=1e-3, num_latents=32, aux_width=500, aux_
 
 
 def ifcvaegan_avatars(aux_weight: float = COMPARED.aux_weight) -> Recipe:
-    """IFcVAE-GAN on four attributes of the avatars: `recombine train ifcvaegan.avatars`. 4 min on two cores; LOG.md has the numbers."""
+    """IFcVAE-GAN on four attributes of the avatars: `recombine train ifcvaegan.avatars`. 2 min on two cores; LOG.md has the numbers."""
     return Recipe("ifcvaegan", replace(COMPARED, aux_weight=aux_weight), COURSE, data=Drawn(8_000), attributes=LABELS)
 
 

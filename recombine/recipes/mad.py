@@ -13,7 +13,7 @@ POSE = ("yaw", "pitch", "roll")             # degrees, for example from OpenFace
 
 
 def mad_avatars(images: int = 32_000, seed: int = 0, **variant: Any) -> Recipe:
-    """Avatars, 64 px: `recombine train mad.avatars`. 6 min on one core; LOG.md has the numbers.
+    """Avatars, 64 px: `recombine train mad.avatars`. 5 min on two cores; LOG.md has the numbers.
 
     `variant` changes fields of the method's Config; without the cycle: `cycle_weight=0.0, augmentation_weight=0.0`.
     """
@@ -23,7 +23,7 @@ def mad_avatars(images: int = 32_000, seed: int = 0, **variant: Any) -> Recipe:
 
 
 def mad_lfw(images: int = 120_000, seed: int = 0, **variant: Any) -> Recipe:
-    """Photographs, 32 px: `recombine train mad.lfw --data LFW40`. 12 min on one core; LOG.md has the numbers.
+    """Photographs, 32 px: `recombine train mad.lfw --data LFW40`. 7 min on two cores; LOG.md has the numbers.
 
     Before the joint phase: `shares=(2.0, 1.0, 0.0)` and `images=36_000`.
     """

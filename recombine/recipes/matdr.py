@@ -11,7 +11,7 @@ from recombine.training import TrainConfig
 
 
 def matdr_avatars(**variant: Any) -> Recipe:
-    """MATDR on avatars, four attributes, 64 px: `recombine train matdr.avatars`. 10 min on one core; LOG.md has the numbers.
+    """MATDR on avatars, four attributes, 64 px: `recombine train matdr.avatars`. 8 min on two cores; LOG.md has the numbers.
 
     `variant` changes settings of the method, for example `ver_weight=0`.
     """
@@ -21,7 +21,7 @@ def matdr_avatars(**variant: Any) -> Recipe:
 
 
 def matdr_lfw(ver_weight: float = 0.1) -> Recipe:
-    """MATDR on photographs, 32 px: `recombine train matdr.lfw --data LFW40`. 7 min on one core; LOG.md has the numbers."""
+    """MATDR on photographs, 32 px: `recombine train matdr.lfw --data LFW40`. 6 min on two cores; LOG.md has the numbers."""
     train = TrainConfig(images=15_000, batch_size=4, ema_images=2_000, decay=0.4, evaluate_every=5_000)
     attributes = ("Smiling", "Eyeglasses", "Gray_Hair")
     return Recipe("matdr", replace(PRESETS["photos"], ver_weight=ver_weight), train, size=32, attributes=attributes)

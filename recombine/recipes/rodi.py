@@ -17,7 +17,7 @@ PUBLISHED = TrainConfig(images=1_600_000, batch_size=16, mirror=True, decay=1.0)
 
 
 def rodi_avatars(images: int = 40_000, seed: int = 0, **variant: Any) -> Recipe:
-    """RoDi on avatars, 64 px, pairs from one clip: `recombine train rodi.avatars`. 7 min on one free core.
+    """RoDi on avatars, 64 px, pairs from one clip: `recombine train rodi.avatars`. 6 min on two cores.
 
     `variant` changes settings of the method.
     """
@@ -25,7 +25,7 @@ def rodi_avatars(images: int = 40_000, seed: int = 0, **variant: Any) -> Recipe:
 
 
 def rodi_sprites(images: int = 40_000, seed: int = 0, **variant: Any) -> Recipe:
-    """RoDi on sprites, 64 px, pairs of one character: `recombine train rodi.sprites --data SHEETS`. 7 min on one free core.
+    """RoDi on sprites, 64 px, pairs of one character: `recombine train rodi.sprites --data SHEETS`. 6 min on two cores.
 
     SHEETS is a folder of Liberated Pixel Cup sheets. Paper, Fig. 7, with 40 times as many steps: MSE of transfers 0.0026,
     adversarial 0.0057, variational 0.0069.
