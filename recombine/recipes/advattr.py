@@ -13,7 +13,7 @@ EPOCHS, DECAY = 75, 1 / 3                   # the paper's: constant for 50, then
 
 
 def advattr_avatars(images: int = 24_000, seed: int = 0, **variant: Any) -> Recipe:
-    """Avatars, 64 px: `recombine train advattr.avatars`. 6 min on two cores; LOG.md has the numbers.
+    """Avatars, 64 px: `recombine train advattr.avatars`. 5 min on two cores; LOG.md has the numbers.
 
     `variant` changes fields of the method's Config, for example `dis_weight=0.0`.
     """
@@ -23,7 +23,7 @@ def advattr_avatars(images: int = 24_000, seed: int = 0, **variant: Any) -> Reci
 
 
 def advattr_lfw(images: int = 60_000, seed: int = 0, **variant: Any) -> Recipe:
-    """Photographs, 32 px: `recombine train advattr.lfw --data LFW40`. 12 min on two cores; LOG.md has the numbers."""
+    """Photographs, 32 px: `recombine train advattr.lfw --data LFW40`. 8 min on two cores; LOG.md has the numbers."""
     train = TrainConfig(images=images, batch_size=16, seed=seed, ema_images=4_000, decay=0.4, evaluate_every=20_000)
     attributes = ("Smiling", "Eyeglasses", "Gray_Hair")
     return Recipe("advattr", replace(PRESETS["photos"], **variant), train, size=32, attributes=attributes)
