@@ -31,6 +31,8 @@ SMALL = {
 }
 PAIRED = {"rodi": ("pose", "appearance")}   # methods without labels, and their parts: they learn from pairs of one maker
 MAKER = Attribute("maker", "group", ("a", "b", "c", "d"))
+ATTRIBUTES = {"rodi": (MAKER,)}             # what a method is built for, where it is not a binary and a categorical attribute
+COLUMNS = {"rodi": ("maker",)}              # the same for the drawn signs
 
 pytestmark = pytest.mark.parametrize("name", METHODS)
 
@@ -41,7 +43,16 @@ def make(name, *attributes, **options):
 
 
 def attributes_of(name):
-    return (MAKER,) if name in PAIRED else (SMILING, HAIR)
+    return ATTRIBUTES.get(name, (SMILING, HAIR))
+
+
+def columns_of(name):
+    return COLUMNS.get(name, ("lamp", "colour"))
+
+
+def labelled(method):
+    """Attributes that have a part of their own."""
+    return [attribute for attribute in method.schema.attributes if attribute.kind != "group"]
 
 
 def some(method, count=8):
@@ -77,7 +88,7 @@ def test_codes_have_every_attribute_and_the_rest(name, count):
     method = make(name).eval()
     codes = method.encode(batch(method.schema, count).images)
     assert codes.batch_size == count
-    assert set(codes) == set(PAIRED[name]) if name in PAIRED else set(codes) > set(method.schema.names)
+    assert set(codes) == set(PAIRED[name]) if name in PAIRED else set(codes) > {a.name for a in labelled(method)}
     again = method.encode(batch(method.schema, count).images)
     assert again == codes, "the same picture must give the same codes"
 
@@ -123,7 +134,7 @@ def test_label_codes_fit_the_parts(name):
         with pytest.raises(ValueError, match="no training picture shows"):
             method.label_code("Smiling", 1)
         method.codebook.fit(codes, {a: labels.numpy() for a, labels in data.labels.items()})
-    for attribute in method.schema.attributes:
+    for attribute in labelled(method):
         for value in attribute.values:
             assert method.label_code(attribute.name, value).shape[1:] == codes[attribute.name].shape[1:]
     with pytest.raises(ValueError, match="no attribute 'hat'"):
@@ -134,12 +145,12 @@ def test_every_edit_gives_pictures(name):
     method = make(name).eval()
     data = batch(method.schema)
     codes = method.encode(data.images)
-    part, *_ = codes
+    part = PAIRED[name][0] if name in PAIRED else labelled(method)[-1].name
     edits = [recombine.interpolate(codes, codes.roll(), 0.3, part), codes.replace(recombine.mix(**{part: [(codes, 1), (codes.roll(), 2)]}))]
     if name not in PAIRED:
         if hasattr(method, "codebook"):
             method.codebook.fit(codes, {a: labels.numpy() for a, labels in data.labels.items()}, probes=False)
-        edits.append(recombine.set_label(method, codes, hair="blond", strength=0.7))
+        edits += [recombine.set_label(method, codes, **{part: value}, strength=0.7) for value in method.schema[part].values]
     for edited in edits:
         pictures = method.decode(edited)
         assert pictures.shape == data.images.shape and pictures.abs().max() <= 1 and not torch.equal(pictures, method.decode(codes))
@@ -174,7 +185,7 @@ def test_optimisers_own_what_their_player_owns(name):
 
 
 def test_trains_saves_and_loads_the_same_model(name, signs, tmp_path):
-    pack = signs.select("maker") if name in PAIRED else signs.select("lamp", "colour")
+    pack = signs.select(*columns_of(name))
     torch.manual_seed(0)
     method = build(name, SMALL[name], pack.schema)
     settings = {"method": name, "config": SMALL[name]}
@@ -187,7 +198,7 @@ def test_trains_saves_and_loads_the_same_model(name, signs, tmp_path):
 
 
 def test_is_judged_and_shown_on_a_page(name, signs, sign_reader, tmp_path):
-    pack = signs.select("maker") if name in PAIRED else signs.select("lamp", "colour")
+    pack = signs.select(*columns_of(name))
     torch.manual_seed(0)
     method = build(name, SMALL[name], pack.schema)
     settings = {"method": name, "config": SMALL[name], "data": {"pack": str(signs.path), "attributes": list(pack.schema.names)}}
@@ -197,25 +208,25 @@ def test_is_judged_and_shown_on_a_page(name, signs, sign_reader, tmp_path):
     if name in PAIRED:
         assert "the method's parts are pose, appearance; none is an attribute" in judgement["left_out"]["edits"]
     else:
-        assert set(judgement["edits"]["attributes"]) == {"lamp", "colour"}
+        assert set(judgement["edits"]["attributes"]) == {a.name for a in labelled(method)}
     page = report(tmp_path, judgement, model=load(tmp_path), pack=pack).read_text()
-    assert all(f"<figcaption>{part}</figcaption>" in page for part in PAIRED.get(name, ("lamp", "colour")))
+    assert all(f"<figcaption>{part}</figcaption>" in page for part in PAIRED.get(name, [a.name for a in labelled(method)]))
 
 
 def test_a_value_that_no_training_picture_shows_stops_nobody(name, signs, sign_reader, tmp_path):
-    if name in PAIRED:
+    if "colour" not in columns_of(name):
         return
-    pack = signs.select("lamp", "colour")
+    pack = signs.select(*columns_of(name))
     pack.labels = {**pack.labels, "colour": np.where(pack.labels["colour"] == 2, 1, pack.labels["colour"])}
     torch.manual_seed(0)
     method = build(name, SMALL[name], pack.schema)
-    monitor = EditMonitor(signs.select("lamp", "colour"), sign_reader, 12)
+    monitor = EditMonitor(signs.select(*columns_of(name)), sign_reader, 12)
     fit(method, pack, TrainConfig(images=32, batch_size=16), tmp_path, settings={"method": name, "config": SMALL[name]}, monitor=monitor, quiet=True)
     assert "edit_success/colour" in (tmp_path / "log.jsonl").read_text()
 
 
 def test_an_interrupted_training_ends_with_the_same_bits(name, signs, tmp_path):
-    pack = signs.select("maker") if name in PAIRED else signs.select("lamp", "colour")
+    pack = signs.select(*columns_of(name))
     settings = {"method": name, "config": json.loads(json.dumps(SMALL[name]))}
 
     def train(run, stop=False):
