@@ -12,7 +12,7 @@ attributes' losses are added up. With one binary attribute this is the paper's m
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,15 +20,25 @@ import torch
 from torch import Tensor, nn
 
 from recombine.codes import Codes
-from recombine.data.schema import MISSING, Attribute, Batch, Schema
+from recombine.data.schema import Batch, Schema
 from recombine.losses import (
     binary_cross_entropy,
-    cross_entropy,
     cross_entropy_to_uniform,
     kl_to_standard_normal,
     squared_error,
 )
 from recombine.method import Progress, Turn
+from recombine.methods.label_codes import (
+    check_kinds,
+    columns,
+    given,
+    joined,
+    label_code,
+    label_loss,
+    num_units,
+    probabilities,
+    soft,
+)
 from recombine.networks import image_decoder, image_trunk
 
 
@@ -103,12 +113,8 @@ class IFcVAEGAN(nn.Module):
     def __init__(self, config: Config, schema: Schema):
         super().__init__()
         self.config, self.schema = config, schema
-        for attribute in schema.attributes:
-            if attribute.kind == "group":
-                raise ValueError(f"ifcvaegan takes binary, categorical and continuous attributes; {attribute.name!r} is a group: leave it out of --attributes")
-        if not schema.attributes:
-            raise ValueError("ifcvaegan needs at least one binary, categorical or continuous attribute")
-        size, channels, num_labels = schema.image_size, schema.channels, sum(map(units, schema.attributes))
+        check_kinds("ifcvaegan", schema, ("binary", "categorical", "continuous"))
+        size, channels, num_labels = schema.image_size, schema.channels, num_units(schema)
         trunk, features = image_trunk(size, channels, config.width, config.residual)
         self.encoder = Encoder(trunk, features, config.num_latents, num_labels, config.detach_label_head)
         self.decoder = image_decoder(
@@ -134,22 +140,19 @@ class IFcVAEGAN(nn.Module):
         Differs from the paper: the mean, not a sample, so that the same picture always gives the same codes.
         """
         mean, _, logits = self.encoder((images + 1) / 2)
-        return Codes({**self._soft_labels(logits), "rest": mean})
+        return Codes({**soft(self.schema, logits), "rest": mean})
 
     def decode(self, codes: Codes) -> Tensor:
         """Pictures `[batch, channels, height, width]` in [-1, 1]."""
-        return self._decoder_logits({name: codes[name] for name in self.schema.names}, codes["rest"]).sigmoid() * 2 - 1
+        return self._decoder_logits(codes, codes["rest"]).sigmoid() * 2 - 1
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:
         """Probabilities `[batch, values]` of each binary and categorical attribute; the paper's classifier."""
-        parts = {a.name: (a.kind, codes[a.name]) for a in self.schema.attributes if a.kind != "continuous"}
-        return {name: torch.cat([1 - part, part], 1) if kind == "binary" else part for name, (kind, part) in parts.items()}
+        return probabilities(self.schema, codes)
 
     def label_code(self, name: str, value: object) -> Tensor:
         """The attribute's part for a picture that shows `value`: `[1, 1]` or one-hot `[1, values]`."""
-        attribute = self._attribute(name)
-        label = attribute.number(value) if attribute.kind == "continuous" else attribute.index(value)
-        return hard(attribute, torch.tensor([label]))
+        return label_code(self.schema, name, value)
 
     def players(self) -> dict[str, list[str]]:
         """The critic takes part only when it has a weight."""
@@ -187,9 +190,9 @@ class IFcVAEGAN(nn.Module):
         mean, log_variance, logits = self.encoder(x)
         deviation = (log_variance / 2).exp()
         z = mean + deviation * batch.noise("z", self.config.num_latents)
-        soft, x_prior = self._soft_labels(logits), None
-        true = self._true_labels(batch, soft)
-        x_rec = self._decoder_logits(self._rec_labels(batch, progress, soft, true), z)
+        guessed, x_prior = soft(self.schema, logits), None
+        true = given(self.schema, batch, guessed)
+        x_rec = self._decoder_logits(self._rec_labels(batch, progress, guessed, true), z)
 
         # Differs from the paper: the non-saturating generator loss, as released, in place of -L_gan.
         losses = {
@@ -223,52 +226,22 @@ class IFcVAEGAN(nn.Module):
             right = torch.cat([real > 0, *(fake < 0 for fake in fakes)]).float().mean()
             yield Turn("critic", {"gan": (1.0, gan)}, {"critic_accuracy": right})                         # Eq. 2, L_gan
 
-    def _attribute(self, name: str) -> Attribute:
-        try:
-            return self.schema[name]
-        except KeyError as error:
-            raise ValueError(str(error.args[0])) from None
+    def _decoder_logits(self, labels: Mapping[str, Tensor], rest: Tensor) -> Tensor:
+        return self.decoder(torch.cat([joined(self.schema, labels), rest], 1))
 
-    def _decoder_logits(self, labels: dict[str, Tensor], rest: Tensor) -> Tensor:
-        return self.decoder(torch.cat([labels[name] for name in self.schema.names] + [rest], 1))
-
-    def _columns(self, logits: Tensor) -> Iterator[tuple[Attribute, Tensor]]:
-        yield from zip(self.schema.attributes, logits.split([units(a) for a in self.schema.attributes], 1), strict=True)
-
-    def _soft_labels(self, logits: Tensor) -> dict[str, Tensor]:
-        forms = {"binary": torch.sigmoid, "categorical": lambda part: part.softmax(1), "continuous": lambda part: part}
-        return {a.name: forms[a.kind](part) for a, part in self._columns(logits)}
-
-    def _true_labels(self, batch: Batch, soft: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The batch's labels as the decoder takes them; where one is missing, the encoder's guess."""
-        known = {name: batch.known[name][:, None] for name in self.schema.names}
-        truth = {a.name: hard(a, batch.labels[a.name]) for a in self.schema.attributes}
-        return {name: torch.where(known[name], truth[name], soft[name].detach()) for name in truth}
-
-    def _rec_labels(self, batch: Batch, progress: Progress, soft: dict[str, Tensor], true: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _rec_labels(self, batch: Batch, progress: Progress, guessed: dict[str, Tensor], true: dict[str, Tensor]) -> dict[str, Tensor]:
         """What the picture is rebuilt from.
 
         Differs from the paper where asked: from true labels, the decoder learns what they mean before the encoder can tell
         them; "true_to_guessed" goes over to the guess, one picture after another, in the second half of the training.
         """
         if self.config.rec_labels != "true_to_guessed":
-            return soft if self.config.rec_labels == "guessed" else true
-        guessed = batch.uniform("guessed", 1) < 2 * progress.fraction - 1
-        return {name: torch.where(guessed, soft[name], true[name]) for name in soft}
+            return guessed if self.config.rec_labels == "guessed" else true
+        late = batch.uniform("guessed", 1) < 2 * progress.fraction - 1
+        return {name: torch.where(late, guessed[name], true[name]) for name in guessed}
 
     def _label_loss(self, logits: Tensor, batch: Batch) -> Tensor:
-        """Cross-entropy (continuous: squared error) of every attribute, added up; a missing label adds nothing."""
-        total = logits.new_zeros(())
-        for attribute, part in self._columns(logits):
-            labels = batch.labels[attribute.name]
-            if attribute.kind == "categorical":
-                loss = cross_entropy(part, labels.clamp(min=0))
-            else:
-                form = binary_cross_entropy if attribute.kind == "binary" else squared_error
-                loss = form(part, hard(attribute, labels).to(part))
-                loss = loss * (self.config.number_weight if attribute.kind == "continuous" else 1.0)
-            total = total + torch.where(batch.known[attribute.name], loss, 0).mean()
-        return total
+        return label_loss(self.schema, logits, batch.labels, batch.known, self.config.number_weight)
 
     def _uniform_loss(self, logits: Tensor) -> Tensor:
         """Every attribute's guess against a uniform one, added up."""
@@ -277,19 +250,4 @@ class IFcVAEGAN(nn.Module):
             "categorical": cross_entropy_to_uniform,
             "continuous": lambda part: squared_error(part, torch.zeros_like(part)),
         }
-        return torch.stack([forms[a.kind](part).mean() for a, part in self._columns(logits)]).sum()
-
-
-def units(attribute: Attribute) -> int:
-    """How many numbers an attribute takes in the code."""
-    return attribute.num_values if attribute.kind == "categorical" else 1
-
-
-def hard(attribute: Attribute, labels: Tensor) -> Tensor:
-    """Labels `[batch]` as the decoder takes them: `[batch, 1]`, 0 and 1 or -1 to 1, or one-hot `[batch, values]`."""
-    if attribute.kind == "continuous":
-        low, high = attribute.low or 0.0, attribute.high if attribute.high is not None else 1.0
-        return ((labels - low) / max(high - low, 1e-12) * 2 - 1)[:, None].float()
-    if attribute.kind == "binary":
-        return labels.clamp(min=0)[:, None].float()
-    return nn.functional.one_hot(labels.clamp(min=0), attribute.num_values).float() * (labels != MISSING)[:, None]
+        return torch.stack([forms[a.kind](part).mean() for a, part in columns(self.schema, logits)]).sum()

@@ -1,0 +1,122 @@
+"""Label codes: attributes as the numbers that a decoder takes, and the losses of heads that read them.
+
+A binary attribute is one number from 0 to 1, a categorical one a number for each of its values, a continuous one a number
+with -1 and 1 at the ends of its range. Heads give the logits of all attributes side by side, `[batch, label units]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from recombine.data.schema import MISSING, Attribute, Batch, Schema
+from recombine.losses import binary_cross_entropy, cross_entropy, squared_error
+
+
+def units(attribute: Attribute) -> int:
+    """How many numbers an attribute takes in the code."""
+    return attribute.num_values if attribute.kind == "categorical" else 1
+
+
+def num_units(schema: Schema) -> int:
+    """How many numbers all attributes take."""
+    return sum(map(units, schema.attributes))
+
+
+def hard(attribute: Attribute, labels: Tensor) -> Tensor:
+    """Labels `[batch]` as the decoder takes them: `[batch, 1]`, 0 and 1 or -1 to 1, or one-hot `[batch, values]`."""
+    if attribute.kind == "continuous":
+        low, high = attribute.low or 0.0, attribute.high if attribute.high is not None else 1.0
+        return ((labels - low) / max(high - low, 1e-12) * 2 - 1)[:, None].float()
+    if attribute.kind == "binary":
+        return labels.clamp(min=0)[:, None].float()
+    return nn.functional.one_hot(labels.clamp(min=0), attribute.num_values).float() * (labels != MISSING)[:, None]
+
+
+def columns(schema: Schema, logits: Tensor) -> Iterator[tuple[Attribute, Tensor]]:
+    """Every attribute with its logits `[batch, units]`."""
+    yield from zip(schema.attributes, logits.split([units(a) for a in schema.attributes], 1), strict=True)
+
+
+def soft(schema: Schema, logits: Tensor) -> dict[str, Tensor]:
+    """What a head guesses, attribute -> `[batch, units]`: probabilities, or the number of a continuous one."""
+    forms = {"binary": torch.sigmoid, "categorical": lambda part: part.softmax(1), "continuous": lambda part: part}
+    return {a.name: forms[a.kind](part) for a, part in columns(schema, logits)}
+
+
+def given(schema: Schema, batch: Batch, guesses: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The batch's labels as the decoder takes them, attribute -> `[batch, units]`; where one is missing, the guess without gradient."""
+    known = {name: batch.known[name][:, None] for name in schema.names}
+    truth = {a.name: hard(a, batch.labels[a.name]).to(guesses[a.name]) for a in schema.attributes}
+    return {name: torch.where(known[name], truth[name], guesses[name].detach()) for name in truth}
+
+
+def joined(schema: Schema, parts: Mapping[str, Tensor]) -> Tensor:
+    """All attributes' parts side by side, in the schema's order: `[batch, label units]`."""
+    return torch.cat([parts[name] for name in schema.names], 1)
+
+
+def label_loss(
+    schema: Schema, logits: Tensor, labels: Mapping[str, Tensor], known: Mapping[str, Tensor], number_weight: float = 1.0
+) -> Tensor:
+    """Cross-entropy (continuous: squared error) of every attribute, added up; a missing label adds nothing.
+
+    Args:
+        schema: The attributes.
+        logits: What a head says, `[batch, label units]`.
+        labels: Attribute -> `[batch]`, as a batch holds them.
+        known: Attribute -> `[batch]`, false where a label is missing.
+        number_weight: Of a squared error beside a cross-entropy.
+
+    Returns:
+        The mean over the batch, a scalar.
+    """
+    total = logits.new_zeros(())
+    for attribute, part in columns(schema, logits):
+        wanted = labels[attribute.name]
+        if attribute.kind == "categorical":
+            loss = cross_entropy(part, wanted.clamp(min=0))
+        else:
+            form = binary_cross_entropy if attribute.kind == "binary" else squared_error
+            loss = form(part, hard(attribute, wanted).to(part)) * (number_weight if attribute.kind == "continuous" else 1.0)
+        total = total + torch.where(known[attribute.name], loss, 0).mean()
+    return total
+
+
+def wrong_labels(schema: Schema, batch: Batch) -> dict[str, Tensor]:
+    """For every picture and attribute a value that it does not show, any of them with equal chance: name -> `[batch]`."""
+    wrong = {}
+    for attribute in schema.attributes:
+        others = max(1, attribute.num_values - 1)
+        step = 1 + (batch.uniform(f"wrong {attribute.name}") * others).long().clamp(max=others - 1)
+        wrong[attribute.name] = (batch.labels[attribute.name] + step) % (others + 1)
+    return wrong
+
+
+def label_code(schema: Schema, name: str, value: object) -> Tensor:
+    """The part for a picture that shows `value`: `[1, 1]` or one-hot `[1, values]`; raises ValueError where there is no such thing."""
+    try:
+        attribute = schema[name]
+    except KeyError as error:
+        raise ValueError(str(error.args[0])) from None
+    label = attribute.number(value) if attribute.kind == "continuous" else attribute.index(value)
+    return hard(attribute, torch.tensor([label]))
+
+
+def probabilities(schema: Schema, parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Parts of binary and categorical attributes as probabilities `[batch, values]`."""
+    found = {a.name: (a.kind, parts[a.name]) for a in schema.attributes if a.kind != "continuous"}
+    return {name: torch.cat([1 - part, part], 1) if kind == "binary" else part for name, (kind, part) in found.items()}
+
+
+def check_kinds(method: str, schema: Schema, kinds: tuple[str, ...] = ("binary", "categorical")) -> None:
+    """Raise ValueError where a schema has an attribute of a kind that a method cannot take, or none at all."""
+    first, last = ", ".join(kinds[:-1]), kinds[-1]
+    for attribute in schema.attributes:
+        if attribute.kind not in kinds:
+            kind = "a group" if attribute.kind == "group" else attribute.kind
+            raise ValueError(f"{method} takes {first} and {last} attributes; {attribute.name!r} is {kind}: leave it out of --attributes")
+    if not schema.attributes:
+        raise ValueError(f"{method} needs at least one {first} or {last} attribute")
