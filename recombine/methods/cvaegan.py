@@ -1,0 +1,179 @@
+"""CVAE-GAN: a conditional VAE whose decoder matches features of a critic and of a classifier in place of fooling them.
+
+Bao, Chen, Wen, Li and Hua, "CVAE-GAN: Fine-Grained Image Generation through Asymmetric Training", ICCV 2017.
+https://arxiv.org/abs/1703.10155. Ours: see LOG.md.
+What IFcVAE-GAN's tables call cVAE-GAN is another model: `ifcvaegan` with the preset `table1-without-aux` or `table3-without-aux`.
+
+Critic and classifier learn by cross-entropy. Encoder and decoder are asked that a reconstruction has its picture's features
+in both (pairwise matching), and that samples have the real pictures' mean features, in all and in every class (mean matching).
+
+Differs from the paper: any number of attributes, whose classes are matched one attribute after another. The networks are the
+kit's in place of GoogLeNets. Mean features are those of the batch, not moving averages. Pictures whose labels are not given
+get the classifier's guess. Squared distances and the KL divergence are sums over pixels, features and latents, as written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from recombine.codes import Codes
+from recombine.data.schema import Batch, Schema
+from recombine.losses import binary_cross_entropy, kl_to_standard_normal
+from recombine.method import Progress, Turn
+from recombine.methods.label_codes import (
+    check_kinds,
+    given,
+    joined,
+    label_code,
+    label_loss,
+    num_units,
+    probabilities,
+    soft,
+)
+from recombine.networks import image_decoder, image_trunk
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of the method; the weights are the paper's (section 3.4) as far as is remembered, the sizes ours."""
+
+    width: int = 64                         # channels of the first convolution of encoder, critic and classifier
+    decoder_width: int = 64                 # channels of the decoder's last hidden layer
+    decoder_start: int = 4                  # pixels, shorter side of the decoder's first picture; 16 suits aligned drawings
+    num_latents: int = 256                  # length of `rest`
+    kl_weight: float = 3.0                  # lambda_1
+    pair_weight: float = 1.0                # lambda_2, of the pixels and of both pairwise matchings
+    critic_mean_weight: float = 1e-3        # lambda_3
+    class_mean_weight: float = 1e-3         # lambda_4
+    learning_rate: float = 2e-4             # of every player, Adam with beta_1 = 0.5
+
+
+PRESETS = {
+    "paper": Config(),
+    # Differs from the paper: minutes in place of days: narrower networks, longer steps.
+    "small": Config(width=24, decoder_width=48, decoder_start=16, num_latents=32, learning_rate=1e-3),
+}
+
+
+class Encoder(nn.Module):
+    """Picture and labels -> mean and log variance of `rest`; the labels stand beside the picture's channels."""
+
+    def __init__(self, image_size: tuple[int, int], inputs: int, width: int, num_latents: int):
+        super().__init__()
+        self.trunk, features = image_trunk(image_size, inputs, width)
+        self.last = nn.Linear(features, 2 * num_latents)
+
+    def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """`[batch, channels, height, width]` and `[batch, labels]` -> `[batch, latents]` twice."""
+        planes = labels[:, :, None, None].expand(-1, -1, *images.shape[2:])
+        mean, log_variance = self.last(self.trunk(torch.cat([images, planes], 1))).chunk(2, 1)
+        return mean, log_variance.clamp(-30, 10)
+
+
+class Head(nn.Module):
+    """Picture -> features and logits; the critic and the classifier."""
+
+    def __init__(self, image_size: tuple[int, int], channels: int, width: int, outputs: int):
+        super().__init__()
+        self.trunk, features = image_trunk(image_size, channels, width)
+        self.last = nn.Linear(features, outputs)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """`[batch, channels, height, width]` -> the last layer's input `[batch, features]`, and its output."""
+        features = self.trunk(images)
+        return features, self.last(features)
+
+
+class CVAEGAN(nn.Module):
+    """The method; parts of its codes are the attributes and `rest`."""
+
+    sampler = "iid"
+    kinds = ("binary", "categorical")
+
+    def __init__(self, config: Config, schema: Schema):
+        super().__init__()
+        self.config, self.schema = config, schema
+        check_kinds("cvaegan", schema)
+        size, channels, num_labels = schema.image_size, schema.channels, num_units(schema)
+        self.encoder = Encoder(size, channels + num_labels, config.width, config.num_latents)
+        self.decoder = image_decoder(size, channels, config.decoder_width, num_labels + config.num_latents, start=config.decoder_start)
+        self.critic = Head(size, channels, config.width, 1)
+        self.classifier = Head(size, channels, config.width, num_labels)
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.schema.image_size
+
+    def encode(self, images: Tensor) -> Codes:
+        """Codes of pictures in [-1, 1]: the classifier's probabilities `[batch, 1 or values]`, and the mean of `rest` given these."""
+        guessed = soft(self.schema, self.classifier(images)[1])
+        return Codes({**guessed, "rest": self.encoder(images, joined(self.schema, guessed))[0]})
+
+    def decode(self, codes: Codes) -> Tensor:
+        """Pictures `[batch, channels, height, width]` in [-1, 1]."""
+        return self._decoded(joined(self.schema, codes), codes["rest"])
+
+    def predict(self, codes: Codes) -> dict[str, Tensor]:
+        """Probabilities `[batch, values]` of each attribute, by the classifier."""
+        return probabilities(self.schema, codes)
+
+    def label_code(self, name: str, value: object) -> Tensor:
+        """The attribute's part for a picture that shows `value`: `[1, 1]` or one-hot `[1, values]`."""
+        return label_code(self.schema, name, value)
+
+    def players(self) -> dict[str, list[str]]:
+        """Classifier, critic, and the two that descend the matching losses."""
+        return {"classifier": ["classifier"], "critic": ["critic"], "autoencoder": ["encoder", "decoder"]}
+
+    def optimizer(self, player: str, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+        """Adam with betas 0.5 and 0.999 for everybody."""
+        return torch.optim.Adam(parameters, lr=self.config.learning_rate, betas=(0.5, 0.999))
+
+    def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
+        """One training step (Algorithm 1)."""
+        c, x = self.config, batch.images
+        logits = self.classifier(x)[1]
+        yield Turn("classifier", {"class": (1.0, label_loss(self.schema, logits, batch.labels, batch.known))})   # Eq. 4, L_C
+
+        y = joined(self.schema, given(self.schema, batch, soft(self.schema, logits)))
+        mean, log_variance = self.encoder(x, y)
+        x_rec = self._decoded(y, mean + (log_variance / 2).exp() * batch.noise("z", c.num_latents))
+        x_prior = self._decoded(y, batch.noise("prior", c.num_latents))
+
+        real, *fakes = (self.critic(picture)[1] for picture in (x, x_rec.detach(), x_prior.detach()))
+        gan = [binary_cross_entropy(real, 1.0), *(binary_cross_entropy(fake, 0.0) for fake in fakes)]
+        right = torch.cat([real > 0, *(fake < 0 for fake in fakes)]).float().mean()
+        yield Turn("critic", {"gan": (1.0, torch.stack(gan).sum(0).mean())}, {"critic_accuracy": right})         # Eq. 1, L_D
+
+        (d, d_rec, d_prior), (k, k_rec, k_prior) = ([head(picture)[0] for picture in (x, x_rec, x_prior)] for head in (self.critic, self.classifier))
+        yield Turn("autoencoder", {
+            "kl": (c.kl_weight, kl_to_standard_normal(mean, log_variance).mean()),                        # Eq. 6, L_KL
+            "rec": (c.pair_weight, half_distance(x, x_rec).mean()),                                       # Eq. 7, L_G: pixels,
+            "critic_pair": (c.pair_weight, half_distance(d, d_rec).mean()),                               # ... f_D,
+            "class_pair": (c.pair_weight, half_distance(k, k_rec).mean()),                                # ... f_C
+            "critic_mean": (c.critic_mean_weight, half_distance(d.mean(0, True), d_prior.mean(0, True)).mean()),  # Eq. 3, L_GD
+            "class_mean": (c.class_mean_weight, self._class_means(k, k_prior, batch)),                    # Eq. 5, L_GC
+        })  # fmt: skip
+
+    def _class_means(self, real: Tensor, made: Tensor, batch: Batch) -> Tensor:
+        """Half the squared distance between mean features `[batch, features]` of every class, added up; a class without pictures adds nothing."""
+        total = real.new_zeros(())
+        for attribute in self.schema.attributes:
+            labels = torch.where(batch.known[attribute.name], batch.labels[attribute.name], -1)
+            member = (labels[:, None] == torch.arange(attribute.num_values, device=labels.device)).to(real)
+            share = member / member.sum(0).clamp(min=1)
+            total = total + half_distance(share.T @ real, share.T @ made).sum()
+        return total
+
+    def _decoded(self, labels: Tensor, z: Tensor) -> Tensor:
+        return self.decoder(torch.cat([labels, z], 1)).tanh()
+
+
+def half_distance(a: Tensor, b: Tensor) -> Tensor:
+    """Half the squared Euclidean distance, `[batch, ...]` -> `[batch]`."""
+    return (a - b).square().flatten(1).sum(1) / 2

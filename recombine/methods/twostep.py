@@ -1,0 +1,166 @@
+"""Two-step disentanglement: first a code S that tells the labels, then a code Z that tells everything else.
+
+Hadad, Wolf and Shahar, "A Two-Step Disentanglement Method", CVPR 2018. https://arxiv.org/abs/1709.00199
+Widths, weights and the number of adversary steps are those of the released code for digits
+(naamahadad/A-Two-Step-Disentanglement-Method). Ours: see LOG.md.
+
+Two phases: S and a classifier of it learn the labels; then both are frozen, and the encoder of Z and the decoder rebuild
+pictures from (S, Z), while an adversary reads the labels from Z and the encoder of Z works against it.
+
+Differs from the paper: any number of attributes. S is split into a part for each, which is all that this attribute's classifier
+sees; the adversary reads all of them, and their losses are added up. A label is set by the mean part of the training pictures
+that show it. Encoders and decoder are the kit's, the decoder ends in tanh, and the classifiers have no hidden layers' batch norm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from recombine.codebook import Codebook
+from recombine.codes import Codes
+from recombine.data.schema import Batch, Schema
+from recombine.losses import squared_error
+from recombine.method import Phase, Progress, Turn
+from recombine.methods.label_codes import check_kinds, joined, label_loss, num_units, probabilities, soft, units
+from recombine.networks import image_decoder, image_trunk
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of the method; the defaults are the released code's, but for wider convolutions."""
+
+    width: int = 64                         # channels of both encoders' first convolution and of the decoder's last
+    decoder_start: int = 4                  # pixels, shorter side of the decoder's first picture; 16 suits aligned drawings
+    label_width: int = 10                   # length of each attribute's part of S
+    num_latents: int = 16                   # length of Z, which is `rest`
+    hidden: int = 64                        # width of the three hidden layers of classifiers and adversary
+    rec_weight: float = 0.5
+    adv_weight: float = 0.1                 # lambda; 0.01 in the other released variant, 0 = no adversary's gradient
+    main_every: int = 16                    # adversary steps in one of the encoder of Z and the decoder
+    shares: tuple[float, float] = (1.0, 9.0)  # of the two phases in the training
+    learning_rate: float = 1e-4             # Adam, beta_1 = 0.9 for S and 0.5 for Z and the decoder
+    adversary_rate: float = 1e-2            # plain gradient descent
+
+
+PRESETS = {
+    "paper": Config(),
+    # Differs from the paper: about a thousand steps, so they are longer, and the adversary takes two in one of the others.
+    "small": Config(
+        width=24,
+        decoder_start=16,
+        num_latents=32,
+        main_every=2,
+        shares=(1.0, 3.0),
+        learning_rate=1e-3,
+        adversary_rate=0.1,
+    ),
+}
+
+
+def perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+    """Three hidden layers; `[batch, inputs]` -> logits `[batch, outputs]`."""
+    layers: list[nn.Module] = []
+    for width in (inputs, hidden, hidden):
+        layers += [nn.Linear(width, hidden), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(hidden, outputs))
+
+
+class Classifiers(nn.Module):
+    """One perceptron for each attribute, which sees that attribute's part of S alone."""
+
+    def __init__(self, outputs: list[int], inputs: int, hidden: int):
+        super().__init__()
+        self.heads = nn.ModuleList(perceptron(inputs, hidden, count) for count in outputs)
+
+    def forward(self, s: Tensor) -> Tensor:
+        """`[batch, label width * attributes]` -> logits `[batch, label units]`."""
+        return torch.cat([head(part) for head, part in zip(self.heads, s.chunk(len(self.heads), 1), strict=True)], 1)
+
+
+class TwoStep(nn.Module):
+    """The method; parts of its codes are the attributes, which make up S, and `rest`, which is Z."""
+
+    sampler = "iid"
+    kinds = ("binary", "categorical")
+
+    def __init__(self, config: Config, schema: Schema):
+        super().__init__()
+        self.config, self.schema = config, schema
+        check_kinds("twostep", schema)
+        size, channels, length = schema.image_size, schema.channels, config.label_width * len(schema.attributes)
+        self.encoder_s, self.encoder_z = (encoder(size, channels, config.width, outputs) for outputs in (length, config.num_latents))
+        self.classifier = Classifiers([units(attribute) for attribute in schema.attributes], config.label_width, config.hidden)
+        self.decoder = image_decoder(size, channels, config.width, length + config.num_latents, start=config.decoder_start)
+        self.adversary = perceptron(config.num_latents, config.hidden, num_units(schema))
+        self.codebook = Codebook(schema, dict.fromkeys(schema.names, (config.label_width,)))
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.schema.image_size
+
+    def encode(self, images: Tensor) -> Codes:
+        """Codes of pictures in [-1, 1]: every attribute's part of S `[batch, label width]` and Z `[batch, latents]` as `rest`."""
+        parts = self.encoder_s(images).chunk(len(self.schema.attributes), 1)
+        return Codes({**dict(zip(self.schema.names, parts, strict=True)), "rest": self.encoder_z(images)})
+
+    def decode(self, codes: Codes) -> Tensor:
+        """Pictures `[batch, channels, height, width]` in [-1, 1]."""
+        return self._decoded(joined(self.schema, codes), codes["rest"])
+
+    def predict(self, codes: Codes) -> dict[str, Tensor]:
+        """Probabilities `[batch, values]` of each attribute, by the classifier of its part."""
+        return probabilities(self.schema, soft(self.schema, self.classifier(joined(self.schema, codes))))
+
+    def label_code(self, name: str, value: object) -> Tensor:
+        """The mean part `[1, label width]` of training pictures that show `value`."""
+        return self.codebook.label_code(name, value)
+
+    def phases(self) -> list[Phase]:
+        """S, then Z beside the frozen S."""
+        return [Phase("labels", self.config.shares[0]), Phase("rest", self.config.shares[1], frozen=("encoder_s", "classifier"))]
+
+    def players(self) -> dict[str, list[str]]:
+        """One in the first phase, two in the second."""
+        return {"labels": ["encoder_s", "classifier"], "adversary": ["adversary"], "main": ["encoder_z", "decoder"]}
+
+    def optimizer(self, player: str, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+        """Adam, and plain gradient descent for the adversary."""
+        if player == "adversary":
+            return torch.optim.SGD(parameters, lr=self.config.adversary_rate)
+        return torch.optim.Adam(parameters, lr=self.config.learning_rate, betas=(0.9 if player == "labels" else 0.5, 0.999))
+
+    def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
+        """One training step: the labels' in the first phase; then one of the adversary, and every so often one of the main networks.
+
+        Differs from the paper: the main steps are spread evenly, where the released code takes every fourth batch of every fourth epoch.
+        """
+        s = self.encoder_s(batch.images)
+        if progress.phase == "labels":
+            told = label_loss(self.schema, self.classifier(s), batch.labels, batch.known)
+            yield Turn("labels", {"class": (1.0, told)})                                                  # Step 1
+            return
+
+        c, z = self.config, self.encoder_z(batch.images)
+        told = label_loss(self.schema, self.adversary(z.detach()), batch.labels, batch.known)
+        yield Turn("adversary", {"adv": (1.0, told)})                                                     # Step 2, of A
+        if progress.images_seen // (batch.whole or batch.size) % c.main_every == 0:
+            x_rec = self._decoded(s.detach(), z)
+            read = label_loss(self.schema, self.adversary(z), batch.labels, batch.known)
+            yield Turn("main", {
+                "rec": (c.rec_weight, squared_error(x_rec, batch.images).mean()),                         # Step 2, of Z and the decoder
+                "adv": (-c.adv_weight, read),
+            })  # fmt: skip
+
+    def _decoded(self, s: Tensor, z: Tensor) -> Tensor:
+        return self.decoder(torch.cat([s, z], 1)).tanh()
+
+
+def encoder(image_size: tuple[int, int], channels: int, width: int, outputs: int) -> nn.Sequential:
+    """Picture -> code `[batch, outputs]` without negative numbers, as released."""
+    trunk, features = image_trunk(image_size, channels, width)
+    return nn.Sequential(*trunk, nn.Linear(features, outputs), nn.ReLU())
