@@ -1,0 +1,205 @@
+"""pix2pix: a U-Net that repaints a picture as another one of the same person, learnt from pairs.
+
+Isola, Zhu, Zhou and Efros, "Image-to-Image Translation with Conditional Adversarial Networks", CVPR 2017.
+https://arxiv.org/abs/1611.07004
+Reported: Table 1, Cityscapes labels -> photographs, FCN score 0.66 per pixel with L1 and the conditional critic, 0.42 with L1
+alone. Ours: see LOG.md.
+
+Two pictures of one group that differ in a binary attribute are an example for either direction. Each direction has its own
+generator and its own critic, which sees the given picture beside the true or the painted one.
+
+There is no code to learn here: `rest` is the picture itself, so that it tells everything, and leakage is total by construction.
+The attribute's part is the probability that the picture shows the second value.
+
+Differs from the paper: that probability comes from a small classifier with a player of its own. A generator has never seen
+pictures that show its value already, so decoding goes from the picture towards the painted one by as much as the attribute's
+part was moved from what the classifier reads, and an unchanged code gives the picture back. Dropout acts in training only, so
+that a code always gives the same picture. Every picture is normalised by itself, as the paper's batches of one are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from recombine.codes import Codes
+from recombine.data.packed import Pack
+from recombine.data.samplers import Draw, Pairs
+from recombine.data.schema import Batch, Schema
+from recombine.losses import absolute_error, binary_cross_entropy
+from recombine.method import Progress, Turn
+from recombine.methods.cyclegan import mean, only_binary, patch_critic, reader
+from recombine.methods.label_codes import label_code, probabilities
+from recombine.networks import num_halvings, widths
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of the method; the defaults are the paper's."""
+
+    pair_by: str = ""                       # attribute that both pictures of a pair share; "" = the data's first group
+    width: int = 64                         # channels of a generator's first layer; they double with every halving, up to 8 times
+    dropped: int = 3                        # a generator's first doublings that have dropout; its noise
+    critic_width: int = 64                  # channels of a critic's first layer
+    critic_halvings: int = 3                # of a critic; 3 = it judges patches of 70 x 70 pixels, 2 = 34, 1 = 16
+    reader_width: int = 16                  # channels of the first layer of what reads the attribute
+    adv_weight: float = 1.0                 # of the critic's opinion; 0 = L1 alone
+    rec_weight: float = 100.0               # lambda, of L1
+    learning_rate: float = 2e-4             # of every player, Adam
+
+
+PRESETS = {
+    "paper": Config(),
+    "small": Config(width=16, critic_width=16, critic_halvings=2, reader_width=8, learning_rate=1e-3),
+}
+
+
+class Aligned:
+    """Pairs whose two pictures are mirrored together or not at all."""
+
+    def __init__(self, pairs: Pairs):
+        self.pairs, self.left_out = pairs, pairs.left_out
+
+    def draw(self, position: int, batch_size: int) -> Draw:
+        """The next pictures and their partners."""
+        draw = self.pairs.draw(position, batch_size)
+        return replace(draw, partner_mirror=draw.mirror)
+
+
+class UNet(nn.Module):
+    """Picture -> picture: halved to one pixel and doubled again, each size joined by what it was on the way down."""
+
+    def __init__(self, image_size: tuple[int, int], channels: int, width: int, dropped: int):
+        super().__init__()
+        halvings = num_halvings(image_size, 1)
+        sizes = widths(width, halvings)
+        self.down = nn.ModuleList([nn.Conv2d(channels, width, 4, 2, 1, bias=False)])
+        for level, (before, after) in enumerate(pairwise(sizes), start=2):
+            norm = [nn.InstanceNorm2d(after, affine=True)] if level < halvings else []
+            self.down.append(nn.Sequential(nn.LeakyReLU(0.2), nn.Conv2d(before, after, 4, 2, 1, bias=False), *norm))
+        self.up = nn.ModuleList()
+        for level, after in enumerate(sizes[-2::-1]):
+            before = sizes[-1 - level] * (2 if level else 1)
+            self.up.append(nn.Sequential(nn.ReLU(), nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False), nn.InstanceNorm2d(after, affine=True)))
+        self.up.append(nn.Sequential(nn.ReLU(), nn.ConvTranspose2d(2 * width if halvings > 1 else width, channels, 4, 2, 1), nn.Tanh()))
+        height, wide = (side >> halvings for side in image_size)
+        self.dropped = [(c, height << level, wide << level) for level, c in enumerate(sizes[-2::-1], start=1)][:dropped]
+
+    def forward(self, images: Tensor, noise: Tensor | None = None) -> Tensor:
+        """`[batch, channels, height, width]`, and the same back in [-1, 1]; `noise` `[batch, num_drops]` in [0, 1) is for dropout."""
+        skips = []
+        for down in self.down:
+            images = down(images)
+            skips.append(images)
+        drops = [] if noise is None else noise.split([c * h * w for c, h, w in self.dropped], 1)
+        hidden = skips.pop()
+        for level, up in enumerate(self.up):
+            hidden = up(torch.cat([hidden, skips.pop()], 1) if level else hidden)
+            if level < len(drops):
+                hidden = 2 * hidden * (drops[level].reshape(hidden.shape) < 0.5)
+        return hidden
+
+
+class Pix2Pix(nn.Module):
+    """The method; parts of its codes are the attribute `[batch, 1]` and `rest`, the picture itself.
+
+    Args:
+        config: Settings.
+        schema: One binary attribute, beside any of kind `group` and the one that pairs share.
+
+    Raises:
+        ValueError: There is no binary attribute or more than one, or the pictures cannot be halved to one pixel, or are too
+            small for the critics.
+    """
+
+    sampler = "pairs"
+    kinds = ("binary", "group")
+
+    def __init__(self, config: Config, schema: Schema):
+        super().__init__()
+        self.config, self.schema = config, schema
+        others = [a.name for a in schema.attributes if a.kind != "group" and a.name != config.pair_by]
+        self.own = schema.select(*others)
+        self.name, channels, size = only_binary(self.own, "pix2pix").name, schema.channels, schema.image_size
+        self.to_0, self.to_1 = (UNet(size, channels, config.width, config.dropped) for _ in range(2))
+        self.critic_0, self.critic_1 = (
+            patch_critic(schema, 2 * channels, config.critic_width, config.critic_halvings, affine=True) for _ in range(2)
+        )
+        self.reader = reader(schema, config.reader_width)
+        self.num_drops = sum(c * h * w for c, h, w in self.to_0.dropped)
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.schema.image_size
+
+    def make_sampler(self, pack: Pack, seed: int, mirror: bool) -> Aligned:
+        """Pairs of one group; those that show the same value count for nothing.
+
+        Raises:
+            ValueError: There is no such group, or no two pictures share one.
+        """
+        return Aligned(Pairs(pack, "train", seed, mirror, by=[self.config.pair_by] if self.config.pair_by else None))
+
+    def encode(self, images: Tensor) -> Codes:
+        """Codes of pictures in [-1, 1]: the probability `[batch, 1]` of the second value, and the picture as `rest`."""
+        return Codes({self.name: self.reader(images).sigmoid(), "rest": images})
+
+    def decode(self, codes: Codes) -> Tensor:
+        """Pictures `[batch, channels, height, width]` in [-1, 1]: `rest`, repainted by as much as the attribute's part was moved."""
+        images = codes["rest"]
+        moved = (codes[self.name] - self.reader(images).sigmoid())[:, :, None, None]
+        painted = moved.relu() * (self.to_1(images) - images) + (-moved).relu() * (self.to_0(images) - images)
+        return (images + painted).clamp(-1, 1)
+
+    def predict(self, codes: Codes) -> dict[str, Tensor]:
+        """Probabilities `[batch, 2]` of the attribute's values."""
+        return probabilities(self.own, codes)
+
+    def label_code(self, name: str, value: object) -> Tensor:
+        """The label itself: `[1, 1]`, 0 or 1."""
+        return label_code(self.own, name, value)
+
+    def players(self) -> dict[str, list[str]]:
+        """Both critics, both generators, and what reads the attribute."""
+        return {"critic": ["critic_0", "critic_1"], "generator": ["to_0", "to_1"], "reader": ["reader"]}
+
+    def optimizer(self, player: str, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+        """Adam with betas 0.5 and 0.999 for all (section 3.3)."""
+        return torch.optim.Adam(parameters, lr=self.config.learning_rate, betas=(0.5, 0.999))
+
+    def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
+        """One training step, in both directions."""
+        assert batch.partner is not None
+        c, name, sides = self.config, self.name, (batch, batch.partner)
+        labels, known = ([getattr(side, kind)[name] for side in sides] for kind in ("labels", "known"))
+        counts = known[0] & known[1] & (labels[0] != labels[1])
+        turned = (labels[0] == 1)[:, None, None, None]
+        a, b = (torch.where(turned, x, y) for x, y in ((sides[1].images, sides[0].images), (sides[0].images, sides[1].images)))
+        noise = batch.uniform("dropout", 2, self.num_drops)
+        painted_1, painted_0 = self.to_1(a, noise[:, 1]), self.to_0(b, noise[:, 0])
+
+        directions = ((0, self.critic_0, b, a, painted_0), (1, self.critic_1, a, b, painted_1))
+        losses, right = {}, []
+        for value, critic, x, y, painted in directions:
+            real, fake = critic(torch.cat([x, y], 1)), critic(torch.cat([x, painted.detach()], 1))
+            loss = mean(binary_cross_entropy(real, 1.0) + binary_cross_entropy(fake, 0.0), counts)
+            losses[f"gan_{value}"] = (0.5, loss)                                                          # Eq. 1, halved (section 3.3)
+            right += [real > 0, fake < 0]
+        yield Turn("critic", losses, {"critic_accuracy": torch.stack(right).float().mean()})
+
+        losses = {}
+        for value, critic, x, y, painted in directions:
+            if c.adv_weight:
+                fooled = binary_cross_entropy(critic(torch.cat([x, painted], 1)), 1.0)
+                losses[f"adv_{value}"] = (c.adv_weight, mean(fooled, counts))                             # Eq. 1, -log D (section 3.3)
+            losses[f"rec_{value}"] = (c.rec_weight, mean(absolute_error(painted, y), counts))             # Eq. 3, L_L1
+        yield Turn("generator", losses)
+
+        logits = self.reader(torch.cat([side.images for side in sides]))
+        wanted = torch.cat(labels).clamp(min=0)[:, None].to(logits)
+        yield Turn("reader", {"class": (1.0, mean(binary_cross_entropy(logits, wanted), torch.cat(known)))})
