@@ -1,0 +1,126 @@
+"""DIP-VAE: a variational autoencoder whose codes, over all pictures, are held to the covariance of the prior.
+
+Kumar, Sattigeri and Balakrishnan, "Variational Inference of Disentangled Latent Concepts from Unlabeled Observations", ICLR
+2018. https://arxiv.org/abs/1711.00848
+
+Type I asks the identity of the means' covariance, type II of the samples', which adds the mean variance. It learns without
+labels; attributes are given units of the trained code as in `recombine.methods.betavae`, whose encoder it has. Creswell et
+al., 2017, Fig. 7, compare a linear classifier for each attribute on its code, which is what `predict` does.
+
+Differs from the paper: networks as in `recombine.methods.betavae`; the covariance is that of the pictures one process sees at
+a time, so it changes with processes and micro-batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from recombine.codes import Codes
+from recombine.data.schema import Batch, Schema
+from recombine.losses import binary_cross_entropy, kl_to_standard_normal
+from recombine.method import Progress, Turn
+from recombine.methods.betavae import Encoder
+from recombine.methods.owned_units import OwnedUnits
+from recombine.networks import image_decoder, image_trunk
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of the method; the paper tries many `lambda_od`, with `lambda_d` 10 times as large (I) or the same (II)."""
+
+    width: int = 32                         # channels of the first and the last hidden picture
+    decoder_start: int = 4                  # pixels, shorter side of the decoder's first picture
+    hidden: int = 256                       # width of the layer on either side of the code
+    num_latents: int = 32                   # length of the code
+    units: int = 1                          # of the code that every attribute is given
+    type: Literal["I", "II"] = "I"          # whose covariance: the means' or the samples'
+    lambda_od: float = 10.0                 # of the squares off the covariance's diagonal
+    lambda_d: float = 100.0                 # of the diagonal's squared distance from 1
+    learning_rate: float = 1e-4             # Adam
+
+
+# Differs from the paper: 32 px and tens of thousands of pictures, which take longer steps.
+SMALL = Config(width=24, decoder_start=8, units=2, learning_rate=1e-3)
+PRESETS = {
+    "paper": Config(),
+    "paper-ii": Config(type="II", lambda_d=10.0),
+    "small": SMALL,
+    "small-ii": replace(SMALL, type="II", lambda_d=10.0),
+}
+
+
+class DIPVAE(nn.Module):
+    """The method; parts of its codes are the attributes' units `[batch, units]` and `rest`."""
+
+    sampler = "iid"
+    kinds = ("binary", "categorical")
+
+    def __init__(self, config: Config, schema: Schema):
+        super().__init__()
+        self.config, self.schema = config, schema
+        if config.type not in ("I", "II"):
+            raise ValueError(f"dipvae is of type 'I' or 'II', not {config.type!r}")
+        size, channels, latents = schema.image_size, schema.channels, config.num_latents
+        trunk, features = image_trunk(size, channels, config.width)
+        self.encoder = Encoder(trunk, features, config.hidden, latents)
+        self.decoder = image_decoder(size, channels, config.width, latents, start=config.decoder_start, hidden=config.hidden)
+        self.codebook = OwnedUnits(schema, latents, config.units)
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.schema.image_size
+
+    def encode(self, images: Tensor) -> Codes:
+        """Codes of pictures in [-1, 1]: the mean of the posterior, every attribute's units and `rest`."""
+        return self.codebook.split(self.encoder((images + 1) / 2)[0])
+
+    def decode(self, codes: Codes) -> Tensor:
+        """Pictures `[batch, channels, height, width]` in [-1, 1]."""
+        return self.decoder(self.codebook.join(codes)).sigmoid() * 2 - 1
+
+    def predict(self, codes: Codes) -> dict[str, Tensor]:
+        """Probabilities `[batch, values]` of each attribute, by a linear probe on the whole code."""
+        return self.codebook.predict(codes)
+
+    def label_code(self, name: str, value: object) -> Tensor:
+        """The mean part `[1, units]` of training pictures that show `value`."""
+        return self.codebook.label_code(name, value)
+
+    def players(self) -> dict[str, list[str]]:
+        """One."""
+        return {"autoencoder": ["encoder", "decoder"]}
+
+    def optimizer(self, player: str, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+        """Adam."""
+        return torch.optim.Adam(parameters, lr=self.config.learning_rate)
+
+    def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
+        """One training step."""
+        c, x = self.config, (batch.images + 1) / 2
+        mean, log_variance = self.encoder(x)
+        z = mean + (log_variance / 2).exp() * batch.noise("z", c.num_latents)
+        covariance = covariance_of_means(mean) if c.type == "I" else covariance_of_samples(mean, log_variance)
+        losses = {
+            "rec": (1.0, x[0].numel() * binary_cross_entropy(self.decoder(z), x).mean()),                 # ELBO, -E log p(x|z)
+            "kl": (1.0, kl_to_standard_normal(mean, log_variance).mean()),                                # ELBO, KL(q(z|x) || p(z))
+            "off_diagonal": (c.lambda_od, (covariance - covariance.diagonal().diag()).square().sum()),    # Eqs. 6 and 7, C_ij^2
+            "diagonal": (c.lambda_d, (covariance.diagonal() - 1).square().sum()),                         # Eqs. 6 and 7, (C_ii - 1)^2
+        }
+        yield Turn("autoencoder", losses)
+
+
+def covariance_of_means(mean: Tensor) -> Tensor:
+    """Cov[mu(x)] over a batch: `[batch, latents]` -> `[latents, latents]`."""
+    centred = mean - mean.mean(0)
+    return centred.T @ centred / len(mean)
+
+
+def covariance_of_samples(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """Cov[z] = E[Sigma(x)] + Cov[mu(x)] over a batch, Eq. 5: `[batch, latents]` twice -> `[latents, latents]`."""
+    return log_variance.exp().mean(0).diag() + covariance_of_means(mean)

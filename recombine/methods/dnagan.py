@@ -1,0 +1,224 @@
+"""DNA-GAN: a piece of the code for each attribute, which is zero where the attribute is absent and is given to a picture without it.
+
+Xiao, Hong and Ma, "DNA-GAN: Learning Disentangled Representations from Multi-Attribute Images", 2017.
+https://arxiv.org/abs/1711.05415
+
+Attributes take turns. Of a pair, A has the attribute of the turn and B lacks it. B's unit is annihilated, that is, set to
+zero; both must be rebuilt from what is left. Then the units change hands, and a Wasserstein critic that is told the labels
+judges A without the unit and B with it.
+
+Differs from the paper: categorical attributes, too. Each of their values is a binary attribute with a unit of its own, and the
+attribute's part is all of them. A pair differs in value: A has A's and lacks B's, and the reverse; units of values that a
+picture lacks are annihilated, and the whole part changes hands. For a binary attribute, which has one unit, this is the paper.
+
+Differs from the paper: pairs are those of two random batches that differ, and the others are only rebuilt; fakes are judged
+with the labels they should have, where the released code took the giver's whole vector; the rest has channels of its own, so
+that it does not shrink with every attribute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from recombine.codebook import Codebook
+from recombine.codes import Codes
+from recombine.data.schema import Batch, Schema
+from recombine.losses import absolute_error
+from recombine.method import Progress, Turn
+from recombine.methods.matdr import exchanged, label_bits, num_bits
+from recombine.networks import BatchNorm2d, num_halvings
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of the method; the defaults are the released code's, for two attributes and pictures of 64 px."""
+
+    width: int = 128                        # channels of the first convolution; they double with every halving
+    halvings: int = 3                       # from the picture to the codes
+    unit_channels: int = 128                # of each binary attribute, and of each value of a categorical one
+    rest_channels: int = 256                # of the attribute-free part
+    critic_width: int = 128                 # channels of the critic's first layer; they double up to 4 times as many
+    clip: float = 0.01                      # largest size of a critic's weight
+    critic_steps: int = 100                 # of the critic before a generator's step ...
+    critic_every: int = 500                 # ... once in so many generator's steps; else 1
+    adv_weight: float = 1.0                 # of the critic's opinion beside the reconstruction
+    learning_rate: float = 5e-5             # of both players, RMSprop
+    smoothing: float = 0.8                  # RMSprop's alpha
+
+
+PRESETS = {
+    "paper": Config(),
+    "small": Config(
+        width=32, unit_channels=8, rest_channels=64, critic_width=32, clip=0.05, critic_steps=20, critic_every=500, learning_rate=5e-4
+    ),
+}
+
+
+class Critic(nn.Module):
+    """Picture and label bits -> one score for every attribute."""
+
+    def __init__(self, image_size: tuple[int, int], channels: int, width: int, bits: int, attributes: int):
+        super().__init__()
+        halvings = num_halvings(image_size)
+        sizes = [channels + bits, *(width * min(2**level, 4) for level in range(halvings))]
+        layers = [layer for level, pair in enumerate(pairwise(sizes)) for layer in halving(*pair, norm=level > 0)]
+        features = sizes[-1] * (image_size[0] >> halvings) * (image_size[1] >> halvings)
+        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(features, attributes))
+
+    def forward(self, images: Tensor, bits: Tensor) -> Tensor:
+        """`[batch, channels, h, w]` and `[batch, bits]` -> `[batch, attributes]`; every bit is a plane beside the picture."""
+        planes = bits.to(images)[:, :, None, None].expand(-1, -1, *images.shape[2:])
+        return self.layers(torch.cat([images, planes], 1))
+
+
+def halving(inputs: int, outputs: int, norm: bool = True) -> list[nn.Module]:
+    """Convolution to half the height and width, batch norm, leaky ReLU."""
+    return [nn.Conv2d(inputs, outputs, 4, 2, 1, bias=not norm), *([BatchNorm2d(outputs)] if norm else []), nn.LeakyReLU(0.2)]
+
+
+def doubling(inputs: int, outputs: int) -> list[nn.Module]:
+    """Transposed convolution to twice the height and width, batch norm, ReLU."""
+    return [nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=False), BatchNorm2d(outputs), nn.ReLU()]
+
+
+class DNAGAN(nn.Module):
+    """The method; parts of its codes are the attributes `[batch, units x unit channels, h, w]` and `rest`."""
+
+    sampler = "two_batches"
+    kinds = ("binary", "categorical")
+
+    def __init__(self, config: Config, schema: Schema):
+        super().__init__()
+        self.config, self.schema = config, schema
+        for attribute in schema.attributes:
+            if attribute.kind in ("group", "continuous"):
+                kind = "a group" if attribute.kind == "group" else "continuous"
+                raise ValueError(f"dnagan takes binary and categorical attributes; {attribute.name!r} is {kind}: leave it out of --attributes")
+        if not schema.attributes:
+            raise ValueError("dnagan needs at least one binary or categorical attribute")
+        step = 1 << config.halvings
+        if any(side % step for side in schema.image_size):
+            near = [max(step, round(side / step) * step) for side in schema.image_size]
+            raise ValueError(f"pictures of {schema.height}x{schema.width} cannot be divided by {step}; use {near[0]}x{near[1]}")
+        self.bits = [num_bits(a) for a in schema.attributes]
+        sizes = {a.name: num_bits(a) * config.unit_channels for a in schema.attributes}
+        self.sizes = {**sizes, "rest": config.rest_channels}
+        widths = [config.width << level for level in range(config.halvings)]
+        down, up = [schema.channels, *widths[:-1], sum(self.sizes.values())], [sum(self.sizes.values()), *widths[:0:-1]]
+        self.encoder = nn.Sequential(*(layer for level, pair in enumerate(pairwise(down)) for layer in halving(*pair, norm=level > 0)))
+        last = nn.ConvTranspose2d(up[-1], schema.channels, 4, 2, 1)
+        self.decoder = nn.Sequential(*(layer for pair in pairwise(up) for layer in doubling(*pair)), last, nn.Tanh())
+        self.critic = Critic(schema.image_size, schema.channels, config.critic_width, sum(self.bits), len(self.bits))
+        self.codebook = Codebook(schema, {name: (size, schema.height // step, schema.width // step) for name, size in sizes.items()})
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.schema.image_size
+
+    def encode(self, images: Tensor) -> Codes:
+        """Codes of pictures in [-1, 1]: every attribute's units side by side and `rest`, `[batch, channels, h, w]` each.
+
+        As published, nothing is annihilated: without labels nobody knows what.
+        """
+        return Codes(dict(zip(self.sizes, self.encoder(images).split(list(self.sizes.values()), 1), strict=True)))
+
+    def decode(self, codes: Codes) -> Tensor:
+        """Pictures `[batch, channels, height, width]` in [-1, 1]."""
+        return self.decoder(torch.cat([codes[name] for name in self.sizes], 1))
+
+    def predict(self, codes: Codes) -> dict[str, Tensor]:
+        """Probabilities `[batch, values]` of each attribute, by a probe on its units."""
+        return self.codebook.predict(codes)
+
+    def label_code(self, name: str, value: object) -> Tensor:
+        """The mean units `[1, units x unit channels, h, w]` of training pictures that show `value`; 0 where it lacks a unit.
+
+        Differs from the paper: it has no label input and takes another picture's unit; this stands for any such picture.
+        """
+        mean, attribute = self.codebook.label_code(name, value), self.schema[name]
+        bits = label_bits(attribute, torch.tensor([attribute.index(value)], device=mean.device))
+        return mean * bits.repeat_interleave(self.config.unit_channels, 1)[:, :, None, None]
+
+    def players(self) -> dict[str, list[str]]:
+        """The critic moves first."""
+        return {"critic": ["critic"], "generator": ["encoder", "decoder"]}
+
+    def optimizer(self, player: str, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+        """RMSprop for both."""
+        return torch.optim.RMSprop(parameters, lr=self.config.learning_rate, alpha=self.config.smoothing)
+
+    def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
+        """One training step. The first pictures and their partners stand in one batch, so a roll by half of it is the other one.
+
+        Differs from the paper: one attribute per step, where the released code adds up all; each of the critic's many steps has
+        pictures of its own, since on these steps the generator just does not move.
+        """
+        assert batch.partner is not None
+        c, step = self.config, progress.images_seen // (batch.whole or batch.size)
+        place = step % len(self.bits)
+        x, bits = torch.cat([batch.images, batch.partner.images]), self._bits(batch)
+        own = (torch.arange(len(self.bits), device=bits.device) == place).repeat_interleave(torch.tensor(self.bits, device=bits.device))
+        known, pair = self._pairs(batch, self.schema.names[place])
+
+        kept = bits | ~(known[:, None] & own)
+        e = torch.where(self._channels(kept, True), self.encoder(x), 0)                                   # annihilation
+        swapped = pair[:, None] & own
+        x_swapped = self.decoder(exchanged(e, self._channels(swapped, False)))
+        bits_swapped = exchanged(bits, swapped)
+
+        # A and B are the two halves of the batch, so twice its mean is the sum of both expectations.
+        real, fake = self.critic(x, bits)[:, place], self.critic(x_swapped.detach(), bits_swapped)[:, place]
+        yield Turn("critic", {"adv": (1.0, 2 * ((fake - real) * pair).mean())})                           # L_D
+        clip(self.critic, c.clip)
+
+        if generator_moves(step, c.critic_steps, c.critic_every):
+            fake = self.critic(x_swapped, bits_swapped)[:, place]
+            losses = {
+                "rec": (1.0, absolute_error(self.decoder(e), x).mean()),                                  # |A - A1| + |B - B1|, on [0, 1]
+                "adv": (c.adv_weight, -2 * (fake * pair).mean()),                                         # -E D(A2) - E D(B2)
+            }
+            yield Turn("generator", losses)
+
+    def _bits(self, batch: Batch) -> Tensor:
+        """Which units the pictures and then their partners have, `[2 batch, bits]` bool; none of a missing label."""
+        assert batch.partner is not None
+        columns = [torch.cat([side.labels[a.name] for side in (batch, batch.partner)]) for a in self.schema.attributes]
+        known = [torch.cat([side.known[a.name] for side in (batch, batch.partner)]) for a in self.schema.attributes]
+        bits = [label_bits(a, column).bool() & k[:, None] for a, column, k in zip(self.schema.attributes, columns, known, strict=True)]
+        return torch.cat(bits, 1)
+
+    def _pairs(self, batch: Batch, name: str) -> tuple[Tensor, Tensor]:
+        """Whose label of an attribute is known, and who differs in it from the other side: `[2 batch]` bool twice."""
+        assert batch.partner is not None
+        known = [side.known[name] for side in (batch, batch.partner)]
+        pair = known[0] & known[1] & (batch.labels[name] != batch.partner.labels[name])
+        return torch.cat(known), pair.repeat(2)
+
+    def _channels(self, units: Tensor, rest: bool) -> Tensor:
+        """What holds of units `[2 batch, bits]` and of the rest, for every channel of the codes: `[2 batch, channels, 1, 1]`."""
+        channels = units.repeat_interleave(self.config.unit_channels, 1)
+        return F.pad(channels, (0, self.config.rest_channels), value=rest)[:, :, None, None]
+
+
+def generator_moves(step: int, critic_steps: int, critic_every: int) -> bool:
+    """Whether the generator moves on a step: `critic_every` times in a row, the first time after `critic_steps` of the critic.
+
+    Example:
+        >>> [generator_moves(step, critic_steps=3, critic_every=2) for step in range(8)]
+        [False, False, True, True, False, False, True, True]
+    """
+    return step % (critic_every + critic_steps - 1) >= critic_steps - 1
+
+
+@torch.no_grad()
+def clip(network: nn.Module, most: float) -> None:
+    """Hold every weight in [-most, most]."""
+    for weight in network.parameters():
+        weight.clamp_(-most, most)

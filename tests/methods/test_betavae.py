@@ -1,0 +1,112 @@
+"""beta-VAE against numbers worked by hand, and its routes."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from games import HAIR, SMILING, batch, routes, schema
+from torch import nn
+
+from recombine.data.schema import Schema
+from recombine.method import Progress
+from recombine.methods.betavae import PRESETS, BetaVAE, Config
+from recombine.training import TrainConfig, fit
+
+SMALL = Config(width=4, hidden=16, num_latents=6)
+
+
+def losses(method, data):
+    """`player/loss` -> (weight, value) of one step without stepping."""
+    return {f"{turn.player}/{name}": pair for turn in method.turns(data, Progress()) for name, pair in turn.losses.items()}
+
+
+def posterior(method, mean, log_variance):
+    """The method with an encoder that says this of every picture."""
+    for head, value in ((method.encoder.mean, mean), (method.encoder.log_variance, log_variance)):
+        nn.init.zeros_(head.weight)
+        nn.init.constant_(head.bias, value)
+    return method
+
+
+def test_kl_of_a_posterior_that_is_worked_by_hand():
+    # Mean 0.5 and variance 4 in 6 units: 6 * (0.25 + 4 - 1 - ln 4) / 2 = 5.591117 a picture.
+    method = posterior(BetaVAE(SMALL, schema()), 0.5, math.log(4.0))
+    weight, value = losses(method, batch(method.schema))["autoencoder/kl"]
+    assert weight == 20.0 and value.item() == pytest.approx(5.591117, abs=1e-5)
+    assert losses(posterior(method, 0.0, 0.0), batch(method.schema))["autoencoder/kl"][1].item() == 0
+
+
+def test_reconstruction_is_nats_of_the_whole_picture():
+    # Logits 0 say 0.5 of every number: ln 2 each, whatever the picture, and 16 * 16 * 3 of them; a grey one of 16 * 32 has 512.
+    for shape, numbers in ((schema(), 768), (Schema((SMILING,), 16, 32, 1), 512)):
+        method = BetaVAE(SMALL, shape)
+        nn.init.zeros_(method.decoder[-1].weight)
+        nn.init.zeros_(method.decoder[-1].bias)
+        weight, value = losses(method, batch(shape))["autoencoder/rec"]
+        assert weight == 1.0 and value.item() == pytest.approx(numbers * math.log(2), rel=1e-5)
+
+
+def test_the_code_is_sampled_in_training_and_not_afterwards():
+    # z = 0.5 + 2 * noise: a decoder that hands its input on shows it.
+    method = posterior(BetaVAE(SMALL, schema()), 0.5, math.log(4.0))
+    seen = []
+    method.decoder.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
+    data = batch(method.schema)
+    losses(method, data)
+    assert torch.allclose(seen[0], 0.5 + 2 * data.noise("z", 6))
+    assert torch.equal(method.encode(data.images)["rest"], torch.full((8, 5), 0.5))
+
+
+def test_every_loss_reaches_its_networks_and_no_other():
+    method = BetaVAE(SMALL, schema())
+    assert routes(method, batch(method.schema)) == {"autoencoder/rec": {"encoder", "decoder"}, "autoencoder/kl": {"encoder"}}
+
+
+def test_labels_change_nothing_in_training():
+    method = BetaVAE(SMALL, schema(SMILING, HAIR))
+    data = batch(method.schema)
+    other = replace(data, labels={name: labels.roll(1) for name, labels in data.labels.items()})
+    first, second = losses(method, data), losses(method, other)
+    assert all(first[name][1] == second[name][1] for name in first)
+
+
+def test_beta_pays_for_less_information_with_worse_pictures(signs):
+    # Plain Adam on the same pictures: a heavy KL ends with less of it and a larger reconstruction loss.
+    images = signs.batch(signs.rows("train")[:32])
+
+    def trained(beta):
+        torch.manual_seed(0)
+        method = BetaVAE(replace(SMALL, beta=beta, learning_rate=3e-3), signs.select("lamp").schema)
+        optimizer = method.optimizer("autoencoder", list(method.parameters()))
+        for step in range(60):
+            (turn,) = method.turns(replace(images, seed=step, whole=32), Progress())
+            optimizer.zero_grad()
+            turn.total().backward()
+            optimizer.step()
+        return {name: value.item() for name, (_, value) in turn.losses.items()}
+
+    light, heavy = trained(1.0), trained(50.0)
+    assert heavy["kl"] < 0.5 * light["kl"] and heavy["rec"] > light["rec"]
+
+
+def test_pictures_without_attributes():
+    method = BetaVAE(SMALL, Schema(height=16, width=16)).eval()
+    codes = method.encode(torch.zeros(2, 3, 16, 16))
+    assert list(codes) == ["rest"] and codes["rest"].shape == (2, 6) and method.predict(codes) == {}
+    with pytest.raises(ValueError, match="no attribute 'hat'"):
+        method.label_code("hat", 1)
+
+
+def test_trains_without_attributes(signs, tmp_path):
+    pack = signs.select()
+    fit(BetaVAE(SMALL, pack.schema), pack, TrainConfig(images=32, batch_size=16), tmp_path, quiet=True)
+    assert (tmp_path / "model" / "weights.safetensors").exists()
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_play(name):
+    shape = Schema((SMILING, HAIR), 32, 32)
+    method = BetaVAE(replace(PRESETS[name], width=4, hidden=16), shape)
+    terms = losses(method, batch(shape))
+    assert terms["autoencoder/kl"][0] > 1 and all(torch.isfinite(value) for _, value in terms.values())

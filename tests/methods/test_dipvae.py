@@ -1,0 +1,130 @@
+"""DIP-VAE against numbers worked by hand, and its routes."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from games import HAIR, SMILING, batch, routes, schema
+from torch import nn
+
+from recombine.data.schema import Schema
+from recombine.method import Progress
+from recombine.methods.dipvae import DIPVAE, PRESETS, Config, covariance_of_means, covariance_of_samples
+
+SMALL = Config(width=4, hidden=16, num_latents=6)
+# Two pictures, means (1, 2) and (3, -2): their centre is (2, 0), they lie (-1, 2) and (1, -2) from it, so C = ((1, -2), (-2, 4)).
+MEANS = torch.tensor([[1.0, 2.0], [3.0, -2.0]])
+# Variances (1, 0.5) and (3, 1.5), on average (2, 1): type II is ((3, -2), (-2, 5)).
+VARIANCES = torch.tensor([[1.0, 0.5], [3.0, 1.5]])
+
+
+def losses(method, data):
+    """`player/loss` -> (weight, value) of one step without stepping."""
+    return {f"{turn.player}/{name}": pair for turn in method.turns(data, Progress()) for name, pair in turn.losses.items()}
+
+
+class Stub(nn.Module):
+    """An encoder that says these means and variances."""
+
+    def __init__(self, mean, variance):
+        super().__init__()
+        self.mean, self.log_variance = nn.Parameter(mean.clone()), nn.Parameter(variance.log())
+
+    def forward(self, images):
+        return self.mean * 1, self.log_variance * 1
+
+
+def stub(kind):
+    method = DIPVAE(replace(SMALL, num_latents=2, type=kind, lambda_od=2.0, lambda_d=3.0), schema())
+    method.encoder = Stub(MEANS, VARIANCES)
+    return method
+
+
+def test_covariances_worked_by_hand():
+    assert torch.equal(covariance_of_means(MEANS), torch.tensor([[1.0, -2.0], [-2.0, 4.0]]))
+    assert torch.allclose(covariance_of_samples(MEANS, VARIANCES.log()), torch.tensor([[3.0, -2.0], [-2.0, 5.0]]))
+    assert torch.equal(covariance_of_means(MEANS[:1]), torch.zeros(2, 2))
+
+
+@pytest.mark.parametrize(("kind", "diagonal"), [("I", 0 + 9), ("II", 4 + 16)])
+def test_regularisers_worked_by_hand(kind, diagonal):
+    # Off the diagonal twice (-2)^2 either way; on it (1 - 1)^2 + (4 - 1)^2, or (3 - 1)^2 + (5 - 1)^2.
+    method = stub(kind)
+    terms = losses(method, batch(method.schema, count=2))
+    assert terms["autoencoder/off_diagonal"][0] == 2.0 and terms["autoencoder/off_diagonal"][1].item() == pytest.approx(8)
+    assert terms["autoencoder/diagonal"][0] == 3.0 and terms["autoencoder/diagonal"][1].item() == pytest.approx(diagonal, rel=1e-5)
+
+
+def test_kl_worked_by_hand():
+    # Half of 1 + 1 - 1 - 0, 4 + .5 - 1 - ln .5, 9 + 3 - 1 - ln 3 and 4 + 1.5 - 1 - ln 1.5, over two pictures.
+    expected = (1 + 3.5 + math.log(2) + 11 - math.log(3) + 4.5 - math.log(1.5)) / 4
+    weight, value = losses(stub("I"), batch(schema(), count=2))["autoencoder/kl"]
+    assert weight == 1.0 and value.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_reconstruction_is_nats_of_the_whole_picture():
+    method = DIPVAE(SMALL, schema())
+    nn.init.zeros_(method.decoder[-1].weight)
+    nn.init.zeros_(method.decoder[-1].bias)
+    weight, value = losses(method, batch(method.schema))["autoencoder/rec"]
+    assert weight == 1.0 and value.item() == pytest.approx(768 * math.log(2), rel=1e-5)
+
+
+def test_the_two_types_ask_different_things_of_the_variance():
+    # Type I never sees it. Type II's pull on the first variance: d/ds 3 (C_11 - 1)^2 with C_11 = 3 and half of it this picture's: 6 * 2 / 2.
+    for kind, slope in (("I", None), ("II", 6.0)):
+        method = stub(kind)
+        weight, value = losses(method, batch(method.schema, count=2))["autoencoder/diagonal"]
+        (found,) = torch.autograd.grad(weight * value, method.encoder.log_variance, allow_unused=True)
+        assert found is None if slope is None else found[0, 0].item() == pytest.approx(slope)  # at variance 1, d/d log s = d/ds
+
+
+@pytest.mark.parametrize("kind", ["I", "II"])
+def test_every_loss_reaches_its_networks_and_no_other(kind):
+    method = DIPVAE(replace(SMALL, type=kind), schema())
+    assert routes(method, batch(method.schema)) == {
+        "autoencoder/rec": {"encoder", "decoder"},
+        "autoencoder/kl": {"encoder"},
+        "autoencoder/off_diagonal": {"encoder"},
+        "autoencoder/diagonal": {"encoder"},
+    }
+
+
+def test_the_regulariser_takes_units_apart(signs):
+    # Plain Adam on the same pictures, with and without: how large the covariances are beside the variances.
+    pictures = signs.batch(signs.rows("train")[:64])
+
+    def trained(**weights):
+        torch.manual_seed(0)
+        method = DIPVAE(replace(SMALL, learning_rate=3e-3, **weights), signs.select("lamp").schema)
+        optimizer = method.optimizer("autoencoder", list(method.parameters()))
+        for step in range(60):
+            (turn,) = method.turns(replace(pictures, seed=step, whole=64), Progress())
+            optimizer.zero_grad()
+            turn.total().backward()
+            optimizer.step()
+        return turn.losses["off_diagonal"][1].item(), turn.losses["diagonal"][1].item()
+
+    (with_od, with_d), (without_od, without_d) = trained(), trained(lambda_od=0.0, lambda_d=0.0)
+    assert with_d < 0.25 * without_d and with_od < without_od
+
+
+def test_pictures_without_attributes():
+    method = DIPVAE(SMALL, Schema(height=16, width=16)).eval()
+    codes = method.encode(torch.zeros(2, 3, 16, 16))
+    assert list(codes) == ["rest"] and method.decode(codes).shape == (2, 3, 16, 16) and method.predict(codes) == {}
+
+
+def test_there_are_two_types():
+    with pytest.raises(ValueError, match="type 'I' or 'II', not 'III'"):
+        DIPVAE(replace(SMALL, type="III"), schema())
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_play(name):
+    shape = Schema((SMILING, HAIR), 32, 32)
+    config = PRESETS[name]
+    assert config.lambda_d == {"I": 10, "II": 1}[config.type] * config.lambda_od
+    terms = losses(DIPVAE(replace(config, width=4, hidden=16), shape), batch(shape))
+    assert all(torch.isfinite(value) for _, value in terms.values())
