@@ -14,7 +14,7 @@ a bottleneck on the pose, which is used only as much as it is needed.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -311,7 +311,7 @@ class RoDi(nn.Module):
     def __init__(self, config: Config, schema: Schema):
         super().__init__()
         self.config, self.schema = config, schema
-        self.pair_by = pair_attributes(config, schema)
+        self.pair_by = pair_attributes("rodi", config.pair_by, schema)
         height, width = (halved(side, config, schema) for side in schema.image_size)
         if config.reconstruction == "vgg":
             if not config.vgg_weights:
@@ -440,10 +440,7 @@ class RoDi(nn.Module):
         Differs from the paper: where two places of a batch show the same thing, they are left out; there the paper's
         estimate is too low.
         """
-        same = torch.ones(batch.size, batch.size, dtype=torch.bool, device=batch.images.device)
-        for name in self.pair_by:
-            labels, known = batch.labels[name], batch.known[name]
-            same &= (labels[:, None] == labels) & known[:, None] & known
+        same = same_thing(batch, self.pair_by)
         same |= torch.eye(batch.size, dtype=torch.bool, device=same.device)
         if self.config.marginal == "reversed":
             same |= ~torch.eye(batch.size, dtype=torch.bool, device=same.device).flip(1)
@@ -524,21 +521,30 @@ class VGGFeatures(nn.Module):
             place += 2 * count + 1
 
 
-def pair_attributes(config: Config, schema: Schema) -> tuple[str, ...]:
+def pair_attributes(method: str, pair_by: Sequence[str], schema: Schema) -> tuple[str, ...]:
     """The attributes that pairs share; raises ValueError naming what a schema lacks."""
     groups = [a.name for a in schema.attributes if a.kind == "group"]
-    if not config.pair_by and not groups:
+    if not pair_by and not groups:
         raise ValueError(
-            "rodi needs pairs of pictures that show the same thing: an attribute of kind 'group' (a person, a clip, an object) "
+            f"{method} needs pairs of pictures that show the same thing: an attribute of kind 'group' (a person, a clip, an object) "
             f"among the attributes, or pair_by naming some of {shown(schema.names)}"
         )
-    names = tuple(config.pair_by) or (groups[0],)
+    names = tuple(pair_by) or (groups[0],)
     for name in names:
         if name not in schema.names:
             raise ValueError(f"pair_by names {name!r}, which is not among the attributes: {shown(schema.names)}")
         if schema[name].kind == "continuous":
             raise ValueError(f"{name} is a number; pairs share binary, categorical or group attributes")
     return names
+
+
+def same_thing(batch: Batch, names: Sequence[str]) -> Tensor:
+    """Which places of a batch show the same thing, `[batch, batch]` bool: they share every attribute in `names`, and it is known."""
+    same = torch.ones(batch.size, batch.size, dtype=torch.bool, device=batch.images.device)
+    for name in names:
+        labels, known = batch.labels[name], batch.known[name]
+        same &= (labels[:, None] == labels) & known[:, None] & known
+    return same
 
 
 def halved(side: int, config: Config, schema: Schema) -> int:

@@ -1,0 +1,162 @@
+"""DrNet: content and pose of frames of one clip apart, by an adversary that must not tell from two poses whether the clip is one.
+
+Denton and Birodkar, "Unsupervised Learning of Disentangled Representations from Video", NeurIPS 2017.
+https://arxiv.org/abs/1705.10915
+Reported: as a baseline of rodi (its Fig. 7), Sprites, mean squared error of transfers on [-1, 1]: 0.0590. Ours: see LOG.md.
+
+The `appearance` (the paper's content) comes from one frame, the `pose` from another of the same clip, and the second is rebuilt.
+Contents of one clip must agree. A scene discriminator tells pairs of poses of one clip from pairs of two; the pose encoder wants
+it undecided, so that poses hold nothing by which a clip is known.
+
+Differs from the paper: the sampler's pairs of one clip in place of frames at most k apart; no skip connections from the content
+encoder to the decoder, one of two released forms, since a picture must follow from its codes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from recombine.codebook import Codebook
+from recombine.codes import Codes
+from recombine.data.packed import Pack
+from recombine.data.samplers import Pairs, Sampler
+from recombine.data.schema import Batch, Schema
+from recombine.losses import binary_cross_entropy, squared_error
+from recombine.method import Progress, Turn, Unsupported
+from recombine.methods.rodi import pair_attributes, same_thing
+from recombine.networks import BatchNorm2d, image_decoder, image_trunk
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of the method; the defaults are those of the released code, for pictures of 64 px."""
+
+    pair_by: tuple[str, ...] = ()           # attributes that both pictures of a pair share; () = the schema's first group
+    width: int = 64                         # channels of the first convolution; they double with every halving
+    decoder_start: int = 4                  # pixels, shorter side of the decoder's first picture
+    pose_size: int = 5                      # length of `pose`
+    appearance_size: int = 64               # length of `appearance`, the paper's content
+    scene_width: int = 100                  # hidden width of the scene discriminator
+    similarity_weight: float = 1.0          # alpha
+    adv_weight: float = 0.1                 # beta, chosen for each data set; 0 where the released script is not told
+    learning_rate: float = 2e-3             # Adam's, with betas 0.9 and 0.999
+
+
+# Differs from the paper: 1,500 steps in place of 100,000, with narrow networks and a decoder that begins at 8 px.
+PRESETS = {"paper": Config(), "small": Config(width=24, decoder_start=8)}
+
+
+class DrNet(nn.Module):
+    """The method; parts of its codes are `pose` and `appearance`.
+
+    Args:
+        config: Settings.
+        schema: With the attributes named in `config.pair_by`, or one of kind `group`. The others are not trained on; the
+            binary and categorical ones are read from the codes by probes.
+
+    Raises:
+        ValueError: The schema lacks what pairs are drawn by, or the pictures cannot be halved down to 4 to 7 pixels.
+    """
+
+    sampler = "pairs"
+    kinds = ("group",)
+
+    def __init__(self, config: Config, schema: Schema):
+        super().__init__()
+        self.config, self.schema = config, schema
+        self.pair_by = pair_attributes("drnet", config.pair_by, schema)
+        pose, appearance, hidden = config.pose_size, config.appearance_size, config.scene_width
+        self.pose_encoder = encoder(config, schema, pose)
+        self.appearance_encoder = encoder(config, schema, appearance)
+        self.decoder = image_decoder(schema.image_size, schema.channels, config.width, pose + appearance, start=config.decoder_start)
+        self.scene = nn.Sequential(nn.Linear(2 * pose, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, 1))
+        parts = {"pose": (pose,), "appearance": (appearance,)}
+        self.codebook = Codebook(schema, parts, {name: tuple(parts) for name in schema.names})
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.schema.image_size
+
+    def make_sampler(self, pack: Pack, seed: int, mirror: bool) -> Sampler:
+        """Pairs of different pictures that show the same thing."""
+        return Pairs(pack, "train", seed, mirror, by=self.pair_by)
+
+    def encode(self, images: Tensor) -> Codes:
+        """Codes of pictures in [-1, 1]: `pose` `[batch, pose size]` and `appearance` `[batch, appearance size]`, all in [-1, 1]."""
+        return Codes(pose=self.pose_encoder(images), appearance=self.appearance_encoder(images))
+
+    def decode(self, codes: Codes) -> Tensor:
+        """Pictures `[batch, channels, height, width]` in [-1, 1]."""
+        return self._decoded(codes["pose"], codes["appearance"]) * 2 - 1
+
+    def predict(self, codes: Codes) -> dict[str, Tensor]:
+        """Probabilities `[batch, values]` of binary and categorical attributes, by linear probes on both codes."""
+        return self.codebook.predict(codes)
+
+    def label_code(self, name: str, value: object) -> Tensor:
+        """Raises Unsupported: no part stands for a label."""
+        raise Unsupported("drnet has no labels, only pose and appearance: swap one of them from another picture, or use advattr, ifcvaegan, mad or matdr")
+
+    def players(self) -> dict[str, list[str]]:
+        """The scene discriminator plays against encoders and decoder."""
+        return {"scene": ["scene"], "autoencoder": ["pose_encoder", "appearance_encoder", "decoder"]}
+
+    def optimizer(self, player: str, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+        """Adam; one for three networks is the paper's one for each, since all are stepped together."""
+        return torch.optim.Adam(parameters, lr=self.config.learning_rate, betas=(0.9, 0.999))
+
+    def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
+        """One training step: the scene discriminator, then encoders and decoder; a pose's stranger stands beside it in the batch."""
+        if batch.partner is None:
+            raise ValueError("drnet is trained on pairs of pictures; this batch has no partners")
+        c, x = self.config, torch.cat([batch.images, batch.partner.images])
+        (pose_1, pose_2), (content_1, content_2) = self.pose_encoder(x).chunk(2), self.appearance_encoder(x).chunk(2)
+
+        # Differs from the paper: a neighbour from the same clip is no stranger and is left out.
+        stranger = ~same_thing(batch, self.pair_by).roll(1, 1).diagonal()
+        same, other = self._scene(pose_1.detach(), pose_2.detach()), self._scene(pose_1.detach(), pose_2.detach().roll(1, 0))
+        right = torch.cat([same > 0, (other < 0)[stranger]]).float().mean()
+        yield Turn("scene", {"bce": (1.0, scene_loss(same, other, stranger))}, {"scene_accuracy": right})  # L_adversarial(C)
+
+        x_rec, x_2 = self._decoded(pose_2, content_1), (batch.partner.images + 1) / 2
+        undecided = binary_cross_entropy(self._scene(pose_1.detach(), pose_2), 0.5)
+        yield Turn(
+            "autoencoder",
+            {
+                "rec": (1.0, squared_error(x_rec, x_2).mean()),                                           # L_reconstruction
+                "similarity": (c.similarity_weight, squared_error(content_1, content_2).mean()),          # L_similarity
+                "adv": (c.adv_weight, undecided.mean()),                                                  # L_adversarial(E_p)
+            },
+        )
+
+    def _scene(self, first: Tensor, second: Tensor) -> Tensor:
+        """Logits `[batch, 1]` that two poses are of one clip."""
+        return self.scene(torch.cat([first, second], 1))
+
+    def _decoded(self, pose: Tensor, content: Tensor) -> Tensor:
+        """Pictures in [0, 1]."""
+        return self.decoder(torch.cat([pose, content], 1)).sigmoid()
+
+
+def encoder(config: Config, schema: Schema, outputs: int) -> nn.Sequential:
+    """Pictures -> codes `[batch, outputs]` in [-1, 1]; normalised as released, so that contents cannot agree by being small."""
+    trunk, features = image_trunk(schema.image_size, schema.channels, config.width)
+    last = [nn.Linear(features, outputs), nn.Unflatten(1, (outputs, 1, 1)), BatchNorm2d(outputs), nn.Flatten(), nn.Tanh()]
+    return nn.Sequential(*trunk, *last)
+
+
+def scene_loss(same: Tensor, other: Tensor, stranger: Tensor) -> Tensor:
+    """What the scene discriminator descends: pairs of one clip against pairs of two, half and half.
+
+    Args:
+        same: Logits of pairs of one clip `[batch, 1]`.
+        other: Logits of pairs with a neighbour's pose `[batch, 1]`.
+        stranger: Where the neighbour is of another clip, `[batch]` bool; elsewhere `other` does not count.
+    """
+    apart = (binary_cross_entropy(other, 0.0) * stranger).sum() / stranger.sum().clamp(min=1)
+    return 0.5 * (binary_cross_entropy(same, 1.0).mean() + apart)
