@@ -1,6 +1,6 @@
 """Every method by its short name."""
 
-from recombine.methods import advattr, ifcvaegan, mad, matdr, rodi
+from recombine.methods import advattr, betavae, cvaegan, cyclegan, cyclevae, dipvae, dnagan, drnet, fader, icgan, ifcvaegan, mad, matdr, pix2pix, rodi, stargan, twostep
 
 METHODS = {
     "advattr": (advattr.AdvAttr, advattr.Config),
@@ -8,4 +8,16 @@ METHODS = {
     "ifcvaegan": (ifcvaegan.IFcVAEGAN, ifcvaegan.Config),
     "rodi": (rodi.RoDi, rodi.Config),
     "matdr": (matdr.MATDR, matdr.Config),
+    "stargan": (stargan.StarGAN, stargan.Config),
+    "cyclegan": (cyclegan.CycleGAN, cyclegan.Config),
+    "pix2pix": (pix2pix.Pix2Pix, pix2pix.Config),
+    "dnagan": (dnagan.DNAGAN, dnagan.Config),
+    "betavae": (betavae.BetaVAE, betavae.Config),
+    "dipvae": (dipvae.DIPVAE, dipvae.Config),
+    "fader": (fader.Fader, fader.Config),
+    "icgan": (icgan.IcGAN, icgan.Config),
+    "twostep": (twostep.TwoStep, twostep.Config),
+    "cvaegan": (cvaegan.CVAEGAN, cvaegan.Config),
+    "cyclevae": (cyclevae.CycleVAE, cyclevae.Config),
+    "drnet": (drnet.DrNet, drnet.Config),
 }

@@ -28,11 +28,23 @@ SMALL = {
     "ifcvaegan": {"width": 4, "num_latents": 6, "aux_width": 16},
     "rodi": {"widths": (4, 6, 8), "blocks": 1, "decoder_widths": (8, 6, 4), "decoder_blocks": 1, "pose_size": 3, "appearance_size": 3, "mi_width": 8, "mi_blocks": 1, "mi_size": 4},
     "matdr": {"width": 4, "residual_blocks": 1, "unit_channels": 2, "rest_channels": 4, "critic_width": 4},
+    "stargan": {"width": 4, "blocks": 1, "critic_width": 4, "critic_steps": 1},
+    "cyclegan": {"width": 4, "blocks": 1, "critic_width": 4, "critic_halvings": 2, "reader_width": 4, "history": 6},
+    "pix2pix": {"width": 4, "critic_width": 4, "critic_halvings": 2, "reader_width": 4},
+    "dnagan": {"width": 4, "unit_channels": 2, "rest_channels": 4, "critic_width": 4, "critic_steps": 1},
+    "betavae": {"width": 4, "hidden": 16, "num_latents": 6},
+    "dipvae": {"width": 4, "hidden": 16, "num_latents": 6},
+    "fader": {"width": 4, "max_width": 8, "hidden": 8, "classifier_width": 4},
+    "icgan": {"width": 4, "decoder_width": 4, "num_latents": 6},
+    "twostep": {"width": 4, "label_width": 3, "num_latents": 6, "hidden": 8, "main_every": 2},
+    "cvaegan": {"width": 4, "decoder_width": 4, "num_latents": 6},
+    "cyclevae": {"width": 4, "pose_size": 3, "appearance_size": 3},
+    "drnet": {"width": 4, "pose_size": 3, "appearance_size": 3, "scene_width": 8},
 }
-PAIRED = {"rodi": ("pose", "appearance")}   # methods without labels, and their parts: they learn from pairs of one maker
+PAIRED = dict.fromkeys(("rodi", "cyclevae", "drnet"), ("pose", "appearance"))  # methods without labels, and their parts: they learn from pairs of one maker
 MAKER = Attribute("maker", "group", ("a", "b", "c", "d"))
-ATTRIBUTES = {"rodi": (MAKER,)}             # what a method is built for, where it is not a binary and a categorical attribute
-COLUMNS = {"rodi": ("maker",)}              # the same for the drawn signs
+ATTRIBUTES = {**dict.fromkeys(PAIRED, (MAKER,)), "cyclegan": (SMILING,), "pix2pix": (SMILING, MAKER)}  # what a method is built for, where it is not a binary and a categorical attribute
+COLUMNS = {**dict.fromkeys(PAIRED, ("maker",)), "cyclegan": ("lamp",), "pix2pix": ("lamp", "maker")}  # the same for the drawn signs
 
 pytestmark = pytest.mark.parametrize("name", METHODS)
 
