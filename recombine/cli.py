@@ -13,9 +13,10 @@ from recombine.commands.demo import demo
 from recombine.commands.edit import edit
 from recombine.commands.evaluate import evaluate
 from recombine.commands.options import as_options
+from recombine.commands.tables import tables
 from recombine.commands.train import train
 
-COMMANDS = {"demo": demo, "data": data, "train": train, "edit": edit, "evaluate": evaluate}
+COMMANDS = {"demo": demo, "data": data, "train": train, "edit": edit, "evaluate": evaluate, "tables": tables}
 
 OK, BAD_INPUT, BAD_USAGE, BROKEN_PIPE = 0, 1, 2, 141
 

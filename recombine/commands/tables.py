@@ -1,0 +1,145 @@
+"""`recombine tables`: the papers' tables, ours beside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from recombine.commands.options import Flag, print_json, say
+from recombine.commands.train import stoppable
+
+if TYPE_CHECKING:
+    from recombine.tables import Given, Table
+
+
+def tables(
+    names: list[str] | None = None,
+    /,
+    *,
+    list_: Flag = False,
+    data: list[str] | None = None,
+    images: int | None = None,
+    seeds: int = 1,
+    judge: Literal["quick", "auto"] = "quick",
+    out: Path = Path("runs/tables"),
+    json: Flag = False,
+) -> None:
+    """Train and measure what the papers' tables show, and print ours beside theirs.
+
+    For example:
+
+        recombine tables --list
+        recombine tables advattr.fig5
+        recombine tables ifcvaegan.table3 --data photos --images 20000
+        recombine tables all --data photos --data sheets
+
+    Every table is also written as table.json and table.md. Stopped, the same
+    command goes on; tables that need the same training share it.
+
+    Args:
+        names: Tables, such as ifcvaegan.table3, a paper's short name for all of its tables, or all.
+        list_: Say which tables there are, the data each needs, and whether it can be run with what is given.
+        data: A folder of labelled photographs, a pack of one, a folder of sprite sheets, or avatars (always there: they are drawn); may be given several times.
+        images: Pictures seen by every training; thousands, the table's own number, when not given.
+        seeds: Trainings of every row.
+        judge: The classifier that looks at edits: quick, or auto, which trains longer where quick is often wrong.
+        out: Where trainings and tables are kept.
+        json: Print JSON.
+    """
+    from recombine.files import check_writable
+    from recombine.tables import TABLES, Bench, Given, run
+
+    given = Given.of(data or [])
+    if list_ or not names:
+        return show_list(given, images, json)
+    check_writable(out)
+    bench, results = Bench(out, given, images, judge, say), []
+    chosen = choose(names)
+    can = [name for name in chosen if not given.missing(TABLES[name])]
+    if len(chosen) == 1 and not can:
+        raise ValueError(f"{chosen[0]} cannot be run: {given.missing(TABLES[chosen[0]])}")
+    for name in chosen:
+        if name not in can:
+            say(f"not run: {name}: {given.missing(TABLES[name])}")
+            continue
+        with stoppable():
+            results.append(run(TABLES[name], bench, seeds))
+        if not json:
+            show(TABLES[name], results[-1])
+    if json:
+        print_json(results)
+    elif len(results) > 1:
+        summary(results)
+    return None
+
+
+def choose(names: list[str]) -> list[str]:
+    """Names of tables, of papers, or `all`, as names of tables."""
+    from recombine.tables import TABLES, find
+
+    papers = {name.split(".")[0] for name in TABLES}
+    chosen: dict[str, None] = {}
+    for name in names:
+        if name in papers or name == "all":
+            chosen.update(dict.fromkeys(t for t in TABLES if name in ("all", t.split(".")[0])))
+        else:
+            chosen[find(name).name] = None
+    return list(chosen)
+
+
+def show_list(given: Given, images: int | None, json: bool) -> None:
+    """All tables: what they show, the paper's data, what stands in, whether they can be run, and minutes."""
+    from recombine.tables import TABLES
+
+    rows = [
+        {
+            "name": table.name, "title": table.title, "paper_data": table.data, "here": table.stand_in, "claim": table.claim.words,
+            "missing": given.missing(table), "not_run": {row.name: why for row in table.rows if (why := reason(row))}, "minutes": minutes(table, images),
+        }
+        for table in TABLES.values()
+    ]
+    if json:
+        return print_json(rows)
+    for row in rows:
+        print(f"{row['name']}: {row['title']}")
+        print(f"    the paper: {row['paper_data']}; here: {row['here']}")
+        print(f"    {'cannot be run: ' + row['missing'] if row['missing'] else 'can be run'}; about {row['minutes']:g} minutes on one core")
+        for name, why in row["not_run"].items():
+            print(f"    without {name}: {why}")
+    count = sum(not row["missing"] for row in rows)
+    print(f"{count} of {len(rows)} can be run with what is given")
+    return None
+
+
+def reason(row) -> str:
+    """Why a row cannot be run; empty where it can."""
+    from recombine.methods import METHODS
+
+    absent = [name for name in row.needs if name not in METHODS]
+    return f"the method {absent[0]} is not there" if absent else row.why_not
+
+
+def minutes(table: Table, images: int | None) -> float:
+    """About how long a table takes on one core, packs and judges at hand."""
+    return round(table.minutes * (images or table.images) / table.images, 1)
+
+
+def show(table: Table, result: dict) -> None:
+    """Print a table."""
+    from rich.console import Console
+
+    from recombine.tables.showing import printable
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=200)
+    console.print(printable(table, result))
+    console.print()
+
+
+def summary(results: list[dict]) -> None:
+    """Print one line for every table: whether its claim holds."""
+    from recombine.tables.showing import SIGNS
+
+    for result in results:
+        print(f"{result['name']}: {SIGNS[result['claim']['holds']]}: {result['claim']['why']}")
