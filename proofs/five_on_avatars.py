@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +22,7 @@ from record import record
 
 import recombine
 from recombine.data import avatars
-from recombine.data.images import to_float
 from recombine.data.packed import Pack
-from recombine.judge import DERIVED
 from recombine.method import Method
 from recombine.methods.rodi import VARIANTS
 from recombine.metrics.classifier import Classifier, judge_classifier
@@ -33,10 +31,11 @@ from recombine.metrics.leakage import leakage, matrix_json, off_part
 from recombine.metrics.parts import Carried, part_swaps
 from recombine.metrics.reconstruction import psnr
 from recombine.metrics.transfer import encoded, judging
+from recombine.metrics.truth import DERIVED, drawn, factors_behind, true_swaps
 from recombine.recipes import RECIPES, Recipe
 from recombine.runs import start
 
-MOVED = {"expression": ("mouth", "brows"), "lighting": ("light",), "glasses": ("glasses",), "hair_color": ("hair_color",)}
+LEARNT = ("expression", "lighting", "glasses", "hair_color")
 LOOKS = avatars.IDENTITY + avatars.CLIP
 MOMENT = tuple(name for name in (*avatars.FACTORS, *avatars.NUMBERS) if name not in LOOKS)
 SEEN = {"appearance": (*(n for n in LOOKS if n in avatars.FACTORS), "lighting"), "pose": (*(n for n in MOMENT if n in avatars.FACTORS), "expression")}
@@ -71,25 +70,15 @@ def carried(method: str) -> dict[str, Carried]:
             "appearance": Carried(judged=SEEN["appearance"], moved=LOOKS),
             "pose": Carried(judged=SEEN["pose"], moved=MOMENT),
         }
-    return {name: Carried(judged=(name,), moved=moved, free=DERIVED.get(name, ())) for name, moved in MOVED.items()}
-
-
-def truth(pack: Pack):
-    """Draws what a swap should have become: the picture's factors with some of the giver's."""
-
-    def render(row: int, giver: int, moved: Sequence[str]) -> np.ndarray:
-        given = avatars.truth(pack, giver)
-        return to_float(avatars.render({**avatars.truth(pack, row), **{name: given[name] for name in moved}}, pack.schema.height)).numpy()
-
-    return render
+    return {name: Carried(judged=(name,), moved=factors_behind([name]), free=DERIVED.get(name, ())) for name in LEARNT}
 
 
 def measure(model: Method, pack: Pack, classifier: Classifier, method: str) -> dict:
     """Swaps against the truth, leakage of every part, and reconstruction, on the val persons."""
     rows, parts = np.asarray(pack.rows("val")), carried(method)
-    swaps = part_swaps(model, pack, rows, classifier, parts, truth=truth(pack))
+    swaps = part_swaps(model, pack, rows, classifier, parts, truth=partial(drawn, true_swaps(pack), workers=1))
     own = {**{name: part.judged for name, part in parts.items()}, **({} if method == "rodi" else {"rest": ()})}
-    names = SEEN["appearance"] + SEEN["pose"] if method == "rodi" else tuple(MOVED)
+    names = SEEN["appearance"] + SEEN["pose"] if method == "rodi" else LEARNT
     learnt = np.sort(np.random.default_rng(0).permutation(pack.rows("train"))[:3_000])
     with judging(model):
         codes = [encoded(model, pack, chosen) for chosen in (learnt, rows)]

@@ -6,13 +6,15 @@ unsure, or sure of nonsense, whatever they hold: entropies go beside the fresh p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from recombine.codes import Codes
 from recombine.metrics.intervals import Mean, mean
+from recombine.metrics.leakage import Matrix
 
 # A part [batch, ...] and an attribute -> logits [batch, values], or None where no head reads such a part.
 Heads = Callable[[Tensor, str], Tensor | None]
@@ -31,11 +33,16 @@ def posterior_entropy(logits: Tensor) -> Mean:
         >>> posterior_entropy(torch.zeros(3, 4)).value
         1.0
     """
+    return mean(entropies(logits).numpy())
+
+
+def entropies(logits: Tensor) -> Tensor:
+    """The entropy over ln K of every picture, `[batch]`; arguments and errors as for `posterior_entropy`."""
     if logits.ndim != 2 or logits.shape[1] < 2:
         raise ValueError(f"the entropy of a head needs logits [batch, values] of two values or more, not {tuple(logits.shape)}")
     log_likely = logits.detach().double().log_softmax(1)
     entropy = -torch.where(log_likely.isinf(), 0.0, log_likely.exp() * log_likely).sum(1)
-    return mean((entropy / torch.tensor(logits.shape[1], dtype=torch.float64).log()).clamp(0, 1).cpu().numpy())
+    return (entropy / torch.tensor(logits.shape[1], dtype=torch.float64).log()).clamp(0, 1).cpu()
 
 
 def entropy_matrix(heads: Heads, codes: Codes, attributes: Sequence[str]) -> dict[str, dict[str, Mean]]:
@@ -51,3 +58,33 @@ def entropy_matrix(heads: Heads, codes: Codes, attributes: Sequence[str]) -> dic
     return {
         part: {name: posterior_entropy(logits) for name, logits in row.items() if logits is not None} for part, row in read.items()
     }
+
+
+def off_part_entropy(matrix: Matrix, own: Mapping[str, Collection[str]]) -> dict:
+    """How unsure fresh linear probes are of attributes on the parts that should not tell them.
+
+    Unlike a method's own heads, these were trained on exactly such codes, so they are unsure only where they cannot tell.
+
+    Args:
+        matrix: What `leakage` found with linear probes.
+        own: Part -> attributes that it should carry; a part that is not named should carry none.
+
+    Returns:
+        `off_part`, the mean over pictures and all such parts and attributes; `matrix`, part -> attribute -> the same for
+        one of them, with `prior`, the entropy of the training pictures' labels: that of a probe that sees nothing.
+
+    Raises:
+        ValueError: There is no such part and attribute of two values or more.
+    """
+    cells = {
+        (part, name): reading for part, row in matrix.items() for name, reading in row.items()
+        if name not in own.get(part, ()) and reading.likely is not None and reading.likely.shape[1] > 1
+    }
+    if not cells:
+        raise ValueError("no part was probed by a linear probe for an attribute of several values that it should not carry")
+    unsure = {cell: entropies(torch.from_numpy(reading.likely).log()).numpy() for cell, reading in cells.items()}
+    report: dict = {"off_part": mean(np.mean(list(unsure.values()), 0)).to_json(), "matrix": {}}
+    for (part, name), reading in cells.items():
+        prior = float(entropies(torch.from_numpy(reading.prior)[None].log()))
+        report["matrix"].setdefault(part, {})[name] = {**mean(unsure[part, name]).to_json(), "prior": prior}
+    return report

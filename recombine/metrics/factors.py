@@ -22,6 +22,7 @@ from recombine.metrics.intervals import Mean, mean, share
 from recombine.metrics.realism import jackknife
 
 GROUPS = 10                                 # that pictures are put into, to find how sure a number is
+FEWEST = 2 * GROUPS                         # pictures
 BINS = 20                                   # of equal width, that numbers are put into to count how often they meet
 
 
@@ -172,8 +173,8 @@ def _jackknifed(gaps: Callable[[np.ndarray], list[float]], factors: Mapping[str,
 def _checked(codes: np.ndarray, factors: Mapping[str, np.ndarray]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     codes = np.asarray(codes, dtype=np.float64)
     arrays = {name: np.asarray(factor) for name, factor in factors.items()}
-    if codes.ndim != 2 or len(codes) < 2 * GROUPS or not arrays:
-        raise ValueError(f"codes must be [pictures, numbers] of {2 * GROUPS} pictures or more, with a factor or more, not {codes.shape} with {len(arrays)}")
+    if codes.ndim != 2 or len(codes) < FEWEST or not arrays:
+        raise ValueError(f"codes must be [pictures, numbers] of {FEWEST} pictures or more, with a factor or more, not {codes.shape} with {len(arrays)}")
     for name, factor in arrays.items():
         if len(factor) != len(codes) or (factor == factor[0]).all():
             raise ValueError(f"the factor {name!r} must have {len(codes)} entries of two values or more")

@@ -14,7 +14,7 @@ A method's own adversary, at chance when training ends, shows nothing: a fresh o
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -31,7 +31,7 @@ Labels = Mapping[str, np.ndarray]
 
 MOST = 1024                                 # features of a map that are probed as they are; larger maps are pooled first
 POOLED = 4                                  # side that larger maps are pooled to, at most
-FEWEST = 20                                 # labelled training codes that a probe needs
+FEWEST = 20                                 # labelled codes that a probe needs to learn from, and as many to be judged on
 ASIDE = 0.2                                 # share of the training codes that choose between probes
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)   # C of the logistic regression: 1 / its L2 penalty
 RIDGES = (1.0, 10.0, 100.0, 1e3, 1e4, 1e5)  # L2 penalties of the ridge regression
@@ -51,7 +51,8 @@ class Reading:
     truth: np.ndarray                       # [pictures] of the judged codes; the missing are `MISSING` or NaN
     seen: np.ndarray                        # [pictures]
     guess: float                            # the training codes' most frequent value, or their mean
-
+    likely: np.ndarray | None = None        # [pictures, values] probabilities, of a linear probe of values
+    prior: np.ndarray | None = None         # [values] their shares of the training codes
     @property
     def known(self) -> np.ndarray:
         """Which judged pictures have a label, bool `[pictures]`."""
@@ -106,7 +107,7 @@ def leakage(
 
     Returns:
         Part -> attribute -> reading; `matrix_json` makes plain values of it. An attribute with fewer than 20 labelled
-        training codes, or without a labelled picture to judge on, is left out.
+        training codes, or fewer than 20 to judge on, is left out.
 
     Raises:
         ValueError: There is no such probe, or labels and codes are not equally many.
@@ -127,7 +128,7 @@ def leakage(
         for a in attributes:
             wanted, truth = np.asarray(labels_train[a.name]), np.asarray(labels_test[a.name])
             known = _known(a, wanted)
-            if a.kind == "group" or known.sum() < FEWEST or not _known(a, truth).any():
+            if a.kind == "group" or min(known.sum(), _known(a, truth).sum()) < FEWEST:
                 continue
             chance = np.random.default_rng(mix_seed(seed, part, a.name))
             job = _Job(a, train[known], wanted[known], test, truth, chance.permutation(int(known.sum())))
@@ -184,10 +185,18 @@ def features(train: Tensor, *others: Tensor) -> list[np.ndarray]:
 
     Maps `[batch, channels, height, width]` of more than 1,024 features are average-pooled to at most 4 x 4.
     """
-    flat = [_flat(part) for part in (train, *others)]
+    flat = [reduced(part).double().numpy() for part in (train, *others)]
     middle, spread = flat[0].mean(0), flat[0].std(0)
     spread[spread == 0] = 1
     return [((part - middle) / spread).astype(np.float32) for part in flat]
+
+
+def reduced(part: Tensor) -> Tensor:
+    """A part as it is probed, `[batch, features]` on the CPU: maps of more than 1,024 features averaged to at most 4 x 4."""
+    part = part.detach().cpu().float()
+    if part.ndim == 4 and part[0].numel() > MOST:
+        part = F.adaptive_avg_pool2d(part, (min(POOLED, part.shape[-2]), min(POOLED, part.shape[-1])))
+    return part.flatten(1)
 
 
 @dataclass(frozen=True)
@@ -216,7 +225,8 @@ class _Job:
 
     def reading(self, probe: str, aside: float, seen: np.ndarray) -> Reading:
         guess = self.wanted.mean() if self.numbers else np.bincount(self.wanted.astype(int)).argmax()
-        return Reading(self.attribute, probe, aside, self.truth, seen, float(guess))
+        prior = None if self.numbers else np.bincount(self.wanted, minlength=self.attribute.num_values) / len(self.wanted)
+        return Reading(self.attribute, probe, aside, self.truth, seen, float(guess), prior=prior)
 
 
 def _linear(job: _Job, seed: int) -> Reading:
@@ -230,7 +240,23 @@ def _linear(job: _Job, seed: int) -> Reading:
     probes = [Ridge(alpha=p) if job.numbers else LogisticRegression(C=p, max_iter=500) for p in penalties]
     scores = [job.score(probe.fit(x, y).predict(x_aside), y_aside) for probe in probes]
     best = int(np.argmax(scores))
-    return job.reading("linear", scores[best], probes[best].fit(job.train, job.wanted).predict(job.test))
+    likely = None if job.numbers else _likeliest(job, probes, x_aside, y_aside)
+    reading = job.reading("linear", scores[best], probes[best].fit(job.train, job.wanted).predict(job.test))
+    return replace(reading, likely=likely)
+
+
+def _likeliest(job: _Job, probes: Sequence, x_aside: np.ndarray, y_aside: np.ndarray) -> np.ndarray:
+    """Probabilities `[pictures, values]` by the probe with the smallest cross-entropy on the codes kept aside.
+
+    The one that is right most often may be much less sure than it could be: a strong penalty costs no right answers.
+    """
+    def every_value(probe, codes: np.ndarray) -> np.ndarray:
+        found = np.zeros((len(codes), max(job.attribute.num_values, int(probe.classes_.max()) + 1)))
+        found[:, probe.classes_] = probe.predict_proba(codes)
+        return found
+
+    costs = [-np.log(every_value(p, x_aside)[np.arange(len(y_aside)), y_aside].clip(1e-12)).mean() for p in probes]
+    return every_value(probes[int(np.argmin(costs))], job.test)
 
 
 def _two_layer(job: _Job, seed: int) -> Reading:
@@ -301,13 +327,6 @@ def train_network(build, train: tuple[Tensor, Tensor], aside: tuple[Tensor, Tens
 
 def _constant(job: _Job, probe: str, value: float, y_aside: np.ndarray) -> Reading:
     return job.reading(probe, job.score(np.full(len(y_aside), value), y_aside), np.full(len(job.test), value))
-
-
-def _flat(part: Tensor) -> np.ndarray:
-    part = part.detach().cpu().float()
-    if part.ndim == 4 and part[0].numel() > MOST:
-        part = F.adaptive_avg_pool2d(part, (min(POOLED, part.shape[-2]), min(POOLED, part.shape[-1])))
-    return part.flatten(1).double().numpy()
 
 
 def _squared_error(output: Tensor, target: Tensor) -> Tensor:

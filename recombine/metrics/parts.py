@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from recombine.codes import Codes
 from recombine.data.packed import Pack
 from recombine.data.schema import MISSING, mix_seed, shown
 from recombine.method import Method
@@ -18,8 +19,8 @@ from recombine.metrics import transfer
 from recombine.metrics.classifier import Classifier
 from recombine.metrics.intervals import share
 
-# Row, giver's row and the factors that move -> the true picture [channels, height, width] in [-1, 1], or None.
-Truth = Callable[[int, int, Sequence[str]], np.ndarray | None]
+# Many (row, giver's row, factors that move) -> their true pictures [channels, height, width] in [-1, 1], or None.
+Truths = Callable[[Sequence[tuple]], Sequence[np.ndarray | None]]
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,11 @@ def part_swaps(
     rows: Sequence[int] | np.ndarray,
     classifier: Classifier,
     carries: Mapping[str, Carried],
-    truth: Truth | None = None,
+    truth: Truths | None = None,
     seed: int = 0,
     chunk: int = 128,
+    truths: int | None = None,
+    originals: transfer.Originals | None = None,
 ) -> dict:
     """Give every picture each part of another one that differs in what the part carries, and let the classifier look.
 
@@ -49,9 +52,11 @@ def part_swaps(
         rows: Its rows; the classifier must never have seen them.
         classifier: The judge.
         carries: Part -> what it carries.
-        truth: Draws what a swap should have become; None where that is not known. Asked once for every swap.
-        seed: Of the givers, drawn row by row from `rows`.
+        truth: Draws what swaps should have become; None where that is not known. `recombine.metrics.truth.drawn` draws many.
+        seed: Of the givers, drawn row by row from `rows`, and of the swaps that are compared with the truth.
         chunk: Pictures encoded, decoded and looked at together.
+        truths: Swaps of every part that are compared with the truth; all when None.
+        originals: Of these rows, where they are there already.
 
     Returns:
         `all` and `parts` (part -> the same), with n and interval:
@@ -67,8 +72,9 @@ def part_swaps(
     rows = np.asarray(rows)
     _check(model, pack, rows, classifier, carries)
     edits = [edit for part, carried in carries.items() for edit in _pairs(pack, rows, part, carried.judged, seed)]
-    verdicts = transfer.judged(model, pack, rows, classifier, edits, chunk)
-    true = _against(model, pack, rows, edits, carries, truth, chunk)
+    verdicts = transfer.judged(model, pack, rows, classifier, edits, chunk, originals)
+    codes = originals.codes if originals else None
+    true = _against(model, pack, rows, _some(edits, truths, seed), carries, truth, chunk, codes)
     report: dict = {"all": {}, "parts": {}}
     for part in ("all", *dict.fromkeys(edit.attribute for edit in edits)):
         chosen = verdicts if part == "all" else verdicts.of(part)
@@ -112,17 +118,28 @@ def _pairs(pack: Pack, rows: np.ndarray, part: str, judged: Sequence[str], seed:
     return edits
 
 
+def _some(edits: Sequence[transfer.Edit], most: int | None, seed: int) -> list[transfer.Edit]:
+    """At most so many swaps of every part, drawn, in their order."""
+    found = []
+    for part in dict.fromkeys(edit.attribute for edit in edits):
+        own = [edit for edit in edits if edit.attribute == part]
+        chosen = np.random.default_rng(mix_seed(seed, "truths", part)).permutation(len(own))[:most]
+        found += [own[place] for place in sorted(chosen)]
+    return found
+
+
 def _against(
     model: Method, pack: Pack, rows: np.ndarray, edits: Sequence[transfer.Edit], carries: Mapping[str, Carried],
-    truth: Truth | None, chunk: int,
+    truth: Truths | None, chunk: int, codes: Codes | None,
 ) -> dict[str, dict]:
     if truth is None:
         return {}
-    drawn = [truth(int(rows[e.place]), int(rows[e.giver]), carries[e.attribute].moved) for e in edits]
+    drawn = truth([(int(rows[e.place]), int(rows[e.giver]), carries[e.attribute].moved) for e in edits])
     known = [(edit, picture) for edit, picture in zip(edits, drawn, strict=True) if picture is not None]
     if not known:
         return {}
-    return transfer.against_truth(model, pack, rows, [edit for edit, _ in known], [picture for _, picture in known], chunk)
+    edits, pictures = zip(*known, strict=True)
+    return transfer.against_truth(model, pack, rows, edits, pictures, chunk, codes)
 
 
 def _summary(verdicts: transfer.Verdicts, pack: Pack, rows: np.ndarray, carries: Mapping[str, Carried]) -> dict:

@@ -18,6 +18,7 @@ from recombine.metrics.classifier import Classifier
 from recombine.metrics.intervals import CONFIDENCE
 
 GROUPS = 20                                 # that the pictures are put into to find how sure a Frechet distance is
+FEWEST = 2 * GROUPS                         # pictures on both sides of either distance; a Frechet distance of many features needs more
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def frechet_distance(real: np.ndarray, made: np.ndarray, extractor: str, seed: i
             would be mostly chance. Use `kernel_distance`, which is not biased.
     """
     real, made = _checked(real, made)
-    needed = max(2 * real.shape[1], 2 * GROUPS)
+    needed = max(2 * real.shape[1], FEWEST)
     if min(len(real), len(made)) < needed:
         raise ValueError(
             f"a Frechet distance of {real.shape[1]} features needs {needed} pictures on both sides, not {len(real)} and "

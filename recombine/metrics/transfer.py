@@ -81,6 +81,34 @@ class Verdicts:
         return [name for name in self.names if name != edited and name not in self.goes_with.get(edited, ())]
 
 
+@dataclass(frozen=True)
+class Originals:
+    """What all edits of the same pictures begin with; made once by `seen_originals` where several kinds are judged."""
+
+    codes: Codes                            # of the pictures
+    names: tuple[str, ...]                  # of the columns
+    before: np.ndarray                      # [pictures, names] what the classifier sees in them
+    rebuilt: np.ndarray                     # [pictures, names] and in them encoded and decoded
+
+
+def seen_originals(
+    model: Method, pack: Pack, rows: Sequence[int] | np.ndarray, classifier: Classifier, chunk: int = 128, codes: Codes | None = None
+) -> Originals:
+    """Encode some rows, unless their codes are given, and let the classifier look before and after they are rebuilt."""
+    rows = np.asarray(rows)
+    with judging(model):
+        codes = encoded(model, pack, rows, chunk) if codes is None else codes
+        before = _seen(classifier, (pack.batch(rows[i : i + chunk]).images for i in range(0, len(rows), chunk)))
+        return Originals(codes, classifier.names, before, _seen(classifier, decoded(model, codes, chunk)))
+
+
+def unedited(originals: Originals, edits: Sequence[Edit], goes_with: Mapping[str, Collection[str]]) -> Verdicts:
+    """Verdicts of edits that are not made: after them the classifier sees what it saw before."""
+    places = [edit.place for edit in edits]
+    before = originals.before[places]
+    return Verdicts(originals.names, tuple(edits), before, originals.rebuilt[places], before, goes_with)
+
+
 def seen_in_truth(verdicts: Verdicts, classifier: Classifier, truths: Sequence[np.ndarray], chunk: int = 128) -> Verdicts:
     """The same edits with the true pictures in place of the method's: the most that any method could score.
 
@@ -104,6 +132,7 @@ def label_edits(
     per_picture: int | None = 1,
     seed: int = 0,
     chunk: int = 128,
+    originals: Originals | None = None,
 ) -> Verdicts:
     """Set every attribute of every picture to another value, and let the classifier look.
 
@@ -116,6 +145,7 @@ def label_edits(
         per_picture: How many other values each attribute of a picture is set to, drawn by `seed`; every one when None.
         seed: Of the draw; it depends on the row, not on the order.
         chunk: Pictures encoded, decoded and looked at together.
+        originals: Of these rows, where they are there already.
     """
     names = _edited(model, classifier, attributes)
     can = {name: settable(model, pack.schema[name]) for name in names}
@@ -125,7 +155,7 @@ def label_edits(
         for place, row in enumerate(rows)
         for value in _other_values(pack, name, int(row), can[name], per_picture, seed)
     ]
-    return judged(model, pack, rows, classifier, sorted(edits, key=lambda e: (e.attribute, e.wanted, e.place)), chunk)
+    return judged(model, pack, rows, classifier, sorted(edits, key=lambda e: (e.attribute, e.wanted, e.place)), chunk, originals)
 
 
 def swaps(
@@ -137,6 +167,7 @@ def swaps(
     attributes: Sequence[str] | None = None,
     seed: int = 0,
     chunk: int = 128,
+    originals: Originals | None = None,
 ) -> Verdicts:
     """Give every picture each attribute's part of another one that has another label, and let the classifier look.
 
@@ -144,7 +175,7 @@ def swaps(
     anybody who differs, take no part.
     """
     edits = [edit for name in _edited(model, classifier, attributes) for edit in swap_pairs(pack, rows, name, seed)]
-    return judged(model, pack, rows, classifier, edits, chunk)
+    return judged(model, pack, rows, classifier, edits, chunk, originals)
 
 
 def swap_pairs(pack: Pack, rows: Sequence[int] | np.ndarray, name: str, seed: int = 0) -> list[Edit]:
@@ -161,20 +192,23 @@ def swap_pairs(pack: Pack, rows: Sequence[int] | np.ndarray, name: str, seed: in
 
 
 def judged(
-    model: Method, pack: Pack, rows: Sequence[int] | np.ndarray, classifier: Classifier, edits: Sequence[Edit], chunk: int = 128
+    model: Method,
+    pack: Pack,
+    rows: Sequence[int] | np.ndarray,
+    classifier: Classifier,
+    edits: Sequence[Edit],
+    chunk: int = 128,
+    originals: Originals | None = None,
 ) -> Verdicts:
-    """Make the edits and collect what the classifier sees before and after."""
-    rows, names = np.asarray(rows), classifier.names
+    """Make the edits and collect what the classifier sees before and after; `originals` are those of the same rows."""
+    names = classifier.names
     if not edits:
         none = np.empty((0, len(names)), np.int64)
         return Verdicts(names, (), none, none, none)
+    found = originals or seen_originals(model, pack, rows, classifier, chunk)
+    verdicts = unedited(found, edits, {})
     with judging(model):
-        codes = encoded(model, pack, rows, chunk)
-        before = _seen(classifier, (pack.batch(rows[i : i + chunk]).images for i in range(0, len(rows), chunk)))
-        rebuilt = _seen(classifier, decoded(model, codes, chunk))
-        after = _seen(classifier, edited_pictures(model, pack, codes, edits, chunk))
-    places = [edit.place for edit in edits]
-    return Verdicts(names, tuple(edits), before[places], rebuilt[places], after)
+        return replace(verdicts, after=_seen(classifier, edited_pictures(model, pack, found.codes, edits, chunk)))
 
 
 def summary(verdicts: Verdicts) -> dict:
@@ -250,16 +284,17 @@ def label_rates(
 
 def sensitivity(
     model: Method, pack: Pack, rows: Sequence[int] | np.ndarray, *, attributes: Sequence[str] | None = None, seed: int = 0,
-    chunk: int = 128,
+    chunk: int = 128, codes: Codes | None = None,
 ) -> dict[str, dict]:
     """How much the decoder listens: mean |D(value) - D(another)| over all pixels on [0, 1], per attribute.
 
     0 means that the label is ignored, which reconstruction alone never shows. Two values are drawn for every picture
-    (both there are for a binary attribute, both ends for a continuous one).
+    (both there are for a binary attribute, both ends for a continuous one). `codes` are those of the rows, where they are
+    there already.
     """
     rows, report = np.asarray(rows), {}
     with judging(model):
-        codes = encoded(model, pack, rows, chunk)
+        codes = encoded(model, pack, rows, chunk) if codes is None else codes
         for name in attributes or _labelled(model):
             can = settable(model, pack.schema[name])
             if pack.schema[name].kind != "continuous" and len(can) < 2:
@@ -273,7 +308,8 @@ def sensitivity(
 
 
 def against_truth(
-    model: Method, pack: Pack, rows: Sequence[int] | np.ndarray, edits: Sequence[Edit], truths: Sequence[np.ndarray], chunk: int = 128
+    model: Method, pack: Pack, rows: Sequence[int] | np.ndarray, edits: Sequence[Edit], truths: Sequence[np.ndarray], chunk: int = 128,
+    codes: Codes | None = None,
 ) -> dict[str, dict]:
     """PSNR in dB of edited pictures against the pictures that they should have become.
 
@@ -284,6 +320,7 @@ def against_truth(
         edits: Edits of these rows.
         truths: For every edit its true picture `[channels, height, width]` in [-1, 1].
         chunk: Pictures at a time.
+        codes: Of the rows, where they are there already.
 
     Returns:
         Attribute (and `all`) -> `edited`, the PSNR of the edit; `original`, that of the original picture left as it
@@ -291,7 +328,7 @@ def against_truth(
     """
     rows, scores = np.asarray(rows), []
     with judging(model):
-        codes = encoded(model, pack, rows, chunk)
+        codes = encoded(model, pack, rows, chunk) if codes is None else codes
         for start, images in zip(range(0, len(edits), chunk), edited_pictures(model, pack, codes, edits, chunk), strict=True):
             places = [edit.place for edit in edits[start : start + chunk]]
             truth = torch.from_numpy(np.stack(truths[start : start + chunk])).to(images)
