@@ -42,7 +42,7 @@ class Config:
 # Differs from the paper: 32 px and tens of thousands of pictures, which take longer steps and less pressure.
 PRESETS = {
     "paper": Config(),
-    "small": Config(width=24, decoder_start=8, units=2, beta=4.0, learning_rate=1e-3),
+    "small": Config(width=24, decoder_start=8, units=2, beta=1.5, learning_rate=1e-3),
 }
 
 
