@@ -8,6 +8,7 @@ import sys
 from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
 from recombine import __version__
+from recombine.commands.compare import compare
 from recombine.commands.data import data
 from recombine.commands.demo import demo
 from recombine.commands.edit import edit
@@ -16,7 +17,7 @@ from recombine.commands.options import as_options
 from recombine.commands.tables import tables
 from recombine.commands.train import train
 
-COMMANDS = {"demo": demo, "data": data, "train": train, "edit": edit, "evaluate": evaluate, "tables": tables}
+COMMANDS = {"demo": demo, "data": data, "train": train, "edit": edit, "evaluate": evaluate, "compare": compare, "tables": tables}
 
 OK, BAD_INPUT, BAD_USAGE, BROKEN_PIPE = 0, 1, 2, 141
 

@@ -1,0 +1,174 @@
+"""`recombine compare`: methods, seeds and data under one budget, or finished runs, and a page that shows who is better."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from recombine.commands.options import Flag, Names, best_device, print_json, say
+from recombine.commands.reading import Reading, pixels
+
+if TYPE_CHECKING:
+    from recombine.data.packed import Pack
+
+AVATARS = "avatars"
+
+
+def compare(
+    *data: str,
+    out: Path,
+    methods: Names | None = None,
+    runs: Annotated[list[Path] | None, Parameter(consume_multiple=True)] = None,
+    attributes: Names | None = None,
+    seeds: int = 3,
+    images: int | None = None,
+    seconds: float | None = None,
+    shard: str = "1/1",
+    pair_by: str | None = None,
+    judge_pictures: int = 400,
+    split: Literal["train", "val", "test"] = "val",
+    referee: Literal["quick", "thorough", "auto"] = "auto",
+    avatars: int = 8_000,
+    allow_training_data: Flag = False,
+    retry: Flag = False,
+    report_only: Flag = False,
+    reading: Reading | None = None,
+    json: Flag = False,
+) -> None:
+    """Compare methods on the same data under one budget, or runs that are finished.
+
+    For example, three methods and one of them without its key idea, on drawn faces:
+
+        recombine compare avatars --methods advattr,mad,ifcvaegan,ifcvaegan:naive \\
+            --attributes glasses,expression --images 20000 --size 32 --out faces
+
+    The same command again goes on where it was stopped. Started several times, also on
+    several machines that share the folder, each takes what nobody else works on. More
+    seeds, methods and data may be added.
+
+    Runs that were trained before are judged where they are:
+
+        recombine compare --runs runs/a runs/b --out ab
+
+    It writes report.html, report.md, table.csv and report.json.
+
+    Args:
+        data: Folders of labelled pictures, packs, or the word avatars for drawn faces; with --runs, what to judge on.
+        out: The comparison's folder.
+        methods: Short names, separated by commas; NAME:PRESET for a preset of the method.
+        runs: Folders of finished runs, to compare these.
+        attributes: Attributes to learn and compare, separated by commas; all with values when not given.
+        seeds: How many times each method is trained.
+        images: Budget: pictures that each run sees; a pair counts as two.
+        seconds: Budget: seconds that each run trains, by its speed in a short trial.
+        shard: I/N, to work on every N-th run alone, from the I-th.
+        pair_by: Group that methods learn from who learn from pairs; clip of avatars, or the first group, when not given.
+        judge_pictures: How many pictures are judged at most.
+        split: Whose pictures are judged.
+        referee: Training of the classifier that judges edits; auto is thorough where quick is not good.
+        avatars: How many avatars are drawn.
+        allow_training_data: Judge pictures that runs were trained on, and mark the result.
+        retry: Work again on what failed, or could not work with the data.
+        report_only: Write the report from what is there, and train nothing.
+        reading: How pictures are read.
+        json: Print the report's numbers as JSON.
+    """
+    from recombine.commands.train import stoppable
+    from recombine.compare import Budget, Judging, compare, compare_runs
+    from recombine.comparison_page import report
+
+    if report_only:
+        page = report(out)
+    else:
+        if bool(methods) == bool(runs):
+            raise ValueError("name what to compare: --methods to train, or --runs that are finished")
+        judging = Judging(judge_pictures, split, allow_training_data)
+        common = {"judging": judging, "shard": part(shard), "referee": referee, "retry": retry, "device": best_device(), "command": command(), "progress": say}
+        with stoppable():
+            packs = find_packs(data, out, reading or Reading(), avatars)
+            if runs:
+                page = compare_runs(out, runs, packs or None, attributes=attributes or (), **common)
+            else:
+                if not packs:
+                    raise ValueError("name what to compare on: folders of labelled pictures, packs, or avatars")
+                budget = Budget(images, seconds)
+                page = compare(out, packs, methods or (), budget=budget, attributes=attributes or (), seeds=seeds, pair_by=pair_by, **common)
+    show(page, json)
+
+
+def part(text: str) -> tuple[int, int]:
+    """`1/2` as (1, 2).
+
+    Raises:
+        ValueError: It is not so.
+    """
+    first, _, last = text.partition("/")
+    if not (first.isdigit() and last.isdigit()):
+        raise ValueError(f"--shard takes I/N, such as 1/2, not {text!r}")
+    return int(first), int(last)
+
+
+def command() -> str:
+    """The command line as it can be given again."""
+    return shlex.join(["recombine", *sys.argv[1:]]) if Path(sys.argv[0]).name in ("recombine", "__main__.py") else ""
+
+
+def find_packs(data: Sequence[str], out: Path, reading: Reading, avatars: int) -> Mapping[str, Pack]:
+    """Name -> pack of everything to compare on; drawn or packed by one process while the others wait."""
+    from recombine.claims import waiting
+    from recombine.compare import named_after
+    from recombine.data.avatars import build
+    from recombine.data.packed import MANIFEST, Pack
+    from recombine.files import check_writable
+
+    found: dict[str, Pack] = {}
+    check_writable(out)
+    for text in data:
+        folder = Path(text)
+        if text == AVATARS and not folder.exists():
+            height, width = pixels(reading.size or "64")
+            if height != width:
+                raise ValueError(f"avatars are square; --size takes one number for them, not {reading.size}")
+            with waiting(out / "data.claim"):
+                found[AVATARS] = build(out / "data" / AVATARS, avatars, height, progress=sys.stderr.isatty())
+            continue
+        name = named_after(folder, found)
+        if (folder / MANIFEST).exists():
+            found[name] = Pack(folder)
+            continue
+        with waiting(out / "data.claim"):
+            found[name] = reading.pack(folder, out / "data" / name)
+    return found
+
+
+def show(page: Path, as_json: bool) -> None:
+    """Print the headline of a report, or all its numbers."""
+    import json
+
+    content = json.loads(page.with_name("report.json").read_text())
+    if as_json:
+        print_json({**content, "page": str(page)})
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from recombine.comparison_page import plain, rank, remarks
+    from recombine.standings import METRICS
+
+    console = Console(highlight=False)
+    for name, data in content["data"].items():
+        used = [m for m in METRICS if m.headline and any(m.name in row["metrics"] for row in data["methods"].values())]
+        table = Table(name, "front", *(f"{m.title}{', ' * bool(m.unit)}{m.unit}" for m in used), box=None, pad_edge=False, header_style="bold")
+        for method, row in data["methods"].items():
+            cells = [f"{plain(f['value'], m)} [{rank(f)}]" if (f := row["metrics"].get(m.name)) else "" for m in used]
+            table.add_row(Text(method), "yes" if row["front"] else "", *map(Text, cells))
+        console.print(table)
+        for text in remarks(data):
+            console.print(Text(text))
+    print(f"page: {page}")
