@@ -17,36 +17,13 @@ from record import record
 
 import recombine
 from recombine.data.folder import read_source
-from recombine.data.packed import Pack
 from recombine.data.packing import pack
 from recombine.data.schema import Schema
-from recombine.metrics.classifier import Classifier, accuracies, judge_classifier
-from recombine.metrics.intervals import share
-from recombine.metrics.transfer import label_rates, sensitivity
+from recombine.metrics.classifier import accuracies, judge_classifier
 from recombine.monitor import EditMonitor
 from recombine.recipes.lfw import VARIANTS, lfw_smiling
 from recombine.runs import start
-
-
-def measure(run: Path, data: Pack, classifier: Classifier) -> dict:
-    """The paper's columns on all val photographs; percentages with n and a 95 % interval."""
-    model, rows = recombine.load(run), data.rows("val")
-    images = data.batch(rows).images
-    codes = [model.encode(chunk) for chunk in images.split(128)]
-    errors = torch.cat([((model.decode(c) - x) / 2).square().flatten(1).mean(1) for c, x in zip(codes, images.split(128), strict=True)])
-    guesses = torch.cat([model.predict(c)["Smiling"].argmax(1) for c in codes]).numpy()
-    labels = data.labels["Smiling"][rows]
-    rates = label_rates(model, data, rows, "Smiling", classifier)
-    smiling = label_rates(model, data, rows[labels == 1], "Smiling", classifier)
-    return {
-        "mse": round(errors.mean().item(), 4),
-        "not_smiling": rates["0"],
-        "smiling": rates["1"],
-        "label_accuracy": share(guesses == labels).to_json(),
-        "not_smiling_of_smiling": smiling["0"],
-        "sensitivity": sensitivity(model, data, rows)["Smiling"],
-    }
-
+from recombine.tables.ifcvaegan import measure_smiles
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -71,7 +48,7 @@ if __name__ == "__main__":
         images = options.images if variant == "ours" else options.ablation_images
         start(lfw_smiling(variant, images), data, options.out / variant, monitor=monitor)
 
-    values = {variant: measure(options.out / variant, data, classifier) for variant in options.variants}
+    values = {variant: measure_smiles(recombine.load(options.out / variant), data, classifier) for variant in options.variants}
     seen = {variant: options.images if variant == "ours" else options.ablation_images for variant in values}
     ours = values.pop("ours")
     record(

@@ -14,60 +14,19 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from record import record
 
 import recombine
-from recombine.codes import Codes
 from recombine.data.folder import read_source
 from recombine.data.images import grid, save_images
-from recombine.data.packed import Pack
 from recombine.data.packing import pack
 from recombine.data.schema import Schema
 from recombine.method import Method
-from recombine.metrics.recognition import (
-    expression_probe,
-    one_vs_rest_auc,
-    pose_error,
-    verification,
-    verification_pairs,
-)
-from recombine.metrics.transfer import encoded, judging
 from recombine.monitor import EditMonitor
 from recombine.recipes import RECIPES
 from recombine.runs import start
-
-ANGLES = ("yaw", "pitch", "roll")
-
-
-def parts_of(codes: Codes) -> dict[str, np.ndarray]:
-    """Parts as the paper's tables name them: pose, each other part, and all but one."""
-    single = {"pose": torch.cat([codes[name] for name in ANGLES], 1), **{name: codes[name] for name in codes if name not in ANGLES}}
-    without = {f"not_{left}": torch.cat([part for name, part in single.items() if name != left], 1) for left in ("identity", "expression")}
-    return {name: part.numpy() for name, part in {**single, **without}.items()}
-
-
-def measure(model: Method, data: Pack) -> dict:
-    """Tables 2 and 3 and the pose error, on the val photographs."""
-    rows = {split: np.asarray(data.rows(split)) for split in ("train", "val")}
-    with judging(model):
-        codes = {split: encoded(model, data, rows[split]) for split in rows}
-    train, val = (parts_of(codes[split]) for split in rows)
-    people, feelings = data.labels["identity"][rows["val"]], data.labels["expression"]
-    pairs = verification_pairs(people, 1_000)
-    names = data.schema["expression"].values
-    areas = {
-        part: one_vs_rest_auc(expression_probe(train[part], feelings[rows["train"]], val[part], len(names)), feelings[rows["val"]], names)
-        for part in val
-    }
-    seen = {name: np.degrees(codes["val"][name][:, 0].numpy()) for name in ANGLES}
-    return {
-        "verification": {part: verification(val[part], pairs) for part in val},
-        "auc": areas,
-        "pose_degrees": pose_error(seen, {name: data.labels[name][rows["val"]] for name in ANGLES}),
-    }
-
+from recombine.tables.mad import TABLE2, TABLE3, TESTED, before_joint, measure_parts
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -80,8 +39,8 @@ if __name__ == "__main__":
 
     recipe = RECIPES["mad.lfw"]()
     images = options.images or recipe.train.images
-    first, maps, joint = recipe.config.shares
-    before = round(images * (first + maps) / (first + maps + joint))  # the joint phase begins here
+    recipe = replace(recipe, train=replace(recipe.train, images=images))
+    before = before_joint(recipe)
     options.out.mkdir(parents=True, exist_ok=True)
     whole = pack(read_source(options.folder), options.out / "pack", Schema(height=recipe.size, width=recipe.size))
     data, run = whole.select(*recipe.attributes), options.out / "run"
@@ -90,12 +49,12 @@ if __name__ == "__main__":
     def monitor(model: Method, path: Path) -> dict[str, float]:
         """Every number where the joint phase begins, kept in the run's folder."""
         if int(path.stem) and not (run / "before.json").exists():
-            (run / "before.json").write_text(json.dumps(measure(model, data), indent=2))
+            (run / "before.json").write_text(json.dumps(measure_parts(model, data), indent=2))
         return looks(model, path)
 
-    start(replace(recipe, train=replace(recipe.train, images=images, evaluate_every=before)), data, run, monitor=monitor, quiet=True)
+    start(replace(recipe, train=replace(recipe.train, evaluate_every=before)), data, run, monitor=monitor, quiet=True)
     model = recombine.load(run)
-    found = {"before_joint": json.loads((run / "before.json").read_text()), "joint": measure(model, data)}
+    found = {"before_joint": json.loads((run / "before.json").read_text()), "joint": measure_parts(model, data)}
     with torch.no_grad():
         faces = model.encode(data.batch(data.rows("val")[:8]).images)
         turned = [data.batch(data.rows("val")[:8]).images] + [model.decode(recombine.set_label(model, faces, yaw=angle)) for angle in (-30, 0, 30)]
@@ -109,9 +68,8 @@ if __name__ == "__main__":
             "parameters": sum(p.numel() for p in model.parameters()),
         },
         paper={
-            "verification_percent": {"CelebA": {"f_p": 55.8, "f_e": 64.9, "f_s": 62.7, "f_not_id": 67.5, "f_id": 80.3}, "CelebA_joint": {"f_p": 53.3, "f_e": 64.3, "f_s": 62.2, "f_not_id": 66.3, "f_id": 85.4}},
-            "auc_happiness": {"f_p": 0.58, "f_id": 0.73, "f_s": 0.68, "f_not_e": 0.78, "f_e": 0.92, "joint_f_e": 0.94},
-            "pose_degrees": [2.66, 2.95, 2.05],
+            "verification": {row.name: row.paper for row in TABLE2.rows}, "auc": {row.name: row.paper for row in TABLE3.rows if not row.quoted},
+            "pose_degrees": TESTED,
         },
         settings=f"{recipe.size} px; recombine/recipes/mad.py says the rest",
     )

@@ -19,7 +19,7 @@ from recombine.data.packing import pack as pack_folder
 from recombine.data.schema import Attribute, Schema, shown
 from recombine.method import Method
 from recombine.methods import METHODS
-from recombine.metrics.classifier import Classifier, judge_classifier
+from recombine.metrics.classifier import Classifier, Settings, judge_classifier
 from recombine.recipes import Recipe
 from recombine.runs import load, start
 from recombine.tables.table import Kind, Table
@@ -98,13 +98,13 @@ class Bench:
     out: Path
     given: Given = field(default_factory=Given)
     images: int | None = None               # seen by every training; the table's own when None
-    judge_preset: str = "quick"
+    judge_preset: str | Settings = "quick"  # see judge_classifier
     say: Callable[[str], None] = print
     table: Table | None = None              # that is being measured
 
     @property
     def seen(self) -> int:
-        """Pictures seen by every training of the table; a pair counts as two."""
+        """Pictures seen by every training of the table, a pair as two."""
         assert self.table is not None
         return self.images or self.table.images
 

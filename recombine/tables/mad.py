@@ -21,18 +21,24 @@ from recombine.methods.mad import MAD
 from recombine.metrics.classifier import Classifier
 from recombine.metrics.intervals import mean
 from recombine.metrics.realism import extract, frechet_distance, judge_extractor
-from recombine.metrics.recognition import expression_probe, one_vs_rest_auc, pose_error, verification, verification_pairs
+from recombine.metrics.recognition import (
+    expression_probe,
+    one_vs_rest_auc,
+    pose_error,
+    verification,
+    verification_pairs,
+)
 from recombine.metrics.reconstruction import mse
 from recombine.metrics.transfer import encoded, judging
 from recombine.recipes import Recipe
 from recombine.recipes.mad import mad_lfw
 from recombine.tables.bench import Bench, brief
-from recombine.tables.table import Cell, Claim, Metric, Row, Table, at_most, every, higher, lower
+from recombine.tables.table import Cell, Claim, Measured, Metric, Row, Table, Verdict, at_most, every, higher, lower
 
 ANGLES = ("yaw", "pitch", "roll")
 PAIRS = 1_000                               # of the verification, as the paper states; its code has LFW's 6,000
 SAMPLES = 1_000                             # real and made pictures of a Frechet distance; the paper has 10,000
-TIMES = 4                                   # as many images as other methods: its networks are small and its phases three
+IMAGES = 16_000                             # more than for other methods: its networks are small, and its phases three
 SHARE = 0.16                                # of the training photographs: 160 thousand of CelebA to a million of VGGFace2
 
 
@@ -81,7 +87,7 @@ def before_joint(recipe: Recipe) -> int:
 def trained(bench: Bench, seed: int) -> dict[str, dict]:
     """`before` and `joint` -> what `measure_parts` found, of one training that is measured where its joint phase begins and at its end."""
     whole = bench.photos
-    recipe = brief(mad_lfw(), TIMES * bench.seen, seed)
+    recipe = brief(mad_lfw(), bench.seen, seed)
     data = whole.select(*recipe.attributes)
     recipe = replace(recipe, train=replace(recipe.train, evaluate_every=before_joint(recipe)))
 
@@ -124,25 +130,24 @@ def space(part: float, bench: Bench, seed: int) -> dict[str, Cell]:
     """A row of Table 1: the first phase alone, with samples, on some or all of the training photographs."""
     whole = bench.photos
     pack = fewer(whole, part) if part < 1 else whole
-    recipe = brief(mad_lfw(shares=(1.0, 0.0, 0.0), generative_weight=0.25), TIMES * bench.seen, seed)
+    recipe = brief(mad_lfw(shares=(1.0, 0.0, 0.0), generative_weight=0.25), bench.seen, seed)
     run = bench.train(recipe, pack)
     return bench.once(run, "space", lambda model: measure_space(cast(MAD, model), whole, bench.judge(whole)))
 
 
 DATA = {
     "n": "", "size": "128", "seen": "30 million, then 2.8 million", "kind": "photos", "attributes": ("identity", "expression", *ANGLES),
-    "stand_in": "photographs with identity, expression, yaw, pitch and roll; val people",
+    "stand_in": "photographs with identity, expression, yaw, pitch and roll; val people", "images": IMAGES,
 }
-SMALL = (f"small networks at the photographs' size, and {TIMES} times the images of the other tables (recombine/recipes/mad.py)",)
-TESTS = ("rmse_celeba", "rmse_affectnet", "rmse_vgg", "rmse_lfw")
+SMALL = ("small networks at the photographs' size (recombine/recipes/mad.py)",)
+TESTS = {"rmse_celeba": "RMSE CelebA", "rmse_affectnet": "RMSE AffectNet", "rmse_vgg": "RMSE VGG", "rmse_lfw": "RMSE LFW"}
 
 TABLE1 = Table(
     name="mad.table1",
     title="The autoencoder: realism of samples, and reconstruction of unseen pictures",
     metrics=(
         Metric("fid", "lower", digits=2, title="Frechet distance"),
-        *(Metric(name, "lower", digits=2, title=f"RMSE {name.split('_')[1].capitalize()}") for name in TESTS[:3]),
-        Metric("rmse_lfw", "lower", digits=2, title="RMSE LFW"),
+        *(Metric(name, "lower", digits=2, title=title) for name, title in TESTS.items()),
     ),
     rows=(
         Row("CelebA_160K", dict(zip(("fid", *TESTS), (17.79, 22.87, 23.64, 22.87, 21.23), strict=True)), partial(space, SHARE), here="16 % of the training people"),
@@ -251,7 +256,14 @@ def posed(key: str, bench: Bench, seed: int) -> Mapping[str, Cell]:
     return trained(bench, seed)["joint"][key]
 
 
+TESTED = dict(zip(ANGLES, (2.66, 2.95, 2.05), strict=True))  # on CelebA's test pictures
 LIMIT = 4.0                                 # degrees; the paper's largest error is 3.61
+
+def readable(rows: Measured) -> Verdict:
+    """Every angle within the limit, and below the error of guessing, which on faces that look ahead is small, too."""
+    within = (at_most(rows, ("CelebA_test", name), LIMIT) for name in ANGLES)
+    return every(*within, *(lower(rows, ("CelebA_test", name), ("guessing the mean", name)) for name in ANGLES))
+
 
 POSE = Table(
     name="mad.pose",
@@ -259,10 +271,10 @@ POSE = Table(
     metrics=tuple(Metric(name, "lower", "degrees", 2) for name in ANGLES),
     rows=(
         Row("AffectNet_val", dict(zip(ANGLES, (3.61, 3.53, 2.09), strict=True)), why_not="AffectNet is not at hand"),
-        Row("CelebA_test", dict(zip(ANGLES, (2.66, 2.95, 2.05), strict=True)), partial(posed, "pose_degrees"), here="photographs, val people"),
+        Row("CelebA_test", TESTED, partial(posed, "pose_degrees"), here="photographs, val people"),
         Row("guessing the mean", {}, partial(posed, "guessed_degrees"), here="not in the paper"),
     ),
-    claim=Claim(f"yaw, pitch and roll are read within {LIMIT:g} degrees", lambda rows: every(*(at_most(rows, ("CelebA_test", name), LIMIT) for name in ANGLES))),
+    claim=Claim(f"yaw, pitch and roll are read within {LIMIT:g} degrees, and better than by guessing the mean", readable),
     differs=(*SMALL, "the truth is what another network says, as in the paper"),
     minutes=2,
     **{**DATA, "data": "AffectNet, CelebA; truth: OpenFace 2.0", "n": "4,000 (AffectNet)"},

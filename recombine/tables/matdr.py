@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from recombine.data.packed import Pack
 from recombine.data.schema import MISSING
 from recombine.method import Method
 from recombine.metrics.classifier import Classifier
+from recombine.metrics.intervals import Share, share
 from recombine.metrics.realism import extract, frechet_distance, judge_extractor
 from recombine.metrics.transfer import decoded, encoded, judging
 from recombine.recipes.matdr import matdr_lfw
@@ -26,6 +27,7 @@ from recombine.tables.table import Claim, Metric, Row, Table, every, lower
 ATTRIBUTES = ("Bangs", "Smiling", "Eyeglasses")
 WEIGHTS = {0.0: 55.15, 0.01: 52.39, 0.1: 45.23, 1.0: 60.98, 10.0: 70.72}
 FID = Metric("fid", "lower", digits=3, title="Frechet distance")
+SUCCESS = Metric("success", "higher", "%", title="exchanges that are seen")
 KEPT = Metric("rebuilt", "lower", digits=3, title="of mere reconstructions")
 
 
@@ -43,12 +45,29 @@ def exchanged(model: Method, pack: Pack, rows: tuple[np.ndarray, np.ndarray], by
     for own, given, mine, theirs in ((*sides, *rows), (*sides[::-1], *rows[::-1])):
         parts = {}
         for name in model.schema.names:
-            labels = [torch.from_numpy(np.asarray(pack.labels[name])[half]) for half in (mine, theirs)]
-            differ = (labels[0] != labels[1]) & (labels[0] != MISSING) & (labels[1] != MISSING)
-            unit = of_label(model, name, labels[1]).to(own[name]) if by_label else given[name]
+            differ, wanted = differing(pack, name, mine, theirs)
+            unit = of_label(model, name, wanted).to(own[name]) if by_label else given[name]
             parts[name] = torch.where(differ.view(-1, *[1] * (unit.ndim - 1)), unit, own[name])
         made += list(decoded(model, own.replace(parts)))
     return torch.cat(made)
+
+
+def differing(pack: Pack, name: str, mine: np.ndarray, theirs: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Where two known labels differ, bool `[pairs]`, and the other one's label `[pairs]`."""
+    labels = [torch.from_numpy(np.asarray(pack.labels[name])[half]) for half in (mine, theirs)]
+    return (labels[0] != labels[1]) & (labels[0] != MISSING) & (labels[1] != MISSING), labels[1]
+
+
+def obeyed(classifier: Classifier, pack: Pack, rows: tuple[np.ndarray, np.ndarray], made: Tensor, names: Sequence[str]) -> Share:
+    """The share of exchanged attributes in which the judge sees the other one's label."""
+    seen, (first, second) = classifier.verdicts(made), rows
+    hits, pictures = [], []
+    for name in names:
+        sides = [differing(pack, name, first, second), differing(pack, name, second, first)]
+        differ, wanted = (torch.cat(part).numpy() for part in zip(*sides, strict=True))
+        hits.append((seen[name] == wanted)[differ])
+        pictures.append(np.flatnonzero(differ))
+    return share(np.concatenate(hits), np.concatenate(pictures))
 
 
 def of_label(model: Method, name: str, labels: Tensor) -> Tensor:
@@ -58,7 +77,10 @@ def of_label(model: Method, name: str, labels: Tensor) -> Tensor:
 
 
 def measure_realism(model: Method, pack: Pack, classifier: Classifier, by_label: bool = False) -> dict[str, dict]:
-    """Frechet distance between the real val pictures and those that exchanged attributes, and of mere reconstructions, at equal n."""
+    """Frechet distance between the real val pictures and those that exchanged attributes, and of mere reconstructions, at equal n.
+
+    Beside it `success`, since a method that changes nothing has the best distance of all.
+    """
     looker, rows = judge_extractor(classifier), halves(pack)
     with judging(model):
         made = exchanged(model, pack, rows, by_label)
@@ -66,7 +88,8 @@ def measure_realism(model: Method, pack: Pack, classifier: Classifier, by_label:
         rebuilt = torch.cat(list(decoded(model, codes)))
     seen = [extract(looker, images.split(256)) for images in (pack.batch(np.concatenate(rows)).images, made, rebuilt)]
     found = {name: frechet_distance(seen[0], side, looker.name) for name, side in (("fid", seen[1]), ("rebuilt", seen[2]))}
-    return {name: {**distance, "n": distance["n_made"]} for name, distance in found.items()}
+    success = obeyed(classifier, pack, rows, made, model.schema.names)
+    return {**{name: {**distance, "n": distance["n_made"]} for name, distance in found.items()}, "success": success.to_json()}
 
 
 def realism(recipe: Recipe, bench: Bench, images: int, seed: int, by_label: bool = False, **changes: Any) -> dict[str, dict]:
@@ -91,7 +114,7 @@ DATA = {
     "data": "CelebA, bangs, smiling, eyeglasses", "n": "2,000 pictures, fewer than the 2,048 features of the extractor", "size": "128", "seen": "3.2 million pairs",
     "kind": "photos", "attributes": ATTRIBUTES, "stand_in": "photographs with Bangs, Smiling and Eyeglasses; all val ones, paired",
     "extractor": ("Inception (external weights), of 2,048 features", "the data set's judge, of 144 or 192 features: only numbers of one column compare"),
-    "metrics": (FID, KEPT),
+    "metrics": (FID, KEPT, SUCCESS),
 }
 DIFFERS = ("against the real val pictures; the paper does not say against which", "narrow networks and steps 20 times as large (recombine/methods/matdr.py)")
 

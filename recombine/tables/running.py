@@ -24,7 +24,7 @@ def run(table: Table, bench: Bench, seeds: int = 1) -> dict:
         seeds: Trainings of every row. Of several the mean is shown, and an interval that holds all of theirs.
 
     Returns:
-        Plain values: `name`, `title`, `claim` (`words`, `holds`, `why`), `metrics`, `rows` (`paper`, `quoted`, `ours`, `why_not`,
+        Plain values: `name`, `title`, `images` seen by every training, `seeds`, `claim` (`words`, `holds`, `why`), `metrics`, `rows` (`paper`, `quoted`, `ours`, `why_not`,
         `here`), `differs` (what -> the paper's and ours), `notes`.
 
     Raises:
@@ -39,6 +39,8 @@ def run(table: Table, bench: Bench, seeds: int = 1) -> dict:
     result = {
         "name": table.name,
         "title": table.title,
+        "images": bench.seen,
+        "seeds": seeds,
         "claim": {"words": table.claim.words, "holds": verdict.holds, "why": verdict.why},
         "metrics": [{"name": m.name, "heading": m.heading, "unit": m.unit, "better": m.better} for m in table.metrics],
         "rows": rows,

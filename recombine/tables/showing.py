@@ -31,11 +31,6 @@ def n_shown(row: dict) -> str:
     return " to ".join(f"{count:,}" for count in dict.fromkeys((counts[0], counts[-1]))) if counts else ""
 
 
-def name_shown(row: dict) -> str:
-    """A row's name, with what ours is."""
-    return row["name"] + (f" (ours: {row['here']})" if row["here"] else "")
-
-
 def columns(table: Table, result: dict) -> list[Metric]:
     """The metrics of which there is a number of ours or of the paper."""
     used = {name for row in result["rows"] for name in (*row["paper"], *(row["ours"] or ()))}
@@ -43,12 +38,14 @@ def columns(table: Table, result: dict) -> list[Metric]:
 
 
 def remarks(table: Table, result: dict) -> Iterator[str]:
-    """Lines below the table: quoted numbers, rows that were not run, what differs, the claim."""
+    """Lines below the table: quoted numbers, what our rows are, those that were not run, what differs, the claim."""
     rows = result["rows"]
     for source in dict.fromkeys(row["quoted"] for row in rows if row["quoted"]):
         names = ", ".join(row["name"] for row in rows if row["quoted"] == source)
         yield f"† quoted by the paper, not measured by its authors: {names}, from {source}"
     for row in rows:
+        if row["ours"] and row["here"]:
+            yield f"ours of {row['name']}: {row['here']}"
         if not row["ours"]:
             yield f"not run: {row['name']}: {row['why_not']}"
     for what, sides in result["differs"].items():
@@ -67,7 +64,8 @@ def markdown(table: Table, result: dict) -> str:
     lines = [f"# {table.name}: {table.title}", "", f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     for row in result["rows"]:
         cells = [text for m in metrics for text in (paper_shown(m, row), ours_shown(m, (row["ours"] or {}).get(m.name)))]
-        lines.append(f"| {' | '.join([name_shown(row), *cells, n_shown(row)])} |")
+        line = " | ".join([row["name"], *cells, n_shown(row)])
+        lines.append(f"| {line} |")
     return "\n".join([*lines, "", *(f"- {line}" for line in remarks(table, result)), ""])
 
 
@@ -83,7 +81,7 @@ def printable(table: Table, result: dict) -> RenderableType:
     for metric in metrics:
         grid.add_column(metric.heading, min_width=6)
     for row in result["rows"]:
-        left = [name_shown(row) + ", paper", *([f"  ours, n = {n_shown(row)}", "  95 %"] if row["ours"] else ["  not run"])]
+        left = [row["name"] + ", paper", *([f"  ours, n = {n_shown(row)}", "  95 %"] if row["ours"] else ["  not run"])]
         cells = []
         for m in metrics:
             found = (row["ours"] or {}).get(m.name)

@@ -95,36 +95,52 @@ class Table:
 
 def higher(rows: Measured, above: Place, below: Place, by: float = 0.0) -> Verdict:
     """Whether one cell lies above another, by a gap at least."""
-    for row, metric in (above, below):
-        if row not in rows or metric not in rows[row]:
-            return Verdict(None, f"{row} was not run" if row not in rows else f"{metric} of {row} was not measured")
-    a, b = (rows[row][metric] for row, metric in (above, below))
-    names = f"{naming(above, below)} {number(a)} against {naming(below, above)} {number(b)}"
-    gap = f", at least {number({'value': by})} apart" if by else ""
+    if absent := missing(rows, above, below):
+        return Verdict(None, absent)
+    a, b = cell(rows, above), cell(rows, below)
+    gap = f" by {by:g}" if by else ""
+    words = f"{naming(above, below)} {number(a)} against {naming(below, above)} {number(b)}"
     if a["low"] > b["high"] + by:
-        return Verdict(True, f"{names}: above{gap}")
+        return Verdict(True, f"{words}: above{gap}")
     if a["high"] < b["low"] + by:
-        return Verdict(False, f"{names}: not above{gap}")
-    return Verdict(None, f"{names}: intervals overlap" if not by else f"{names}: the gap's interval holds {number({'value': by})}")
+        return Verdict(False, f"{words}: not above{gap}")
+    return Verdict(None, f"{words}: {f'their intervals allow gaps on both sides of {by:g}' if by else 'their intervals overlap'}")
 
 
 def lower(rows: Measured, below: Place, above: Place) -> Verdict:
     """Whether one cell lies below another."""
-    found = higher(rows, above, below)
-    return Verdict(found.holds, found.why)
+    if absent := missing(rows, below, above):
+        return Verdict(None, absent)
+    a, b = cell(rows, below), cell(rows, above)
+    words = f"{naming(below, above)} {number(a)} against {naming(above, below)} {number(b)}"
+    if a["high"] < b["low"]:
+        return Verdict(True, f"{words}: below")
+    return Verdict(False, f"{words}: not below") if a["low"] > b["high"] else Verdict(None, f"{words}: their intervals overlap")
 
 
 def at_most(rows: Measured, place: Place, limit: float) -> Verdict:
     """Whether a cell lies below a limit."""
-    row, metric = place
-    if row not in rows or metric not in rows[row]:
-        return Verdict(None, f"{row} was not run" if row not in rows else f"{metric} of {row} was not measured")
-    cell, name = rows[row][metric], f"{metric} of {row}"
-    if cell["high"] < limit:
-        return Verdict(True, f"{name} {number(cell)}: below {limit:g}")
-    if cell["low"] > limit:
-        return Verdict(False, f"{name} {number(cell)}: above {limit:g}")
-    return Verdict(None, f"{name} {number(cell)}: the interval holds {limit:g}")
+    if absent := missing(rows, place):
+        return Verdict(None, absent)
+    found, words = cell(rows, place), f"{place[1]} of {place[0]} {number(cell(rows, place))}"
+    if found["high"] < limit:
+        return Verdict(True, f"{words}: below {limit:g}")
+    return Verdict(False, f"{words}: above {limit:g}") if found["low"] > limit else Verdict(None, f"{words}: the interval holds {limit:g}")
+
+
+def missing(rows: Measured, *places: Place) -> str:
+    """Which of some cells is not there, in words; empty where all are."""
+    for row, metric in places:
+        if row not in rows:
+            return f"{row} was not run"
+        if metric not in rows[row]:
+            return f"{metric} of {row} was not measured"
+    return ""
+
+
+def cell(rows: Measured, place: Place) -> Cell:
+    """The cell at a place."""
+    return rows[place[0]][place[1]]
 
 
 def every(*verdicts: Verdict) -> Verdict:
@@ -144,6 +160,6 @@ def naming(place: Place, other: Place) -> str:
     return row if metric == other_metric else f"{row} {metric}"
 
 
-def number(cell: Cell) -> str:
+def number(found: Cell) -> str:
     """A value for a sentence."""
-    return f"{cell['value']:.3g}"
+    return f"{found['value']:.3g}"
