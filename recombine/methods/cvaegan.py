@@ -14,7 +14,7 @@ get the classifier's guess. Squared distances and the KL divergence are sums ove
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch

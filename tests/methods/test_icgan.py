@@ -1,0 +1,177 @@
+"""IcGAN against numbers worked by hand, its routes, and its phases."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from games import HAIR, SMILING, batch, optimizers, parameters, schema
+from torch import nn
+
+from recombine.data.schema import Attribute, Schema
+from recombine.method import Progress
+from recombine.methods.icgan import PRESETS, Config, IcGAN
+
+SMALL = Config(width=4, decoder_width=4, num_latents=6)
+GAN, ENCODERS = Progress(phase="gan"), Progress(phase="encoders")
+
+
+def losses(method, data, progress):
+    """`player/loss` -> (weight, value) of one step without stepping."""
+    return {f"{turn.player}/{name}": pair for turn in method.turns(data, progress) for name, pair in turn.losses.items()}
+
+
+def reached(method, data, progress):
+    """`player/loss` -> all networks that it reaches, the player's own or not, but for those that the phase freezes."""
+    frozen = next(phase.frozen for phase in method.phases() if phase.name == progress.phase)
+    names = [name for name, _ in method.named_children() if name not in frozen]
+    found = {}
+    for turn in method.turns(data, progress):
+        for loss, (_, value) in turn.losses.items():
+            slopes = {name: torch.autograd.grad(value, parameters(method, name), retain_graph=True, allow_unused=True) for name in names}
+            found[f"{turn.player}/{loss}"] = {n for n, s in slopes.items() if any(slope is not None and slope.abs().sum() > 0 for slope in s)}
+    return found
+
+
+def test_critic_without_opinion():
+    # Zero logits: three terms of ln 2 with weights 1/2, 1/4 and 1/4 make ln 2, and so does the generator's.
+    method = IcGAN(SMALL, schema(SMILING, HAIR))
+    nn.init.zeros_(method.critic.rest[-1].weight)
+    nn.init.zeros_(method.critic.rest[-1].bias)
+    turns = list(method.turns(batch(method.schema), GAN))
+    assert {name: weight for name, (weight, _) in turns[0].losses.items()} == {"real": 0.5, "wrong": 0.25, "made": 0.25}
+    assert all(turn.total().item() == pytest.approx(math.log(2), abs=1e-6) for turn in turns)
+
+
+def test_critic_with_an_opinion():
+    # It says 0.9 to everything: -ln 0.9 for real ones and for the generator, -ln 0.1 for the two that are false.
+    method = IcGAN(SMALL, schema(SMILING, HAIR))
+    nn.init.zeros_(method.critic.rest[-1].weight)
+    nn.init.constant_(method.critic.rest[-1].bias, math.log(9))
+    values = {name: value.item() for name, (_, value) in losses(method, batch(method.schema), GAN).items()}
+    expected = {"critic/real": 0.105361, "critic/wrong": 2.302585, "critic/made": 2.302585, "generator/gen": 0.105361}
+    assert values == pytest.approx(expected, abs=1e-6)
+
+
+def test_exactly_one_label_is_wrong_and_any_of_them():
+    # Half of 20,000 pictures each; three standard deviations are 0.0106.
+    method = IcGAN(SMALL, schema(SMILING, HAIR))
+    data = batch(method.schema, count=20_000)
+    truth = {"Smiling": data.labels["Smiling"][:, None].float(), "hair": nn.functional.one_hot(data.labels["hair"], 3).float()}
+    wrong, known = method._one_wrong(data, truth)
+    smiles, hair = wrong[:, :1] != truth["Smiling"], (wrong[:, 1:] != truth["hair"]).any(1, keepdim=True)
+    assert known.all() and torch.equal(smiles, ~hair)
+    assert smiles.float().mean().item() == pytest.approx(0.5, abs=0.0106)
+    assert (wrong[:, 1:].sum(1) == 1).all()
+
+
+def test_a_missing_label_is_never_the_wrong_one_and_is_an_even_chance():
+    method = IcGAN(SMALL, schema(SMILING, HAIR))
+    data = batch(method.schema)
+    no, yes = torch.zeros(8, dtype=torch.bool), torch.ones(8, dtype=torch.bool)
+    truth = {"Smiling": torch.full((8, 1), 0.5), "hair": nn.functional.one_hot(data.labels["hair"], 3).float()}
+    wrong, known = method._one_wrong(replace(data, known={"Smiling": no, "hair": yes}), truth)
+    assert known.all() and (wrong[:, 0] == 0.5).all() and (wrong[:, 1:] != truth["hair"]).any(1).all()
+    assert not method._one_wrong(replace(data, known={"Smiling": no, "hair": no}), truth)[1].any()
+    unlabelled = replace(data, known={"Smiling": no, "hair": no})
+    assert losses(method, unlabelled, GAN)["critic/wrong"][1].item() == 0 == losses(method, unlabelled, ENCODERS)["encoder_y/y"][1].item()
+    seen = []
+    method.critic.register_forward_pre_hook(lambda _, given: seen.append(given[1]))
+    next(method.turns(unlabelled, GAN))
+    assert torch.allclose(seen[0], torch.tensor([1 / 2, 1 / 3, 1 / 3, 1 / 3]).expand(8, 4))
+
+
+def test_labels_join_the_critic_after_its_first_convolution():
+    method = IcGAN(SMALL, schema(SMILING, HAIR))
+    assert method.critic.first[0].weight.shape[1] == 3 and method.critic.rest[0].weight.shape[1] == 4 + 4
+
+
+def test_encoders_are_asked_for_z_and_for_the_labels():
+    # E_z that says 0: the mean of z squared. E_y without opinion: (1/2)^2, and (4/9 + 1/9 + 1/9) / 3 = 2/9.
+    method = IcGAN(SMALL, schema(SMILING, HAIR))
+    for network in (method.encoder_z, method.encoder_y):
+        nn.init.zeros_(network[-1].weight)
+        nn.init.zeros_(network[-1].bias)
+    data = batch(method.schema)
+    terms = losses(method, data, ENCODERS)
+    assert terms["encoder_z/z"][1].item() == pytest.approx(data.noise("z", 6).square().mean().item(), rel=1e-6)
+    assert terms["encoder_y/y"][1].item() == pytest.approx(1 / 4 + 2 / 9, abs=1e-6)
+
+
+def test_encoder_of_z_sees_generated_pictures_and_the_encoder_of_labels_real_ones():
+    method = IcGAN(SMALL, schema()).eval()
+    data, seen = batch(method.schema), {}
+    for name in ("encoder_z", "encoder_y"):
+        getattr(method, name).register_forward_pre_hook(lambda _, given, name=name: seen.update({name: given[0]}))
+    list(method.turns(data, ENCODERS))
+    made = method.generator(torch.cat([data.labels["Smiling"][:, None].float(), data.noise("z", 6)], 1)).tanh()
+    assert torch.equal(seen["encoder_z"], made) and torch.equal(seen["encoder_y"], data.images)
+
+
+def test_every_loss_reaches_its_networks_and_no_other():
+    method = IcGAN(SMALL, schema(SMILING, HAIR))
+    data = batch(method.schema)
+    assert reached(method, data, GAN) == {
+        "critic/real": {"critic"},
+        "critic/wrong": {"critic"},
+        "critic/made": {"critic"},
+        "generator/gen": {"generator", "critic"},  # through the critic, which is not the generator's to move
+    }
+    assert reached(method, data, ENCODERS) == {"encoder_z/z": {"encoder_z"}, "encoder_y/y": {"encoder_y"}}
+
+
+def test_phases_freeze_the_gan_before_the_encoders():
+    first, second = IcGAN(replace(SMALL, shares=(3.0, 1.0)), schema()).phases()
+    assert (first.name, first.share, first.frozen) == ("gan", 3.0, ()) and (second.name, second.share) == ("encoders", 1.0)
+    assert second.frozen == ("generator", "critic")
+
+
+def test_optimisers_are_the_papers():
+    method = IcGAN(replace(PRESETS["paper"], width=4, decoder_width=4), schema())
+    settings = {player: (o.defaults["lr"], o.defaults["betas"][0]) for player, o in optimizers(method).items()}
+    assert settings == {"critic": (2e-4, 0.5), "generator": (2e-4, 0.5), "encoder_z": (1e-4, 0.1), "encoder_y": (1e-4, 0.1)}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("progress", [GAN, ENCODERS], ids=["gan", "encoders"])
+def test_presets_play(name, progress):
+    method = IcGAN(replace(PRESETS[name], width=4, decoder_width=4), schema(SMILING, HAIR))
+    assert all(torch.isfinite(value) for _, value in losses(method, batch(method.schema), progress).values())
+
+
+@pytest.mark.parametrize(("height", "width", "channels"), [(16, 24, 1), (8, 8, 3), (32, 32, 4)])
+def test_pictures_of_other_shapes(height, width, channels):
+    shape = Schema(attributes=(SMILING,), height=height, width=width, channels=channels)
+    method = IcGAN(SMALL, shape)
+    images = batch(shape).images
+    assert all(torch.isfinite(value) for _, value in losses(method, batch(shape), GAN).values())
+    assert method.eval().decode(method.encode(images)).shape == images.shape
+
+
+def test_attributes_that_it_cannot_use():
+    with pytest.raises(ValueError, match="icgan takes binary and categorical attributes; 'person' is a group: leave it out"):
+        IcGAN(SMALL, schema(SMILING, Attribute("person", "group", ("a", "b"))))
+
+
+def trained_on_brightness(told):
+    """How much brighter label 1 is generated than label 0, after the first phase on pictures whose label is their brightness."""
+    torch.manual_seed(0)
+    method = IcGAN(replace(SMALL, learning_rate=4e-3), schema(size=8))
+    steppers = optimizers(method)
+    for step in range(160):
+        data = batch(method.schema, count=32, seed=step)
+        data = replace(data, images=data.labels["Smiling"].float()[:, None, None, None] * 1.2 - 0.6 + 0.1 * data.images)
+        data = data if told else replace(data, known={"Smiling": torch.zeros(32, dtype=torch.bool)})
+        for turn in method.turns(data, GAN):
+            steppers[turn.player].zero_grad()
+            turn.total().backward(inputs=parameters(method, *method.players()[turn.player]))
+            steppers[turn.player].step()
+    z = torch.randn(64, 6)
+    off, on = (method.eval().generator(torch.cat([torch.full((64, 1), value), z], 1)).tanh() for value in (0.0, 1.0))
+    return (on - off).mean().item()
+
+
+def test_the_critic_makes_the_generator_listen_to_the_label():
+    # Beside a training that is shown no labels. The true change is 1.2.
+    assert trained_on_brightness(told=True) > 0.6
+    assert abs(trained_on_brightness(told=False)) < 0.3
