@@ -2,15 +2,16 @@
 
 Jha, Anand, Singh and Veeravasarapu, "Disentangling Factors of Variation with Cycle-Consistent Variational Auto-Encoders",
 ECCV 2018. https://arxiv.org/abs/1804.10469
-Reported: as a baseline of rodi (its Fig. 7), Sprites, mean squared error of transfers on [-1, 1]: 0.0170. Ours: see LOG.md.
+Reported: as a baseline of rodi (its Fig. 7), Sprites, mean squared error of transfers on [-1, 1]: 0.0170.
 
 Forward: two pictures of one thing exchange their `appearance` (the paper's class, or specified factors) and must be rebuilt,
 each from its own sampled `pose` (the paper's style, or unspecified factors). Backward: one pose drawn from the prior is
 decoded with the appearances of two things, and the encoder must find the same pose in both pictures.
 
 Differs from the paper: one Adam moves the encoder in both cycles, in two steps as in the paper, which keeps an Adam for each;
-a decoder with batch in place of instance normalisation; no normalisation in the encoder; the learning rate falls as the
-training says, not to a tenth after 80 of 100 epochs.
+the shared networks, with batch normalisation in the decoder and none in the encoder, in place of instance normalisation in both;
+the reverse cycle takes appearances from the same batch, not from two more; the learning rate falls as the training says, not to a
+tenth after 80 of 100 epochs.
 """
 
 from __future__ import annotations

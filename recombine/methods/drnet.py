@@ -2,14 +2,16 @@
 
 Denton and Birodkar, "Unsupervised Learning of Disentangled Representations from Video", NeurIPS 2017.
 https://arxiv.org/abs/1705.10915
-Reported: as a baseline of rodi (its Fig. 7), Sprites, mean squared error of transfers on [-1, 1]: 0.0590. Ours: see LOG.md.
+Reported: as a baseline of rodi (its Fig. 7), Sprites, mean squared error of transfers on [-1, 1]: 0.0590.
 
 The `appearance` (the paper's content) comes from one frame, the `pose` from another of the same clip, and the second is rebuilt.
 Contents of one clip must agree. A scene discriminator tells pairs of poses of one clip from pairs of two; the pose encoder wants
 it undecided, so that poses hold nothing by which a clip is known.
 
 Differs from the paper: the sampler's pairs of one clip in place of frames at most k apart; no skip connections from the content
-encoder to the decoder, one of two released forms, since a picture must follow from its codes.
+encoder to the decoder, one of two released forms, since a picture must follow from its codes; the shared networks in place of
+DCGAN's, which are normalised throughout; both contents move towards each other, as the paper's text says, where the released
+code moves one.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ class Config:
     appearance_size: int = 64               # length of `appearance`, the paper's content
     scene_width: int = 100                  # hidden width of the scene discriminator
     similarity_weight: float = 1.0          # alpha
-    adv_weight: float = 0.1                 # beta, chosen for each data set; 0 where the released script is not told
+    adv_weight: float = 0.1                 # beta, chosen for each data set; 0 in the released script unless it is told
     learning_rate: float = 2e-3             # Adam's, with betas 0.9 and 0.999
 
 
