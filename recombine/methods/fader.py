@@ -54,14 +54,13 @@ class Config:
 PRESETS = {
     "paper": Config(),
     # Differs from the paper: tens of thousands of pictures in place of tens of millions, so the weight that hides labels is
-    # reached early and is larger, steps are longer, and there is no dropout.
+    # reached early and is larger, steps are longer, and there is no dropout. A code of few channels leaves less to hide.
     "small": Config(
-        width=32,
-        max_width=128,
-        hidden=128,
+        width=48,
+        max_width=64,
         dropout=0.0,
         classifier_width=16,
-        hide_weight=0.02,
+        hide_weight=0.1,
         hide_ramp=4_000,
         learning_rate=1e-3,
     ),
