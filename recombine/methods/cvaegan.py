@@ -39,7 +39,7 @@ from recombine.networks import image_decoder, image_trunk
 
 @dataclass(frozen=True)
 class Config:
-    """Settings of the method; the weights are the paper's (section 3.4) as far as is remembered, the sizes ours."""
+    """Settings of the method; the weights are quoted from memory of the paper (section 3.4), the sizes and rate are ours."""
 
     width: int = 64                         # channels of the first convolution of encoder, critic and classifier
     decoder_width: int = 64                 # channels of the decoder's last hidden layer
@@ -138,7 +138,7 @@ class CVAEGAN(nn.Module):
         """One training step (Algorithm 1)."""
         c, x = self.config, batch.images
         logits = self.classifier(x)[1]
-        yield Turn("classifier", {"class": (1.0, label_loss(self.schema, logits, batch.labels, batch.known))})   # Eq. 4, L_C
+        yield Turn("classifier", {"class": (1.0, label_loss(self.schema, logits, batch.labels, batch.known))})   # L_C, section 3.2
 
         y = joined(self.schema, given(self.schema, batch, soft(self.schema, logits)))
         mean, log_variance = self.encoder(x, y)
@@ -148,16 +148,16 @@ class CVAEGAN(nn.Module):
         real, *fakes = (self.critic(picture)[1] for picture in (x, x_rec.detach(), x_prior.detach()))
         gan = [binary_cross_entropy(real, 1.0), *(binary_cross_entropy(fake, 0.0) for fake in fakes)]
         right = torch.cat([real > 0, *(fake < 0 for fake in fakes)]).float().mean()
-        yield Turn("critic", {"gan": (1.0, torch.stack(gan).sum(0).mean())}, {"critic_accuracy": right})         # Eq. 1, L_D
+        yield Turn("critic", {"gan": (1.0, torch.stack(gan).sum(0).mean())}, {"critic_accuracy": right})         # L_D, section 3.1
 
         (d, d_rec, d_prior), (k, k_rec, k_prior) = ([head(picture)[0] for picture in (x, x_rec, x_prior)] for head in (self.critic, self.classifier))
         yield Turn("autoencoder", {
-            "kl": (c.kl_weight, kl_to_standard_normal(mean, log_variance).mean()),                        # Eq. 6, L_KL
-            "rec": (c.pair_weight, half_distance(x, x_rec).mean()),                                       # Eq. 7, L_G: pixels,
+            "kl": (c.kl_weight, kl_to_standard_normal(mean, log_variance).mean()),                        # L_KL, section 3.3
+            "rec": (c.pair_weight, half_distance(x, x_rec).mean()),                                       # L_G, section 3.3: pixels,
             "critic_pair": (c.pair_weight, half_distance(d, d_rec).mean()),                               # ... f_D,
             "class_pair": (c.pair_weight, half_distance(k, k_rec).mean()),                                # ... f_C
-            "critic_mean": (c.critic_mean_weight, half_distance(d.mean(0, True), d_prior.mean(0, True)).mean()),  # Eq. 3, L_GD
-            "class_mean": (c.class_mean_weight, self._class_means(k, k_prior, batch)),                    # Eq. 5, L_GC
+            "critic_mean": (c.critic_mean_weight, half_distance(d.mean(0, True), d_prior.mean(0, True)).mean()),  # L_GD, section 3.1
+            "class_mean": (c.class_mean_weight, self._class_means(k, k_prior, batch)),                    # L_GC, section 3.2
         })  # fmt: skip
 
     def _class_means(self, real: Tensor, made: Tensor, batch: Batch) -> Tensor:

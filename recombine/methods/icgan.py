@@ -148,10 +148,10 @@ class IcGAN(nn.Module):
         yield Turn("generator", {"gen": (1.0, binary_cross_entropy(self.critic(x_made, y), 1.0).mean())})  # -log D(G(z, y), y)
 
     def _encoders(self, batch: Batch, x: Tensor, x_made: Tensor, z: Tensor, truth: Mapping[str, Tensor]) -> Iterator[Turn]:
-        yield Turn("encoder_z", {"z": (1.0, squared_error(self.encoder_z(x_made.detach()), z).mean())})   # Eq. 3, mean over z
+        yield Turn("encoder_z", {"z": (1.0, squared_error(self.encoder_z(x_made.detach()), z).mean())})   # L_ez, mean over z
         guess = soft(self.schema, self.encoder_y(x))
         errors = [torch.where(batch.known[name], squared_error(guess[name], truth[name]), 0).mean() for name in self.schema.names]
-        yield Turn("encoder_y", {"y": (1.0, torch.stack(errors).sum())})                                  # Eq. 4, mean over each label's units
+        yield Turn("encoder_y", {"y": (1.0, torch.stack(errors).sum())})                                  # L_ey, mean over each label's units
 
     def _generated(self, z: Tensor, parts: Mapping[str, Tensor]) -> Tensor:
         return self.generator(torch.cat([joined(self.schema, parts), z], 1)).tanh()
