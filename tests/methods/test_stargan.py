@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -56,12 +57,11 @@ def test_parameter_counts_are_the_papers_at_128_pixels_and_5_labels():
     with torch.device("meta"):
         method = StarGAN(PRESETS["paper"], Schema(attributes=five, height=128, width=128))
         rafd = StarGAN(PRESETS["paper"], Schema(attributes=(Attribute("expression", "categorical", tuple("abcdefgh")),), height=128, width=128))
-        scores, logits = method.critic(torch.zeros(2, 3, 128, 128))
     norms = 2 * (64 + 128 + 256 + 6 * 2 * 256 + 128 + 64)
     assert count(method.generator) == 8 * 64 * 49 + 2 * (64 * 128 + 128 * 256) * 16 + 12 * 256 * 256 * 9 + 64 * 3 * 49 + norms == 8_430_528
     sizes = (3, 64, 128, 256, 512, 1024, 2048)
-    assert count(method.critic) == sum(16 * a * b + b for a, b in zip(sizes, sizes[1:], strict=False)) + 2048 * 9 + 2048 * 5 * 4 == 44_762_048
-    assert scores.shape == (2, 1, 2, 2) and logits.shape == (2, 5)
+    assert count(method.critic) == sum(16 * a * b + b for a, b in pairwise(sizes)) + 2048 * 9 + 2048 * 5 * 4 == 44_762_048
+    assert method.critic.label.kernel_size == (2, 2)
     assert round((count(rafd.generator) + count(rafd.critic)) / 1e6, 1) == 53.2
 
 
