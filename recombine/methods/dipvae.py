@@ -8,7 +8,7 @@ labels; attributes are given units of the trained code as in `recombine.methods.
 al., 2017, Fig. 7, compare a linear classifier for each attribute on its code, which is what `predict` does.
 
 Differs from the paper: networks as in `recombine.methods.betavae`; the covariance is that of the pictures one process sees at
-a time, so it changes with processes and micro-batches.
+a time, so it changes with processes and micro-batches. Batches should be several times as large as the code is long.
 """
 
 from __future__ import annotations
@@ -44,13 +44,14 @@ class Config:
     learning_rate: float = 1e-4             # Adam
 
 
-# Differs from the paper: 32 px and tens of thousands of pictures, which take longer steps.
-SMALL = Config(width=24, decoder_start=8, units=2, learning_rate=1e-3)
+# Differs from the paper: 32 px and tens of thousands of pictures, which take longer steps, in batches of 16. The covariance of 16
+# pictures has rank 15 at most and is noisy, so the code must be shorter than that and is held less firmly to the identity.
+SMALL = Config(width=24, decoder_start=8, num_latents=12, lambda_od=1.0, lambda_d=10.0, learning_rate=1e-3)
 PRESETS = {
     "paper": Config(),
     "paper-ii": Config(type="II", lambda_d=10.0),
     "small": SMALL,
-    "small-ii": replace(SMALL, type="II", lambda_d=10.0),
+    "small-ii": replace(SMALL, type="II", lambda_d=1.0),
 }
 
 
