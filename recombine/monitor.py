@@ -95,7 +95,7 @@ def diagnose(measures: Mapping[str, float], fraction: float) -> dict[str, str]:
         found["decoder ignores the labels"] = (
             f"changing a label moves pixels by {moved:.4f} of their range; the rest of the code tells the decoder everything: "
             "raise the weight of what keeps labels out of it (ifcvaegan: aux_weight, kl_weight; advattr: gen_weight; mad: cycle_weight; "
-            "matdr: class_weight)"
+            "matdr, stargan: class_weight; fader: hide_weight; twostep: adv_weight; cvaegan: class_mean_weight)"
         )
     elif success is not None and success < 0.3 and fraction >= 0.5:
         found["edits fail"] = (
