@@ -264,7 +264,7 @@ def mean(losses: Tensor, counts: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def remembered(critic: nn.Module, painted: Tensor, counts: Tensor, chance: Tensor) -> Tensor:
+def remembered(critic: Critic, painted: Tensor, counts: Tensor, chance: Tensor) -> Tensor:
     """What a critic is shown: a new picture, or half of the time an older one, whose place the new one takes.
 
     Until the history is full, every picture is shown and kept. Nothing is kept outside training. Processes that share a batch
@@ -276,7 +276,7 @@ def remembered(critic: nn.Module, painted: Tensor, counts: Tensor, chance: Tenso
         counts: Which of them are of use, bool `[batch]`; the others are shown as they are.
         chance: Numbers in [0, 1), `[batch, 2]`: whether an older one is shown, and which.
     """
-    size = len(critic.history)  # type: ignore[arg-type]
+    size = len(critic.history)
     if not critic.training or not size:
         return painted
     own = dist.get_rank() * len(painted) if dist.is_initialized() else 0
@@ -284,11 +284,11 @@ def remembered(critic: nn.Module, painted: Tensor, counts: Tensor, chance: Tenso
     for picture, used, (coin, place) in zip(*map(gathered, (painted, counts, chance)), strict=True):
         shown.append(picture)
         if used and critic.kept < size:
-            critic.history[critic.kept] = picture  # type: ignore[index,operator]
-            critic.kept.add_(1)  # type: ignore[operator,union-attr]
+            critic.history[critic.kept] = picture
+            critic.kept.add_(1)
         elif used and coin < 0.5:
-            shown[-1] = critic.history[int(place * size)].clone()  # type: ignore[index,operator]
-            critic.history[int(place * size)] = picture  # type: ignore[index,operator]
+            shown[-1] = critic.history[int(place * size)].clone()
+            critic.history[int(place * size)] = picture
     return torch.stack(shown[own : own + count])
 
 
