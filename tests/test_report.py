@@ -8,11 +8,17 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from compact_editor import CompactEditor
+from conftest import SignReader
+
 from recombine.judge import judge
+from recombine.metrics.realism import Extractor
 from recombine.report import curves, read_log, report
 
+MEANS = Extractor("<means>", lambda pictures: torch.nn.functional.avg_pool2d(pictures, 8).flatten(1))
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 
 
@@ -38,9 +44,22 @@ class Page(HTMLParser):
         self.text += data
 
 
+PICTURES = ("reconstruction", "sensitivity", "judge", "edits", "swaps", "truth")
+NOTHING_LEFT_OUT = {"perceptual": lambda images, truth: (images - truth).abs().mean((1, 2, 3))}
+
+
 @pytest.fixture
 def judgement(sign_editor, signs, sign_reader, true_sign):
-    return judge(sign_editor("damaging"), signs, classifier=sign_reader, render=true_sign, truths=12)
+    return judge(sign_editor("damaging"), signs, classifier=sign_reader, render=true_sign, truths=12, measures=PICTURES, **NOTHING_LEFT_OUT)
+
+
+@pytest.fixture(scope="module")
+def whole(signs):
+    """A judgement of everything, with probes that are hardly trained."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("recombine.metrics.leakage.DROPOUTS", (0.0,))
+        patch.setattr("recombine.metrics.leakage.EPOCHS", 5)
+        return judge(CompactEditor(), signs, classifier=SignReader(), extractor=MEANS)
 
 
 @pytest.fixture
@@ -125,7 +144,40 @@ def test_nested_losses_are_read_too(tmp_path):
 
 
 def test_training_pictures_are_marked(tmp_path, sign_editor, signs, sign_reader):
-    marked = judge(sign_editor(), signs, split="train", pictures=5, classifier=sign_reader, allow_training_data=True)
+    marked = judge(sign_editor(), signs, split="train", pictures=5, classifier=sign_reader, measures=PICTURES, allow_training_data=True)
     text = Page(report(tmp_path, marked).read_text()).text
     assert "These pictures were used in training" in text and "judged on 5 of 300 pictures" in text
     assert "Left out: truth" in text
+
+
+def test_what_the_codes_tell_stands_on_the_page(tmp_path, whole):
+    text = report(tmp_path, whole).read_text()
+    words = Page(text).text
+    for name in ("linear", "two_layer"):
+        found = whole["leakage"]["off_part"][name]
+        assert f"{100 * found['value']:.1f} %{100 * found['low']:.1f} to {100 * found['high']:.1f} %n = 60" in words
+    assert f"{whole['information']['value']:.3f}{whole['information']['low']:.3f} to" in words
+    assert "Seen by: <means>; 12 features, 60 pictures on both sides." in words
+    for part, found in whole["recognition"]["maker"]["verification"].items():
+        assert f"{part}{100 * found['value']:.1f} %" in words
+    assert "Left out: maker kept" in words and "colour, lamp" not in words
+
+
+def test_every_probe_has_its_map_with_own_cells_marked(tmp_path, whole):
+    text = report(tmp_path, whole).read_text()
+    maps = re.findall(r"Read by a fresh (?:linear|two-layer) probe</h3>(.*?)</table>", text, re.S)
+    assert len(maps) == 2
+    for probe, found in zip(("linear", "two_layer"), maps, strict=True):
+        assert re.findall("<span>(.*?)</span>", found) == ["colour", "lamp", "stripes", "shade"]
+        rows = dict(re.findall(r'<th scope="row">(.*?)</th>(.*?)</tr>', found, re.S))
+        assert list(rows) == ["colour", "lamp", "stripes", "shade", "rest"]
+        owned = {part: [i for i, cell in enumerate(re.findall("<td(.*?)>", row)) if "own" in cell] for part, row in rows.items()}
+        assert owned == {"colour": [0], "lamp": [1], "stripes": [2], "shade": [3], "rest": []}
+        leak = whole["leakage"]["matrix"][probe]["rest"]["lamp"]
+        assert f'--damage:{leak["above"]["value"]:.3f}" title="right in {100 * leak["accuracy"]["value"]:.1f} %' in rows["rest"]
+        assert f">{100 * leak['above']['value']:+.0f}<" in rows["rest"] and ">R² " in rows["rest"]
+
+
+def test_a_page_without_codes_has_no_empty_sections(run, judgement):
+    text = report(run, judgement).read_text()
+    assert not {"Codes", "Realism", "Recognition"} & set(re.findall("<h2>(.*?)</h2>", text))

@@ -83,6 +83,13 @@ def show(judgement: dict) -> None:
         ("unedited against the truth", "dB", ("truth", "edits", "psnr", "all", "original")),
         ("reconstruction", "dB", ("reconstruction", "psnr")),
         ("reconstruction, MSE on [0, 1]", "", ("reconstruction", "mse")),
+        ("swapped parts that show in the picture", "%", ("parts", "all", "success")),
+        ("leakage, linear probe", "%", ("leakage", "off_part", "linear")),
+        ("leakage, two-layer probe", "%", ("leakage", "off_part", "two_layer")),
+        ("mutual information of parts, nats", "", ("information",)),
+        ("Frechet distance of swaps", "", ("realism", "swaps", "frechet")),
+        ("kernel distance of swaps", "", ("realism", "swaps", "kid")),
+        ("DCI disentanglement", "", ("disentanglement", "dci", "disentanglement")),
     ):
         if found := look(judgement, *path):
             overall.add_row(name, shown(found["value"], unit), f"{shown(found['low'], unit)} to {shown(found['high'], unit)}", str(found["n"]))

@@ -21,12 +21,13 @@ POOLED = (4, 2, 1)                          # pixels, sides of the maps, the lar
 
 def leakage(desk: Desk) -> dict:
     """What a fresh linear and a fresh two-layer probe read of every attribute from every part."""
-    report: dict = {"matrix": {kind: matrix_json(probed(desk, kind)) for kind in PROBES}, "off_part": {}}
-    for kind in PROBES:
-        try:
-            report["off_part"][kind] = off_part(probed(desk, kind), desk.carries).to_json()
-        except ValueError as reason:
-            desk.leave_out("off_part", reason)
+    report: dict = {"matrix": {kind: matrix_json(probed(desk, kind)) for kind in PROBES}}
+    try:
+        if not any(desk.carries.values()):
+            raise ValueError("no part is meant to carry an attribute, so none is where it should not be")
+        report["off_part"] = {kind: off_part(probed(desk, kind), desk.carries).to_json() for kind in PROBES}
+    except ValueError as reason:
+        desk.leave_out("off_part", reason)
     return {**report, "learnt_from": len(desk.learnt.rows)}
 
 
@@ -48,6 +49,8 @@ def probed(desk: Desk, kind: str) -> Matrix:
 def entropy(desk: Desk) -> dict:
     """How unsure the fresh linear probes are on parts that should not tell, as a share of ln K."""
     matrix = probed(desk, "linear")
+    if not any(desk.carries.values()):
+        raise CannotMeasure("no part is meant to carry an attribute, so none is where it should not be")
     try:
         return off_part_entropy(matrix, desk.carries)
     except ValueError as reason:

@@ -78,7 +78,7 @@ def frechet_distance(real: np.ndarray, made: np.ndarray, extractor: str, seed: i
         seed: Of the groups.
 
     Returns:
-        `value`, `low`, `high`, `n_real`, `n_made`, `features`, `extractor`.
+        `value`, `low`, `high`, `n` (the smaller of `n_real` and `n_made`), `features`, `extractor`.
 
     Raises:
         ValueError: One set has fewer than twice as many pictures as there are features (and at least 40): its covariance
@@ -114,7 +114,7 @@ def kernel_distance(
         seed: Of the draw.
 
     Returns:
-        `value`, `n_real`, `n_made`, `features`, `extractor`, `subset_size`; `low` and `high` hold the middle 95 % of
+        `value`, `n` (the smaller of `n_real` and `n_made`), `features`, `extractor`, `subset_size`; `low` and `high` hold the middle 95 % of
         single subsets, so they are those of that many pictures, wider than for all of them.
 
     Raises:
@@ -161,7 +161,8 @@ def _checked(real: np.ndarray, made: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def _about(real: np.ndarray, made: np.ndarray, extractor: str) -> dict:
-    return {"extractor": extractor, "features": real.shape[1], "n_real": len(real), "n_made": len(made)}
+    count = min(len(real), len(made))
+    return {"extractor": extractor, "features": real.shape[1], "n": count, "n_real": len(real), "n_made": len(made)}
 
 
 def _frechet(real: np.ndarray, made: np.ndarray) -> float:
