@@ -18,9 +18,9 @@ from pathlib import Path
 
 from recombine import files
 
-BEAT = 30.0     # seconds between two signs of life
-SILENCE = 600.0  # seconds after which the claim of another machine counts as left behind
-LOOK = 2.0      # seconds between two looks at a claim that is waited for
+BEAT = 30.0         # seconds between two signs of life
+SILENCE = 600.0     # seconds after which the claim of another machine counts as left behind
+LOOK = 0.5          # seconds between two looks at a claim that is waited for
 
 
 class Claim:

@@ -22,10 +22,11 @@ import torch
 from recombine import comparison_page, files
 from recombine import comparison_pictures as pictures
 from recombine.claims import claim, holder_of, waiting
+from recombine.comparison_judging import USUAL, Judging, judge_run
 from recombine.data.packed import Pack
 from recombine.data.samplers import first_group
 from recombine.data.schema import Schema, nearest, shown
-from recombine.judge import judge, training_rows
+from recombine.judge import checked_measures, training_rows
 from recombine.methods import METHODS
 from recombine.metrics.classifier import Classifier, Settings, judge_classifier
 from recombine.metrics.truth import of_avatars
@@ -34,12 +35,11 @@ from recombine.recipes import RECIPES, Recipe, from_folder
 from recombine.recipes.avatars import COURSE
 from recombine.recipes.folder import PHOTOS
 from recombine.runs import HARMLESS, differing, load, pack_of, start
-from recombine.training import Diverged, Interrupted, TrainConfig
+from recombine.training import Diverged, Interrupted
 
 PAIRS = ("pairs", "two_batches")            # samplers that show two pictures a sample
 LOOKS, LINES = 6, 8                         # evaluations in a training, and lines of the log to each
 TRIAL = 12                                  # steps that measure a method's speed
-MEASURED = ("reconstruction", "sensitivity", "judge", "edits", "truth", "parts", "leakage", "information", "realism", "disentanglement")
 CANNOT = "cannot work with this data"
 JUDGED = ("binary", "categorical")          # kinds of attributes that are compared where none are named
 
@@ -56,15 +56,6 @@ class Budget:
             raise ValueError("a budget is a number of images or of seconds; give one of them")
         if min(self.images or 1, self.seconds or 1) <= 0 or self.images == 0:
             raise ValueError(f"a budget is more than 0, not {self.images if self.seconds is None else self.seconds}")
-
-
-@dataclass(frozen=True)
-class Judging:
-    """How every run is judged."""
-
-    pictures: int = 400                     # of the split at most
-    split: str = "val"
-    allow_training_data: bool = False       # judge pictures that a run was trained on, and mark the result
 
 
 @dataclass(frozen=True)
@@ -92,7 +83,7 @@ def compare(
     attributes: Sequence[str] = (),
     seeds: int | Sequence[int] = 3,
     pair_by: str | None = None,
-    judging: Judging = Judging(),
+    judging: Judging = USUAL,
     shard: tuple[int, int] = (1, 1),
     referee: str | Settings = "auto",
     retry: bool = False,
@@ -106,7 +97,8 @@ def compare(
         out: The comparison's folder. Several processes may work on it at once.
         data: Name -> data set.
         methods: Short names, or `name:preset` with one of the method's presets. Without a preset: the method's recipe for
-            avatars where the data is that, the settings found on photographs, or its preset `small`.
+            avatars where the data is that, the settings found on photographs, or its preset `small`; `name:setting=value`
+            changes a setting of these.
         budget: Of every run.
         attributes: What is learnt and compared, as far as each data set has it; all binary and categorical ones when ().
         seeds: How many, or which.
@@ -162,7 +154,7 @@ def compare_runs(
     data: Mapping[str, Pack] | None = None,
     *,
     attributes: Sequence[str] = (),
-    judging: Judging = Judging(),
+    judging: Judging = USUAL,
     shard: tuple[int, int] = (1, 1),
     referee: str | Settings = "auto",
     retry: bool = False,
@@ -229,12 +221,14 @@ class Work:
     retry: bool
     device: torch.device
     progress: Callable[[str], None]
+    shown: set[int] = field(default_factory=set)  # seeds of which the page shows pictures
     referees: dict[str, Classifier | None] = field(default_factory=dict)
 
     def through(self, plan: dict, cells: Sequence[Cell], shard: tuple[int, int]) -> Path:
         """Agree on the plan, work on this shard's cells, and write the report."""
         files.check_writable(self.out)
-        agree(self.out, json.loads(json.dumps(plan)))
+        agreed = agree(self.out, json.loads(json.dumps(plan)))
+        self.shown = set(agreed["seeds"][:1] if self.budget else agreed["seeds"])
         mine = cells[shard[0] - 1 :: shard[1]]
         for number, cell in enumerate(mine, 1):
             self.visit(cell, f"{number}/{len(mine)} {cell.data}, {cell.method}, seed {cell.seed}")
@@ -318,23 +312,14 @@ class Work:
     def judged(self, cell: Cell, run: Path, folder: Path) -> None:
         """Judge a run, and keep what the page shows of it."""
         pack, model = self.packs[cell.data], load(run, self.device)
-        found = judge(
-            model,
-            pack,
-            measures=MEASURED,
-            split=self.judging.split,
-            pictures=self.judging.pictures,
-            allow_training_data=self.judging.allow_training_data,
-            trained_on=cell.trained_on,
-            classifier=self.referee_of(cell.data),
-            workers=1,
-        )
-        carries = found.get("carries", {})
+        attributes = self.attributes[cell.data]
+        found = judge_run(model, pack, self.judging, attributes, self.referee_of(cell.data), cell.trained_on)
         seconds = {"training": training_seconds(run), "judging": round(sum(found["seconds"].values()), 2)}
         sampler = METHODS[json.loads((run / "config.json").read_text())["method"]][0].sampler
         found["run"] = {"seconds": seconds, "parameters": sum(p.numel() for p in model.parameters()), "pictures_a_sample": 1 + (sampler in PAIRS)}
         found["run"] |= {"path": str(run)} if cell.run else {}
-        pictures.save(folder / "shown.npz", pictures.draw(model, pack, self.judging.split, self.attributes[cell.data], carries))
+        if cell.seed in self.shown:
+            pictures.save(folder / "shown.npz", pictures.draw(model, pack, self.judging.split, attributes, found.get("carries", {})))
         files.write_text(folder / "judgement.json", json.dumps(found, indent=1, allow_nan=False))
 
 
@@ -443,12 +428,15 @@ def check(methods: Sequence[str], seeds: Sequence[int], shard: tuple[int, int], 
         name, _, preset = label.partition(":")
         if name not in METHODS:
             raise ValueError(f"no method {name!r}; there are {shown(list(METHODS), 40)}{nearest(name, list(METHODS))}")
-        if preset and preset not in presets(name):
+        if "=" in preset:
+            changed(METHODS[name][1](), preset)
+        elif preset and preset not in presets(name):
             raise ValueError(f"{name} has no preset {preset!r}; it has {shown(list(presets(name)), 40)}{nearest(preset, list(presets(name)))}")
     if len(set(seeds)) < len(seeds) or not seeds:
         raise ValueError(f"seeds are one or more different numbers, not {seeds}")
     if not 1 <= shard[0] <= shard[1]:
         raise ValueError(f"a shard is i/n with i from 1 to n, such as 1/2, not {shard[0]}/{shard[1]}")
+    checked_measures(judging.measures)
     if judging.split == "train" and not judging.allow_training_data:
         raise ValueError(
             "every run is trained on the split 'train'; a judgement on it says nothing about new pictures. Choose val or test, or say "
@@ -489,7 +477,7 @@ def recipe_for(label: str, pack: Pack, attributes: Sequence[str], pair_by: str |
     drawn = of_avatars(pack)
     base = RECIPES[f"{name}.avatars"]() if drawn and f"{name}.avatars" in RECIPES else None
     train = base.train if base else COURSE if drawn else from_folder().train
-    if preset:
+    if preset and "=" not in preset:
         config, origin = presets(name)[preset], f"preset {preset}"
     elif base:
         config, origin = base.config, f"recipe {name}.avatars"
@@ -497,6 +485,8 @@ def recipe_for(label: str, pack: Pack, attributes: Sequence[str], pair_by: str |
         config, origin = PHOTOS[name], "settings found on photographs"
     else:
         config, origin = (presets(name)["small"], "preset small") if "small" in presets(name) else (config_class(), "defaults")
+    if "=" in preset:
+        config, origin = changed(config, preset), f"{origin}, {preset}"
     learnt = tuple(attributes)
     if method.sampler == "pairs":
         group = pair_by or ("clip" if drawn else first_group(pack))
@@ -505,6 +495,28 @@ def recipe_for(label: str, pack: Pack, attributes: Sequence[str], pair_by: str |
         config = replace(config, pair_by=group if isinstance(config.pair_by, str) else (group,))
         learnt = (group, *(name for name in attributes if name != group))
     return Recipe(name, config, train, size=pack.schema.height, attributes=learnt), origin
+
+
+def changed(config: Any, text: str) -> Any:
+    """Settings of a method with some of them changed, as in `aux_weight=0`, or `aux_weight=0+kl_weight=0` for several.
+
+    Raises:
+        ValueError: There is no such setting, or it is no number, truth or text.
+    """
+    new = {}
+    for pair in text.split("+"):
+        name, _, value = pair.partition("=")
+        fields = list(config.__dataclass_fields__)
+        if name not in fields:
+            raise ValueError(f"no setting {name!r}; there are {shown(fields, 40)}{nearest(name, fields)}")
+        kind = type(getattr(config, name))
+        if kind is bool and value in ("True", "False"):
+            new[name] = value == "True"
+        elif kind in (int, float, str):
+            new[name] = kind(value)
+        else:
+            raise ValueError(f"{name}={value}: {name} is {getattr(config, name)!r}, which cannot be changed so; write a preset")
+    return replace(config, **new)
 
 
 def samples(recipe: Recipe) -> int:

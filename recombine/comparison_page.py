@@ -5,7 +5,6 @@ The page holds everything it shows, asks no network, needs no script, and follow
 
 from __future__ import annotations
 
-import base64
 import csv
 import io
 import json
@@ -15,23 +14,22 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 
+from recombine import comparison_charts as charts
 from recombine import comparison_pictures, files, standings
 from recombine.claims import holder_of
-from recombine.report import INK, PALETTE, STYLE, curves, escape, look, picture, read_log, section, thinned
+from recombine.report import STYLE, escape, look, picture, read_log, section
 from recombine.standings import METRICS, Metric
 
 FORMULA = (
-    "95 %. Over several seeds: value ∓ √(s² + p²), where s = t(0.975; S − 1) · (standard deviation between seeds) / √S, and p is the root mean "
+    "95 %. Over several seeds: value ∓ √(s² + p²), where s = t(0.975; S - 1) · (standard deviation between seeds) / √S, and p is the root mean "
     "square of the distance from each seed's value to the end of its own interval. All seeds are judged on the same pictures, so p is not "
     "divided by their number. One seed keeps the judgement's own interval, which says nothing about the luck of a training."
 )
 RANKS = (
-    "From the best rank that a method may have to the worst: those whose intervals overlap are not told apart, so 1–3 means that nobody is "
+    "From the best rank that a method may have to the worst: those whose intervals overlap are not told apart, so 1 to 3 means that nobody is "
     "surely better and three cannot be told apart from the first to the third place."
 )
-MAP = 100           # side of a map, in the units of its drawing
 
 
 def report(out: str | Path) -> Path:
@@ -232,13 +230,14 @@ def data_sections(content: Mapping, name: str, data: Mapping, out: Path, many: b
     judgements = {method: json.loads((folder / "judgement.json").read_text()) for method, folder in firsts.items()}
     lead = f"Compared on {', '.join(attributes)}; {data['pictures']['train']:,} pictures to train on. Sorted by the mean of the ranks."
     yield section(f"Standings{of}", [standings_table(methods, [m for m in METRICS if m.headline])], lead)
-    yield section(f"Success against damage{of}", [scatter(methods)], "Up and to the left is better. Whoever is on the line is beaten by nobody in both.")
-    yield section(f"Swaps of the same pictures{of}", list(swap_tables(shown, attributes)), "Every method gives the upper picture the attribute of the one below it. First seed.")
+    yield section(f"Success against damage{of}", [charts.scatter(methods)], "Up and to the left is better. Whoever is on the line is beaten by nobody in both.")
+    yield section(f"Swaps of the same pictures{of}", list(swap_tables(shown, attributes)), "Every method gives the picture the attribute of the giver below it. First seed.")
     yield section(f"What leaks{of}", [heat_maps(judgements, attributes)], "How much more often than by guessing a fresh probe reads the attribute from the part. "
                   "Framed: the part should carry it. Everything red leaks. First seed.")
     yield section(f"The parts as maps{of}", [map_tables(shown, judgements, data)], "t-SNE of every part, coloured by what it carries; a part that carries nothing by "
                   "every attribute: no colour should stand apart there. First seed.")
-    yield section(f"Training{of}", [progress_curves(name, methods, out, content), *losses(firsts)], "Against pictures seen.")
+    yield section(f"Training{of}", training(content, name, methods, out), "Edits that succeed, in % of 128 pictures, against pictures seen; every seed, "
+                  "the other methods in grey. Below, folded: the losses of the first seed.")
     yield section(f"All measures{of}", [standings_table(methods, [m for m in METRICS if not m.headline]), costs(methods)])
     yield section(f"Absent, or not measured{of}", [listed(remarks(data))])
 
@@ -273,7 +272,7 @@ def standing(found: Mapping | None, reason: str, metric: Metric) -> str:
 def rank(found: Mapping) -> str:
     """A range of ranks as people read it."""
     best, worst = found["rank"]
-    return f"{best}" if best == worst else f"{best}–{worst}"
+    return f"{best}" if best == worst else f"{best} to {worst}"
 
 
 def plain(value: float, metric: Metric) -> str:
@@ -283,62 +282,13 @@ def plain(value: float, metric: Metric) -> str:
     return f"{value:.1f}" if metric.unit == "dB" else f"{value:.3f}"
 
 
-def scatter(methods: Mapping[str, Mapping]) -> str:
-    """Success of swaps against what they damage, with intervals and the front."""
-    both = {method: row for method, row in methods.items() if {"success", "kept"} <= row["metrics"].keys()}
-    if not both:
-        return ""
-    figure = Figure(figsize=(9.2, 5.2), layout="constrained")
-    axes = figure.add_subplot()
-    placed: list[tuple[float, float, str, bool]] = []
-    for method, row in both.items():
-        success, kept = row["metrics"]["success"], row["metrics"]["kept"]
-        x, y = 100 * (1 - kept["value"]), 100 * success["value"]
-        colour = PALETTE[0] if row["front"] else INK
-        reach = [[[x - 100 * (1 - kept["high"])], [100 * (1 - kept["low"]) - x]], [[y - 100 * success["low"]], [100 * success["high"] - y]]]
-        axes.errorbar([x], [y], xerr=np.maximum(reach[0], 0), yerr=np.maximum(reach[1], 0), fmt="o", color=colour, markersize=6, elinewidth=1, alpha=0.9,
-                      markerfacecolor=colour if row["front"] else "none")  # fmt: skip
-        placed.append((x, y, method, row["front"]))
-    line = sorted((x, y) for x, y, _, ahead in placed if ahead)
-    axes.plot([x for x, _ in line], [y for _, y in line], color=PALETTE[0], linewidth=1.4, alpha=0.6, zorder=0)
-    axes.set_xlabel("damage: other attributes not kept, %", color=INK)
-    axes.set_ylabel("swaps that succeed, %", color=INK)
-    framed(axes)
-    figure.draw_without_rendering()
-    for (x, y, method, ahead), (dx, dy, side) in zip(placed, offsets(axes, placed), strict=True):
-        axes.annotate(method, (x, y), (dx, dy), textcoords="offset points", ha=side, va="center", fontsize=9, color=PALETTE[0] if ahead else INK)
-    return drawing(figure, "success of swaps against damage", "")
-
-
-def offsets(axes, placed: Sequence[tuple[float, float, str, bool]]) -> list[tuple[float, float, str]]:
-    """Where each name stands beside its point, in points, so that few cover each other."""
-    scale = 72 / axes.figure.dpi
-    spots = [tuple(axes.transData.transform((x, y)) * scale) for x, y, _, _ in placed]
-    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in spots]
-    frame = axes.get_window_extent()
-    left, right = frame.x0 * scale, frame.x1 * scale
-    found = []
-    for (x, y), (_, _, method, _) in zip(spots, placed, strict=True):
-        width = 5.4 * len(method)
-        tried = []
-        for dx, dy, side in ((8, 0, "left"), (-8, 0, "right"), (8, 9, "left"), (8, -9, "left"), (-8, 9, "right"), (-8, -9, "right"), (8, 18, "left"), (8, -18, "left")):
-            low = x + dx - (width if side == "right" else 0)
-            box = (low, y + dy - 5, low + width, y + dy + 5)
-            covered = sum(box[0] < other[2] and other[0] < box[2] and box[1] < other[3] and other[1] < box[3] for other in taken)
-            tried.append((covered + 9 * (box[0] < left or box[2] > right), len(tried), (dx, dy, side), box))
-        _, _, best, box = min(tried)
-        taken.append(box)
-        found.append(best)
-    return found
-
-
 def swap_tables(shown: Mapping[str, Mapping[str, np.ndarray]], attributes: Sequence[str]) -> Iterator[str]:
     """For every attribute a table of pictures: takers, givers, the truth, and one row a method; and the reconstructions."""
     for name in attributes:
         having = [method for method, arrays in shown.items() if f"taker/{name}" in arrays]
         if having:
             first = shown[having[0]]
-            top = {"picture": first[f"taker/{name}"], f"its {name} from": first[f"giver/{name}"]}
+            top = {"picture": first[f"taker/{name}"], "giver": first[f"giver/{name}"]}
             top |= {"truth": first[f"truth/{name}"]} if f"truth/{name}" in first else {}
             yield strips(name, top, {method: shown[method].get(f"swap/{name}") for method in having})
     having = [method for method, arrays in shown.items() if "rebuilt" in arrays]
@@ -399,80 +349,33 @@ def map_tables(shown: Mapping[str, Mapping[str, np.ndarray]], judgements: Mappin
                 continue
             own = [name for name in carries.get(part, ()) if name in data["attributes"]]
             for name in own or data["attributes"]:
-                panels += f"<figure>{dots(places, arrays[f'label/{name}'], f'{part} coloured by {name}')}<figcaption>{escape(part)}<br>by {escape(name)}</figcaption></figure>"
+                panels += f"<figure>{charts.dots(places, arrays[f'label/{name}'], f'{part} coloured by {name}')}<figcaption>{escape(part)}<br>by {escape(name)}</figcaption></figure>"
         if panels:
             figures += f'<h3>{escape(method)}</h3><div class="maps">{panels}</div>'
     return figures
 
 
-def dots(places: np.ndarray, labels: np.ndarray, text: str) -> str:
-    """A map as a drawing: one path of dots for every value, eight for a number."""
-    known = comparison_pictures.known(labels)
-    if labels.dtype.kind == "f":
-        order = np.argsort(np.argsort(labels[known])) * 8 // max(1, known.sum())
-        groups = np.full(len(labels), -1)
-        groups[known] = order
-        colours = [f"hsl({220 - 25 * step} 75% 55%)" for step in range(8)]
-    else:
-        groups, colours = np.where(known, labels, -1), PALETTE
-    paths = ""
-    for group in np.unique(groups[groups >= 0]).tolist():
-        spots = "".join(f"M{x:.0f} {y:.0f}h0" for x, y in 3 + places[groups == group] * (10 * MAP - 6))
-        paths += f'<path d="{spots}" stroke="{colours[group % len(colours)]}"/>'
-    return f'<svg viewBox="-20 -20 {10 * MAP + 40} {10 * MAP + 40}" role="img" aria-label="{escape(text)}"><g class="dots">{paths}</g></svg>'
-
-
-def progress_curves(name: str, methods: Mapping[str, Mapping], out: Path, content: Mapping) -> str:
-    """Edit success against pictures seen: a panel for every method, all its seeds, the others behind it in grey."""
-    lines: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
+def training(content: Mapping, name: str, methods: Mapping[str, Mapping], out: Path) -> Iterator[str]:
+    """How edit success rose, and the losses of every method, folded."""
+    lines: dict[str, list] = {}
+    folded = ""
     for method, row in methods.items():
         per = content["plan"]["settings"][name][method].get("pictures_a_sample", 1)
         for seed in row["seeds"]:
-            points = [(per * e["images"], 100 * e["edit_success/all"]) for e in read_log(cell_folder(out, name, method, seed) / "log.jsonl") if "edit_success/all" in e]
-            if len(points) > 1:
-                lines.setdefault(method, []).append(thinned(points))
-    if not lines:
-        return ""
-    across = min(4, len(lines))
-    down = -(-len(lines) // across)
-    figure = Figure(figsize=(2.5 * across + 0.4, 1.75 * down + 0.3), layout="constrained")
-    panels = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False).ravel()
-    for axes, method in zip(panels, lines, strict=False):
-        for other, several in lines.items():
-            for images, values in several:
-                front = other == method
-                axes.plot(images, values, color=PALETTE[0] if front else INK, alpha=0.95 if front else 0.22, linewidth=1.5 if front else 0.8, zorder=2 + front)
-        axes.set_title(method, fontsize=9, color=INK)
-        axes.set_ylim(0, 100)
-        framed(axes)
-    for axes in panels[len(lines) :]:
-        axes.set_visible(False)
-    return drawing(figure, "edit success of every method while it trains", "edits that succeed, %, of 128 pictures; every seed, the other methods in grey")
+            log = read_log(run_folder(out, name, method, seed) / "log.jsonl")
+            line = [(per * entry["images"], 100 * entry["edit_success/all"]) for entry in log if "edit_success/all" in entry]
+            if len(line) > 1:
+                lines.setdefault(method, []).append(line)
+            if seed == row["seeds"][0] and (drawn := charts.losses(log, per)):
+                folded += f"<details><summary>{escape(method)}</summary>{drawn}</details>"
+    yield charts.progress(lines)
+    yield folded
 
 
-def losses(firsts: Mapping[str, Path]) -> Iterator[str]:
-    """The losses of every method, folded."""
-    for method, folder in firsts.items():
-        drawn = curves([{name: value for name, value in entry.items() if name != "images_per_second"} for entry in read_log(folder / "log.jsonl")])
-        if drawn:
-            yield f"<details><summary>{escape(method)}</summary>{''.join(drawn)}</details>"
-
-
-def framed(axes) -> None:
-    """Axes that can be read on white and on black."""
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(INK)
-    axes.tick_params(colors=INK, labelsize=8.5, which="both")
-    axes.grid(color=INK, alpha=0.2, linewidth=0.6)
-
-
-def drawing(figure: Figure, text: str, caption: str) -> str:
-    """An embedded SVG."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    data = base64.b64encode(buffer.getvalue()).decode()
-    below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
-    return f'<figure class="drawing"><img src="data:image/svg+xml;base64,{data}" alt="{escape(text)}">{below}</figure>'
+def run_folder(out: Path, data: str, method: str, seed: int) -> Path:
+    """Where a cell's run lies: in its folder, or where it was trained before."""
+    folder = cell_folder(out, data, method, seed)
+    return Path(json.loads((folder / "judgement.json").read_text())["run"].get("path", folder))
 
 
 def costs(methods: Mapping[str, Mapping]) -> str:
@@ -517,11 +420,14 @@ MORE = """
 .standings .best b { color: rgb(var(--accent)) } .standings .best b::after { content: " ●"; font-size: .6rem; vertical-align: middle }
 .rank { float: right; margin-left: .7rem; color: var(--soft); font-size: .75rem; border: 1px solid var(--line); border-radius: .7rem; padding: 0 .4rem }
 .front { margin-left: .5rem; font-size: .7rem; font-weight: 600; color: rgb(var(--accent)); border: 1px solid rgb(var(--accent) / .6); border-radius: .7rem; padding: 0 .4rem }
-.drawing img { width: 100%; max-width: 860px } .drawing { margin: .5rem 0 1rem }
+.drawing { margin: .5rem 0 1rem } .drawing figcaption { text-align: left }
 section { min-width: 0 } .strips { display: inline-block; vertical-align: top; margin: 0 1.6rem 1.4rem 0; max-width: 100% } .strips figcaption { text-align: left; font-weight: 600; color: var(--ink) }
 .strips th { font-weight: 400; font-size: .8rem; padding: 0 .6rem 0 0 } .strips td { padding: 1px 0; background: none } .strips tbody tr { border: 0 } .strips .first > * { padding-top: .5rem }
 .strips img { max-width: none; image-rendering: pixelated } .strips .none { font-size: .78rem }
 .heats { gap: 1.4rem 2.2rem } .matrix td.own { background: none; box-shadow: inset 0 0 0 1.5px rgb(var(--accent) / .8) } .matrix .none { background: none }
+.panels { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 250px), 1fr)); gap: .8rem 1rem } .panels svg { width: 100%; display: block } .panels small { display: block; line-height: 1.3 }
+.lines { fill: none; stroke-width: 1.6; stroke-linejoin: round } .others { stroke: var(--soft); stroke-width: .8; opacity: .35 } .frame { fill: none; stroke: var(--line) } .panels text { font-size: 10px; fill: var(--soft) }
+details .panels { padding: .5rem 0 1rem }
 .maps { display: grid; grid-template-columns: repeat(auto-fill, minmax(118px, 1fr)); gap: .6rem } .maps svg { width: 100%; background: var(--card); border: 1px solid var(--line); border-radius: .4rem; display: block }
 .maps figcaption { font-size: .75rem; line-height: 1.25 } .dots { fill: none; stroke-width: 26; stroke-linecap: round; opacity: .8 }
 """

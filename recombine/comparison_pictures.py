@@ -22,7 +22,7 @@ from recombine.metrics.leakage import features
 from recombine.metrics.transfer import device_of, encoded, judging, swap_pairs
 from recombine.metrics.truth import factors_behind, true_swaps
 
-COLUMNS = 8         # swaps of an attribute that are shown
+COLUMNS = 7         # swaps of an attribute that are shown
 MAPPED = 300        # pictures on a map, at most
 FEWEST = 10         # pictures that make a map
 MOST_PARTS = 8      # that are mapped
@@ -46,6 +46,7 @@ def draw(model: Method, pack: Pack, split: str, attributes: Sequence[str], carri
         of the mapped pictures.
     """
     rows = judged_rows(pack, split, MAPPED, mix_seed(0, "mapped"))
+    rows = np.random.default_rng(mix_seed(0, "shown")).permutation(rows)
     with judging(model):
         codes = encoded(model, pack, rows)
         shown = {"pictures": stored(pack.batch(rows[:COLUMNS]).images), "rebuilt": stored(model.decode(codes[:COLUMNS]))}

@@ -32,6 +32,7 @@ def compare(
     pair_by: str | None = None,
     judge_pictures: int = 400,
     split: Literal["train", "val", "test"] = "val",
+    measures: Names | None = None,
     referee: Literal["quick", "thorough", "auto"] = "auto",
     avatars: int = 8_000,
     allow_training_data: Flag = False,
@@ -40,11 +41,11 @@ def compare(
     reading: Reading | None = None,
     json: Flag = False,
 ) -> None:
-    """Compare methods on the same data under one budget, or runs that are finished.
+    r"""Compare methods on the same data under one budget, or runs that are finished.
 
     For example, three methods and one of them without its key idea, on drawn faces:
 
-        recombine compare avatars --methods advattr,mad,ifcvaegan,ifcvaegan:naive \\
+        recombine compare avatars --methods advattr,mad,ifcvaegan,ifcvaegan:naive \
             --attributes glasses,expression --images 20000 --size 32 --out faces
 
     The same command again goes on where it was stopped. Started several times, also on
@@ -60,7 +61,7 @@ def compare(
     Args:
         data: Folders of labelled pictures, packs, or the word avatars for drawn faces; with --runs, what to judge on.
         out: The comparison's folder.
-        methods: Short names, separated by commas; NAME:PRESET for a preset of the method.
+        methods: Short names, separated by commas; NAME:PRESET for a preset, NAME:SETTING=VALUE to change one setting.
         runs: Folders of finished runs, to compare these.
         attributes: Attributes to learn and compare, separated by commas; all with values when not given.
         seeds: How many times each method is trained.
@@ -70,6 +71,7 @@ def compare(
         pair_by: Group that methods learn from who learn from pairs; clip of avatars, or the first group, when not given.
         judge_pictures: How many pictures are judged at most.
         split: Whose pictures are judged.
+        measures: What is judged, of reconstruction, judge, edits, truth, parts, leakage, information, realism, disentanglement.
         referee: Training of the classifier that judges edits; auto is thorough where quick is not good.
         avatars: How many avatars are drawn.
         allow_training_data: Judge pictures that runs were trained on, and mark the result.
@@ -87,7 +89,8 @@ def compare(
     else:
         if bool(methods) == bool(runs):
             raise ValueError("name what to compare: --methods to train, or --runs that are finished")
-        judging = Judging(judge_pictures, split, allow_training_data)
+        judging = Judging(judge_pictures, split, allow_training_data, measures or Judging.measures)
+        budget = None if runs else Budget(images, seconds)
         common = {"judging": judging, "shard": part(shard), "referee": referee, "retry": retry, "device": best_device(), "command": command(), "progress": say}
         with stoppable():
             packs = find_packs(data, out, reading or Reading(), avatars)
@@ -96,7 +99,7 @@ def compare(
             else:
                 if not packs:
                     raise ValueError("name what to compare on: folders of labelled pictures, packs, or avatars")
-                budget = Budget(images, seconds)
+                assert budget is not None
                 page = compare(out, packs, methods or (), budget=budget, attributes=attributes or (), seeds=seeds, pair_by=pair_by, **common)
     show(page, json)
 
