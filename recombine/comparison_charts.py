@@ -13,7 +13,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from recombine.comparison_pictures import known
-from recombine.report import INK, PALETTE, escape, thinned
+from recombine.reporting.curves import INK, PALETTE, thinned
+from recombine.reporting.words import escape
 
 MAP = 100           # side of a map, in the units of its drawing
 WIDE, HIGH = 240, 110  # of a panel of curves, in the units of its drawing
@@ -106,7 +107,7 @@ def losses(log: Sequence[Mapping[str, float]], per: int = 1) -> str:
     """A panel for each group of names before a slash (a player's losses, edit success), one curve for each name.
 
     Args:
-        log: What `recombine.report.read_log` gives.
+        log: What `recombine.reporting.curves.read_log` gives.
         per: Pictures that one sample of the log's count shows.
     """
     panels = ""

@@ -18,7 +18,11 @@ import torch
 from recombine import comparison_charts as charts
 from recombine import comparison_pictures, files, standings
 from recombine.claims import holder_of
-from recombine.report import STYLE, escape, look, picture, read_log, section
+from recombine.reporting.curves import read_log
+from recombine.reporting.pictures import picture
+from recombine.reporting.style import STYLE
+from recombine.reporting.tables import leak_cell
+from recombine.reporting.words import escape, look, section
 from recombine.standings import METRICS, Metric
 
 FORMULA = (
@@ -318,23 +322,13 @@ def heat_maps(judgements: Mapping[str, Mapping], attributes: Sequence[str]) -> s
             continue
         head = "".join(f'<th class="turned"><span>{escape(name)}</span></th>' for name in attributes)
         body = "".join(
-            f'<tr><th scope="row">{escape(part)}</th>{"".join(heat(row.get(name), name in carries.get(part, ())) for name in attributes)}</tr>'
+            f'<tr><th scope="row">{escape(part)}</th>{"".join(leak_cell(row.get(name), name in carries.get(part, ())) for name in attributes)}</tr>'
             for part, row in matrix.items()
         )
         figures += (
             f'<figure><table class="matrix"><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table><figcaption>{escape(method)}</figcaption></figure>'
         )
     return f'<div class="figures heats">{figures}</div>' if figures else ""
-
-
-def heat(found: Mapping | None, own: bool) -> str:
-    """A cell of a heat map."""
-    value = look(found or {}, "above") or look(found or {}, "r2")
-    if not value:
-        return '<td class="none"></td>'
-    kind = "own" if own else "heat"
-    title = f"{value['value']:.3f} ({value['low']:.3f} to {value['high']:.3f}), n = {value['n']:,}"
-    return f'<td class="{kind}" style="--damage:{min(max(value["value"], 0), 1):.3f}" title="{title}">{100 * value["value"]:.0f}</td>'
 
 
 def map_tables(shown: Mapping[str, Mapping[str, np.ndarray]], judgements: Mapping[str, Mapping], data: Mapping) -> str:
@@ -424,7 +418,7 @@ MORE = """
 section { min-width: 0 } .strips { display: inline-block; vertical-align: top; margin: 0 1.6rem 1.4rem 0; max-width: 100% } .strips figcaption { text-align: left; font-weight: 600; color: var(--ink) }
 .strips th { font-weight: 400; font-size: .8rem; padding: 0 .6rem 0 0 } .strips td { padding: 1px 0; background: none } .strips tbody tr { border: 0 } .strips .first > * { padding-top: .5rem }
 .strips img { max-width: none; image-rendering: pixelated } .strips .none { font-size: .78rem }
-.heats { gap: 1.4rem 2.2rem } .matrix td.own { background: none; box-shadow: inset 0 0 0 1.5px rgb(var(--accent) / .8) } .matrix .none { background: none }
+.heats { gap: 1.4rem 2.2rem } .matrix .none { background: none }
 .panels { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 250px), 1fr)); gap: .8rem 1rem } .panels svg { width: 100%; display: block } .panels small { display: block; line-height: 1.3 }
 .lines { fill: none; stroke-width: 1.6; stroke-linejoin: round } .others { stroke: var(--soft); stroke-width: .8; opacity: .35 } .frame { fill: none; stroke: var(--line) } .panels text { font-size: 10px; fill: var(--soft) }
 details .panels { padding: .5rem 0 1rem }

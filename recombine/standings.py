@@ -17,7 +17,7 @@ import numpy as np
 from scipy import stats
 
 from recombine.metrics.intervals import CONFIDENCE
-from recombine.report import look
+from recombine.reporting.words import look
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,11 @@
 """Comparisons: from end to end with tiny methods, resumed, shared between processes; and claims, ranks, fronts by hand."""
 
 import csv
+import inspect
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -18,7 +20,7 @@ from safetensors.torch import load_file
 from small_comparison import METHODS, OPTIONS
 
 from recombine import claims, compare
-from recombine.cli import main
+from recombine.cli import APP, main
 from recombine.comparison_page import report
 from recombine.data.packed import write_pack
 from recombine.files import myself
@@ -256,14 +258,14 @@ def test_seconds_of_a_training_leave_evaluations_out(tmp_path):
 
 
 def test_codes_are_asked_for_the_compared_attributes_alone(sign_editor, signs, sign_reader):
-    how = compare.Judging(measures=("reconstruction", "leakage", "disentanglement"))
+    how = compare.Judging(measures=("reconstruction", "leakage", "information"))
     found = compare.judge_run(sign_editor(), signs, how, ("lamp", "stripes"), sign_reader)
     matrix = found["leakage"]["matrix"]["two_layer"]
     assert set(matrix) == {"colour", "lamp", "stripes", "shade", "rest"} and all(set(row) == {"lamp", "stripes"} for row in matrix.values())
     off = [matrix[part][name]["above"]["value"] for part in matrix for name in ("lamp", "stripes") if part != name]
     assert found["leakage"]["off_part"]["two_layer"]["value"] == pytest.approx(sum(off) / len(off)) and matrix["lamp"]["lamp"]["accuracy"]["value"] == 1
-    assert set(found["disentanglement"]["factors"]) == {"lamp", "stripes"} and found["carries"]["colour"] == ["colour"]
-    assert set(found["seconds"]) == {"carries", "reconstruction", "disentanglement", "leakage"} and found["reconstruction"]["psnr"]["value"] > 50
+    assert found["information"]["between"] == [["lamp", "stripes"], ["colour", "shade", "rest"]] and found["carries"]["colour"] == ["colour"]
+    assert set(found["seconds"]) == {"carries", "reconstruction", "information", "leakage"} and found["reconstruction"]["psnr"]["value"] > 50
 
 
 def test_too_few_pictures_are_a_reason(sign_editor, signs, sign_reader):
@@ -489,3 +491,16 @@ def test_the_command_writes_the_report_anew(done, capsys):
     assert "ifcvaegan:tiny" in shown and f"page: {done / 'report.html'}" in shown
     assert main(["compare", "--report-only", "--json", "--out", str(done)]) == 0
     assert json.loads(capsys.readouterr().out)["plan"]["seeds"] == [0, 1]
+
+
+def test_the_page_in_docs_is_right(monkeypatch, signs):
+    page = (SCRIPT.parents[1] / "docs/compare.md").read_text()
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    for line in [line for kind, text in blocks if not kind for line in text.splitlines()]:
+        assert APP.parse_known_args(shlex.split(line)[1:])[2] == [], line
+    (code,) = [text for kind, text in blocks if kind == "python"]
+    called, signature = [], inspect.signature(compare.compare)
+    monkeypatch.setattr(compare, "compare", lambda *values, **named: called.append(signature.bind(*values, **named).arguments))
+    monkeypatch.setattr("recombine.data.packed.Pack", lambda path: signs)
+    exec(compile(code, "compare.md", "exec"), {})
+    assert called[0]["methods"] == ["ifcvaegan"] and called[0]["budget"] == compare.Budget(images=20_000)
