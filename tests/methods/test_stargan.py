@@ -196,7 +196,7 @@ def painted_bright(class_weight):
         data = batch(method.schema, count=16, seed=seed)
         return replace(data, images=data.labels["Smiling"].float()[:, None, None, None] * 1.2 - 0.6 + 0.3 * data.images)
 
-    for step in range(40):
+    for step in range(60):
         for turn in method.turns(drawn(step), Progress(images_seen=16 * step)):
             steppers[turn.player].zero_grad()
             turn.total().backward(inputs=parameters(method, *method.players()[turn.player]))
