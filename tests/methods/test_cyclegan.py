@@ -226,7 +226,7 @@ def painted_bright(cycle_weight):
     torch.manual_seed(0)
     method = CycleGAN(replace(SMALL, critic_halvings=1, learning_rate=3e-3, identity_weight=0.0, cycle_weight=cycle_weight), schema(size=8))
     steppers = optimizers(method)
-    for step in range(20):
+    for step in range(30):
         data = domains(method.schema, seed=step)
         data = replace(data, images=0.3 * data.images - 0.6, partner=replace(data.partner, images=0.3 * data.partner.images + 0.6))
         for turn in method.turns(data, Progress()):
