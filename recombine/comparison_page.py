@@ -240,7 +240,7 @@ def data_sections(content: Mapping, name: str, data: Mapping, out: Path, many: b
                   "Framed: the part should carry it. Everything red leaks. First seed.")
     yield section(f"The parts as maps{of}", [map_tables(shown, judgements, data)], "t-SNE of every part, coloured by what it carries; a part that carries nothing by "
                   "every attribute: no colour should stand apart there. First seed.")
-    yield section(f"Training{of}", training(content, name, methods, out), "Edits that succeed, in % of 128 pictures, against pictures seen; every seed, "
+    yield section(f"Training{of}", list(training(content, name, methods, out)), "Edits that succeed, in % of 128 pictures, against pictures seen; every seed, "
                   "the other methods in grey. Below, folded: the losses of the first seed.")
     yield section(f"All measures{of}", [standings_table(methods, [m for m in METRICS if not m.headline]), costs(methods)])
     yield section(f"Absent, or not measured{of}", [listed(remarks(data))])

@@ -61,6 +61,7 @@ METRICS = (
     Metric("sap", "SAP", ("disentanglement", "sap"), "higher", "", "gap in how well one number reads an attribute", False, True),
     Metric("dci", "DCI", ("disentanglement", "dci"), "higher", "", "disentanglement by the importances of forests", False, True),
 )  # fmt: skip
+MATRIX = ("leakage", "matrix", "two_layer")
 INNER = ("all", "disentanglement", "value")  # where a metric's own report has its headline number
 
 
@@ -70,11 +71,19 @@ def measured(judgement: Mapping, metric: Metric, attributes: Collection[str] | N
     Where the method was judged on more than `attributes`, what the judgement says of these alone is averaged; its interval
     is as wide as theirs are on average, since all are about the same pictures.
     """
-    beyond = {name for names in judgement.get("carries", {}).values() for name in names} - set(attributes or ())
-    if attributes is not None and beyond and metric.name in ONE_BY_ONE:
+    if attributes is not None and metric.name in ONE_BY_ONE and covered(judgement, metric) - set(attributes):
         entries = [entry for path in ONE_BY_ONE[metric.name](judgement, attributes) if (entry := interval(look(judgement, *path)))]
         return pooled(entries) if entries else None
     return interval(look(judgement, *metric.path))
+
+
+def covered(judgement: Mapping, metric: Metric) -> set[str]:
+    """The attributes that a metric is about in a judgement."""
+    if metric.name == "leakage":
+        return {name for row in (look(judgement, *MATRIX) or {}).values() for name in row}
+    if metric.path[0] == "disentanglement":
+        return set(look(judgement, *metric.path, "factors") or ())
+    return {name for names in judgement.get("carries", {}).values() for name in names}
 
 
 def interval(found: object) -> dict | None:
@@ -113,8 +122,8 @@ def of_attributes(*path: str | None) -> Callable[[Mapping, Collection[str]], lis
 
 def leaks(judgement: Mapping, attributes: Collection[str]) -> list[tuple[str, ...]]:
     """Where the judgement says how well an attribute is read from a part that should not carry it."""
-    matrix, carries = look(judgement, "leakage", "matrix", "two_layer") or {}, judgement.get("carries", {})
-    return [("leakage", "matrix", "two_layer", part, name, "above") for part in matrix for name in attributes if name not in carries.get(part, ())]
+    matrix, carries = look(judgement, *MATRIX) or {}, judgement.get("carries", {})
+    return [(*MATRIX, part, name, "above") for part in matrix for name in attributes if name not in carries.get(part, ())]
 
 
 ONE_BY_ONE: dict[str, Callable[[Mapping, Collection[str]], list[tuple[str, ...]]]] = {

@@ -429,7 +429,7 @@ JUDGEMENT = {
         }},
         "off_part": {"two_layer": number(0.4)},
     },
-    "disentanglement": {"mig": {"all": number(0.1), "factors": {"mouth": number(0.2)}}, "dci": {"disentanglement": number(0.3), "completeness": number(0.9)}},
+    "disentanglement": {"mig": {"all": number(0.1), "factors": {"mouth": number(0.2), "gaze": number(0)}}, "dci": {"disentanglement": number(0.3), "completeness": number(0.9)}},
     "information": number(1.5),
     "left_out": {"truth": "photographs", "kid": "too few pictures", "realism of swaps": "one part"},
 }  # fmt: skip
@@ -448,6 +448,7 @@ def test_what_was_judged_beyond_the_compared_attributes_does_not_count():
     assert leak["value"] == pytest.approx((0.3 + 0.1) / 2) and leak["high"] - leak["value"] == pytest.approx(0.01)
     assert measured(JUDGEMENT, METRIC["mig"], asked)["value"] == pytest.approx(0.2)
     assert measured(JUDGEMENT, METRIC["success"], ("mouth", "gaze", "hair"))["value"] == pytest.approx(0.5)
+    assert measured(JUDGEMENT, METRIC["leakage"], ("mouth", "gaze", "hair"))["value"] == 0.4  # the judgement's own, where all is compared
     assert measured(JUDGEMENT, METRIC["information"], asked)["value"] == 1.5
 
 
