@@ -64,7 +64,7 @@ if __name__ == "__main__":
     parser.add_argument("--out", type=Path, default=Path("runs/tables"))
     parser.add_argument("--images", type=int, help="seen by every training; each table's own number when not given")
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--judge", choices=["quick", "auto"], default="auto")
+    parser.add_argument("--judge", choices=["quick", "auto"], default="quick")
     parser.add_argument("--only", nargs="*", default=list(TABLES), choices=list(TABLES), metavar="TABLE")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()

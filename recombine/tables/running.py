@@ -81,14 +81,13 @@ def differences(table: Table, bench: Bench, measured: Mapping[str, Mapping[str, 
     """What is not the same as in the paper: data, n, size, images seen and extractor."""
     counts = sorted({int(cell["n"]) for cells in measured.values() for cell in cells.values()})
     n = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}" if counts else "nothing was measured"
-    sizes = {"photos": lambda: bench.photos, "avatars": lambda: bench.faces, "sheets": lambda: bench.figures}
-    height, width = sizes[table.kind]().schema.image_size if measured else (0, 0)
+    packs = {"photos": lambda: bench.photos, "avatars": lambda: bench.faces, "sheets": lambda: bench.figures}
     trainings = f"{bench.seen:,} by each training" + (f", {seeds} trainings a row" if seeds > 1 else ", one training a row")
     told = {
         "data": (table.data, table.stand_in),
         "n": (table.n, n),
-        "size": (table.size, f"{height} x {width}" if height else "none"),
-        "images seen": (table.seen, trainings),
+        "size": (table.size, table.ours.get("size") or " x ".join(map(str, packs[table.kind]().schema.image_size))),
+        "images seen": (table.seen, table.ours.get("images seen", trainings)),
         "extractor": table.extractor,
     }
     return {what: {"paper": paper, "ours": ours} for what, (paper, ours) in told.items() if paper or ours}

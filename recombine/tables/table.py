@@ -89,6 +89,7 @@ class Table:
     attributes: tuple[str, ...] = ()        # that the pictures must be labelled with
     extractor: tuple[str, str] = ("", "")   # who looks at the pictures: the paper's, ours
     differs: tuple[str, ...] = ()           # what else is not the same
+    ours: Mapping[str, str] = field(default_factory=dict)  # `size` and `images seen` here, where they are not those of the pack and the budget
     images: int = 4_000                     # pictures seen by every training when nothing is asked for
     minutes: float = 1.0                    # for these, on one core, with packs and judges at hand
 
