@@ -23,7 +23,7 @@ def finished(table: Table, out: Path, images: int | None, seeds: int) -> dict | 
     """What an earlier call found at the same budget."""
     path = out / table.name / "table.json"
     found = json.loads(path.read_text("utf-8")) if path.exists() else None
-    return found if found and (found["images"], found["seeds"]) == (images or table.images, seeds) else None
+    return found if found and (found.get("images"), found.get("seeds")) == (images or table.images, seeds) else None
 
 
 def summed_up(table: Table, result: dict) -> dict:
