@@ -8,7 +8,6 @@ number of processes on any number of machines may work on one folder: each takes
 from __future__ import annotations
 
 import json
-import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -27,7 +26,7 @@ from recombine.data.packed import Pack
 from recombine.data.samplers import first_group
 from recombine.data.schema import Schema, nearest, shown
 from recombine.judge import checked_measures, training_rows
-from recombine.methods import METHODS
+from recombine.methods import METHODS, presets
 from recombine.metrics.classifier import Classifier, Settings, judge_classifier
 from recombine.metrics.truth import of_avatars
 from recombine.monitor import EditMonitor
@@ -461,11 +460,6 @@ def check_attributes(named: Mapping[str, Sequence[str]], attributes: Sequence[st
             raise ValueError(f"{data} has no attribute to compare methods on; name one with attributes, or state its kind")
 
 
-def presets(name: str) -> Mapping[str, Any]:
-    """The named settings that a method's file brings."""
-    return getattr(sys.modules[METHODS[name][0].__module__], "PRESETS", {})
-
-
 def recipe_for(label: str, pack: Pack, attributes: Sequence[str], pair_by: str | None = None) -> tuple[Recipe, str]:
     """What is trained for a label of the plan on a data set, and where the settings come from.
 
@@ -493,7 +487,7 @@ def recipe_for(label: str, pack: Pack, attributes: Sequence[str], pair_by: str |
         if group not in pack.schema.names:
             raise ValueError(f"pairs are drawn by {group!r}, which the data set does not have; it has {shown(pack.schema.names)}")
         config = replace(config, pair_by=group if isinstance(config.pair_by, str) else (group,))
-        learnt = (group, *(name for name in attributes if name != group))
+        learnt = (group, *(name for name in attributes if name != group and set(method.kinds) != {"group"}))
     return Recipe(name, config, train, size=pack.schema.height, attributes=learnt), origin
 
 
@@ -538,6 +532,7 @@ def described(pack: Pack, attributes: Sequence[str], wanted: Sequence[str]) -> d
         "image_size": list(pack.schema.image_size),
         "pictures": {split: len(pack.rows(split)) for split in ("train", "val", "test")},
         "attributes": list(attributes),
+        "values": {name: list(pack.schema[name].values) for name in attributes},
         "without": [name for name in wanted if name not in attributes],
         "drawn": of_avatars(pack),
     }

@@ -115,11 +115,8 @@ def adjusted(
 ) -> Recipe:
     """The recipe with what the command line asks for."""
     from recombine.data.schema import nearest, shown
-    from recombine.methods import METHODS
     from recombine.recipes import from_folder
 
-    if method is not None and method not in METHODS:
-        raise ValueError(f"no method {method!r}; there are {shown(list(METHODS))}{nearest(method, list(METHODS))}")
     if method is not None and method != recipe.method:
         recipe = replace(recipe, method=method, config=from_folder(method).config)
     own, common = [{f.name for f in fields(part)} for part in (recipe.config, recipe.train)]  # type: ignore[arg-type]

@@ -1,6 +1,28 @@
 """Every method by its short name."""
 
-from recombine.methods import advattr, betavae, cvaegan, cyclegan, cyclevae, dipvae, dnagan, drnet, fader, icgan, ifcvaegan, mad, matdr, pix2pix, rodi, stargan, twostep
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from recombine.methods import (
+    advattr,
+    betavae,
+    cvaegan,
+    cyclegan,
+    cyclevae,
+    dipvae,
+    dnagan,
+    drnet,
+    fader,
+    icgan,
+    ifcvaegan,
+    mad,
+    matdr,
+    pix2pix,
+    rodi,
+    stargan,
+    twostep,
+)
 
 METHODS = {
     "advattr": (advattr.AdvAttr, advattr.Config),
@@ -21,3 +43,8 @@ METHODS = {
     "cyclevae": (cyclevae.CycleVAE, cyclevae.Config),
     "drnet": (drnet.DrNet, drnet.Config),
 }
+
+
+def presets(name: str) -> Mapping[str, Any]:
+    """The named settings that a method's file brings."""
+    return getattr(sys.modules[METHODS[name][0].__module__], "PRESETS", {})

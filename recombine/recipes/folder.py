@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from recombine.methods import advattr, mad, matdr, rodi
+from recombine.data.schema import nearest, shown
+from recombine.methods import METHODS, advattr, mad, matdr, presets, rodi
 from recombine.recipes.lfw import SMALL
 from recombine.recipes.recipe import Recipe
 from recombine.training import TrainConfig
@@ -20,6 +21,14 @@ PHOTOS = {  # settings found on photographs of 32 to 64 pixels
 
 
 def from_folder(method: str = "ifcvaegan", attributes: tuple[str, ...] = (), size: int = 64, **train: Any) -> Recipe:
-    """A method with the settings found on photographs: `recombine train DATA --method matdr --attributes Smiling,Eyeglasses`."""
+    """A method with the settings found on photographs: `recombine train DATA --method matdr --attributes Smiling,Eyeglasses`.
+
+    A baseline has its small preset.
+
+    Raises:
+        ValueError: There is no such method.
+    """
+    if method not in METHODS:
+        raise ValueError(f"no method {method!r}; there are {shown(list(METHODS), 30)}{nearest(method, list(METHODS))}")
     course = {"images": 200_000, "batch_size": 32, "ema_images": 5_000, "decay": 0.3, **train}
-    return Recipe(method, PHOTOS[method], TrainConfig(**course), size=size, attributes=attributes)
+    return Recipe(method, PHOTOS.get(method) or presets(method)["small"], TrainConfig(**course), size=size, attributes=attributes)
