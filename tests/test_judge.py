@@ -113,7 +113,7 @@ def codes(signs):
     """The judgement of the codes of an editor whose every part is known, by probes that are trained for a shorter time."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("recombine.metrics.leakage.DROPOUTS", (0.0,))
-        patch.setattr("recombine.metrics.leakage.EPOCHS", 30)
+        patch.setattr("recombine.metrics.two_layer.EPOCHS", 30)
         return judge(CompactEditor(), signs, classifier=SignReader(), extractor=MEANS, measures=set(MEASURES) - set(EDITS))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
@@ -16,6 +18,7 @@ from recombine.metrics.mutual_information import mutual_information
 
 PROBES = ("linear", "two_layer")
 MOST_NUMBERS = 256                          # of all parts together, whose disentanglement is measured; maps are averaged down to that
+TREES = 10                                  # of every forest; ten forests read each attribute
 POOLED = (4, 2, 1)                          # pixels, sides of the maps, the largest that fits
 
 
@@ -83,7 +86,7 @@ def disentanglement(desk: Desk) -> dict:
         raise CannotMeasure("every attribute has a single value on the judged pictures")
     numbers, side = _numbers(desk)
     found: dict = {"numbers": numbers.shape[1], "pooled": side, "factors": list(wanted)}
-    for name, measure in (("mig", factors.mig), ("sap", factors.sap), ("dci", factors.dci)):
+    for name, measure in (("mig", factors.mig), ("sap", factors.sap), ("dci", partial(factors.dci, trees=TREES))):
         try:
             found[name] = measure(numbers[rows], wanted, seed=desk.seed)
         except ValueError as reason:

@@ -5,7 +5,7 @@ codes of other pictures better than guessing does. A probe that is trained too l
 so both kinds are trained to convergence, and how strongly they are held back is chosen on training codes kept aside:
 
 - "linear": multinomial logistic regression; ridge regression for a continuous attribute;
-- "two_layer": one hidden layer of 128 rectified units, stopped where it no longer gets better on the codes kept aside;
+- "two_layer": one hidden layer of 128 rectified units (`recombine.metrics.two_layer`), stopped where it no longer gets better on the codes kept aside;
 - "both": in every cell the one of the two that was better on the codes kept aside.
 
 A method's own adversary, at chance when training ends, shows nothing: a fresh one may still find everything.
@@ -20,11 +20,12 @@ from typing import Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from recombine.codes import Codes
 from recombine.data.schema import MISSING, Attribute, mix_seed, shown
 from recombine.metrics.intervals import CONFIDENCE, Mean, mean, share
+from recombine.metrics.two_layer import Probes, Task, train_probes
 
 Probe = Literal["linear", "two_layer", "both"]
 Labels = Mapping[str, np.ndarray]
@@ -35,10 +36,7 @@ FEWEST = 20                                 # labelled codes that a probe needs 
 ASIDE = 0.2                                 # share of the training codes that choose between probes
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)   # C of the logistic regression: 1 / its L2 penalty
 RIDGES = (1.0, 10.0, 100.0, 1e3, 1e4, 1e5)  # L2 penalties of the ridge regression
-HIDDEN = 128                                # units of the two-layer probe
 DROPOUTS = (0.0, 0.5)                       # of its inputs and hidden units: without for few features, with for many
-EPOCHS = 60                                 # of the two-layer probe at most ...
-PATIENCE = 6                                # ... and so many without getting better
 
 
 @dataclass(frozen=True)
@@ -121,19 +119,21 @@ def leakage(
         for a in attributes:
             if len(labels[a.name]) != codes.batch_size:
                 raise ValueError(f"{len(labels[a.name])} labels of {a.name!r} for codes of {codes.batch_size} pictures")
+    kinds = {"linear": [_linears], "two_layer": [_two_layers], "both": [_linears, _two_layers]}[probe]
     matrix: Matrix = {}
     for part in codes_train:
         train, test = features(codes_train[part], codes_test[part])
-        matrix[part] = {}
+        order = np.random.default_rng(mix_seed(seed, part)).permutation(len(train))
+        jobs = []
         for a in attributes:
             wanted, truth = np.asarray(labels_train[a.name]), np.asarray(labels_test[a.name])
-            known = _known(a, wanted)
-            if a.kind == "group" or min(known.sum(), _known(a, truth).sum()) < FEWEST:
-                continue
-            chance = np.random.default_rng(mix_seed(seed, part, a.name))
-            job = _Job(a, train[known], wanted[known], test, truth, chance.permutation(int(known.sum())))
-            kinds = {"linear": [_linear], "two_layer": [_two_layer], "both": [_linear, _two_layer]}[probe]
-            matrix[part][a.name] = max((kind(job, mix_seed(seed, a.name)) for kind in kinds), key=lambda found: found.aside)
+            known = order[_known(a, wanted)[order]]
+            if a.kind != "group" and min(len(known), _known(a, truth).sum()) >= FEWEST:
+                aside, learnt = np.split(known, [round(ASIDE * len(known))])
+                jobs.append(_Job(a, train, wanted, test, truth, learnt, aside))
+        tries = [kind(jobs, mix_seed(seed, part)) for kind in kinds] if jobs else []
+        best = (max(readings, key=lambda reading: reading.aside) for readings in zip(*tries, strict=True))
+        matrix[part] = {job.attribute.name: reading for job, reading in zip(jobs, best, strict=False)}
     return matrix
 
 
@@ -204,44 +204,71 @@ class _Job:
     """Everything that a probe of one cell needs."""
 
     attribute: Attribute
-    train: np.ndarray                       # [pictures, features], labelled ones only
-    wanted: np.ndarray                      # [pictures]
-    test: np.ndarray                        # [pictures, features], all of them
-    truth: np.ndarray                       # [pictures]
-    order: np.ndarray                       # of the training codes; the first ones are kept aside
+    train: np.ndarray                       # [pictures, features] of all training codes
+    wanted: np.ndarray                      # [pictures] their labels
+    test: np.ndarray                        # [others, features]
+    truth: np.ndarray                       # [others]
+    learnt: np.ndarray                      # places of the training codes that are learnt from ...
+    aside: np.ndarray                       # ... and of those kept aside; all of them have a label
 
     @property
     def numbers(self) -> bool:
         return self.attribute.kind == "continuous"
 
-    def sides(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Codes and labels to learn from, then those kept aside."""
-        count = max(1, round(ASIDE * len(self.order)))
-        aside, rest = self.order[:count], self.order[count:]
-        return self.train[rest], self.wanted[rest], self.train[aside], self.wanted[aside]
+    @property
+    def labels(self) -> np.ndarray:
+        """All labels that there are."""
+        return self.wanted[np.concatenate([self.learnt, self.aside])]
+
+    @property
+    def constant(self) -> bool:
+        """Whether there is nothing to learn."""
+        return len(np.unique(self.wanted[self.learnt])) == 1
+
+    @property
+    def values(self) -> int:
+        return max(self.attribute.num_values, int(self.labels.max()) + 1)
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """Mean and deviation of numbers."""
+        return float(self.labels.mean()), float(self.labels.std())
+
+    def task(self) -> Task:
+        """The same for a two-layer probe."""
+        sides = [torch.zeros(len(self.wanted), dtype=torch.bool) for _ in range(2)]
+        for side, places in zip(sides, (self.learnt, self.aside), strict=True):
+            side[torch.from_numpy(places)] = True
+        if not self.numbers:
+            return Task(torch.from_numpy(self.wanted).long(), *sides, self.values)
+        middle, spread = self.scale
+        return Task(torch.from_numpy(np.nan_to_num((self.wanted - middle) / spread)).float(), *sides, 1)
 
     def score(self, seen: np.ndarray, truth: np.ndarray) -> float:
         return _r2(truth, seen) if self.numbers else float(np.mean(seen == truth))
 
     def reading(self, probe: str, aside: float, seen: np.ndarray) -> Reading:
-        guess = self.wanted.mean() if self.numbers else np.bincount(self.wanted.astype(int)).argmax()
-        prior = None if self.numbers else np.bincount(self.wanted, minlength=self.attribute.num_values) / len(self.wanted)
+        guess = self.labels.mean() if self.numbers else np.bincount(self.labels.astype(int)).argmax()
+        prior = None if self.numbers else np.bincount(self.labels, minlength=self.attribute.num_values) / len(self.labels)
         return Reading(self.attribute, probe, aside, self.truth, seen, float(guess), prior=prior)
 
 
-def _linear(job: _Job, seed: int) -> Reading:
+def _linears(jobs: Sequence[_Job], seed: int) -> list[Reading]:
+    return [_constant(job, "linear") if job.constant else _linear(job) for job in jobs]
+
+
+def _linear(job: _Job) -> Reading:
     """The penalty that is best on the codes kept aside, then fitted to all training codes."""
     from sklearn.linear_model import LogisticRegression, Ridge
 
-    x, y, x_aside, y_aside = job.sides()
-    if len(np.unique(y)) == 1:
-        return _constant(job, "linear", y[0], y_aside)
     penalties = RIDGES if job.numbers else PENALTIES
     probes = [Ridge(alpha=p) if job.numbers else LogisticRegression(C=p, max_iter=500) for p in penalties]
+    x, y, x_aside, y_aside = (column[side] for side in (job.learnt, job.aside) for column in (job.train, job.wanted))
     costs = [_cost(job, probe.fit(x, y), x_aside, y_aside) for probe in probes]
     best = int(np.argmin(costs))
     aside = job.score(probes[best].predict(x_aside), y_aside)
-    probe = probes[best].fit(job.train, job.wanted)
+    everything = np.concatenate([job.learnt, job.aside])
+    probe = probes[best].fit(job.train[everything], job.wanted[everything])
     likely = None if job.numbers else _likely(job, probe, job.test)
     return replace(job.reading("linear", aside, probe.predict(job.test)), likely=likely)
 
@@ -255,83 +282,41 @@ def _cost(job: _Job, probe, codes: np.ndarray, wanted: np.ndarray) -> float:
 
 def _likely(job: _Job, probe, codes: np.ndarray) -> np.ndarray:
     """Probabilities `[pictures, values]`, 0 for values that no training code has."""
-    found = np.zeros((len(codes), max(job.attribute.num_values, int(job.wanted.max()) + 1)))
+    found = np.zeros((len(codes), job.values))
     found[:, probe.classes_] = probe.predict_proba(codes)
     return found
 
 
-def _two_layer(job: _Job, seed: int) -> Reading:
-    """The dropout and the epoch that are best on the codes kept aside."""
-    x, y, x_aside, y_aside = job.sides()
-    if len(np.unique(y)) == 1:
-        return _constant(job, "two_layer", y[0], y_aside)
-    middle, spread = (job.wanted.mean(), job.wanted.std()) if job.numbers else (0, 1)
-    data, aside = (
-        (torch.from_numpy(codes), torch.from_numpy((labels - middle) / spread).to(torch.float32 if job.numbers else torch.int64))
-        for codes, labels in ((x, y), (x_aside, y_aside))
-    )
-    outputs = 1 if job.numbers else int(job.wanted.max()) + 1
-    loss = _squared_error if job.numbers else F.cross_entropy
-
-    def read(network: nn.Module, codes: np.ndarray) -> np.ndarray:
-        with torch.no_grad():
-            out = network(torch.from_numpy(codes))
-        return out[:, 0].numpy() * spread + middle if job.numbers else out.argmax(1).numpy()
-
-    networks = [train_network(lambda: _hidden(x.shape[1], outputs, share), data, aside, loss, seed) for share in DROPOUTS]  # noqa: B023
-    scores = [job.score(read(network, x_aside), y_aside) for network in networks]
-    best = int(np.argmax(scores))
-    return job.reading("two_layer", scores[best], read(networks[best], job.test))
+def _two_layers(jobs: Sequence[_Job], seed: int) -> list[Reading]:
+    """For every cell of one part the dropout and the epoch that are best on the codes kept aside."""
+    found: dict[int, Reading] = {}
+    for numbers in (False, True):
+        places = [i for i, job in enumerate(jobs) if job.numbers == numbers and not job.constant]
+        if places:
+            chosen = [jobs[i] for i in places]
+            tries = [_read(chosen, train_probes(torch.from_numpy(chosen[0].train), [j.task() for j in chosen], share, seed)) for share in DROPOUTS]
+            best = (max(readings, key=lambda reading: reading.aside) for readings in zip(*tries, strict=True))
+            found.update(zip(places, best, strict=True))
+    return [found[i] if i in found else _constant(job, "two_layer") for i, job in enumerate(jobs)]
 
 
-def _hidden(inputs: int, outputs: int, dropout: float) -> nn.Sequential:
-    """One hidden layer; it begins by guessing, whatever the code, so that stopping at once reads nothing."""
-    last = nn.Linear(HIDDEN, outputs)
-    nn.init.zeros_(last.weight)
-    return nn.Sequential(nn.Dropout(dropout), nn.Linear(inputs, HIDDEN), nn.ReLU(), nn.Dropout(dropout), last)
+def _read(jobs: Sequence[_Job], probes: Probes) -> list[Reading]:
+    """What trained probes read of their cells."""
+    with torch.no_grad():
+        aside, test = (probes(torch.from_numpy(codes)) for codes in (jobs[0].train, jobs[0].test))
+    readings = []
+    for job, *sides in zip(jobs, aside, test, strict=True):
+        middle, spread = job.scale
+        seen, judged = (
+            side[:, 0].numpy() * spread + middle if job.numbers else side[:, : job.values].argmax(1).numpy() for side in sides
+        )
+        readings.append(job.reading("two_layer", job.score(seen[job.aside], job.wanted[job.aside]), judged))
+    return readings
 
 
-def train_network(build, train: tuple[Tensor, Tensor], aside: tuple[Tensor, Tensor], loss, seed: int) -> nn.Module:
-    """Train a small network until its loss on the data kept aside stops falling; the best epoch's weights come back.
-
-    Args:
-        build: Makes the network.
-        train: Inputs and targets `[n, ...]`.
-        aside: Inputs and targets that decide when to stop.
-        loss: (output, target) -> mean loss.
-        seed: Of the first weights and the order.
-    """
-    with torch.random.fork_rng(devices=[]), torch.enable_grad():
-        torch.manual_seed(seed)
-        network = build()
-        optimizer = torch.optim.AdamW(network.parameters(), 2e-3, weight_decay=0.01, fused=True)
-        best, kept, waited = float("inf"), network.state_dict(), 0
-        size = min(128, max(8, len(train[0]) // 8))
-        for _ in range(EPOCHS):
-            network.train()
-            for rows in torch.randperm(len(train[0])).split(size):
-                optimizer.zero_grad(set_to_none=True)
-                loss(network(train[0][rows]), train[1][rows]).backward()
-                optimizer.step()
-            network.eval()
-            with torch.no_grad():
-                found = float(loss(network(aside[0]), aside[1]))
-            waited += 1
-            if found < best:
-                best, waited = found, 0
-                kept = {name: weight.clone() for name, weight in network.state_dict().items()}
-            if waited >= PATIENCE:
-                break
-    network.load_state_dict(kept)
-    return network.eval()
-
-
-def _constant(job: _Job, probe: str, value: float, y_aside: np.ndarray) -> Reading:
-    return job.reading(probe, job.score(np.full(len(y_aside), value), y_aside), np.full(len(job.test), value))
-
-
-def _squared_error(output: Tensor, target: Tensor) -> Tensor:
-    return F.mse_loss(output[:, 0], target)
+def _constant(job: _Job, probe: str) -> Reading:
+    value, y = job.wanted[job.learnt[0]], job.wanted[job.aside]
+    return job.reading(probe, job.score(np.full(len(y), value), y), np.full(len(job.test), value))
 
 
 def _known(attribute: Attribute, labels: np.ndarray) -> np.ndarray:

@@ -1,11 +1,14 @@
 """Entropies of posteriors that are known."""
 
+import numpy as np
 import pytest
 import torch
 from scipy.stats import entropy
 
 from recombine.codes import Codes
-from recombine.metrics.entropy import entropy_matrix, posterior_entropy
+from recombine.data.schema import Attribute
+from recombine.metrics.entropy import entropy_matrix, off_part_entropy, posterior_entropy
+from recombine.metrics.leakage import leakage
 
 
 def test_a_head_that_knows_and_one_that_does_not():
@@ -41,3 +44,18 @@ def test_every_head_on_every_part():
 def test_one_value_is_refused():
     with pytest.raises(ValueError, match=r"two values or more, not \(5, 1\)"):
         posterior_entropy(torch.zeros(5, 1))
+
+
+def test_off_parts_of_fresh_probes():
+    lamp = Attribute("lamp", "binary", ("0", "1"))
+    chance = np.random.default_rng(0)
+    labels = {"lamp": chance.permutation(600) % 2}
+    codes = Codes(lamp=torch.tensor(labels["lamp"])[:, None].float(), told=torch.tensor(labels["lamp"])[:, None].float(), noise=torch.randn(600, 3, generator=torch.Generator().manual_seed(0)))
+    matrix = leakage(codes[:400], {"lamp": labels["lamp"][:400]}, codes[400:], {"lamp": labels["lamp"][400:]}, [lamp])
+    found = off_part_entropy(matrix, {"lamp": ["lamp"]})
+    assert set(found["matrix"]) == {"told", "noise"} and found["matrix"]["told"]["lamp"]["value"] < 0.3
+    assert found["matrix"]["noise"]["lamp"]["value"] > 0.97 and found["matrix"]["noise"]["lamp"]["prior"] == pytest.approx(1, abs=0.01)
+    both = np.mean([found["matrix"][part]["lamp"]["value"] for part in ("told", "noise")])
+    assert found["off_part"]["value"] == pytest.approx(both) and found["off_part"]["n"] == 200
+    with pytest.raises(ValueError, match="no part was probed by a linear probe"):
+        off_part_entropy(matrix, {part: ["lamp"] for part in codes})

@@ -171,3 +171,39 @@ def test_mistakes_are_named(labels):
         off_part(matrix, {"hat": ["colour"]})
     with pytest.raises(ValueError, match="nowhere to leak to"):
         off_part(matrix, {"perfect": ["colour"]})
+
+
+def test_a_planted_leak_is_found_the_better_the_stronger_it_is():
+    # Two numbers of eight go together or apart by the label, so that no direction tells it; noise covers a weak weight.
+    lamps = np.concatenate([np.arange(1200) % 2, np.arange(600) % 2])
+    chance = np.random.default_rng(0)
+    noise, sides = chance.normal(size=(1800, 8)), chance.choice([-1.0, 1.0], 1800)
+    read = {}
+    for weight in (0.0, 1.0, 2.0):
+        planted = noise.copy()
+        planted[:, :2] += weight * np.stack([sides, sides * (1 - 2 * lamps)], 1)
+        parts = [Codes(part=torch.tensor(side, dtype=torch.float32)) for side in (planted[:1200], planted[1200:])]
+        matrices = (leakage(parts[0], {"lamp": lamps[:1200]}, parts[1], {"lamp": lamps[1200:]}, [LAMP], probe) for probe in ("linear", "two_layer"))
+        read[weight] = [matrix["part"]["lamp"].above().mean() for matrix in matrices]
+    assert all(abs(linear) < 0.05 for linear, _ in read.values())
+    assert abs(read[0.0][1]) < 0.05 and 0.12 < read[1.0][1] < 0.26 and read[2.0][1] > 0.4  # 0.23 and 0.46 are possible
+
+
+def test_a_code_that_says_it_once_is_read_by_a_linear_probe_however_few_learn(labels):
+    # 48 codes to choose a penalty by: the strongest may be right on all of them by a hair and wrong on all others.
+    codes = Codes(lamp=torch.tensor(labels["lamp"][:, None], dtype=torch.float32))
+    for start in range(0, 240, 60):
+        train, test = slice(start, start + 240), slice(600, None)
+        found = leakage(codes[train], {"lamp": labels["lamp"][train]}, codes[test], {"lamp": labels["lamp"][test]}, [LAMP])["lamp"]["lamp"]
+        assert (found.seen == found.truth).all() and found.likely[np.arange(300), found.truth].min() > 0.9
+
+
+def test_probes_learn_side_by_side_what_they_learn_alone(labels):
+    gaps = {name: column.copy() for name, column in labels.items()}
+    gaps["lamp"][:300] = -1
+    codes = codes_of(labels).select("hidden", "number")
+    red = Attribute("red", "binary", ("0", "1"))
+    gaps["red"] = (labels["colour"] == 0).astype(int)
+    together = matrix_json(probed(codes, gaps, COLOUR, LAMP, red, SHADE, probe="two_layer"))
+    assert together["hidden"]["red"]["accuracy"]["value"] > 0.98 and together["number"]["shade"]["r2"]["value"] > 0.97
+    assert abs(together["number"]["lamp"]["above"]["value"]) < 0.1 and together["hidden"]["shade"]["r2"]["value"] < 0.05
