@@ -21,6 +21,7 @@ from recombine.data.schema import Attribute, Schema
 from recombine.methods import METHODS
 from recombine.recipes import RECIPES, Recipe
 from recombine.runs import build
+from recombine.tables import TABLES
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -73,6 +74,36 @@ def test_readme_shows_code_early_and_names_files_that_exist():
         assert (ROOT / "recombine" / name).exists(), name
     for target in re.findall(r"\]\((?!http)([^)]+)\)", README):
         assert (ROOT / target).exists(), target
+
+
+PAGES = {page: (ROOT / "docs" / page).read_text() for page in ("compare.md", "tables.md")}
+SHOWN = [line for text in PAGES.values() for line in text.splitlines() if line.startswith("recombine ")]
+
+
+@pytest.mark.parametrize("line", SHOWN)
+def test_commands_of_the_pages_on_comparisons_and_tables_are_understood(line):
+    _, _, unused = APP.parse_known_args(shlex.split(line)[1:])[:3]
+    assert unused == []
+
+
+def test_the_page_on_comparisons_shows_python_that_runs(signs, tmp_path, monkeypatch):
+    (code,) = re.findall(r"^```python\n(.*?)^```", PAGES["compare.md"], re.DOTALL | re.MULTILINE)
+    monkeypatch.chdir(tmp_path)
+    Path("packs").mkdir()
+    Path("packs/frames").symlink_to(signs.path)
+    small = code.replace("ifcvaegan", "ifcvaegan:width=4").replace("20_000", "32").replace('"Smiling"', '"lamp"').replace('budget=', 'seeds=1, budget=')
+    assert small.count("ifcvaegan:width=4") == 1 and "=32" in small and "lamp" in small
+    exec(compile(small, "compare.md", "exec"), {})
+    assert (tmp_path / "comparisons/mine/report.html").exists()
+
+
+def test_the_page_on_tables_names_all_of_them():
+    named = re.findall(r"`(\w+)\.(\w+)`|`\.(\w+)`", PAGES["tables.md"].split("There are 17:")[1].split("None of")[0])
+    papers, found = "", set()
+    for paper, first, more in named:
+        papers = paper or papers
+        found.add(f"{papers}.{first or more}")
+    assert found == set(TABLES)
 
 
 DATA = (ROOT / "docs/data.md").read_text()
