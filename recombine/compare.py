@@ -62,7 +62,7 @@ class Cell:
     """One run of a comparison: trained here by a recipe, or before in a folder of its own."""
 
     data: str
-    method: str                             # as named in the plan, such as ifcvaegan:naive
+    method: str                             # as named in the plan, such as ifcvaegan:aux_weight=0
     seed: int
     recipe: Recipe | None = None
     run: Path | None = None

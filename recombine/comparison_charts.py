@@ -19,6 +19,7 @@ from recombine.reporting.words import escape
 MAP = 100           # side of a map, in the units of its drawing
 WIDE, HIGH = 240, 110  # of a panel of curves, in the units of its drawing
 POINTS = 120        # of a curve, at most
+CORNERS = tuple((side * 7, y, "left" if side > 0 else "right") for y in (8, -8, 18, -18, 28, -28) for side in (1, -1))  # of a name, beside its point
 
 Line = Sequence[tuple[float, float]]        # (pictures seen, value)
 
@@ -61,7 +62,7 @@ def offsets(axes, placed: Sequence[tuple[float, float, str, bool]]) -> list[tupl
     for (x, y), (_, _, method, _) in zip(spots, placed, strict=True):
         width = 5.4 * len(method)
         tried = []
-        for dx, dy, side in ((8, 0, "left"), (-8, 0, "right"), (8, 9, "left"), (8, -9, "left"), (-8, 9, "right"), (-8, -9, "right"), (8, 18, "left"), (8, -18, "left")):
+        for dx, dy, side in CORNERS:
             low = x + dx - (width if side == "right" else 0)
             box = (low, y + dy - 5, low + width, y + dy + 5)
             covered = sum(box[0] < other[2] and other[0] < box[2] and box[1] < other[3] and other[1] < box[3] for other in taken)
@@ -87,6 +88,15 @@ def dots(places: np.ndarray, labels: np.ndarray, text: str) -> str:
         spots = "".join(f"M{x:.0f} {y:.0f}h0" for x, y in 3 + places[groups == group] * (10 * MAP - 6))
         paths += f'<path d="{spots}" stroke="{colours[group % len(colours)]}"/>'
     return f'<svg viewBox="-20 -20 {10 * MAP + 40} {10 * MAP + 40}" role="img" aria-label="{escape(text)}"><g class="dots">{paths}</g></svg>'
+
+
+def legend(names: Mapping[str, Sequence[str]]) -> str:
+    """Which colour stands for which value of each attribute on the maps."""
+    lines = ""
+    for name, values in names.items():
+        dots = " ".join(f'<span><i style="background:{PALETTE[place % len(PALETTE)]}"></i>{escape(value)}</span>' for place, value in enumerate(values))
+        lines += f"<dt>{escape(name)}</dt><dd>{dots}</dd>" if values else ""
+    return f'<dl class="legend">{lines}</dl>' if lines else ""
 
 
 def progress(lines: Mapping[str, Sequence[Line]], top: float = 100.0) -> str:

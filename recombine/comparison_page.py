@@ -26,12 +26,12 @@ from recombine.reporting.words import escape, look, section
 from recombine.standings import METRICS, Metric
 
 FORMULA = (
-    "95 %. Over several seeds: value ∓ √(s² + p²), where s = t(0.975; S - 1) · (standard deviation between seeds) / √S, and p is the root mean "
+    "95 %. Over several seeds: value ± √(s² + p²), where s = t(0.975; S - 1) · (standard deviation between seeds) / √S, and p is the root mean "
     "square of the distance from each seed's value to the end of its own interval. All seeds are judged on the same pictures, so p is not "
     "divided by their number. One seed keeps the judgement's own interval, which says nothing about the luck of a training."
 )
 RANKS = (
-    "From the best rank that a method may have to the worst: those whose intervals overlap are not told apart, so 1 to 3 means that nobody is "
+    "From the best rank that a method may have to the worst: those whose intervals overlap are not told apart, so 1-3 means that nobody is "
     "surely better and three cannot be told apart from the first to the third place."
 )
 
@@ -233,16 +233,17 @@ def data_sections(content: Mapping, name: str, data: Mapping, out: Path, many: b
     shown = {method: comparison_pictures.read(folder / "shown.npz") for method, folder in firsts.items()}
     judgements = {method: json.loads((folder / "judgement.json").read_text()) for method, folder in firsts.items()}
     lead = f"Compared on {', '.join(attributes)}; {data['pictures']['train']:,} pictures to train on. Sorted by the mean of the ranks."
+    more = [m for m in METRICS if not m.headline]
     yield section(f"Standings{of}", [standings_table(methods, [m for m in METRICS if m.headline])], lead)
     yield section(f"Success against damage{of}", [charts.scatter(methods)], "Up and to the left is better. Whoever is on the line is beaten by nobody in both.")
-    yield section(f"Swaps of the same pictures{of}", list(swap_tables(shown, attributes)), "Every method gives the picture the attribute of the giver below it. First seed.")
+    yield section(f"Swaps of the same pictures{of}", [f'<div class="figures pairs">{tables}</div>' if (tables := "".join(swap_tables(shown, attributes))) else ""], "Every method gives the picture the attribute of the giver below it. First seed.")
     yield section(f"What leaks{of}", [heat_maps(judgements, attributes)], "How much more often than by guessing a fresh probe reads the attribute from the part. "
                   "Framed: the part should carry it. Everything red leaks. First seed.")
-    yield section(f"The parts as maps{of}", [map_tables(shown, judgements, data)], "t-SNE of every part, coloured by what it carries; a part that carries nothing by "
+    yield section(f"The parts as maps{of}", [charts.legend(data.get("values", {})), map_tables(shown, judgements, data)], "t-SNE of every part, coloured by what it carries; a part that carries nothing by "
                   "every attribute: no colour should stand apart there. First seed.")
     yield section(f"Training{of}", list(training(content, name, methods, out)), "Edits that succeed, in % of 128 pictures, against pictures seen; every seed, "
                   "the other methods in grey. Below, folded: the losses of the first seed.")
-    yield section(f"All measures{of}", [standings_table(methods, [m for m in METRICS if not m.headline]), costs(methods)])
+    yield section(f"All measures{of}", [*(standings_table(methods, more[place : place + 5]) for place in range(0, len(more), 5)), costs(methods)])
     yield section(f"Absent, or not measured{of}", [listed(remarks(data))])
 
 
@@ -268,15 +269,15 @@ def standing(found: Mapping | None, reason: str, metric: Metric) -> str:
     bar = f' style="--share:{min(max(found["value"], 0), 1):.3f}"' if metric.share else ""
     count = f", n = {found['n']:,}" if found["n"] else ""
     return (
-        f'<td{best}{bar} title="{found["seeds"]} seeds{count}: {", ".join(plain(v, metric) for v in found["values"])}"><b>{plain(found["value"], metric)}</b>'
-        f'<span class="rank">{rank(found)}</span><small>{plain(found["low"], metric)} to {plain(found["high"], metric)}</small></td>'
+        f'<td{best}{bar} title="{found["seeds"]} seeds{count}: {", ".join(plain(v, metric) for v in found["values"])}"><span class="top"><b>{plain(found["value"], metric)}</b>'
+        f'<span class="rank">{rank(found)}</span></span><small>{plain(found["low"], metric)} to {plain(found["high"], metric)}</small></td>'
     )
 
 
 def rank(found: Mapping) -> str:
     """A range of ranks as people read it."""
     best, worst = found["rank"]
-    return f"{best}" if best == worst else f"{best} to {worst}"
+    return f"{best}" if best == worst else f"{best}-{worst}"
 
 
 def plain(value: float, metric: Metric) -> str:
@@ -404,24 +405,26 @@ def explanation() -> str:
 
 def commands(content: Mapping) -> str:
     """How the comparison was started, and its plan, folded."""
-    lines = "".join(f"<pre>{escape(command)}</pre>" for command in content["plan"]["commands"])
+    lines = "".join(f'<pre class="command">{escape(command)}</pre>' for command in content["plan"]["commands"])
     plan = escape(json.dumps(content["plan"], indent=1, ensure_ascii=False))
     return f"{lines}<details><summary>plan.json</summary><pre>{plan}</pre></details>"
 
 
 MORE = """
-.standings th small, .standings td small { display: block; font-weight: 400 } .standings td { background-position: .6rem calc(100% - 1px) }
+.standings th small, .standings td small { display: block; font-weight: 400 } .standings thead th { min-width: 5rem } .standings td { background-position: .6rem calc(100% - 1px) }
 .standings .best b { color: rgb(var(--accent)) } .standings .best b::after { content: " ●"; font-size: .6rem; vertical-align: middle }
-.rank { float: right; margin-left: .7rem; color: var(--soft); font-size: .75rem; border: 1px solid var(--line); border-radius: .7rem; padding: 0 .4rem }
+.top { display: flex; justify-content: space-between; align-items: center; gap: .6rem } .rank { color: var(--soft); font-size: .75rem; border: 1px solid var(--line); border-radius: .7rem; padding: 0 .4rem }
 .front { margin-left: .5rem; font-size: .7rem; font-weight: 600; color: rgb(var(--accent)); border: 1px solid rgb(var(--accent) / .6); border-radius: .7rem; padding: 0 .4rem }
 .drawing { margin: .5rem 0 1rem } .drawing figcaption { text-align: left }
-section { min-width: 0 } .strips { display: inline-block; vertical-align: top; margin: 0 1.6rem 1.4rem 0; max-width: 100% } .strips figcaption { text-align: left; font-weight: 600; color: var(--ink) }
-.strips th { font-weight: 400; font-size: .8rem; padding: 0 .6rem 0 0 } .strips td { padding: 1px 0; background: none } .strips tbody tr { border: 0 } .strips .first > * { padding-top: .5rem }
+section { min-width: 0 } .pairs { gap: 1.4rem .8rem } .strips figcaption { text-align: left; font-weight: 600; color: var(--ink) }
+.strips th { font-weight: 400; font-size: .8rem; line-height: 1.15; padding: 0 .4rem 0 0; width: 5.6rem; min-width: 5.6rem; white-space: normal; overflow-wrap: anywhere } .strips td { padding: 1px 0; background: none } .strips tbody tr { border: 0 } .strips .first > * { padding-top: .5rem }
 .strips img { max-width: none; image-rendering: pixelated } .strips .none { font-size: .78rem }
 .heats { gap: 1.4rem 2.2rem } .matrix .none { background: none }
 .panels { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 250px), 1fr)); gap: .8rem 1rem } .panels svg { width: 100%; display: block } .panels small { display: block; line-height: 1.3 }
 .lines { fill: none; stroke-width: 1.6; stroke-linejoin: round } .others { stroke: var(--soft); stroke-width: .8; opacity: .35 } .frame { fill: none; stroke: var(--line) } .panels text { font-size: 10px; fill: var(--soft) }
 details .panels { padding: .5rem 0 1rem }
+.legend { font-size: .8rem; margin: 0 0 .5rem } .legend span { margin-right: .8rem; white-space: nowrap } .legend i { display: inline-block; width: .6rem; height: .6rem; border-radius: 50%; margin-right: .25rem }
+.command { white-space: pre-wrap } .standings { margin-bottom: 1rem }
 .maps { display: grid; grid-template-columns: repeat(auto-fill, minmax(118px, 1fr)); gap: .6rem } .maps svg { width: 100%; background: var(--card); border: 1px solid var(--line); border-radius: .4rem; display: block }
 .maps figcaption { font-size: .75rem; line-height: 1.25 } .dots { fill: none; stroke-width: 26; stroke-linecap: round; opacity: .8 }
 """

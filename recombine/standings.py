@@ -1,6 +1,6 @@
 """From judgements to standings: means over seeds with intervals, ranks with ties, and who is on the front.
 
-    interval of a mean over S >= 2 seeds:  value -+ sqrt(seeds^2 + pictures^2)
+    interval of a mean over S >= 2 seeds:  value +- sqrt(seeds^2 + pictures^2)
         seeds     t(0.975, S - 1) * (deviation between seeds) / sqrt(S)
         pictures  root mean square of the distance from each seed's value to the end of its own interval
 

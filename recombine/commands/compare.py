@@ -45,7 +45,7 @@ def compare(
 
     For example, three methods and one of them without its key idea, on drawn faces:
 
-        recombine compare avatars --methods advattr,mad,ifcvaegan,ifcvaegan:naive \
+        recombine compare avatars --methods advattr,mad,ifcvaegan,ifcvaegan:aux_weight=0 \
             --attributes glasses,expression --images 20000 --size 32 --out faces
 
     The same command again goes on where it was stopped. Started several times, also on
