@@ -5,7 +5,7 @@
 SHEETS is a folder of Liberated Pixel Cup sheets (see recombine/data/sprites.py). Whole characters are held out. A triplet is
 x1 and x2 of one held-out character in two poses, and x3, another held-out character in the pose of x2; the transfer
 D(pose(x3), appearance(x1)) is compared with x2, pixels in [-1, 1]. Triplets are drawn with seed 1. Runs go to
-`runs/rodi-sprites`; an interrupted call goes on, and `--only` trains and measures some of them.
+`runs/rodi-sprites`; an interrupted call goes on, what was measured is not measured again, and `--only` trains and measures some of them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sheets", type=Path)
     parser.add_argument("--out", type=Path, default=Path("runs/rodi-sprites"))
-    parser.add_argument("--pairs", type=int, default=10_000, help="seen by every run")
+    parser.add_argument("--pairs", type=int, default=40_000, help="seen by every run")
     parser.add_argument("--triplets", type=int, default=8_000)
     parser.add_argument("--only", nargs="*", default=["ours", *VARIANTS], choices=["ours", *VARIANTS])
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -47,6 +47,8 @@ if __name__ == "__main__":
     for name in options.only:
         run, recipe = options.out / name, rodi_sprites(**VARIANTS.get(name, {}))
         start(replace(recipe, train=replace(recipe.train, images=options.pairs)), pack, run, quiet=True)
+        if (run / "measured.json").exists():
+            continue
         model = recombine.load(run)
         errors, rebuilt = transfers(model, pack, sheets, options.triplets)
         found = {"mse": mean(errors).to_json(), **estimates(run), "mi_fresh": fresh_estimate(model, pack), "reconstruction": mean(rebuilt).to_json()}
