@@ -18,10 +18,9 @@ from pathlib import Path
 
 import torch
 
-from recombine.claims import waiting
-from recombine.compare import Budget, check, compare
-from recombine.comparison_judging import Judging
-from recombine.comparison_page import report
+from recombine.compare import Budget, Judging, compare
+from recombine.comparing.claims import waiting
+from recombine.comparing.page import report
 from recombine.data import avatars
 from recombine.files import check_writable
 from recombine.methods import METHODS, presets
@@ -72,7 +71,6 @@ if __name__ == "__main__":
 
     methods = [label for label in options.methods.split(",") if known(label)]
     first, last = map(int, options.shard.split("/"))
-    check(methods, range(options.seeds), (first, last), Judging())
     if not options.report:
         check_writable(options.out)
         with waiting(options.out / "data.claim"):

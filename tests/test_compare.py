@@ -9,6 +9,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -19,14 +20,15 @@ import torch
 from safetensors.torch import load_file
 from small_comparison import METHODS, OPTIONS
 
-from recombine import claims, compare, comparison_judging
+from recombine import compare
 from recombine.cli import APP, main
-from recombine.comparison_page import report
+from recombine.comparing import claims, found, judging, plan, work
+from recombine.comparing.page import report
+from recombine.comparing.standings import METRICS, front, measured, over_seeds, ranks, reason, standings
 from recombine.data.packed import write_pack
 from recombine.files import myself
 from recombine.recipes import Recipe
 from recombine.runs import load, start
-from recombine.standings import METRICS, front, measured, over_seeds, ranks, reason, standings
 from recombine.training import Diverged, Interrupted, TrainConfig
 
 METRIC = {metric.name: metric for metric in METRICS}
@@ -112,13 +114,13 @@ def test_what_was_not_measured_is_said_with_its_reason(done):
 
 def test_a_second_call_trains_and_judges_nothing(done, signs, monkeypatch):
     before, text = judgements(done), (done / "table.csv").read_text()
-    monkeypatch.setattr(compare, "start", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr(work, "start", lambda *_, **__: pytest.fail("trained again"))
     small_comparison.run(done, signs)
     assert judgements(done) == before and (done / "table.csv").read_text() == text
 
 
 def test_more_seeds_and_methods_may_be_added_and_another_plan_is_refused(done, signs, monkeypatch):
-    monkeypatch.setattr(compare.Work, "visit", lambda *_: None)
+    monkeypatch.setattr(work.Work, "visit", lambda *_: None)
     plan = (done / "plan.json").read_text()
     try:
         small_comparison.run(done, signs, methods=("ifcvaegan:kl_weight=0",), seeds=3)
@@ -139,7 +141,7 @@ def test_more_seeds_and_methods_may_be_added_and_another_plan_is_refused(done, s
 def test_a_stopped_cell_goes_on_to_the_same_bits(done, signs, tmp_path, monkeypatch):
     looks = []
 
-    class Stopping(compare.EditMonitor):
+    class Stopping(work.EditMonitor):
         def __call__(self, model, path):
             looks.append(path)
             if len(looks) == 3:
@@ -148,7 +150,7 @@ def test_a_stopped_cell_goes_on_to_the_same_bits(done, signs, tmp_path, monkeypa
 
     options = {"methods": METHODS[:1], "seeds": [0]}
     with monkeypatch.context() as patch, pytest.raises(Interrupted):
-        patch.setattr(compare, "EditMonitor", Stopping)
+        patch.setattr(work, "EditMonitor", Stopping)
         small_comparison.run(tmp_path, signs, **options)
     cell = tmp_path / "runs/signs/ifcvaegan-tiny/0"
     assert not (cell / "judgement.json").exists() and not (cell / "claim").exists()
@@ -172,7 +174,7 @@ def test_two_processes_make_the_table_that_one_makes(done, signs, tmp_path):
 
 def test_shards_share_all_cells_out_and_none_twice(signs, tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(compare.Work, "visit", lambda self, cell, called: seen.append((cell.method, cell.seed)))
+    monkeypatch.setattr(work.Work, "visit", lambda self, cell, called: seen.append((cell.method, cell.seed)))
     for i in (1, 2, 3):
         small_comparison.run(tmp_path, signs, shard=(i, 3))
     assert sorted(seen) == [(method, seed) for method in METHODS for seed in (0, 1)]
@@ -187,16 +189,16 @@ def test_who_cannot_work_or_fails_is_listed_and_stops_nobody(signs, tmp_path, mo
             raise Diverged("3 steps in a row were not finite: critic/real is nan")
         return start(recipe, *rest, **options)
 
-    monkeypatch.setattr(compare, "start", diverging)
+    monkeypatch.setattr(work, "start", diverging)
     small_comparison.run(tmp_path, signs, methods=("cyclegan", "matdr:tiny", "rodi", "ifcvaegan:tiny"), seeds=[0], pair_by="nobody")
     text = (tmp_path / "report.md").read_text()
     assert re.search(r"- cyclegan, seed 0: cannot work with this data: .*binary", text)
     assert "- matdr:tiny, seed 0: training failed: 3 steps in a row were not finite: critic/real is nan" in text
     assert "- rodi: cannot work with this data: pairs are drawn by 'nobody', which the data set does not have" in text
     assert {method for method, _ in table(tmp_path)} == {"ifcvaegan:tiny"}
-    monkeypatch.setattr(compare, "start", lambda *_, **__: pytest.fail("tried again"))
+    monkeypatch.setattr(work, "start", lambda *_, **__: pytest.fail("tried again"))
     small_comparison.run(tmp_path, signs, methods=("matdr:tiny",), seeds=[0])
-    monkeypatch.setattr(compare, "start", start)
+    monkeypatch.setattr(work, "start", start)
     small_comparison.run(tmp_path, signs, methods=("matdr:tiny",), seeds=[0], retry=True)
     assert ("matdr:tiny", "kept") in table(tmp_path)
 
@@ -232,7 +234,7 @@ def test_a_budget_is_images_or_seconds():
 
 def test_seconds_become_images_by_a_speed_that_is_measured_once(signs, tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(compare, "speed_of", lambda recipe, pack: asked.append(recipe.method) or 32.0)
+    monkeypatch.setattr(work, "speed_of", lambda recipe, pack: asked.append(recipe.method) or 32.0)
     small_comparison.run(tmp_path, signs, methods=METHODS[:1], budget=compare.Budget(seconds=3.0))
     runs = [json.loads((tmp_path / f"runs/signs/ifcvaegan-tiny/{seed}/config.json").read_text()) for seed in (0, 1)]
     assert [run["train"]["images"] for run in runs] == [96, 96] and asked == ["ifcvaegan"]
@@ -240,8 +242,8 @@ def test_seconds_become_images_by_a_speed_that_is_measured_once(signs, tmp_path,
 
 
 def test_speed_is_samples_a_second(signs):
-    recipe, _ = compare.recipe_for("ifcvaegan", signs, ("lamp",))
-    assert 1 < compare.speed_of(compare.replace(recipe, config=small_comparison.TINY[small_comparison.ifcvaegan]), signs) < 1e5
+    recipe, _ = plan.recipe_for("ifcvaegan", signs, ("lamp",))
+    assert 1 < work.speed_of(replace(recipe, config=small_comparison.TINY[small_comparison.ifcvaegan]), signs) < 1e5
 
 
 def test_seconds_of_a_training_leave_evaluations_out(tmp_path):
@@ -252,7 +254,7 @@ def test_seconds_of_a_training_leave_evaluations_out(tmp_path):
         {"images": 24, "edit_success/all": 1, "images_per_second": 0.1},
     ]
     (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, lines)) + '\n{"ima')
-    assert compare.training_seconds(tmp_path) == pytest.approx(3 * 24 / 20)
+    assert work.training_seconds(tmp_path) == pytest.approx(3 * 24 / 20)
 
 
 # Judging
@@ -265,9 +267,9 @@ def test_codes_are_asked_for_the_compared_attributes_alone(runs, signs, sign_rea
         asked.append((measures, carries))
         return {"carries": {"colour": ["colour"], "lamp": ["lamp"], "rest": []}, "left_out": {}, "seconds": {}, **{name: 1 for name in measures}}
 
-    monkeypatch.setattr(comparison_judging, "judge", judge)
+    monkeypatch.setattr(judging, "judge", judge)
     how = compare.Judging(measures=("parts", "leakage", "disentanglement"), pictures=40)
-    found = compare.judge_run(load(runs / "a"), signs, how, ("lamp",), sign_reader)
+    found = judging.judge_run(load(runs / "a"), signs, how, ("lamp",), sign_reader)
     assert asked == [(["parts"], None), (["disentanglement"], {"colour": [], "lamp": ["lamp"], "rest": []})]
     assert found["parts"] == found["disentanglement"] == 1 and found["carries"]["colour"] == ["colour"]
     matrix = found["leakage"]["matrix"]["two_layer"]
@@ -278,7 +280,7 @@ def test_codes_are_asked_for_the_compared_attributes_alone(runs, signs, sign_rea
 
 def test_too_few_pictures_are_a_reason(sign_editor, signs, sign_reader):
     how = compare.Judging(pictures=10, measures=("leakage", "disentanglement"))
-    found = compare.judge_run(sign_editor(), signs, how, ("lamp",), sign_reader)
+    found = judging.judge_run(sign_editor(), signs, how, ("lamp",), sign_reader)
     assert "probes need 20 training pictures and as many to judge, and there are 300 and 10" in found["left_out"]["leakage"]
     assert "20 judged pictures" in found["left_out"]["disentanglement"]
     assert reason(found, METRIC["leakage"]) == found["left_out"]["leakage"] and reason(found, METRIC["mig"]) == found["left_out"]["disentanglement"]
@@ -315,9 +317,9 @@ def test_runs_are_compared_on_what_they_share_and_the_rest_is_said(runs, tmp_pat
 
 
 def test_runs_of_one_setting_are_seeds_of_one_method(done):
-    found = [compare.Found(done / f"runs/signs/ifcvaegan-tiny/{seed}") for seed in (0, 1)]
-    other = compare.Found(done / "runs/signs/matdr-tiny/0")
-    assert list(compare.grouped([*found, other]).values()) == ["ifcvaegan", "ifcvaegan", "0"]
+    alike = [found.Found(done / f"runs/signs/ifcvaegan-tiny/{seed}") for seed in (0, 1)]
+    other = found.Found(done / "runs/signs/matdr-tiny/0")
+    assert list(found.grouped([*alike, other]).values()) == ["ifcvaegan", "ifcvaegan", "0"]
 
 
 def test_runs_that_share_nothing_are_refused(runs, tmp_path):

@@ -82,7 +82,7 @@ def compare(
     """
     from recombine.commands.train import stoppable
     from recombine.compare import Budget, Judging, compare, compare_runs
-    from recombine.comparison_page import report
+    from recombine.comparing.page import report
 
     if report_only:
         page = report(out)
@@ -123,8 +123,8 @@ def command() -> str:
 
 def find_packs(data: Sequence[str], out: Path, reading: Reading, avatars: int) -> Mapping[str, Pack]:
     """Name -> pack of everything to compare on; drawn or packed by one process while the others wait."""
-    from recombine.claims import waiting
-    from recombine.compare import named_after
+    from recombine.comparing.claims import waiting
+    from recombine.comparing.found import named_after
     from recombine.data.avatars import build
     from recombine.data.packed import MANIFEST, Pack
     from recombine.files import check_writable
@@ -161,8 +161,8 @@ def show(page: Path, as_json: bool) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from recombine.comparison_page import plain, rank, remarks
-    from recombine.standings import METRICS
+    from recombine.comparing.content import plain, rank, remarks
+    from recombine.comparing.standings import METRICS
 
     console = Console(highlight=False)
     for name, data in content["data"].items():

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from recombine.comparison_pictures import known
+from recombine.comparing.pictures import known
 from recombine.reporting.curves import INK, PALETTE, thinned
 from recombine.reporting.words import escape
 
