@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
+import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -90,14 +92,17 @@ if __name__ == "__main__":
     print("mutual information, largest error", worst(many), "with few", worst(few), flush=True)
 
     model, pack = recombine.load(options.run), pack_of(options.run)
+    load, processor = os.getloadavg()[0], time.process_time()
     judgement = judge(model, pack, progress=print)
-    seconds = judgement["seconds"]
+    processor, seconds = time.process_time() - processor, judgement["seconds"]
     record(
         "judge",
         "A judgement takes minutes; a leak that no single direction shows is found by the two-layer probe; information is right.",
         {
             "seconds": round(sum(seconds.values()), 1),
             "seconds_of": seconds,
+            "processor_seconds": round(processor, 1),
+            "load_before": round(load, 1),
             "planted_leak": leaks,
             "planted_leak_falls_at_most": max((a - b for a, b in pairwise(values)), default=0.0),
             "planted_leak_found_where_linear_fails": hidden,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import numpy as np
 import torch
+from torch import Tensor
 
 from recombine.data.schema import MISSING, mix_seed
 from recombine.edit import swap
@@ -62,11 +65,11 @@ def identity_kept(desk: Desk, name: str, groups: np.ndarray, pairs: measures.Pai
 
     The verifier measures how far two pictures are apart in the extractor's features, in the metric in which training
     groups lie apart best (linear discriminant analysis); its threshold is chosen on pairs of judged pictures. Every
-    picture that has a partner gets, one after the other, each part that carries nothing which its group shares, from a
-    picture of another group, and is compared with its partner.
+    picture that has a partner gets one part, drawn from those that carry nothing which its group shares, of a picture of
+    another group, and is compared with its partner.
 
     Returns:
-        `kept`, over all such edits, and `parts`, by part; `original` and `rebuilt`, the same for the unedited picture
+        `kept`, over all pictures, and `parts`, by part; `original` and `rebuilt`, the same for the unedited picture
         and for it encoded and decoded: the most that can be expected; `others`, how often a picture of another group is
         verified; `verifier`, its accuracy on as many pairs of one group as of two, by ten folds.
 
@@ -88,27 +91,34 @@ def identity_kept(desk: Desk, name: str, groups: np.ndarray, pairs: measures.Pai
     takers, partners = _partners(groups, desk.seed, name)
     strangers = _strangers(groups, takers, desk.seed, name)
 
-    def verified(made: np.ndarray) -> np.ndarray:
+    def verified(made: np.ndarray, partners: np.ndarray) -> np.ndarray:
         return ((made - known[partners]) ** 2).sum(1) < threshold
 
-    taken, given = (torch.from_numpy(side) for side in (takers, strangers))
+    which = np.random.default_rng(mix_seed(desk.seed, "part given", name)).integers(0, len(asked), len(takers))
+    edited = np.zeros(len(takers), bool)
     with transfer.judging(desk.model):
-        rebuilt = embed(transfer.decoded(desk.model, desk.codes[taken], desk.chunk))
-        edited = {
-            part: verified(embed(transfer.decoded(desk.model, swap(desk.codes[taken], desk.codes[given], part)[0], desk.chunk)))
-            for part in asked
-        }
+        rebuilt = embed(transfer.decoded(desk.model, desk.codes[torch.from_numpy(takers)], desk.chunk))
+        for place, part in enumerate(asked):
+            chosen = np.flatnonzero(which == place)
+            if len(chosen):
+                edited[chosen] = verified(embed(_given(desk, takers[chosen], strangers[chosen], part)), partners[chosen])
     return {
-        "kept": share(np.concatenate(list(edited.values())), np.tile(takers, len(edited))).to_json(),
-        "parts": {part: share(same).to_json() for part, same in edited.items()},
-        "original": share(verified(known[takers])).to_json(),
-        "rebuilt": share(verified(rebuilt)).to_json(),
-        "others": share(verified(known[strangers])).to_json(),
+        "kept": share(edited).to_json(),
+        "parts": {part: share(edited[which == place]).to_json() for place, part in enumerate(asked) if (which == place).any()},
+        "original": share(verified(known[takers], partners)).to_json(),
+        "rebuilt": share(verified(rebuilt, partners)).to_json(),
+        "others": share(verified(known[strangers], partners)).to_json(),
         "verifier": found["accuracy"],
     }
 
 
-def metric_of(desk: Desk, name: str):
+def _given(desk: Desk, takers: np.ndarray, givers: np.ndarray, part: str) -> Iterator[Tensor]:
+    """Pictures with one part of others."""
+    swapped, _ = swap(desk.codes[torch.from_numpy(takers)], desk.codes[torch.from_numpy(givers)], part)
+    return transfer.decoded(desk.model, swapped, desk.chunk)
+
+
+def metric_of(desk: Desk, name: str) -> Callable[[Iterator[Tensor]], np.ndarray]:
     """Learns, from training groups, what tells groups apart: pictures -> vectors `[pictures, numbers]`."""
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
@@ -117,7 +127,10 @@ def metric_of(desk: Desk, name: str):
     features, groups = extract(extractor, pictures(desk, rows)), np.asarray(desk.pack.labels[name])[rows]
     middle, spread = features.mean(0), features.std(0)
     spread[spread == 0] = 1
-    lda = LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto").fit((features - middle) / spread, groups)
+    try:
+        lda = LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto").fit((features - middle) / spread, groups)
+    except np.linalg.LinAlgError as reason:
+        raise CannotMeasure(f"the extractor's features do not vary within one {name}") from reason
     return lambda images: lda.transform((extract(extractor, images) - middle) / spread)
 
 

@@ -36,7 +36,8 @@ FEWEST = 20                                 # labelled codes that a probe needs 
 ASIDE = 0.2                                 # share of the training codes that choose between probes
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)   # C of the logistic regression: 1 / its L2 penalty
 RIDGES = (1.0, 10.0, 100.0, 1e3, 1e4, 1e5)  # L2 penalties of the ridge regression
-DROPOUTS = (0.0, 0.5)                       # of its inputs and hidden units: without for few features, with for many
+DROPOUTS = (0.0, 0.5)                       # of the two-layer probe's inputs and hidden units: the first alone ...
+WIDE = 32                                   # ... for fewer features than these
 
 
 @dataclass(frozen=True)
@@ -236,13 +237,17 @@ class _Job:
 
     def task(self) -> Task:
         """The same for a two-layer probe."""
-        sides = [torch.zeros(len(self.wanted), dtype=torch.bool) for _ in range(2)]
-        for side, places in zip(sides, (self.learnt, self.aside), strict=True):
-            side[torch.from_numpy(places)] = True
+        everyone = torch.arange(len(self.wanted))
+        learnt, aside = (torch.isin(everyone, torch.from_numpy(side)) for side in (self.learnt, self.aside))
         if not self.numbers:
-            return Task(torch.from_numpy(self.wanted).long(), *sides, self.values)
+            return Task(torch.from_numpy(self.wanted).long(), learnt, aside, self.values)
         middle, spread = self.scale
-        return Task(torch.from_numpy(np.nan_to_num((self.wanted - middle) / spread)).float(), *sides, 1)
+        return Task(torch.from_numpy(np.nan_to_num((self.wanted - middle) / spread)).float(), learnt, aside, 1)
+
+    def seen(self, read: Tensor) -> np.ndarray:
+        """What a two-layer probe's outputs `[batch, outputs]` mean."""
+        middle, spread = self.scale
+        return read[:, 0].numpy() * spread + middle if self.numbers else read[:, : self.values].argmax(1).numpy()
 
     def score(self, seen: np.ndarray, truth: np.ndarray) -> float:
         return _r2(truth, seen) if self.numbers else float(np.mean(seen == truth))
@@ -266,7 +271,7 @@ def _linear(job: _Job) -> Reading:
     x, y, x_aside, y_aside = (column[side] for side in (job.learnt, job.aside) for column in (job.train, job.wanted))
     costs = [_cost(job, probe.fit(x, y), x_aside, y_aside) for probe in probes]
     best = int(np.argmin(costs))
-    aside = job.score(probes[best].predict(x_aside), y_aside)
+    aside = job.score(np.asarray(probes[best].predict(x_aside)), y_aside)
     everything = np.concatenate([job.learnt, job.aside])
     probe = probes[best].fit(job.train[everything], job.wanted[everything])
     likely = None if job.numbers else _likely(job, probe, job.test)
@@ -294,7 +299,9 @@ def _two_layers(jobs: Sequence[_Job], seed: int) -> list[Reading]:
         places = [i for i, job in enumerate(jobs) if job.numbers == numbers and not job.constant]
         if places:
             chosen = [jobs[i] for i in places]
-            tries = [_read(chosen, train_probes(torch.from_numpy(chosen[0].train), [j.task() for j in chosen], share, seed)) for share in DROPOUTS]
+            codes, tasks = torch.from_numpy(jobs[0].train), [job.task() for job in chosen]
+            shares = DROPOUTS if codes.shape[1] >= WIDE else DROPOUTS[:1]
+            tries = [_read(chosen, train_probes(codes, tasks, share, seed)) for share in shares]
             best = (max(readings, key=lambda reading: reading.aside) for readings in zip(*tries, strict=True))
             found.update(zip(places, best, strict=True))
     return [found[i] if i in found else _constant(job, "two_layer") for i, job in enumerate(jobs)]
@@ -305,12 +312,9 @@ def _read(jobs: Sequence[_Job], probes: Probes) -> list[Reading]:
     with torch.no_grad():
         aside, test = (probes(torch.from_numpy(codes)) for codes in (jobs[0].train, jobs[0].test))
     readings = []
-    for job, *sides in zip(jobs, aside, test, strict=True):
-        middle, spread = job.scale
-        seen, judged = (
-            side[:, 0].numpy() * spread + middle if job.numbers else side[:, : job.values].argmax(1).numpy() for side in sides
-        )
-        readings.append(job.reading("two_layer", job.score(seen[job.aside], job.wanted[job.aside]), judged))
+    for job, kept_aside, judged in zip(jobs, aside, test, strict=True):
+        seen = job.seen(kept_aside)[job.aside]
+        readings.append(job.reading("two_layer", job.score(seen, job.wanted[job.aside]), job.seen(judged)))
     return readings
 
 

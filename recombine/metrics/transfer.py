@@ -89,6 +89,7 @@ class Originals:
     names: tuple[str, ...]                  # of the columns
     before: np.ndarray                      # [pictures, names] what the classifier sees in them
     rebuilt: np.ndarray                     # [pictures, names] and in them encoded and decoded
+    swapped: dict[tuple, np.ndarray] = field(default_factory=dict)  # (part, takers and givers) -> [swaps, names], once looked at
 
 
 def seen_originals(
@@ -208,7 +209,17 @@ def judged(
     found = originals or seen_originals(model, pack, rows, classifier, chunk)
     verdicts = unedited(found, edits, {})
     with judging(model):
-        return replace(verdicts, after=_seen(classifier, edited_pictures(model, pack, found.codes, edits, chunk)))
+        if any(edit.giver < 0 for edit in edits):
+            return replace(verdicts, after=_seen(classifier, edited_pictures(model, pack, found.codes, edits, chunk)))
+        after = np.empty_like(verdicts.before)
+        for part in dict.fromkeys(edit.attribute for edit in edits):
+            which = [i for i, edit in enumerate(edits) if edit.attribute == part]
+            swaps = tuple((edits[i].place, edits[i].giver) for i in which)
+            if (part, swaps) not in found.swapped:
+                pictures = edited_pictures(model, pack, found.codes, [edits[i] for i in which], chunk)
+                found.swapped[part, swaps] = _seen(classifier, pictures)
+            after[which] = found.swapped[part, swaps]
+        return replace(verdicts, after=after)
 
 
 def summary(verdicts: Verdicts) -> dict:
