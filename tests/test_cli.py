@@ -372,7 +372,7 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(photos, capsys):
         ("avatars.dmeo", "did you mean 'avatars.demo'"),
         ("celeba.table1", "the recipe celeba.table1 needs --data, the folder to train on"),
         ("photos --data photos", "--data belongs to a recipe, and photos is a folder already"),
-        ("photos --method ifcvae", "no method 'ifcvae'; there are advattr, mad, .*; did you mean 'ifcvaegan'"),
+        ("photos --method ifcvae", "no method 'ifcvae'; there are advattr, mad, ifcvaegan, rodi, matdr, stargan, .*; did you mean 'ifcvaegan'"),
         ("photos --set widht=4", "ifcvaegan has no setting 'widht'; there are .*did you mean 'width'"),
         ("photos --set width=wide", "--set width takes a value of type int, not 'wide'"),
         ("photos --set residual=maybe", "--set residual takes true or false, not 'maybe'"),
