@@ -70,7 +70,7 @@ def test_all_usable_attributes_when_none_is_named(signs, tmp_path):
 
 
 def test_unknown_method_names_those_that_exist(signs):
-    with pytest.raises(ValueError, match="no method 'ifcvaegam'; there are advattr, mad, ifcvaegan, rodi, matdr, stargan, .*; did you mean 'ifcvaegan'"):
+    with pytest.raises(ValueError, match=r"no method 'ifcvaegam'; there are advattr, mad, ifcvaegan, rodi, matdr, stargan, .*; did you mean 'ifcvaegan'"):
         build("ifcvaegam", {}, signs.schema)
 
 
