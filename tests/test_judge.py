@@ -292,5 +292,5 @@ def test_only_what_is_asked_for_is_measured(signs, monkeypatch):
     found = judge(CompactEditor(), signs, measures=["sensitivity", "reconstruction"], perceptual=lambda a, b: (a - b).abs().mean((1, 2, 3)))
     assert list(found["seconds"]) == ["carries", "reconstruction", "sensitivity"]
     assert found["reconstruction"]["lpips"]["value"] < 0.01 and found["left_out"] == {}
-    with pytest.raises(ValueError, match="no measure 'edit'; there are .*did you mean 'edits'"):
+    with pytest.raises(ValueError, match=r"no measure 'edit'; there are .*did you mean 'edits'"):
         judge(CompactEditor(), signs, measures=["edit"])

@@ -9,10 +9,9 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-
 from compact_editor import CompactEditor
 from conftest import SignReader
+from PIL import Image
 
 from recombine.judge import judge
 from recombine.metrics.realism import Extractor
