@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy.stats import entropy
 from sklearn.metrics import mutual_info_score
 
 from recombine.metrics.factors import _completeness, _disentanglement, _information, dci, mig, sap
@@ -66,6 +67,13 @@ def test_importances_by_hand():
     first = 1 + (0.5 * np.log(0.5) + 2 * 0.25 * np.log(0.25)) / np.log(3)
     second = 1 + (0.75 * np.log(0.75) + 0.25 * np.log(0.25)) / np.log(3)
     assert _completeness(importance) == pytest.approx((first + second) / 2)
+
+
+def test_importances_agree_with_scipy():
+    importance = np.random.default_rng(0).random((7, 4))
+    weights = importance.sum(1) / importance.sum()
+    assert _disentanglement(importance) == pytest.approx(weights @ (1 - entropy(importance, axis=1, base=4)))
+    assert _completeness(importance) == pytest.approx((1 - entropy(importance, axis=0, base=7)).mean())
 
 
 def test_information_agrees_with_scikit_learn():

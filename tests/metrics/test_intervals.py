@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from recombine.metrics.intervals import Share, mean, share, wilson
 
@@ -14,6 +15,12 @@ def test_wilson_by_hand():
     low, high = wilson(45, 46)
     assert low == pytest.approx(0.886663, abs=2e-5)
     assert high == pytest.approx(0.996150, abs=2e-5)
+
+
+def test_wilson_agrees_with_scipy():
+    for hits, n in ((45, 46), (0, 10), (3, 7), (500, 1000)):
+        theirs = binomtest(hits, n).proportion_ci(0.95, "wilson")
+        assert wilson(hits, n) == pytest.approx((theirs.low, theirs.high), abs=1e-9)
 
 
 def test_wilson_does_not_collapse_at_the_ends():

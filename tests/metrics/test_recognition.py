@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from recombine.metrics.recognition import (
     Pairs,
@@ -72,6 +72,15 @@ def test_threshold_is_chosen_on_the_other_folds():
     assert found["thresholds"] == [5.0, 5.0] and found["accuracy"]["value"] == 1
     with pytest.raises(ValueError, match="10 folds need as many pairs of both kinds and 2 folds, not 2 and 2 pairs"):
         verification(codes, pairs)
+
+
+def test_threshold_is_the_best_that_scikit_learn_finds():
+    pairs, codes = verification_pairs(GROUPS, 600), known_codes(noise=0.8)
+    distances = ((codes[pairs.first] - codes[pairs.second]) ** 2).sum(1)
+    wrong, right, _ = roc_curve(pairs.same, -distances, drop_intermediate=False)
+    best = (right * pairs.same.sum() + (1 - wrong) * (~pairs.same).sum()).max() / 600
+    for threshold in verification(codes, pairs)["thresholds"]:
+        assert best - 0.02 <= ((distances < threshold) == pairs.same).mean() <= best  # each was chosen on nine tenths of them
 
 
 def test_retrieval_agrees_with_scikit_learn():

@@ -142,3 +142,16 @@ def test_judging_gives_every_network_its_mode_back(sign_editor):
     with transfer.judging(model):
         assert not model.free.training and not torch.is_grad_enabled()
     assert model.free.training and not model.frozen.training and torch.is_grad_enabled()
+
+
+def test_swaps_of_the_same_pictures_are_made_once(sign_editor, signs, sign_reader, monkeypatch):
+    rows, model = signs.rows("val"), sign_editor("damaging")
+    alone = transfer.swaps(model, signs, rows, sign_reader)
+    found = transfer.seen_originals(model, signs, rows, sign_reader)
+    first = transfer.swaps(model, signs, rows, sign_reader, originals=found)
+    monkeypatch.setattr(model, "decode", None)
+    again = transfer.judged(model, signs, rows, sign_reader, first.edits, originals=found)
+    for side in ("before", "rebuilt", "after"):
+        assert (getattr(alone, side) == getattr(first, side)).all() and (getattr(again, side) == getattr(first, side)).all()
+    with pytest.raises(TypeError):
+        transfer.swaps(model, signs, rows, sign_reader, originals=found, seed=1)
