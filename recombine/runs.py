@@ -39,7 +39,7 @@ def build(name: str, settings: Mapping[str, Any], schema: Schema) -> Method:
         ValueError: There is no such method or setting, or the method cannot work with this schema.
     """
     if name not in METHODS:
-        raise ValueError(f"no method {name!r}; there are {shown(list(METHODS))}{nearest(name, list(METHODS))}")
+        raise ValueError(f"no method {name!r}; there are {shown(list(METHODS), 30)}{nearest(name, list(METHODS))}")
     method, config = METHODS[name]
     fields = list(config.__dataclass_fields__)
     for setting in settings:

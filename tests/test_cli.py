@@ -17,6 +17,7 @@ from PIL import Image
 import recombine as rc
 from recombine.cli import COMMANDS, main
 from recombine.data.schema import Attribute, Schema
+from recombine.methods import METHODS
 
 GOLDEN = Path(__file__).parent / "golden"
 PAGES = {"recombine": [], **{name: [name] for name in COMMANDS}}
@@ -372,7 +373,7 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(photos, capsys):
         ("avatars.dmeo", "did you mean 'avatars.demo'"),
         ("celeba.table1", "the recipe celeba.table1 needs --data, the folder to train on"),
         ("photos --data photos", "--data belongs to a recipe, and photos is a folder already"),
-        ("photos --method ifcvae", "no method 'ifcvae'; there are advattr, mad, ifcvaegan, rodi, matdr, stargan, .*; did you mean 'ifcvaegan'"),
+        ("photos --method ifcvae", f"no method 'ifcvae'; there are {', '.join(METHODS)}; did you mean 'ifcvaegan'"),
         ("photos --set widht=4", "ifcvaegan has no setting 'widht'; there are .*did you mean 'width'"),
         ("photos --set width=wide", "--set width takes a value of type int, not 'wide'"),
         ("photos --set residual=maybe", "--set residual takes true or false, not 'maybe'"),
