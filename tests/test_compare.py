@@ -22,7 +22,8 @@ from small_comparison import METHODS, OPTIONS
 
 from recombine import compare
 from recombine.cli import APP, main
-from recombine.comparing import claims, found, judging, plan, work
+from recombine.codes import Codes
+from recombine.comparing import claims, found, judging, pictures, plan, work
 from recombine.comparing.page import report
 from recombine.comparing.standings import METRICS, front, measured, over_seeds, ranks, reason, standings
 from recombine.data.packed import write_pack
@@ -515,3 +516,9 @@ def test_the_page_in_docs_is_right(monkeypatch, signs):
     monkeypatch.setattr("recombine.data.packed.Pack", lambda path: signs)
     exec(compile(code, "compare.md", "exec"), {})
     assert called[0]["methods"] == ["ifcvaegan"] and called[0]["budget"] == compare.Budget(images=20_000)
+
+
+def test_few_pictures_with_wide_codes_are_laid_out():
+    wide = Codes(rest=torch.randn(24, 100, generator=torch.Generator().manual_seed(0)))
+    layout = pictures.maps(wide)["rest"]
+    assert layout.shape == (24, 2) and layout.min() == 0 and layout.max() == 1

@@ -91,7 +91,7 @@ def maps(codes: Codes) -> dict[str, np.ndarray]:
         if len(flat) < FEWEST or np.ptp(flat, axis=0).max() < 1e-6:
             continue
         if flat.shape[1] > KEPT:
-            flat = PCA(KEPT, random_state=0).fit_transform(flat)
+            flat = PCA(min(KEPT, len(flat)), random_state=0).fit_transform(flat)
         layout = TSNE(perplexity=min(30, (len(flat) - 1) / 3), max_iter=STEPS, init="random", random_state=0).fit_transform(flat)
         low, high = layout.min(0), layout.max(0)
         found[part] = ((layout - low) / np.maximum(high - low, 1e-9)).astype(np.float32)
