@@ -8,7 +8,7 @@ import sys
 import torch
 
 import recombine as rc
-from recombine.runs import pack_of
+from recombine.training.runs import pack_of
 
 PARTS = ("hair", "glasses", "mouth", "eyes", "clothes")
 FACES = 5

@@ -19,7 +19,7 @@ from record import record
 import recombine
 from recombine.data.packed import Pack
 from recombine.methods.advattr import AdvAttr
-from recombine.tables.advattr import COMPONENTS, PLANE, clusters, entropies, stage
+from recombine.papers.advattr import COMPONENTS, PLANE, clusters, entropies, stage
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import torch
 
-from recombine.compare import Budget, Judging, compare
-from recombine.comparing.claims import waiting
-from recombine.comparing.page import report
-from recombine.data import avatars
+from recombine.comparison.compare import Budget, Judging, compare
+from recombine.comparison.leases import waiting
+from recombine.comparison.page import report
+from recombine.data.synthetic import avatars
 from recombine.files import check_writable
 from recombine.methods import METHODS, presets
 

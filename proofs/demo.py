@@ -18,8 +18,8 @@ from pathlib import Path
 from record import ROOT, record
 
 import recombine
-from recombine.judge import judge
-from recombine.runs import pack_of
+from recombine.evaluation.judge import judge
+from recombine.training.runs import pack_of
 
 
 def timed_demo(clone: Path) -> float:

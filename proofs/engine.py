@@ -16,14 +16,14 @@ import torch
 from PIL import Image
 from record import record
 
-from recombine.data.folder import read_source
 from recombine.data.packed import Pack
 from recombine.data.packing import pack
 from recombine.data.samplers import Iid
 from recombine.data.schema import Batch, Schema
+from recombine.data.sources.folder import read_source
 from recombine.method import Progress
 from recombine.methods.ifcvaegan import Config, IFcVAEGAN
-from recombine.training import TrainConfig, Training, launch
+from recombine.training.engine import TrainConfig, Training, launch
 
 BATCH, SIZE, FILES, BLOCKS, STEPS = 64, 64, 1024, 16, 10
 

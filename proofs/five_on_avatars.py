@@ -21,19 +21,19 @@ import torch
 from record import record
 
 import recombine
-from recombine.data import avatars
 from recombine.data.packed import Pack
+from recombine.data.synthetic import avatars
+from recombine.data.synthetic.truth import DERIVED, drawn, factors_behind, true_swaps
+from recombine.evaluation.classifier import Classifier, judge_classifier
+from recombine.evaluation.part_swaps import Carried, part_swaps
+from recombine.evaluation.transfer import encoded, judging
 from recombine.method import Method
 from recombine.methods.rodi import VARIANTS
-from recombine.metrics.classifier import Classifier, judge_classifier
 from recombine.metrics.intervals import mean
 from recombine.metrics.leakage import leakage, matrix_json, off_part
-from recombine.metrics.parts import Carried, part_swaps
 from recombine.metrics.reconstruction import psnr
-from recombine.metrics.transfer import encoded, judging
-from recombine.metrics.truth import DERIVED, drawn, factors_behind, true_swaps
 from recombine.recipes import RECIPES, Recipe
-from recombine.runs import start
+from recombine.training.runs import start
 
 LEARNT = ("expression", "lighting", "glasses", "hair_color")
 LOOKS = avatars.IDENTITY + avatars.CLIP

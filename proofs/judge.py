@@ -23,11 +23,11 @@ from record import record
 import recombine
 from recombine.codes import Codes
 from recombine.data.schema import Attribute
-from recombine.judge import judge
+from recombine.evaluation.judge import judge
 from recombine.metrics.intervals import mean
 from recombine.metrics.leakage import leakage
 from recombine.metrics.mutual_information import mutual_information
-from recombine.runs import pack_of
+from recombine.training.runs import pack_of
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0)
 NUMBERS = 16                                # of the code, all noise but for what is planted in two of them

@@ -22,18 +22,18 @@ from record import record
 from torch import Tensor
 
 import recombine
-from recombine.data.folder import read_source
 from recombine.data.packed import Pack
 from recombine.data.packing import pack
 from recombine.data.schema import Schema
+from recombine.data.sources.folder import read_source
+from recombine.evaluation import transfer
+from recombine.evaluation.classifier import Classifier, accuracies, judge_classifier
 from recombine.method import Method
-from recombine.metrics import transfer
-from recombine.metrics.classifier import Classifier, accuracies, judge_classifier
 from recombine.metrics.intervals import mean
 from recombine.metrics.realism import Extractor, extract, frechet_distance, judge_extractor, kernel_distance
 from recombine.metrics.reconstruction import psnr
 from recombine.recipes import RECIPES
-from recombine.runs import start
+from recombine.training.runs import start
 
 GOES_WITH = {  # what rightly changes with an attribute on photographs, and is no damage
     "Smiling": ("expression", "Mouth_Slightly_Open", "High_Cheekbones"),

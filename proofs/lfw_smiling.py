@@ -16,14 +16,14 @@ import torch
 from record import record
 
 import recombine
-from recombine.data.folder import read_source
 from recombine.data.packing import pack
 from recombine.data.schema import Schema
-from recombine.metrics.classifier import accuracies, judge_classifier
-from recombine.monitor import EditMonitor
+from recombine.data.sources.folder import read_source
+from recombine.evaluation.classifier import accuracies, judge_classifier
+from recombine.papers.ifcvaegan import measure_smiles
 from recombine.recipes.lfw import VARIANTS, lfw_smiling
-from recombine.runs import start
-from recombine.tables.ifcvaegan import measure_smiles
+from recombine.training.monitor import EditMonitor
+from recombine.training.runs import start
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -18,15 +18,15 @@ import torch
 from record import record
 
 import recombine
-from recombine.data.folder import read_source
 from recombine.data.images import grid, save_images
 from recombine.data.packing import pack
 from recombine.data.schema import Schema
+from recombine.data.sources.folder import read_source
 from recombine.method import Method
-from recombine.monitor import EditMonitor
+from recombine.papers.mad import TABLE2, TABLE3, TESTED, before_joint, measure_parts
 from recombine.recipes import RECIPES
-from recombine.runs import start
-from recombine.tables.mad import TABLE2, TABLE3, TESTED, before_joint, measure_parts
+from recombine.training.monitor import EditMonitor
+from recombine.training.runs import start
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

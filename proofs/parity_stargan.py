@@ -32,7 +32,7 @@ from torch import Tensor
 from recombine.data.packed import Pack, write_pack
 from recombine.data.schema import Attribute, Batch, Schema
 from recombine.methods.stargan import Config, StarGAN
-from recombine.training import TrainConfig, Training, launch
+from recombine.training.engine import TrainConfig, Training, launch
 
 SIZE, WIDTH, BLOCKS, BATCH, STEPS = 64, 8, 2, 6, 5
 FORMS = {  # their name of a data set -> our attributes: labels one by one, or one of several values

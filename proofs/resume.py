@@ -17,9 +17,10 @@ import numpy as np
 import torch
 from record import record
 
-from recombine import checkpoint, load
+from recombine import load
 from recombine.data.packed import write_pack
 from recombine.data.schema import Attribute, Schema
+from recombine.training import checkpoint
 
 KILLS = 20
 SETTINGS = ["--images", "5120", "--judge", "none", "--set", "width=16", "--set", "aux_width=200", "--set", "save_seconds=0.3", "--set", "ema_images=500"]

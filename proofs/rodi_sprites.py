@@ -20,13 +20,13 @@ import torch
 from record import record
 
 import recombine
-from recombine.data import sprites
 from recombine.data.packed import Pack
+from recombine.data.synthetic import sprites
 from recombine.methods.rodi import VARIANTS
 from recombine.metrics.intervals import mean
+from recombine.papers.rodi import FIG7, TABLE1, estimates, fresh_estimate, transfers
 from recombine.recipes.rodi import rodi_sprites
-from recombine.runs import start
-from recombine.tables.rodi import FIG7, TABLE1, estimates, fresh_estimate, transfers
+from recombine.training.runs import start
 
 ROWS = {"variational": "a", "adversarial": "b", "equal": "c", "fixed": "d", "ours": "e"}  # of Table 1
 PAPER = {row.name: row.paper["mse"] for row in FIG7.rows if row.name in ("ours", *VARIANTS)}

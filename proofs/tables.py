@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from record import record
 
-from recombine.tables import TABLES, Bench, Given, Table, run
+from recombine.papers import TABLES, Bench, Given, Table, run
 
 
 def finished(table: Table, out: Path, images: int | None, seeds: int) -> dict | None:

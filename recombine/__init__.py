@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from recombine.codes import Codes
     from recombine.data.images import grid, read_images, save_images
     from recombine.edit import interpolate, mix, set_label, swap
-    from recombine.runs import load
+    from recombine.training.runs import load
 
 __version__ = "0.1.0"
 
@@ -23,7 +23,7 @@ _HOMES = {
     "grid": "recombine.data.images",
     "read_images": "recombine.data.images",
     "save_images": "recombine.data.images",
-    "load": "recombine.runs",
+    "load": "recombine.training.runs",
 }
 
 __all__ = ["Codes", "__version__", "grid", "interpolate", "load", "mix", "read_images", "save_images", "set_label", "swap"]

@@ -144,8 +144,8 @@ FACES = Schema(
 
 def save_untrained(run, schema=FACES, name="ifcvaegan", settings=None):
     """A run whose model never learnt anything, which is enough to see pictures go in and come out."""
-    from recombine.checkpoint import save_model
-    from recombine.runs import build
+    from recombine.training.checkpoint import save_model
+    from recombine.training.runs import build
 
     settings = settings or {"width": 4, "num_latents": 4, "aux_width": 8}
     method = build(name, settings, schema)

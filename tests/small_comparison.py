@@ -5,10 +5,10 @@ from pathlib import Path
 
 import torch
 
-from recombine.compare import Budget, Judging, compare
+from recombine.comparison.compare import Budget, Judging, compare
 from recombine.data.packed import Pack
+from recombine.evaluation.classifier import Settings
 from recombine.methods import ifcvaegan, matdr
-from recombine.metrics.classifier import Settings
 
 TINY = {
     ifcvaegan: ifcvaegan.Config(width=4, num_latents=6, aux_width=16),

@@ -49,11 +49,11 @@ def run(capsys, *arguments):
 
 @pytest.mark.parametrize("page", PAGES)
 def test_help_is_as_it_was(page, capsys, monkeypatch):
-    """Every option that appears or vanishes shows here: RECOMBINE_GOLDEN=1 pytest tests/test_cli.py writes the pages anew."""
+    """Every option that appears or vanishes shows here: recombine_GOLDEN=1 pytest tests/test_cli.py writes the pages anew."""
     monkeypatch.setenv("COLUMNS", "100")
     code, out, _ = run(capsys, *PAGES[page], "--help")
     path = GOLDEN / f"{page}.txt"
-    if os.environ.get("RECOMBINE_GOLDEN"):
+    if os.environ.get("recombine_GOLDEN"):
         path.write_text(out)
     assert code == 0
     assert out == path.read_text()
@@ -339,12 +339,12 @@ def test_train_learns_from_a_folder_resumes_and_refuses_another_configuration(ph
 
 
 def test_train_that_is_stopped_says_how_to_go_on(photos, capsys, monkeypatch):
-    from recombine import training
+    from recombine.training import engine as training
 
     def stopped(*_, **__):
         raise training.Interrupted(Path("runs/a"), 16, 32, signal.SIGTERM)
 
-    monkeypatch.setattr("recombine.runs.fit", stopped)
+    monkeypatch.setattr("recombine.training.runs.fit", stopped)
     code, _, err = run(capsys, *f"train photos --attributes Smiling --images 32 --out runs/a {TINY}".split())
     assert code == 143 and "the same command again goes on from there" in err
 
@@ -398,7 +398,7 @@ def test_train_says_so_where_several_processes_would_pack_at_once(photos, capsys
 
 
 def test_evaluate_prints_a_table_and_leaves_a_page(signs, sign_reader, here, capsys, monkeypatch):
-    monkeypatch.setattr("recombine.judge.judge_classifier", lambda *_, **__: sign_reader)
+    monkeypatch.setattr("recombine.evaluation.judge.judge_classifier", lambda *_, **__: sign_reader)
     settings = "--images 32 --set width=4 --set num_latents=4 --set aux_width=8 --batch-size 8 --judge none"
     assert run(capsys, *f"train {signs.path} --attributes lamp,stripes {settings} --out runs/signs".split())[0] == 0
     code, out, _ = run(capsys, *"evaluate runs/signs --pictures 20".split())
@@ -418,12 +418,12 @@ def test_evaluate_of_no_run_says_what_was_expected(here, capsys):
 def test_demo_goes_from_nothing_to_a_page(here, capsys, monkeypatch):
     from recombine.methods.ifcvaegan import Config
     from recombine.recipes import RECIPES, Drawn, Recipe
-    from recombine.training import TrainConfig
+    from recombine.training.engine import TrainConfig
 
     def nothing_to_learn(*_, **__):
         raise ValueError("nothing to learn in this test")
 
-    for module in ("recombine.judge", "recombine.metrics.classifier"):
+    for module in ("recombine.evaluation.judge", "recombine.evaluation.classifier"):
         monkeypatch.setattr(f"{module}.judge_classifier", nothing_to_learn)
     tiny = Recipe("ifcvaegan", Config(width=4, num_latents=4, aux_width=8), TrainConfig(images=32, batch_size=8), size=32, data=Drawn(60))
     monkeypatch.setitem(RECIPES, "avatars.demo", lambda: tiny)

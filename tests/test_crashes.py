@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from recombine import checkpoint, files
+from recombine import files
 from recombine.data.schema import Attribute, Schema
+from recombine.training import checkpoint
 
 SCHEMA = Schema((Attribute("smile", "binary", ("0", "1")),))
 OPERATIONS = ("open", "close", "write", "fsync", "rename", "replace", "mkdir", "unlink", "rmdir")
@@ -420,7 +421,7 @@ print(kills, reached)
 
 
 def test_real_kills_lose_nothing_that_was_saved(tmp_path):
-    package = str(Path(checkpoint.__file__).parent.parent)
+    package = str(Path(checkpoint.__file__).parents[2])
     done = subprocess.run(
         [sys.executable, "-c", KILLED, str(tmp_path), package], capture_output=True, text=True, timeout=60
     )

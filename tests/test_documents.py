@@ -16,12 +16,12 @@ from PIL import Image
 
 import recombine as rc
 from recombine.cli import APP, main
-from recombine.data.patterns import PATTERNS, Pattern
 from recombine.data.schema import Attribute, Schema
+from recombine.data.sources.patterns import PATTERNS, Pattern
 from recombine.methods import METHODS
+from recombine.papers import TABLES
 from recombine.recipes import RECIPES, Recipe
-from recombine.runs import build
-from recombine.tables import TABLES
+from recombine.training.runs import build
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

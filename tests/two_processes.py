@@ -8,7 +8,7 @@ from toy_game import ToyGame
 
 from recombine.data.packed import Pack
 from recombine.methods.ifcvaegan import Config, IFcVAEGAN
-from recombine.training import TrainConfig, fit
+from recombine.training.engine import TrainConfig, fit
 
 
 def train(which: str, pack: Pack, run: Path, accumulate: int = 1) -> None:

@@ -81,8 +81,8 @@ def compare(
         json: Print the report's numbers as JSON.
     """
     from recombine.commands.train import stoppable
-    from recombine.compare import Budget, Judging, compare, compare_runs
-    from recombine.comparing.page import report
+    from recombine.comparison.compare import Budget, Judging, compare, compare_runs
+    from recombine.comparison.page import report
 
     if report_only:
         page = report(out)
@@ -123,10 +123,10 @@ def command() -> str:
 
 def find_packs(data: Sequence[str], out: Path, reading: Reading, avatars: int) -> Mapping[str, Pack]:
     """Name -> pack of everything to compare on; drawn or packed by one process while the others wait."""
-    from recombine.comparing.claims import waiting
-    from recombine.comparing.found import named_after
-    from recombine.data.avatars import build
+    from recombine.comparison.finished_runs import named_after
+    from recombine.comparison.leases import waiting
     from recombine.data.packed import MANIFEST, Pack
+    from recombine.data.synthetic.avatars import build
     from recombine.files import check_writable
 
     found: dict[str, Pack] = {}
@@ -161,8 +161,8 @@ def show(page: Path, as_json: bool) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from recombine.comparing.content import plain, rank, remarks
-    from recombine.comparing.standings import METRICS
+    from recombine.comparison.content import plain, rank, remarks
+    from recombine.comparison.ranking import METRICS
 
     console = Console(highlight=False)
     for name, data in content["data"].items():

@@ -13,8 +13,8 @@ from recombine.commands.options import Flag, as_options, print_json
 from recombine.commands.reading import Reading, look
 
 if TYPE_CHECKING:
-    from recombine.data.folder import Source
     from recombine.data.packed import Pack
+    from recombine.data.sources.folder import Source
 
 CHECKED_AT = "32"       # pixels, when pictures are decoded only to see whether they can be
 NAMED = 5               # files named of many
@@ -58,9 +58,9 @@ def data(path: Path, /, *, pack: Path | None = None, reading: Reading | None = N
 
 def examine(path: Path, target: Path | None, reading: Reading) -> dict:
     """What a folder, a table or a pack holds and what is wrong with it, as plain values; packs it where nothing is."""
-    from recombine.data.folder import describe
-    from recombine.data.labels import LabelTable, check_counts, check_lone
     from recombine.data.packed import MANIFEST, Pack
+    from recombine.data.sources.folder import describe
+    from recombine.data.sources.labels import LabelTable, check_counts, check_lone
 
     if (path / MANIFEST).exists():
         packed = Pack(path)

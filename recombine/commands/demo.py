@@ -33,7 +33,7 @@ def demo(*, out: Path = Path("runs/avatars"), pictures: int = 1000, json: Flag =
     """
     from recombine.files import check_writable
     from recombine.recipes import RECIPES
-    from recombine.runs import start
+    from recombine.training.runs import start
 
     recipe, began, minutes = RECIPES[RECIPE](), time.monotonic(), {}
     check_writable(out)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
+from recombine.commands.editing import Editing, Pictures, Writing
 from recombine.commands.options import Names, best_device, number, pairs
-from recombine.commands.pictures import Editing, Pictures, Writing
 
 if TYPE_CHECKING:
     from recombine.codes import Codes

@@ -49,9 +49,9 @@ def judge_run(
 ) -> tuple[dict, Path]:
     """The judgement of a run and the page that shows it."""
     from recombine.data.packed import Pack
-    from recombine.judge import judge
-    from recombine.report import report
-    from recombine.runs import load, pack_of
+    from recombine.evaluation.judge import judge
+    from recombine.reports.run import report
+    from recombine.training.runs import load, pack_of
 
     model = load(run, best_device())
     pack = Pack(data).select(*model.schema.names) if data else pack_of(run)
@@ -72,7 +72,7 @@ def show(judgement: dict) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from recombine.report import look
+    from recombine.reports.run import look
 
     overall = Table("", "value", "95 % interval", "n", box=None, pad_edge=False, header_style="bold")
     for name, unit, path in (

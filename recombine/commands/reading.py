@@ -15,9 +15,9 @@ from recombine.commands.options import pairs
 
 if TYPE_CHECKING:
     from recombine.data.decoding import Picture
-    from recombine.data.folder import Source
     from recombine.data.packed import Pack
     from recombine.data.schema import Schema
+    from recombine.data.sources.folder import Source
 
 MOST_LOOKED_AT = 100    # pictures, to see what they are like
 KINDS = ("binary", "categorical", "continuous", "group")
@@ -57,7 +57,7 @@ class Reading:
 
     def source(self, path: Path, strict: bool = True) -> Source:
         """The pictures and labels that were found."""
-        from recombine.data.folder import read_source
+        from recombine.data.sources.folder import read_source
 
         kinds = pairs(self.kind, "--kind")
         for name, kind in kinds.items():

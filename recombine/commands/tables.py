@@ -9,7 +9,7 @@ from recombine.commands.options import Flag, print_json, say
 from recombine.commands.train import stoppable
 
 if TYPE_CHECKING:
-    from recombine.tables import Given, Table
+    from recombine.papers import Given, Table
 
 
 def tables(
@@ -47,7 +47,7 @@ def tables(
         json: Print JSON.
     """
     from recombine.files import check_writable
-    from recombine.tables import TABLES, Bench, Given, run
+    from recombine.papers import TABLES, Bench, Given, run
 
     given = Given.of(data or [])
     if list_ or not names:
@@ -75,7 +75,7 @@ def tables(
 
 def choose(names: list[str]) -> list[str]:
     """Names of tables, of papers, or `all`, as names of tables."""
-    from recombine.tables import TABLES, find
+    from recombine.papers import TABLES, find
 
     papers = {name.split(".")[0] for name in TABLES}
     chosen: dict[str, None] = {}
@@ -89,7 +89,7 @@ def choose(names: list[str]) -> list[str]:
 
 def show_list(given: Given, images: int | None, json: bool) -> None:
     """All tables: what they show, the paper's data, what stands in, whether they can be run, and minutes."""
-    from recombine.tables import TABLES
+    from recombine.papers import TABLES
 
     rows = [
         {
@@ -128,7 +128,7 @@ def show(table: Table, result: dict) -> None:
     """Print a table."""
     from rich.console import Console
 
-    from recombine.tables.showing import printable
+    from recombine.papers.showing import printable
 
     console = Console(highlight=False)
     if not console.is_terminal:
@@ -139,7 +139,7 @@ def show(table: Table, result: dict) -> None:
 
 def summary(results: list[dict]) -> None:
     """Print one line for every table: whether its claim holds."""
-    from recombine.tables.showing import SIGNS
+    from recombine.papers.showing import SIGNS
 
     for result in results:
         print(f"{result['name']}: {SIGNS[result['claim']['holds']]}: {result['claim']['why']}")

@@ -19,9 +19,9 @@ from recombine.commands.reading import Reading
 
 if TYPE_CHECKING:
     from recombine.data.packed import Pack
-    from recombine.metrics.classifier import Classifier
+    from recombine.evaluation.classifier import Classifier
     from recombine.recipes import Recipe
-    from recombine.training import Monitor
+    from recombine.training.engine import Monitor
 
 INTERRUPTED, TERMINATED = 130, 143
 
@@ -72,9 +72,9 @@ def train(
         reading: How pictures are read.
         json: Print what was trained as JSON.
     """
-    from recombine.data.labels import scarce
+    from recombine.data.sources.labels import scarce
     from recombine.files import check_writable
-    from recombine.runs import start
+    from recombine.training.runs import start
 
     recipe, folders = find_recipe(what, data or [])
     out = out or Path("runs") / Path(what).resolve().name
@@ -168,9 +168,9 @@ def as_type(kind: Any, name: str, text: str) -> Any:
 
 def find_pack(recipe: Recipe, folders: list[Path], run: Path, reading: Reading) -> Pack:
     """The recipe's pictures, drawn or packed into the run's folder where that has not been done; several folders as one."""
-    from recombine.data.avatars import build
     from recombine.data.joined import join
     from recombine.data.packed import MANIFEST, Pack
+    from recombine.data.synthetic.avatars import build
 
     unpacked = [folder for folder in folders if not (folder / MANIFEST).exists()]
     if int(os.environ.get("WORLD_SIZE", 1)) > 1 and (unpacked or not folders):
@@ -185,8 +185,8 @@ def find_pack(recipe: Recipe, folders: list[Path], run: Path, reading: Reading) 
 
 def packed(folder: Path, target: Path, recipe: Recipe, reading: Reading) -> Pack:
     """A folder of pictures, or of sprite sheets, packed; what an earlier call packed is used again."""
-    from recombine.data import sprites
     from recombine.data.packed import MANIFEST, Pack
+    from recombine.data.synthetic import sprites
 
     if not sprites.is_sheets(folder):
         return reading.pack(folder, target, recipe.size)
@@ -195,7 +195,7 @@ def packed(folder: Path, target: Path, recipe: Recipe, reading: Reading) -> Pack
 
 def watcher(pack: Pack, judge: str) -> Monitor:
     """What looks at edits during the training; its classifier is trained when it is first needed, after all checks."""
-    from recombine.monitor import EditMonitor
+    from recombine.training.monitor import EditMonitor
 
     monitor = cache(lambda: EditMonitor(pack, find_judge(pack, judge)))
     return lambda method, path: monitor()(method, path)
@@ -205,7 +205,7 @@ def find_judge(pack: Pack, judge: str) -> Classifier | None:
     """The classifier that tells how many edits succeed; None where there is nothing that it could learn."""
     import torch
 
-    from recombine.metrics.classifier import judge_classifier
+    from recombine.evaluation.classifier import judge_classifier
 
     if judge == "none":
         return None
@@ -220,7 +220,7 @@ def find_judge(pack: Pack, judge: str) -> Classifier | None:
 @contextmanager
 def stoppable() -> Iterator[None]:
     """Turn a training that was asked to stop into a sentence and an exit code."""
-    from recombine.training import Interrupted
+    from recombine.training.engine import Interrupted
 
     try:
         yield

@@ -29,7 +29,7 @@ except ImportError:                         # the extra `fast` is not installed;
 
 MIN_SIDE = 8                                # pixels; smaller pictures are refused
 MAX_ASPECT = 8                              # longer side by shorter side; beyond, refused whatever the fit
-MAX_PIXELS = 50_000_000                     # unless RECOMBINE_MAX_PIXELS says otherwise
+MAX_PIXELS = 50_000_000                     # unless recombine_MAX_PIXELS says otherwise
 MAX_PROFILE = 4_000_000                     # bytes of a colour profile that is still read
 ORIENTATION = 0x0112                        # EXIF tag
 GREY = (0.299, 0.587, 0.114)                # ITU-R 601, as Pillow's mode L
@@ -207,7 +207,7 @@ def check_size(image: ImageFile, name: object) -> None:
         raise BadImage(
             name,
             f"has {width} x {height} pixels, the limit is {max_pixels():,} in all; make it smaller or set "
-            "RECOMBINE_MAX_PIXELS",
+            "recombine_MAX_PIXELS",
             "too large",
         )
     if min(width, height) < MIN_SIDE:
@@ -218,7 +218,7 @@ def check_size(image: ImageFile, name: object) -> None:
 
 def max_pixels() -> int:
     """The most pixels a picture may have."""
-    return int(float(os.environ.get("RECOMBINE_MAX_PIXELS", MAX_PIXELS)))
+    return int(float(os.environ.get("recombine_MAX_PIXELS", MAX_PIXELS)))
 
 
 def decoded(image: ImageFile, data: bytes, notes: list[str]) -> tuple[Image.Image | np.ndarray, bool, bool]:

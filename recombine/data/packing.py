@@ -34,9 +34,9 @@ from recombine.data.workers import Decoder, Entry, Job, Journal, decode_all, dig
 from recombine.files import check_writable, lock, save_errors, write_text
 
 if TYPE_CHECKING:
-    from recombine.data.folder import Source
-    from recombine.data.labels import LabelTable
-    from recombine.data.norb import Stereo
+    from recombine.data.sources.folder import Source
+    from recombine.data.sources.labels import LabelTable
+    from recombine.data.sources.norb import Stereo
 
 JOURNAL, PART = "journal.jsonl", "images.part"  # of a packing that is not finished
 EVERY = 2.0                                 # seconds between two notes of progress that survive a power cut
@@ -323,7 +323,7 @@ def recoded(attribute: Attribute, table: LabelTable) -> np.ndarray:
 
 
 def _divided(table: LabelTable, seed: int) -> np.ndarray:
-    from recombine.data.labels import split_by_group
+    from recombine.data.sources.labels import split_by_group
 
     return split_by_group(table, seed)
 

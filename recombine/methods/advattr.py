@@ -9,7 +9,7 @@ Every attribute has a classifier of pictures, features and one linear layer, tra
 attribute has the shape of those features, so that the linear layer also reads codes: an attribute's code must be classified
 rightly by its own layer and leave every other one at a uniform guess, and the rest must leave all of them so. Codes are
 dealt out anew within the batch, and the pictures made of them must look real and show the labels dealt out with them.
-The same idea on vectors, without pictures, stands in `recombine.methods.advattr_vectors`.
+The same idea on vectors, without pictures, stands in `recombine.methods.shared.unit_vectors`.
 
 Differs from the paper: attributes may be missing for some pictures, which then add nothing to the losses that need them;
 one attribute alone is allowed, and its code meets no other layer. Where asked (the small presets), codes of attributes have few
@@ -28,11 +28,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from recombine.codebook import Codebook
 from recombine.codes import Codes
 from recombine.data.schema import Attribute, Batch, Schema
 from recombine.losses import absolute_error, cross_entropy, cross_entropy_to_uniform, gradient_penalty
 from recombine.method import Progress, Turn
+from recombine.methods.shared.prototypes import Codebook
 from recombine.networks import BatchNorm2d, num_halvings
 
 Norm = Literal["instance", "batch", "none"]

@@ -4,7 +4,7 @@ Higgins et al., "beta-VAE: Learning Basic Visual Concepts with a Constrained Var
 https://openreview.net/forum?id=Sy2fzU9gl
 
 It learns without labels. Attributes of the schema, if there are any, are given units of the trained code
-(`recombine.methods.owned_units`), so that the same edits and judges apply as to methods that are told.
+(`recombine.methods.shared.latent_units`), so that the same edits and judges apply as to methods that are told.
 
 Differs from the paper: the convolutions are those of `recombine.networks`, 5 x 5 with widths that double and batch norm in the
 decoder, in place of 4 x 4 with 32, 32, 64 and 64 channels and none.
@@ -22,7 +22,7 @@ from recombine.codes import Codes
 from recombine.data.schema import Batch, Schema
 from recombine.losses import binary_cross_entropy, kl_to_standard_normal
 from recombine.method import Progress, Turn
-from recombine.methods.owned_units import OwnedUnits
+from recombine.methods.shared.latent_units import OwnedUnits
 from recombine.networks import image_decoder, image_trunk
 
 

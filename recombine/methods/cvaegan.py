@@ -24,7 +24,7 @@ from recombine.codes import Codes
 from recombine.data.schema import Batch, Schema
 from recombine.losses import binary_cross_entropy, kl_to_standard_normal
 from recombine.method import Progress, Turn
-from recombine.methods.label_codes import (
+from recombine.methods.shared.label_codes import (
     check_kinds,
     given,
     joined,

@@ -32,7 +32,7 @@ from recombine.data.samplers import Draw, Epochs
 from recombine.data.schema import Attribute, Batch, Schema
 from recombine.losses import absolute_error, binary_cross_entropy, squared_error
 from recombine.method import Progress, Turn
-from recombine.methods.label_codes import label_code, probabilities
+from recombine.methods.shared.label_codes import label_code, probabilities
 from recombine.networks import image_trunk
 
 

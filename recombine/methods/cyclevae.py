@@ -22,7 +22,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from recombine.codebook import Codebook
 from recombine.codes import Codes
 from recombine.data.packed import Pack
 from recombine.data.samplers import Pairs, Sampler
@@ -30,6 +29,7 @@ from recombine.data.schema import Batch, Schema
 from recombine.losses import absolute_error, squared_error
 from recombine.method import Progress, Turn, Unsupported
 from recombine.methods.rodi import DiagonalGaussian, pair_attributes
+from recombine.methods.shared.prototypes import Codebook
 from recombine.networks import image_decoder, image_trunk
 
 

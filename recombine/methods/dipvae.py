@@ -25,7 +25,7 @@ from recombine.data.schema import Batch, Schema
 from recombine.losses import binary_cross_entropy, kl_to_standard_normal
 from recombine.method import Progress, Turn
 from recombine.methods.betavae import Encoder
-from recombine.methods.owned_units import OwnedUnits
+from recombine.methods.shared.latent_units import OwnedUnits
 from recombine.networks import image_decoder, image_trunk
 
 

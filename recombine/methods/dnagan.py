@@ -26,12 +26,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from recombine.codebook import Codebook
 from recombine.codes import Codes
 from recombine.data.schema import Batch, Schema
 from recombine.losses import absolute_error
 from recombine.method import Progress, Turn
 from recombine.methods.matdr import exchanged, label_bits, num_bits
+from recombine.methods.shared.prototypes import Codebook
 from recombine.networks import BatchNorm2d, num_halvings
 
 

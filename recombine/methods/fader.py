@@ -23,7 +23,7 @@ from recombine.codes import Codes
 from recombine.data.schema import Batch, Schema
 from recombine.losses import squared_error
 from recombine.method import Progress, Turn
-from recombine.methods.label_codes import (
+from recombine.methods.shared.label_codes import (
     check_kinds,
     given,
     label_code,

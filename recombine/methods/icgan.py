@@ -24,7 +24,7 @@ from recombine.codes import Codes
 from recombine.data.schema import Batch, Schema
 from recombine.losses import binary_cross_entropy, squared_error
 from recombine.method import Phase, Progress, Turn
-from recombine.methods.label_codes import (
+from recombine.methods.shared.label_codes import (
     check_kinds,
     given,
     hard,

@@ -28,7 +28,7 @@ from recombine.losses import (
     squared_error,
 )
 from recombine.method import Progress, Turn
-from recombine.methods.label_codes import (
+from recombine.methods.shared.label_codes import (
     check_kinds,
     columns,
     given,

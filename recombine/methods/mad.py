@@ -30,7 +30,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from recombine.codebook import Codebook
 from recombine.codes import Codes
 from recombine.data.joined import Joined
 from recombine.data.packed import Pack
@@ -38,7 +37,8 @@ from recombine.data.samplers import Epochs, Iid, InTurn, Macro, Sampler
 from recombine.data.schema import MISSING, Attribute, Batch, Schema, shown
 from recombine.losses import absolute_error, binary_cross_entropy, squared_error
 from recombine.method import Phase, Progress, Turn
-from recombine.methods.mad_triplets import (
+from recombine.methods.shared.prototypes import Codebook
+from recombine.methods.shared.triplets import (
     clip_triplets,
     group_triplets,
     label_distance,

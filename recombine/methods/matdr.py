@@ -25,11 +25,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from recombine.codebook import Codebook
 from recombine.codes import Codes
 from recombine.data.schema import Attribute, Batch, Schema
 from recombine.losses import absolute_error, binary_cross_entropy, gradient_penalty
 from recombine.method import Progress, Turn
+from recombine.methods.shared.prototypes import Codebook
 from recombine.networks import BatchNorm2d, num_halvings
 
 

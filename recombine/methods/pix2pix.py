@@ -33,7 +33,7 @@ from recombine.data.schema import Batch, Schema
 from recombine.losses import absolute_error, binary_cross_entropy
 from recombine.method import Progress, Turn
 from recombine.methods.cyclegan import mean, only_binary, patch_critic, reader
-from recombine.methods.label_codes import label_code, probabilities
+from recombine.methods.shared.label_codes import label_code, probabilities
 from recombine.networks import num_halvings, widths
 
 

@@ -25,13 +25,13 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from recombine.codebook import Codebook
 from recombine.codes import Codes
 from recombine.data.packed import Pack
 from recombine.data.samplers import Pairs, Sampler
 from recombine.data.schema import Batch, Schema, shown
 from recombine.losses import absolute_error, kl_to_standard_normal, squared_error
 from recombine.method import Progress, Turn, Unsupported
+from recombine.methods.shared.prototypes import Codebook
 
 
 @dataclass(frozen=True)

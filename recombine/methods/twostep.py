@@ -21,12 +21,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from recombine.codebook import Codebook
 from recombine.codes import Codes
 from recombine.data.schema import Batch, Schema
 from recombine.losses import squared_error
 from recombine.method import Phase, Progress, Turn
-from recombine.methods.label_codes import check_kinds, joined, label_loss, num_units, probabilities, soft, units
+from recombine.methods.shared.label_codes import check_kinds, joined, label_loss, num_units, probabilities, soft, units
+from recombine.methods.shared.prototypes import Codebook
 from recombine.networks import image_decoder, image_trunk
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recombine.metrics.classifier import Classifier
+from recombine.evaluation.classifier import Classifier
 from recombine.metrics.intervals import CONFIDENCE
 
 GROUPS = 20                                 # that the pictures are put into to find how sure a Frechet distance is

@@ -7,8 +7,8 @@ from recombine.recipes.folder import from_folder
 from recombine.recipes.lfw import lfw_smiling
 from recombine.recipes.mad import mad_avatars, mad_celeba, mad_lfw, mad_vggface2
 from recombine.recipes.matdr import matdr_avatars, matdr_celeba, matdr_lfw
-from recombine.recipes.recipe import Drawn, Recipe
 from recombine.recipes.rodi import rodi_avatars, rodi_deepfashion, rodi_fig7, rodi_market, rodi_sprites
+from recombine.training.recipe import Drawn, Recipe
 
 RECIPES = {
     recipe.__name__.replace("_", ".", 1): recipe

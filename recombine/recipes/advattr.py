@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from recombine.methods.advattr import PRESETS
-from recombine.recipes.recipe import Drawn, Recipe
-from recombine.training import TrainConfig
+from recombine.training.engine import TrainConfig
+from recombine.training.recipe import Drawn, Recipe
 
 EPOCHS, DECAY = 75, 1 / 3                   # the paper's: constant for 50, then 25 in which the learning rate falls to 0
 

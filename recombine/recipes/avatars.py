@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from recombine.data.avatars import FACTORS, NUMBERS
+from recombine.data.synthetic.avatars import FACTORS, NUMBERS
 from recombine.methods.ifcvaegan import Config
-from recombine.recipes.recipe import Drawn, Recipe
-from recombine.training import TrainConfig
+from recombine.training.engine import TrainConfig
+from recombine.training.recipe import Drawn, Recipe
 
 # Differs from the paper: every drawn factor is an attribute, so little is left for the rest to tell; pictures are rebuilt
 # from the true labels, drawings without noise need no critic, and Adam takes larger steps than RMSprop.

@@ -8,8 +8,8 @@ from typing import Any
 from recombine.data.schema import nearest, shown
 from recombine.methods import METHODS, advattr, mad, matdr, presets, rodi
 from recombine.recipes.lfw import SMALL
-from recombine.recipes.recipe import Recipe
-from recombine.training import TrainConfig
+from recombine.training.engine import TrainConfig
+from recombine.training.recipe import Recipe
 
 PHOTOS = {  # settings found on photographs of 32 to 64 pixels
     "advattr": advattr.PRESETS["photos"],

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from recombine.methods.ifcvaegan import Config
-from recombine.recipes.recipe import Recipe
-from recombine.training import TrainConfig
+from recombine.training.engine import TrainConfig
+from recombine.training.recipe import Recipe
 
 # Differs from the paper: 32 px and half its width; all terms as batch means, weighted so that the label is used after tens
 # of thousands of pictures instead of millions; the label head trains the convolutions; an average of the weights is kept.

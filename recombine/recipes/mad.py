@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from recombine.methods.mad import PRESETS
-from recombine.recipes.recipe import Drawn, Recipe
-from recombine.training import TrainConfig
+from recombine.training.engine import TrainConfig
+from recombine.training.recipe import Drawn, Recipe
 
 POSE = ("yaw", "pitch", "roll")             # degrees, for example from OpenFace
 

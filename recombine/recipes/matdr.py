@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from recombine.methods.matdr import PRESETS
-from recombine.recipes.recipe import Drawn, Recipe
-from recombine.training import TrainConfig
+from recombine.training.engine import TrainConfig
+from recombine.training.recipe import Drawn, Recipe
 
 
 def matdr_avatars(**variant: Any) -> Recipe:

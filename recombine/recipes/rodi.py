@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import Any
 
 from recombine.methods.rodi import PRESETS
-from recombine.recipes.recipe import Drawn, Recipe
-from recombine.training import TrainConfig
+from recombine.training.engine import TrainConfig
+from recombine.training.recipe import Drawn, Recipe
 
 PUBLISHED = TrainConfig(images=1_600_000, batch_size=16, mirror=True, decay=1.0)  # 100,000 steps
 

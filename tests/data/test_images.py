@@ -428,11 +428,11 @@ def test_bombs_are_refused_by_their_header(side):
 
 def test_the_limit_can_be_moved(monkeypatch, tmp_path):
     data = saved(noise(40, 40, 3), "PNG")
-    monkeypatch.setenv("RECOMBINE_MAX_PIXELS", "1000")
+    monkeypatch.setenv("recombine_MAX_PIXELS", "1000")
     with pytest.raises(BadImage, match="has 40 x 40 pixels, the limit is 1,000 in all"):
         decode(data, EIGHT)
     (tmp_path / "a.png").write_bytes(data)
-    monkeypatch.setenv("RECOMBINE_MAX_PIXELS", "100")
+    monkeypatch.setenv("recombine_MAX_PIXELS", "100")
     with pytest.raises(BadImage, match="more than any picture within the limits"):
         decode(tmp_path / "a.png", EIGHT)
 

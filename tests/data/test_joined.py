@@ -14,8 +14,8 @@ from recombine.data.samplers import Iid, InTurn, Macro, Pairs
 from recombine.data.schema import MISSING, Attribute, Schema
 from recombine.methods.ifcvaegan import Config
 from recombine.recipes import RECIPES, Recipe
-from recombine.runs import pack_of, start
-from recombine.training import TrainConfig
+from recombine.training.engine import TrainConfig
+from recombine.training.runs import pack_of, start
 
 GAZE = (("left", "right"),)
 

@@ -13,11 +13,11 @@ from PIL import Image
 
 from recombine.data import packing, workers
 from recombine.data.decoding import BadImage, decode, decode_noted
-from recombine.data.folder import Source
-from recombine.data.labels import LabelTable
 from recombine.data.packed import BadPack, Pack
 from recombine.data.packing import BadPictures, pack, stale
 from recombine.data.schema import MISSING, Attribute, Schema
+from recombine.data.sources.folder import Source
+from recombine.data.sources.labels import LabelTable
 from recombine.files import Locked, SaveFailed, lock
 
 SCHEMA = Schema(height=16, width=16)

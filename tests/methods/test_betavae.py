@@ -11,7 +11,7 @@ from torch import nn
 from recombine.data.schema import Schema
 from recombine.method import Progress
 from recombine.methods.betavae import PRESETS, BetaVAE, Config
-from recombine.training import TrainConfig, fit
+from recombine.training.engine import TrainConfig, fit
 
 SMALL = Config(width=4, hidden=16, num_latents=6)
 

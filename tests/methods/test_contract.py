@@ -14,13 +14,13 @@ from torch import nn
 
 import recombine
 from recombine.data.schema import Attribute, Schema
-from recombine.judge import judge
+from recombine.evaluation.judge import judge
 from recombine.method import Method, Phase, Progress, Unsupported
 from recombine.methods import METHODS
-from recombine.monitor import EditMonitor
-from recombine.report import report
-from recombine.runs import build, load
-from recombine.training import Interrupted, TrainConfig, fit
+from recombine.reports.run import report
+from recombine.training.engine import Interrupted, TrainConfig, fit
+from recombine.training.monitor import EditMonitor
+from recombine.training.runs import build, load
 
 SMALL = {
     "advattr": {"width": 4, "code_width": 8, "blocks": 1, "kernel": 3, "critic_width": 4, "classifier_width": 4},

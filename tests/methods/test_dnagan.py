@@ -12,7 +12,7 @@ from torch import nn
 from recombine.data.schema import Attribute, Batch, Schema
 from recombine.method import Progress
 from recombine.methods.dnagan import DNAGAN, PRESETS, Config, Critic, clip, generator_moves
-from recombine.training import TrainConfig, fit
+from recombine.training.engine import TrainConfig, fit
 
 SMALL = Config(width=4, unit_channels=2, rest_channels=4, critic_width=4, critic_steps=1)
 

@@ -16,7 +16,7 @@ from recombine.edit import set_label
 from recombine.method import Progress
 from recombine.methods import mad
 from recombine.methods.mad import MAD, PRESETS, Config
-from recombine.methods.mad_triplets import (
+from recombine.methods.shared.triplets import (
     Triplets,
     clip_triplets,
     drawn,
@@ -25,7 +25,7 @@ from recombine.methods.mad_triplets import (
     label_triplets,
     triplet_loss,
 )
-from recombine.training import TrainConfig, fit
+from recombine.training.engine import TrainConfig, fit
 
 SMALL = Config(
     num_latents=8, part_width=4, rest_width=4, encoder_width=4, encoder_blocks=1, decoder_width=4, critic_z_width=8,

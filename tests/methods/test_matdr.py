@@ -11,10 +11,10 @@ from torch import nn
 
 from recombine.data.schema import Attribute, Batch, Schema
 from recombine.edit import swap
+from recombine.evaluation.transfer import swap_success
 from recombine.method import Progress
 from recombine.methods.matdr import MATDR, PRESETS, Config, Critic, exchanged, hinge, swap_mask
-from recombine.metrics.transfer import swap_success
-from recombine.training import TrainConfig, fit
+from recombine.training.engine import TrainConfig, fit
 
 SMALL = Config(width=4, residual_blocks=1, unit_channels=2, rest_channels=4, critic_width=4)
 GLASSES = Attribute("Eyeglasses", "binary", ("0", "1"))

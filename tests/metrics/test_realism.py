@@ -8,7 +8,7 @@ import torch
 from torchmetrics.image.fid import _compute_fid
 from torchmetrics.image.kid import poly_mmd
 
-from recombine.metrics.classifier import Classifier, Settings
+from recombine.evaluation.classifier import Classifier, Settings
 from recombine.metrics.realism import Extractor, extract, frechet_distance, jackknife, judge_extractor, kernel_distance
 
 CHANCE = np.random.default_rng(0)

@@ -1,0 +1,157 @@
+"""Comparing methods: the same data, budget, judge and pictures for all, over several seeds.
+
+A comparison is a folder. `plan.json` says what is compared; every cell (data, method, seed) has a folder of its own under
+`runs/`, with the run and its `judgement.json`; the page, the tables and `report.json` are made from these files alone. Any
+number of processes on any number of machines may work on one folder: each takes cells that nobody else holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from recombine.comparison.finished_runs import Found, grouped, own_pack, shared, trained_on
+from recombine.comparison.judging import USUAL, Judging
+from recombine.comparison.plan import Budget, about, check, check_attributes, compared, described, recipe_for
+from recombine.comparison.worker import Cell, Work
+from recombine.data.packed import Pack
+from recombine.evaluation.classifier import Settings
+
+__all__ = ["Budget", "Judging", "compare", "compare_runs"]
+
+
+def compare(
+    out: str | Path,
+    data: Mapping[str, Pack],
+    methods: Sequence[str],
+    *,
+    budget: Budget,
+    attributes: Sequence[str] = (),
+    seeds: int | Sequence[int] = 3,
+    pair_by: str | None = None,
+    judging: Judging = USUAL,
+    shard: tuple[int, int] = (1, 1),
+    referee: str | Settings = "auto",
+    retry: bool = False,
+    device: str | torch.device = "cpu",
+    command: str = "",
+    progress: Callable[[str], None] = lambda line: None,
+) -> Path:
+    """Train and judge methods under one budget, and write the report; called again, it goes on.
+
+    Args:
+        out: The comparison's folder. Several processes may work on it at once.
+        data: Name -> data set.
+        methods: Short names, or `name:preset` with one of the method's presets. Without a preset: the method's recipe for
+            avatars where the data is that, the settings found on photographs, or its preset `small`; `name:setting=value`
+            changes a setting of these.
+        budget: Of every run.
+        attributes: What is learnt and compared, as far as each data set has it; all binary and categorical ones when ().
+        seeds: How many, or which.
+        pair_by: The group that methods learn from who learn from pairs; `clip` of avatars, or the first group, when None.
+        judging: How the runs are judged.
+        shard: (i, n): work on every n-th cell alone, beginning with the i-th.
+        referee: Preset or settings of the classifier that judges edits.
+        retry: Work again on cells that failed, or could not work with the data.
+        device: Where methods are judged; they are trained where Fabric puts them.
+        command: What the report says how it was made.
+        progress: Called with a line of text at every step.
+
+    Returns:
+        The path of `report.html`.
+
+    Raises:
+        ValueError: There is no such method, preset or attribute, or the folder holds another comparison; the message says
+            what differs. More data, methods and seeds may be added.
+        Interrupted: A signal asked a training to stop; everything was saved.
+    """
+    seeds = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
+    check(methods, seeds, shard, judging)
+    named = {name: compared(pack, attributes) for name, pack in data.items()}
+    check_attributes(named, attributes)
+    settings: dict[str, dict] = {name: {} for name in data}
+    cells = []
+    for name, pack in data.items():
+        for method in methods:
+            try:
+                recipe, origin = recipe_for(method, pack, named[name], pair_by)
+            except ValueError as reason:  # no group to draw pairs by
+                settings[name][method] = {"cannot": str(reason)}
+                continue
+            settings[name][method] = about(recipe, origin)
+            cells += [Cell(name, method, seed, recipe) for seed in seeds]
+    plan = {
+        "data": {name: described(pack, named[name], attributes) for name, pack in data.items()},
+        "methods": list(methods),
+        "seeds": seeds,
+        "budget": asdict(budget),
+        "judging": asdict(judging),
+        "settings": settings,
+        "commands": [command] * bool(command),
+    }
+    packs = {name: pack.whole() for name, pack in data.items()}
+    work = Work(Path(out), packs, named, budget, judging, referee, retry, torch.device(device), progress)
+    return work.through(plan, cells, shard)
+
+
+def compare_runs(
+    out: str | Path,
+    runs: Sequence[str | Path],
+    data: Mapping[str, Pack] | None = None,
+    *,
+    attributes: Sequence[str] = (),
+    judging: Judging = USUAL,
+    shard: tuple[int, int] = (1, 1),
+    referee: str | Settings = "auto",
+    retry: bool = False,
+    device: str | torch.device = "cpu",
+    command: str = "",
+    progress: Callable[[str], None] = lambda line: None,
+) -> Path:
+    """Judge and compare runs that were trained before, without touching them.
+
+    Runs with the same settings but for the seed count as seeds of one method. What is compared are the attributes that all
+    of them learnt; the report says which others there are.
+
+    Args:
+        out: The comparison's folder.
+        runs: Folders of finished runs.
+        data: What to judge on; the data that each was trained on when None.
+        attributes: What is compared; all that the runs share when ().
+        judging: As for `compare`, and so are the other arguments.
+        shard: See `compare`.
+        referee: See `compare`.
+        retry: See `compare`.
+        device: See `compare`.
+        command: See `compare`.
+        progress: See `compare`.
+
+    Raises:
+        ValueError: The runs share no attribute, or one was trained on pictures that it would be judged on.
+    """
+    found = [Found(Path(run)) for run in runs]
+    labels = grouped(found)
+    check(list(labels.values()), [0], shard, judging, known=False)
+    packs = {name: pack.whole() for name, pack in (data or {}).items()}
+    cells = []
+    for run in found:
+        for name in [own_pack(run, packs)] if data is None else data:
+            seen = trained_on(run, packs[name], name, judging)
+            cells.append(Cell(name, labels[run.path], run.seed, None, run.path, seen))
+    named = {name: shared([run for run in found if any(c.data == name and c.run == run.path for c in cells)], packs[name], attributes) for name in packs}
+    methods = list(dict.fromkeys(labels.values()))
+    plan = {
+        "data": {name: described(pack, named[name][0], attributes) | {"not_shared": named[name][1]} for name, pack in packs.items()},
+        "methods": methods,
+        "seeds": sorted({cell.seed for cell in cells}),
+        "budget": None,
+        "judging": asdict(judging),
+        "settings": {name: {labels[run.path]: run.about() for run in found} for name in packs},
+        "commands": [command] * bool(command),
+    }
+    only = {name: names for name, (names, _) in named.items()}
+    work = Work(Path(out), packs, only, None, judging, referee, retry, torch.device(device), progress)
+    return work.through(plan, cells, shard)

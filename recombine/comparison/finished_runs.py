@@ -1,0 +1,115 @@
+"""Runs that were trained before: what they are called in a comparison, what they share, and what they have seen."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recombine.comparison.judging import Judging
+from recombine.comparison.plan import COMPARED
+from recombine.data.packed import Pack
+from recombine.data.schema import Schema, shown
+from recombine.evaluation.judge import training_rows
+from recombine.training.runs import HARMLESS, pack_of
+
+
+@dataclass
+class Found:
+    """A run that was trained before."""
+
+    path: Path
+    config: dict = field(init=False)
+    schema: Schema = field(init=False)
+
+    def __post_init__(self):
+        if not (self.path / "config.json").exists():
+            raise ValueError(f"{self.path} is no run: there is no config.json in it")
+        self.config = json.loads((self.path / "config.json").read_text())
+        self.schema = Schema.from_json(json.loads((self.path / "labels.json").read_text()))
+
+    @property
+    def seed(self) -> int:
+        """Of its training."""
+        return self.config["train"]["seed"]
+
+    def about(self) -> dict:
+        """Its settings without the seed and what does not matter, as plain values."""
+        train = {name: value for name, value in self.config["train"].items() if name != "seed" and (name == "images" or name not in HARMLESS)}
+        return {"method": self.config["method"], "from": "a run trained before", "config": self.config["config"], "train": train,
+                "attributes": self.config["data"]["attributes"]}  # fmt: skip
+
+
+def grouped(runs: Sequence[Found]) -> dict[Path, str]:
+    """What each run is called: seeds of one method by its name, others by their folder's."""
+    alike: dict[str, list[Found]] = {}
+    for run in runs:
+        alike.setdefault(json.dumps([run.about(), run.config["data"]["fingerprint"]], sort_keys=True), []).append(run)
+    labels: dict[Path, str] = {}
+    for group in alike.values():
+        name = group[0].config["method"]
+        if len(group) == 1 or len({run.seed for run in group}) < len(group) or name in labels.values():
+            labels |= {run.path: run.path.resolve().name for run in group}
+        else:
+            labels |= {run.path: name for run in group}
+    seen: dict[tuple[str, int], Path] = {}
+    for run in runs:
+        other = seen.setdefault((labels[run.path], run.seed), run.path)
+        if other != run.path:
+            raise ValueError(f"{other} and {run.path} would both be called {labels[run.path]!r}, seed {run.seed}; rename one of the folders")
+    return labels
+
+
+def own_pack(run: Found, packs: dict[str, Pack]) -> str:
+    """The name of the data that a run was trained on, which is added to `packs`."""
+    pack = pack_of(run.path).whole()
+    for name, other in packs.items():
+        if other.fingerprint == pack.fingerprint:
+            return name
+    name = named_after(pack.path, packs)
+    packs[name] = pack
+    return name
+
+
+def named_after(path: Path, taken: Mapping[str, Any]) -> str:
+    """A folder's name, or its parent's where it says nothing, that is not taken."""
+    path = path.resolve()
+    name = path.parent.name if path.name in ("data", "pack") else path.name
+    return name if name not in taken else next(f"{name}-{number}" for number in range(2, len(taken) + 3) if f"{name}-{number}" not in taken)
+
+
+def trained_on(run: Found, pack: Pack, name: str, judging: Judging) -> tuple[str, ...]:
+    """Names of the files of a data set whose pictures a run was trained on; raises ValueError where they would be judged."""
+    try:
+        own = pack_of(run.path)
+    except OSError:  # the data lies on another machine
+        return ()
+    if own.whole().fingerprint == pack.fingerprint:
+        return ()
+    hashes = set(np.asarray(own.index["pixel_hash"])[own.rows("train")].tolist())
+    seen = [file for file, digest in zip(pack.files, np.asarray(pack.index["pixel_hash"]).tolist(), strict=True) if digest in hashes]
+    rows = pack.rows(judging.split)
+    count = len(training_rows(pack, rows, judging.split, seen))
+    if count and not judging.allow_training_data:
+        raise ValueError(
+            f"{run.path} was trained on {count} of the {len(rows)} pictures of the split {judging.split!r} of {name}; a judgement on them says "
+            "nothing about new pictures. Choose another split, or say allow_training_data=True to get one that is marked as such"
+        )
+    return tuple(seen)
+
+
+def shared(runs: Sequence[Found], pack: Pack, wanted: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
+    """The attributes that all runs with labels learnt alike, and for each run those that it alone has not in common with all."""
+    learnt = {run.path: [a for a in run.schema.attributes if a.kind != "group"] for run in runs}
+    labelled = [attributes for attributes in learnt.values() if attributes]
+    names = [a.name for a in pack.schema.attributes if a.kind in COMPARED]
+    common = [name for name in names if all(any(a.name == name and a.values == pack.schema[name].values for a in own) for own in labelled)]
+    common = [name for name in common if not wanted or name in wanted]
+    if not common:
+        each = "; ".join(f"{path} has {shown([a.name for a in own])}" for path, own in learnt.items() if own)
+        raise ValueError(f"the runs share no attribute that could be compared: {each or 'none has labels'}")
+    return common, {str(path.name): rest for path, own in learnt.items() if (rest := [a.name for a in own if a.name not in common])}

@@ -1,0 +1,198 @@
+"""The work on a comparison: one cell (data, method, seed) after the other, as far as nobody else is at it."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+from recombine import files
+from recombine.comparison import page
+from recombine.comparison import samples as pictures
+from recombine.comparison.judging import Judging, judge_run
+from recombine.comparison.leases import claim, holder_of, waiting
+from recombine.comparison.plan import PAIRS, Budget, agree, samples
+from recombine.data.packed import Pack
+from recombine.evaluation.classifier import Classifier, Settings, judge_classifier
+from recombine.methods import METHODS
+from recombine.recipes import Recipe
+from recombine.training.engine import Diverged, Interrupted
+from recombine.training.monitor import EditMonitor
+from recombine.training.runs import load, start
+
+LOOKS, LINES = 6, 8                         # evaluations in a training, and lines of the log to each
+TRIAL = 12                                  # steps that measure a method's speed
+CANNOT = "cannot work with this data"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a comparison: trained here by a recipe, or before in a folder of its own."""
+
+    data: str
+    method: str                             # as named in the plan, such as ifcvaegan:aux_weight=0
+    seed: int
+    recipe: Recipe | None = None
+    run: Path | None = None
+    trained_on: tuple[str, ...] = ()        # files of the data that a run from elsewhere was trained on
+
+    def folder(self, out: Path) -> Path:
+        """Where the cell is worked on."""
+        return out / "runs" / self.data / self.method.replace(":", "-") / str(self.seed)
+
+
+@dataclass
+class Work:
+    """One process's work on a comparison."""
+
+    out: Path
+    packs: Mapping[str, Pack]
+    attributes: Mapping[str, Sequence[str]]
+    budget: Budget | None
+    judging: Judging
+    referee: str | Settings
+    retry: bool
+    device: torch.device
+    progress: Callable[[str], None]
+    shown: set[int] = field(default_factory=set)  # seeds of which the page shows pictures
+    referees: dict[str, Classifier | None] = field(default_factory=dict)
+
+    def through(self, plan: dict, cells: Sequence[Cell], shard: tuple[int, int]) -> Path:
+        """Agree on the plan, work on this shard's cells, and write the report."""
+        files.check_writable(self.out)
+        agreed = agree(self.out, json.loads(json.dumps(plan)))
+        self.shown = set(agreed["seeds"][:1] if self.budget else agreed["seeds"])
+        mine = cells[shard[0] - 1 :: shard[1]]
+        for number, cell in enumerate(mine, 1):
+            self.visit(cell, f"{number}/{len(mine)} {cell.data}, {cell.method}, seed {cell.seed}")
+        with waiting(self.out / "report.claim"):
+            return page.report(self.out)
+
+    def visit(self, cell: Cell, called: str) -> None:
+        """Work on a cell, unless it is finished or somebody else does."""
+        folder = cell.folder(self.out)
+        if self.finished(folder):
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        held = claim(folder / "claim")
+        if held is None:
+            self.progress(f"{called}: left to {holder_of(folder / 'claim')}")
+            return
+        try:
+            if not self.finished(folder):
+                (folder / "failure.json").unlink(missing_ok=True)
+                self.progress(called)
+                self.work(cell, folder)
+        finally:
+            held.release()
+
+    def finished(self, folder: Path) -> bool:
+        """Whether there is nothing left to do in a cell."""
+        return (folder / "judgement.json").exists() or (not self.retry and (folder / "failure.json").exists())
+
+    def work(self, cell: Cell, folder: Path) -> None:
+        """Train and judge one cell; what a method cannot do, or a training that failed, is noted and stops nobody else."""
+        stage = "training"
+        try:
+            run = cell.run or self.trained(cell, folder)
+            stage = "judging"
+            self.judged(cell, run, folder)
+        except (Interrupted, OSError):
+            raise
+        except (ValueError, NotImplementedError) as reason:
+            note(folder, CANNOT if stage == "training" else "judging failed", reason)
+        except Diverged as reason:
+            note(folder, "training failed", reason)
+        except Exception as error:  # a night's work of other methods is not lost over it
+            note(folder, f"{stage} failed", error, traceback.format_exc())
+
+    def trained(self, cell: Cell, folder: Path) -> Path:
+        """Train a cell, or go on where it was left."""
+        assert cell.recipe is not None and self.budget is not None
+        pack, recipe = self.packs[cell.data], cell.recipe
+        images = self.images(cell, pack)
+        line = max(1, images // (LOOKS * LINES))
+        train = replace(recipe.train, images=images, seed=cell.seed, evaluate_every=LINES * line, log_every=line)
+        classifier = self.referee_of(cell.data)
+        monitor = EditMonitor(pack.select(*self.attributes[cell.data]), classifier)
+        (folder / "lock").unlink(missing_ok=True)  # whose it was is decided by the claim
+        return start(replace(recipe, train=train), pack, folder, monitor=monitor, quiet=True)
+
+    def images(self, cell: Cell, pack: Pack) -> int:
+        """How many samples a cell may see."""
+        assert cell.recipe is not None and self.budget is not None
+        if self.budget.images is not None:
+            return max(1, self.budget.images // samples(cell.recipe))
+        path = self.out / "speeds" / cell.data / f"{cell.method.replace(':', '-')}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with waiting(path.with_suffix(".claim")):
+            if not path.exists():
+                speed = speed_of(cell.recipe, pack)
+                found = {"samples_per_second": speed, "samples": max(cell.recipe.train.batch_size, round(speed * (self.budget.seconds or 0)))}
+                files.write_text(path, json.dumps(found))
+            return json.loads(path.read_text())["samples"]
+
+    def referee_of(self, name: str) -> Classifier | None:
+        """The classifier that judges edits on a data set; trained by one process while the others wait."""
+        if name not in self.referees:
+            with waiting(self.out / "referee.claim"), torch.enable_grad():
+                try:
+                    self.referees[name] = judge_classifier(self.packs[name], preset=self.referee, device=self.device, progress=self.progress)
+                except ValueError:  # nothing that it could learn; the judgement says so
+                    self.referees[name] = None
+        return self.referees[name]
+
+    def judged(self, cell: Cell, run: Path, folder: Path) -> None:
+        """Judge a run, and keep what the page shows of it."""
+        pack, model = self.packs[cell.data], load(run, self.device)
+        attributes = self.attributes[cell.data]
+        found = judge_run(model, pack, self.judging, attributes, self.referee_of(cell.data), cell.trained_on)
+        seconds = {"training": training_seconds(run), "judging": round(sum(found["seconds"].values()), 2)}
+        sampler = METHODS[json.loads((run / "config.json").read_text())["method"]][0].sampler
+        found["run"] = {"seconds": seconds, "parameters": sum(p.numel() for p in model.parameters()), "pictures_a_sample": 1 + (sampler in PAIRS)}
+        found["run"] |= {"path": str(run)} if cell.run else {}
+        if cell.seed in self.shown:
+            pictures.save(folder / "shown.npz", pictures.draw(model, pack, self.judging.split, attributes, found.get("carries", {})))
+        files.write_text(folder / "judgement.json", json.dumps(found, indent=1, allow_nan=False))
+
+
+def note(folder: Path, kind: str, reason: BaseException, trace: str = "") -> None:
+    """Remember why a cell has no judgement."""
+    text = str(reason) or type(reason).__name__
+    files.write_text(folder / "failure.json", json.dumps({"kind": kind, "reason": text, "trace": trace}, indent=1))
+
+
+def speed_of(recipe: Recipe, pack: Pack) -> float:
+    """Samples a second in a short training of all phases, in a folder that is removed again."""
+    size = recipe.train.batch_size
+    train = replace(recipe.train, images=TRIAL * size, log_every=size, evaluate_every=TRIAL * size)
+    with TemporaryDirectory() as folder:
+        run = start(replace(recipe, train=train), pack, Path(folder) / "run", quiet=True)
+        seconds = training_seconds(run)
+        assert seconds is not None
+        return TRIAL * size / seconds
+
+
+def training_seconds(run: Path) -> float | None:
+    """Seconds that a run's steps took over all sittings, evaluations apart, from the speeds in its log."""
+    entries = list(logged(run / "log.jsonl"))
+    lines = [entry for entry in entries if {"images_per_second", "learning_rate"} <= entry.keys()]
+    if not lines:
+        return None
+    seen = [0, *(line["images"] for line in lines)]
+    pace = [(now - before) / line["images_per_second"] for before, now, line in zip(seen, seen[1:], lines, strict=False)]
+    return round(sum(pace) * entries[-1]["images"] / seen[-1], 2)
+
+
+def logged(path: Path) -> Iterator[dict]:
+    """The lines of a log that can be read."""
+    for line in path.read_text().splitlines() if path.exists() else ():
+        try:
+            yield json.loads(line)
+        except ValueError:
+            continue

@@ -1,0 +1,1 @@
+"""What lies on disk: folders, label tables and published layouts, as one `Source`."""

@@ -1,0 +1,351 @@
+"""The label table: what every picture is known to show, as typed columns, and how it is divided into splits."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from recombine.data.schema import MISSING, Attribute, mix_seed, nearest, shown
+from recombine.data.sources.cells import Cells, Note, printable
+from recombine.data.sources.columns import (
+    PERSONS,
+    Column,
+    NewValues,
+    Stated,
+    factorise,
+    named,
+    natural,
+    tidy,
+    type_column,
+    yes_or_no,
+)
+
+if TYPE_CHECKING:
+    from recombine.data.packed import Pack
+
+SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
+    **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
+}
+NUMBERED_SPLITS = {"0": "train", "1": "val", "2": "test"}           # CelebA's
+SPLIT_COLUMNS = ("split", "partition", "subset", "set")
+FEW = 20            # pictures per value below which a warning is due
+
+
+@dataclass(frozen=True)
+class LabelTable:
+    """Labels of all pictures, one row for each file."""
+
+    attributes: tuple[Attribute, ...]
+    files: list[str]                        # relative to the root, as in the folder, posix
+    columns: dict[str, np.ndarray]          # int64 with MISSING; continuous: float32 with NaN
+    splits: np.ndarray | None = None        # "train", "val" or "test" of each row; None: the table does not say
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, name: str) -> Attribute:
+        for attribute in self.attributes:
+            if attribute.name == name:
+                return attribute
+        names = [a.name for a in self.attributes]
+        raise KeyError(f"no attribute {name!r}; there are {shown(names)}{nearest(name, names)}")
+
+    def select(self, *names: str) -> LabelTable:
+        """The same pictures with only these attributes, in this order."""
+        return replace(
+            self, attributes=tuple(self[name] for name in names), columns={name: self.columns[name] for name in names}
+        )
+
+    def take(self, rows: np.ndarray) -> LabelTable:
+        """Only these rows, given by position or by a mask."""
+        rows = np.arange(len(self))[rows]
+        columns = {name: column[rows] for name, column in self.columns.items()}
+        splits = None if self.splits is None else self.splits[rows]
+        return replace(self, files=[self.files[row] for row in rows], columns=columns, splits=splits)
+
+    def known(self, name: str) -> np.ndarray:
+        """Mask `[rows]` of the pictures for which an attribute is labelled."""
+        return _known(self.columns[name])
+
+    def counts(self, name: str) -> dict[str, int]:
+        """Number of pictures for each value of an attribute; empty for a continuous one."""
+        attribute = self[name]
+        if attribute.kind == "continuous":
+            return {}
+        totals = np.bincount(self.columns[name][self.known(name)], minlength=attribute.num_values)
+        return dict(zip(attribute.values, totals.tolist(), strict=True))
+
+
+def _known(column: np.ndarray) -> np.ndarray:
+    return ~np.isnan(column) if column.dtype.kind == "f" else column != MISSING
+
+
+def make_table(
+    cells: Cells,
+    files: list[str],
+    notes: list[Note],
+    *,
+    kinds: Mapping[str, Stated] | None = None,
+    attributes: Sequence[str] | None = None,
+    new_values: NewValues = "error",
+    skip: Sequence[str] = (),
+    splits: np.ndarray | None = None,
+    few: int = FEW,
+) -> LabelTable:
+    """Type the columns of a table.
+
+    Args:
+        cells: The table, a row for each file.
+        files: Paths of the pictures, relative to the root.
+        notes: What was found is appended here; problems have the level `error`.
+        kinds: By column: its kind, the only values it may have, or an attribute of an existing schema.
+        attributes: Columns to use; all that can serve as attributes unless given.
+        new_values: What to do with a value that does not belong: `error`, `add` it, or treat it as `missing`.
+        skip: Columns that are no labels, such as the paths.
+        splits: Split of each row, where it is known from elsewhere.
+        few: Values with fewer pictures are warned about.
+
+    Raises:
+        ValueError: `kinds` or `attributes` name a column or a kind that does not exist.
+    """
+    kinds = dict(kinds or {})
+    split_column = None if splits is not None else find_split_column(cells, attributes or ())
+    if split_column:
+        splits = read_splits(cells, split_column, notes)
+    names = [name for name in cells.columns if name not in skip and name != split_column]
+    _check_names([*kinds, *(attributes or ())], names)
+    chosen = {name: factorise(name, cells.columns[name]) for name in (names if attributes is None else attributes)}
+    found, columns = [], {}
+    for name, column in chosen.items():
+        options = {"stated": kinds.get(name), "asked": attributes is not None or name in kinds}
+        typed = type_column(column, cells, notes, new_values=new_values, **options)
+        if typed is not None:
+            attribute, columns[name] = typed
+            found.append(_with_range(attribute, columns[name], splits))
+    table = LabelTable(tuple(found), list(files), columns, splits)
+    notes += [*_spellings(table, chosen), *check_mirrors(table), *check_counts(table, few), *check_lone(table), *check_leaks(table)]
+    return table
+
+
+def _check_names(wanted: Sequence[str], names: Sequence[str]) -> None:
+    for name in wanted:
+        if name not in names:
+            raise ValueError(f"there is no label column {name!r}; there are {shown(list(names))}{nearest(name, list(names))}")
+
+
+def _with_range(attribute: Attribute, values: np.ndarray, splits: np.ndarray | None) -> Attribute:
+    """Smallest and largest value among the training pictures, or among all where those have none."""
+    if attribute.kind != "continuous" or attribute.low is not None or not _known(values).any():
+        return attribute
+    seen = values if splits is None else values[splits == "train"]
+    seen = seen if _known(seen).any() else values
+    return replace(attribute, low=float(f"{np.nanmin(seen):.7g}"), high=float(f"{np.nanmax(seen):.7g}"))
+
+
+def _spellings(table: LabelTable, columns: Mapping[str, Column]) -> list[Note]:
+    """A note on how yes and no are written, unless by 0 and 1 everywhere."""
+    binary = [a.name for a in table.attributes if a.kind == "binary"]
+    used = Counter(", ".join(_answers(columns[name])) for name in binary)
+    used.pop("0, 1", None)
+    return [Note("info", f"{texts} read as no or yes in {n} column{'s' * (n > 1)}") for texts, n in used.items()]
+
+
+def _answers(column: Column) -> list[str]:
+    return sorted((text for text in column.texts if yes_or_no(text) is not None), key=natural)
+
+
+def check_mirrors(table: LabelTable) -> list[Note]:
+    """Notes on attributes whose label for a mirrored picture cannot be told."""
+    notes = []
+    for attribute in table.attributes:
+        name = printable(attribute.name)
+        lone = [v for v in attribute.values if attribute.kind == "categorical" and named(v, ("left", "right"))]
+        lone = [v for v in lone if attribute.mirror == "keep" or v not in {x for pair in attribute.mirror for x in pair}]
+        if lone:
+            notes.append(Note("warning", f"{name}: {shown(lone)} has no value for the other side", "train without mirroring"))
+        if attribute.mirror == "negate" and attribute.low is not None and attribute.low >= 0 < (attribute.high or 0):
+            text = f"{name} runs from {attribute.low:g} to {attribute.high:g}, and a mirrored picture would have its negative"
+            notes.append(Note("warning", text, "shift it so that 0 is straight ahead, or train without mirroring"))
+        if attribute.kind == "binary" and named(attribute.name, ("left", "right")):
+            notes.append(Note("warning", f"{name} changes sides in a mirrored picture", "train without mirroring"))
+    return notes
+
+
+def check_counts(table: LabelTable, few: int = FEW, pictures: str = "pictures") -> list[Note]:
+    """Notes on values with few pictures, numbers known for few, and spellings that may be one value."""
+    rare, notes = [], []
+    for attribute in table.attributes:
+        if attribute.kind in ("binary", "categorical"):
+            counts = table.counts(attribute.name)
+            rare += [f"{printable(f'{attribute.name}={value}')} ({n})" for value, n in counts.items() if n < few]
+        if attribute.kind == "continuous" and (known := int(table.known(attribute.name).sum())) < few:
+            rare.append(f"{printable(attribute.name)} ({known})")
+        if attribute.kind == "categorical":
+            notes += _twins(attribute)
+    if rare:
+        fix = "label more of these, join values, or leave the attributes out: such edits are learnt badly"
+        notes.append(Note("warning", f"fewer than {few} {pictures} show {shown(rare)}", fix))
+    return notes
+
+
+def check_lone(table: LabelTable) -> list[Note]:
+    """A note for every group attribute on pictures that are alone in their group and split, and so have no partner."""
+    notes = []
+    for attribute in table.attributes:
+        if attribute.kind != "group":
+            continue
+        known = table.known(attribute.name)
+        splits = np.zeros(len(table), np.int64) if table.splits is None else _split_number(table.splits)
+        pairs = np.stack([table.columns[attribute.name][known], splits[known]])
+        found, sizes = np.unique(pairs, axis=1, return_counts=True)
+        lone = [printable(attribute.values[value]) for value in found[0][sizes == 1]]
+        if lone:
+            where = "" if table.splits is None else " of their split"
+            text = f"{len(lone)} of {known.sum()} pictures{where} are the only one of their {printable(attribute.name)}: {shown(lone, 10)}"
+            notes.append(Note("info", text, "they cannot form a pair and are left out where a method draws pairs"))
+    return notes
+
+
+def scarce(pack: Pack, names: Sequence[str] = (), few: int = FEW) -> list[str]:
+    """What there is too little of in the training split, as sentences with counts, to be said before a training.
+
+    Args:
+        pack: The data.
+        names: Attributes that are to be learnt; all but groups unless given.
+        few: Values with fewer pictures are named.
+    """
+    names = names or [a.name for a in pack.schema.attributes if a.kind != "group"]
+    table = LabelTable(pack.schema.attributes, pack.files, pack.labels).take(pack.rows("train")).select(*names)
+    return [str(note) for note in [*check_counts(table, few, "training pictures"), *check_lone(table)]]
+
+
+def _twins(attribute: Attribute) -> list[Note]:
+    spelled: dict[str, list[str]] = {}
+    for value in attribute.values:
+        spelled.setdefault(re.sub(r"[\s_-]+", " ", value.casefold()), []).append(value)
+    twins = [repr(values)[1:-1] for values in spelled.values() if len(values) > 1]
+    fix = "write them alike if they are one value"
+    return [Note("warning", f"{printable(attribute.name)} has values that differ in spelling alone: {t}", fix) for t in twins]
+
+
+def find_split_column(cells: Cells, attributes: Sequence[str] = ()) -> str | None:
+    """The column that states splits: one called split, or partition, subset, set with nothing else in it."""
+    named_so = {name.lower(): name for name in cells.columns if name not in attributes}
+    if "split" in named_so:
+        return named_so["split"]
+    for word in SPLIT_COLUMNS:
+        texts = factorise(word, cells.columns[named_so[word]]).texts if word in named_so else []
+        if len(texts) > 1 and all(tidy(text.lower()) in (*SPLITS, *NUMBERED_SPLITS) for text in texts):
+            return named_so[word]
+    return None
+
+
+def read_splits(cells: Cells, name: str, notes: list[Note]) -> np.ndarray:
+    """Split of each row; a cell that names none is an error with its place."""
+    column = factorise(name, cells.columns[name])
+    words = {**SPLITS, **NUMBERED_SPLITS}
+    splits = np.array([words.get(tidy(text.lower()), "") for text in column.texts] + [""])[column.codes]
+    wrong = np.flatnonzero(splits == "")
+    if len(wrong):
+        row = wrong[0]
+        value = cells.columns[name][row].strip()
+        text = f"{cells.place(row)}, column {printable(name)}: unknown split {value!r}{nearest(value, tuple(SPLITS))}"
+        notes.append(Note("error", f"{text} ({len(wrong)} such rows)", "expected train, val or test (or 0, 1, 2) in every row"))
+    if any(text in NUMBERED_SPLITS for text in map(tidy, column.texts)):
+        notes.append(Note("info", f"{printable(name)}: 0, 1, 2 read as train, val, test"))
+    return np.where(splits == "", "train", splits).astype("<U5")
+
+
+def find_group(table: LabelTable, group: str | None = None) -> Attribute | None:
+    """The attribute that says which pictures show the same one: that stated, one named like a person, or any group."""
+    if group is not None:
+        if table[group].kind == "continuous":
+            raise ValueError(f"{group} is continuous and cannot keep pictures together; expected a group attribute")
+        return table[group]
+    groups = [a for a in table.attributes if a.kind == "group"]
+    persons = [a for a in groups if named(a.name, PERSONS)]
+    return next(iter(persons + groups), None)
+
+
+def check_leaks(table: LabelTable) -> list[Note]:
+    """A warning where somebody's pictures stand in more than one split."""
+    group = find_group(table)
+    if group is None or table.splits is None:
+        return []
+    known = table.known(group.name)
+    pairs = np.unique(np.stack([table.columns[group.name][known], _split_number(table.splits[known])]), axis=1)
+    members, sides = np.unique(pairs[0], return_counts=True)
+    torn = [printable(group.values[m]) for m in members[sides > 1]]
+    if not torn:
+        return []
+    text = f"{len(torn)} of {len(members)} values of {printable(group.name)} stand in more than one split: {shown(torn, 10)}"
+    fix = "numbers on held-out pictures would be too good; remove the split column to have splits made by group"
+    return [Note("warning", text, fix)]
+
+
+def _split_number(splits: np.ndarray) -> np.ndarray:
+    return np.unique(splits, return_inverse=True)[1]
+
+
+def split_by_group(
+    table: LabelTable,
+    seed: int,
+    fractions: tuple[float, float, float] = (0.8, 0.1, 0.1),
+    *,
+    group: str | None = None,
+) -> np.ndarray:
+    """Train, validation and test for each row, so that no identity stands on two sides.
+
+    The result depends on seed, files and groups alone, not on the order of rows.
+
+    Args:
+        table: The pictures.
+        seed: Another seed gives another division.
+        fractions: Wanted shares of the pictures in train, val and test.
+        group: The attribute whose values stay together; unless given, one named like a person, or the first group.
+            Rows without the label, and all rows where there is no group, are divided one by one.
+
+    Returns:
+        Array `[rows]` of `train`, `val` and `test`.
+
+    Raises:
+        ValueError: The fractions do not add up to 1, or there are fewer groups than splits.
+    """
+    if min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
+        raise ValueError(f"fractions of train, val and test must be positive and add up to 1, not {fractions}")
+    attribute = find_group(table, group)
+    keys = [f"file {name}" for name in table.files]
+    if attribute is not None:
+        column = table.columns[attribute.name]
+        keys = [keys[row] if m == MISSING else f"group {attribute.values[m]}" for row, m in enumerate(column)]
+    names, member, sizes = np.unique(np.array(keys, dtype=object), return_inverse=True, return_counts=True)
+    wanted = sum(fraction > 0 for fraction in fractions)
+    if attribute is not None and len(names) < wanted:
+        raise ValueError(
+            f"{attribute.name} has {len(names)} values, too few for {wanted} splits; "
+            "add a split column, or give fractions with zeros such as (1, 0, 0)"
+        )
+    order = sorted(range(len(names)), key=lambda i: mix_seed(seed, names[i]))
+    return np.array(["train", "val", "test"])[_divide(sizes, order, np.array(fractions))[member]]
+
+
+def _divide(sizes: np.ndarray, order: Sequence[int], fractions: np.ndarray) -> np.ndarray:
+    """The split of each group: every group goes where most is missing, those too large for a small split first."""
+    missing = fractions * sizes.sum()
+    large = missing[fractions > 0].min() / 2
+    result = np.zeros(len(sizes), dtype=np.int64)
+    for i in sorted(order, key=lambda i: -sizes[i] if sizes[i] > max(1, large) else 0):
+        result[i] = int(np.argmax(missing))
+        missing[result[i]] -= sizes[i]
+    for empty in [s for s in range(3) if fractions[s] > 0 and not (result == s).any()]:
+        fullest = int(np.bincount(result, minlength=3).argmax())
+        if (result == fullest).sum() > 1:
+            result[min(np.flatnonzero(result == fullest), key=lambda i: sizes[i])] = empty
+    return result

@@ -1,0 +1,176 @@
+"""Small NORB by its own format: toys seen from 9 elevations and 18 azimuths in 6 lightings, as stereo pairs.
+
+LeCun, Huang and Bottou, "Learning methods for generic object recognition with invariance to pose and lighting", CVPR
+2004, https://cs.nyu.edu/~ylclab/data/norb-v1.0-small/. A part (training or testing) is three binary matrices:
+
+    smallnorb-...-training-dat.mat      bytes [pairs, 2, 96, 96]: the left and the right eye
+    smallnorb-...-training-cat.mat      int32 [pairs]: the category, 0 to 4
+    smallnorb-...-training-info.mat     int32 [pairs, 4]: instance 0 to 9, elevation 0 to 8, azimuth 0 to 34, lighting 0 to 5
+
+A matrix is its type as a magic number, the number of its dimensions, at least three sizes, all int32, then its cells.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from recombine.data.sources.cells import BadTable, Cells, Note, printable
+
+if TYPE_CHECKING:
+    from recombine.data.schema import Kind, Schema
+
+Eye = Literal["left", "right", "both"]
+TYPES = {0x1E3D4C51: "<f4", 0x1E3D4C53: "<f8", 0x1E3D4C54: "<i4", 0x1E3D4C55: "|u1", 0x1E3D4C56: "<i2"}
+WANTED = {"dat": ("|u1", (None, 2, None, None)), "cat": ("<i4", (None,)), "info": ("<i4", (None, 4))}
+PARTS = {"training": "train", "testing": "test"}
+NAME = re.compile(r"(?:.*/)?smallnorb-.*?(training|testing)-(dat|cat|info)\.mat(\.gz)?", re.IGNORECASE)
+CATEGORIES = ("animal", "human", "plane", "truck", "car")
+EYES = {"left": (0,), "right": (1,), "both": (0, 1)}
+KINDS: dict[str, Kind] = {"category": "categorical", "instance": "group", "azimuth": "categorical", "lighting": "categorical"}
+CHUNK = 256     # pairs read at a time
+
+
+@dataclass(frozen=True)
+class Stereo:
+    """The pictures of some parts, left where they lie until they are packed."""
+
+    parts: tuple[np.ndarray, ...]           # each uint8 [pairs, 2, height, width]
+    eyes: tuple[int, ...]                   # 0 left, 1 right
+    channels: int = 1
+    bits: int = 8
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.parts[0].shape[2:]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts)) * len(self.eyes)
+
+    def chunks(self, schema: Schema) -> Iterator[np.ndarray]:
+        """All pictures as the schema wants them, `[n, channels, height, width]` at a time, in the order of the table."""
+        from PIL import Image
+
+        from recombine.data.decoding import Picture, fitted
+
+        for part in self.parts:
+            for start in range(0, len(part), CHUNK):
+                pixels = part[start : start + CHUNK, self.eyes].reshape(-1, *self.size)
+                yield np.stack([fitted(Picture(Image.fromarray(each)), schema, "NORB") for each in pixels])
+
+
+def find_norb(files: Sequence[str]) -> dict[str, dict[str, str]]:
+    """The files of each part: `{"training": {"dat": ..., "cat": ..., "info": ...}}`; empty where there are none.
+
+    Raises:
+        BadTable: A part lacks one of its three files, is there twice, or is still compressed.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for file in files:
+        match = NAME.fullmatch(file)
+        if match is None or (match[3] and file[:-3] in files):
+            continue
+        if match[3]:
+            raise BadTable(f"{printable(file)} is compressed; expected {printable(file[:-3])}: unpack it with gunzip")
+        part = found.setdefault(match[1].lower(), {})
+        if match[2].lower() in part:
+            raise BadTable(f"{printable(part[match[2].lower()])} and {printable(file)} are the same part; remove one")
+        part[match[2].lower()] = file
+    for part, own in found.items():
+        lacking = [kind for kind in WANTED if kind not in own]
+        if lacking:
+            raise BadTable(f"small NORB's {part} part lacks its file ...-{part}-{lacking[0]}.mat; expected three, and there are {', '.join(own.values())}")
+    return {part: found[part] for part in PARTS if part in found}
+
+
+def read_norb(root: Path, found: dict[str, dict[str, str]], eye: Eye = "left") -> tuple[Cells, list[str] | None, Stereo]:
+    """Labels as a table, the split of each row, and the pictures.
+
+    Args:
+        root: The folder.
+        found: From `find_norb`.
+        eye: Which picture of each pair; `both` gives two rows with an attribute `eye`.
+
+    Returns:
+        Columns `category`, `instance` (a group: `car 4`), `elevation` and `azimuth` in degrees, `lighting` (0 to 5), and
+        perhaps `eye`; train and test, or None where only one part is there; the pictures, in the same order.
+
+    Raises:
+        BadTable: A file is no such matrix, is cut off, or does not fit the other two.
+    """
+    if eye not in EYES:
+        raise ValueError(f"eye is one of {', '.join(EYES)}, not {eye!r}")
+    eyes = ("left", "right") if eye == "both" else (eye,)
+    rows: list[dict[str, str]] = []
+    splits, pictures = [], []
+    for part, files in found.items():
+        images, categories, info = (read_matrix(root / files[kind], *WANTED[kind]) for kind in WANTED)
+        if not len(images) == len(categories) == len(info):
+            raise BadTable(f"small NORB's {part} files have {len(images)} pairs, {len(categories)} categories and {len(info)} lines of info; fetch them again")
+        check_range(files["cat"], categories[:, None], (len(CATEGORIES),))
+        check_range(files["info"], info, (10, 9, 35, 6))
+        for number, (category, (instance, elevation, azimuth, lighting)) in enumerate(zip(categories.tolist(), info.tolist(), strict=True)):
+            labels = {
+                "category": CATEGORIES[category],
+                "instance": f"{CATEGORIES[category]} {instance}",
+                "elevation": str(30 + 5 * elevation),
+                "azimuth": str(10 * azimuth),
+                "lighting": str(lighting),
+            }
+            rows += [{"file_name": f"{part}/{number:05d}-{side}", **labels, "eye": side} for side in eyes]
+        splits += [PARTS[part]] * len(images) * len(eyes)
+        pictures.append(images)
+    names = [name for name in rows[0] if name != "eye" or eye == "both"]
+    columns = {name: [row[name] for row in rows] for name in names}
+    words = f"small NORB: {len(rows)} pictures of the {eye} eye{'s' * (eye == 'both')}, {' and '.join(found)}"
+    caution = "azimuth and lighting: what they become in a mirrored picture is not known; train without mirroring to learn them"
+    notes = [Note("info", words), Note("warning", caution)]
+    cells = Cells(columns, ["small NORB, row"] * len(rows), list(range(1, len(rows) + 1)), notes)
+    return cells, splits if len(found) == len(PARTS) else None, Stereo(tuple(pictures), EYES[eye])
+
+
+def read_matrix(path: Path, dtype: str, shape: tuple[int | None, ...]) -> np.ndarray:
+    """One binary matrix, left on the disk until it is looked at.
+
+    Args:
+        path: The file.
+        dtype: What its cells must be, as NumPy calls it.
+        shape: What its sizes must be; None is any.
+
+    Raises:
+        BadTable: It begins with another magic number, is cut off, or holds something else; says what was expected.
+    """
+    name, size = printable(path.name), path.stat().st_size
+    with open(path, "rb") as file:
+        head = np.frombuffer(file.read(32), dtype="<i4", count=min(size, 32) // 4)
+    expected = next(f"0x{magic:08X}" for magic, known in TYPES.items() if known == dtype)
+    if not len(head) or int(head[0]) not in TYPES:
+        came = f"0x{int(head[0]) & 0xFFFFFFFF:08X}" if len(head) else f"{size} bytes"
+        raise BadTable(f"{name} begins with {came}; expected {expected}, NORB's mark of a matrix of {np.dtype(dtype)}; fetch it again")
+    if TYPES[int(head[0])] != dtype:
+        raise BadTable(f"{name} holds {np.dtype(TYPES[int(head[0])])}; expected {np.dtype(dtype)} ({expected}); is it another file, renamed?")
+    dimensions = int(head[1]) if len(head) > 1 else 0
+    start = 8 + 4 * max(3, dimensions)
+    sizes = tuple(head[2 : 2 + dimensions].tolist())
+    if dimensions != len(shape) or len(sizes) < dimensions or any(w not in (None, s) for w, s in zip(shape, sizes, strict=True)):
+        wanted = " x ".join("any" if w is None else str(w) for w in shape)
+        raise BadTable(f"{name} is a matrix of {' x '.join(map(str, sizes)) or 'no size'}; expected {wanted}; is it another file, renamed?")
+    whole = start + int(np.prod(sizes)) * np.dtype(dtype).itemsize
+    if size != whole or min(sizes) < 1:
+        raise BadTable(f"{name} has {size} bytes; expected {whole} for {' x '.join(map(str, sizes))} of {np.dtype(dtype)}; fetch it again")
+    return np.memmap(path, dtype, "r", start, sizes)
+
+
+def check_range(name: str, values: np.ndarray, ends: tuple[int, ...]) -> None:
+    """Raise BadTable where a column of integers leaves 0 to its end."""
+    for column, end in enumerate(ends):
+        wrong = np.flatnonzero((values[:, column] < 0) | (values[:, column] >= end))
+        if len(wrong):
+            row = int(wrong[0])
+            raise BadTable(f"{printable(name)} row {row}, column {column} holds {values[row, column]}; expected 0 to {end - 1}; fetch it again")

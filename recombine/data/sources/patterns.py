@@ -1,0 +1,356 @@
+r"""Labels that stand in names: a pattern says which part of a path means what, and fills the label table.
+
+A pattern describes the whole path of a picture below the folder that is read, from left to right:
+
+    {name}              a label: any text without `/`, as short as what follows allows; met again, the same text again
+    {name:REGEX}        a label of this form; fields may stand inside it: {identity:{gender:[FM]}\d+}
+    {_} or {_:REGEX}    text that is no label
+    *                   any text without `/`, or none
+    **/                 any number of folders, or none
+    anything else       stands for itself
+
+Without an ending such as `.jpg` a pattern takes every picture format. A field `split` says train, val or test.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from recombine.data.schema import Attribute, Kind, nearest, shown
+from recombine.data.sources.cells import BadTable, Cells, Note, printable
+from recombine.data.sources.columns import IDENTITIES, PERSONS, named
+from recombine.data.sources.paths import SUFFIXES, sample
+
+Pairs = tuple[tuple[str, str], ...]
+CLIPS = ("clip", "video", "sequence", "track")      # told apart by whose they are
+NAMED = 3                                           # files named of many that do not match
+
+
+@dataclass(frozen=True)
+class Naming:
+    """How the files of a data set are named, and what its codes mean."""
+
+    patterns: tuple[str, ...]                       # the first that matches anything is used
+    about: str = ""                                 # the data set, and where its naming is described
+    kinds: Mapping[Kind, tuple[str, ...]] = field(default_factory=dict)
+    columns: Mapping[str, tuple[tuple[str, ...], Mapping[str, str]]] = field(default_factory=dict)  # from fields, by a table
+    mirrors: Mapping[str, Pairs] = field(default_factory=dict)      # values that change places in a mirrored picture
+    caution: str = ""                               # what must be known before training
+
+
+@dataclass(frozen=True)
+class Token:
+    """A piece of a pattern."""
+
+    text: str           # as it stands there
+    regex: str
+    what: str           # in messages
+    open: bool = False  # whether it may be longer, up to whatever follows
+
+
+class Pattern:
+    """One pattern, ready to be matched.
+
+    Args:
+        text: See the module.
+
+    Raises:
+        ValueError: It has no field, a brace without its other half, or a regular expression that is none.
+    """
+
+    def __init__(self, text: str):
+        self.text, self.fields = text, list[str]()
+        self.tokens = self._tokens()
+        if not self.fields:
+            raise ValueError(f"the pattern {text!r} names no label; write one in braces, such as {{identity}}/*.jpg")
+        self.regex = re.compile("".join(token.regex for token in self.tokens), re.DOTALL)
+
+    def _tokens(self) -> list[Token]:
+        text = self.text.removeprefix("./")
+        suffix = next((s for s in SUFFIXES if text.lower().endswith(s)), "")
+        end = Token(suffix, f"(?i:{re.escape(suffix)})", repr(suffix)) if suffix else Token("", r"\.[^./]+", "an ending such as '.jpg'")
+        text = text[: -len(suffix)] if suffix else text.removesuffix(".*")
+        tokens, place = [], 0
+        while place < len(text):
+            token = self._token(text, place)
+            tokens.append(token)
+            place += len(token.text)
+        return [*tokens, end]
+
+    def _token(self, text: str, place: int) -> Token:
+        for wild, regex in (("**/", "(?:[^/]+/)*?"), ("**", ".*?"), ("*", "[^/]*?")):
+            if text.startswith(wild, place):
+                return Token(wild, regex, repr(wild), open=True)
+        if text[place] == "{":
+            whole = text[place : self._closing(text, place) + 1]
+            return Token(whole, self._field(whole), whole, open=":" not in whole)
+        if text[place] == "}":
+            raise ValueError(f"the pattern {self.text!r} has a }} without {{ before {text[place + 1 :]!r}")
+        literal = re.match(r"[^*{}/]*/?", text[place:])[0]  # type: ignore[index]
+        return Token(literal, re.escape(literal), repr(literal))
+
+    def _closing(self, text: str, place: int) -> int:
+        """Where the brace that opens at `place` is closed."""
+        depth, at = 0, place
+        while at < len(text):
+            if text[at] == "\\":
+                at += 1
+            else:
+                depth += {"{": 1, "}": -1}.get(text[at], 0)
+                if depth == 0:
+                    return at
+            at += 1
+        raise ValueError(f"the pattern {self.text!r} has a {{ without }}: {text[place:]!r}")
+
+    def _field(self, whole: str) -> str:
+        name, _, form = whole[1:-1].partition(":")
+        if name != "_" and (not name.isidentifier() or name.startswith("_") or name == "file_name"):
+            raise ValueError(f"{whole} in the pattern {self.text!r}: {name!r} is no name for a label; use letters, digits and _")
+        if name in self.fields:
+            return f"(?P={name})"
+        if name != "_":
+            self.fields.append(name)
+        inner = self._form(form) if form else "[^/]+?"
+        return f"(?:{inner})" if name == "_" else f"(?P<{name}>{inner})"
+
+    def _form(self, form: str) -> str:
+        """A field's regular expression with the fields inside it."""
+        parts, at = [], 0
+        while at < len(form):
+            if re.match(r"\{[^\W\d]", form[at:]):
+                end = self._closing(form, at)
+                parts.append(self._field(form[at : end + 1]))
+                at = end + 1
+            else:
+                step = 2 if form[at] == "\\" else 1
+                parts.append(form[at : at + step])
+                at += step
+        try:
+            re.compile("".join(parts))
+        except re.error as error:
+            raise ValueError(f"{form!r} in the pattern {self.text!r} is no regular expression: {error}") from None
+        return "".join(parts)
+
+    def match(self, path: str) -> dict[str, str] | None:
+        """The labels in a path, or None where it does not match."""
+        found = self.regex.fullmatch(path)
+        return None if found is None else {name: text or "" for name, text in found.groupdict().items()}
+
+    def reached(self, path: str) -> int:
+        """How many pieces of the pattern the beginning of a path matches."""
+        return next((k for k in range(len(self.tokens), 0, -1) if self._prefix(k, path)), 0)
+
+    def _prefix(self, count: int, path: str) -> re.Match | None:
+        return re.match("".join(token.regex for token in self.tokens[:count]), path, re.DOTALL)
+
+    def explain(self, path: str) -> str:
+        """Where a path that does not match stops matching."""
+        count = self.reached(path)
+        start = count - 1 if 0 < count < len(self.tokens) and self.tokens[count - 1].open else count
+        found = self._prefix(start, path)
+        rest = printable(path[found.end() :] if found else path)
+        fits = "".join(token.text for token in self.tokens[:count])
+        what = self.tokens[count].what if count < len(self.tokens) else "the end"
+        if start < count and not fits.endswith(("**/", "**")):
+            rest = rest.partition("/")[0]
+        wrong = f"{'somewhere in' if start < count else 'at'} {rest!r} {what} was expected"
+        hint = ""
+        if self.tokens[0].text != "**/" and Pattern(f"**/{self.text}").match(path):
+            hint = "; a pattern begins at the folder that is read: put **/ in front for folders around it"
+        return f"{printable(path)} fits {fits!r}, then {wrong}{hint}" if fits else f"{printable(path)}: {wrong}{hint}"
+
+
+@dataclass
+class Names:
+    """What a pattern found in the names of many pictures."""
+
+    cells: Cells                # a row for each picture that matches, its path as file_name; with notes
+    naming: Naming
+
+
+def find_naming(pattern: str) -> Naming:
+    """A pattern of the user's own, or one of `PATTERNS` by its name.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    if pattern.lower() in PATTERNS:
+        return PATTERNS[pattern.lower()]
+    if "{" not in pattern:
+        names = list(PATTERNS)
+        raise ValueError(
+            f"the pattern {pattern!r} names no label, such as {{identity}}/*.jpg does, "
+            f"and is none of {shown(names)}{nearest(pattern, names)}"
+        )
+    return Naming((pattern,))
+
+
+def read_names(pictures: Sequence[str], pattern: str, fate: str = "they were dropped") -> Names:
+    """Labels of pictures, read from their paths.
+
+    Args:
+        pictures: Paths, relative to the folder that is read.
+        pattern: See the module, or a name in `PATTERNS`.
+        fate: What the warning says of pictures that do not match.
+
+    Raises:
+        BadTable: Nothing matches; the message shows one path and where it stops matching.
+        ValueError: The pattern is none.
+    """
+    naming = find_naming(pattern)
+    choices = [Pattern(text) for text in naming.patterns]
+    for used in choices:
+        found = {path: labels for path in pictures if (labels := used.match(path)) is not None}
+        if found:
+            break
+    else:
+        closest = _closest(choices, pictures)
+        raise BadTable(
+            f"none of {len(pictures)} pictures matches the pattern {closest[0].text!r}: {closest[0].explain(closest[1])}"
+            if closest
+            else "there are no pictures whose names could match a pattern; is it the right folder?"
+        )
+    rows = list(found.values())
+    columns = {name: [row[name] for row in rows] for name in used.fields}
+    columns.update(_translated(columns, naming))
+    notes = [Note("info", f"labels read from names by {used.text!r}: {len(rows)} of {len(pictures)} pictures")]
+    notes += _clips_apart(columns)
+    unmatched = [path for path in pictures if path not in found]
+    if unmatched:
+        closest = _closest([used], unmatched)
+        text = f"{len(unmatched)} of {len(pictures)} pictures do not match the pattern: {shown(list(map(printable, unmatched)), NAMED)}"
+        notes.append(Note("warning", f"{text}; the nearest miss: {used.explain(closest[1])}" if closest else text, fate))
+    if naming.caution:
+        notes.append(Note("warning", naming.caution))
+    files = list(found)
+    origins = [f"{printable(path)}, picture" for path in files]
+    return Names(Cells({"file_name": files, **columns}, origins, list(range(1, len(files) + 1)), notes), naming)
+
+
+def _closest(patterns: Sequence[Pattern], paths: Sequence[str]) -> tuple[Pattern, str] | None:
+    """The pattern and the path of some that match furthest."""
+    tried = [(p, path) for path in sample(paths) for p in patterns]
+    return max(tried, key=lambda pair: pair[0].reached(pair[1]) / len(pair[0].tokens), default=None)
+
+
+def _translated(columns: Mapping[str, list[str]], naming: Naming) -> dict[str, list[str]]:
+    """The columns that a naming makes of its fields; a text that its table lacks stays in its own column and is missing elsewhere."""
+    made = {}
+    for name, (fields, table) in naming.columns.items():
+        if not set(fields) <= set(columns):
+            continue
+        texts = map(" ".join, zip(*(columns[f] for f in fields), strict=True))
+        made[name] = [table.get(text, text if fields == (name,) else "") for text in texts]
+    return made
+
+
+def _clips_apart(columns: dict[str, list[str]]) -> list[Note]:
+    """Give clips that are numbered anew for everybody the name of whose they are, so that equal numbers are not one clip."""
+    owner = next((n for n in columns if named(n, (*IDENTITIES, *PERSONS))), None)
+    notes = []
+    for name in [n for n in columns if owner and n != owner and named(n, CLIPS)]:
+        owners = defaultdict(set)
+        for whose, text in zip(columns[owner], columns[name], strict=True):  # type: ignore[index]
+            owners[text].add(whose)
+        if any(len(whose) > 1 for text, whose in owners.items() if text):
+            columns[name] = [f"{whose}/{t}" if t else "" for whose, t in zip(columns[owner], columns[name], strict=True)]  # type: ignore[index]
+            notes.append(Note("info", f"{name}: values occur with several of {owner}, and were told apart as {columns[name][0]!r}"))
+    return notes
+
+
+def with_mirrors(attributes: Sequence[Attribute], naming: Naming, notes: list[Note]) -> dict[str, Pairs]:
+    """By attribute the values that change places in a mirrored picture; a warning where one lacks its counterpart."""
+    found = {}
+    for attribute in attributes:
+        pairs = naming.mirrors.get(attribute.name, ()) if attribute.kind == "categorical" else ()
+        there = tuple(pair for pair in pairs if set(pair) <= set(attribute.values))
+        lone = sorted({v for pair in pairs for v in pair if v in attribute.values} - {v for pair in there for v in pair})
+        if lone:
+            text = f"{attribute.name}: {shown(lone)} has no value for the other side"
+            notes.append(Note("warning", text, "train without mirroring"))
+        if there:
+            found[attribute.name] = there
+    return found
+
+
+MULTIPIE_YAW = {
+    **{"110": "-90", "120": "-75", "090": "-60", "080": "-45", "130": "-30", "140": "-15", "051": "0"},
+    **{"050": "15", "041": "30", "190": "45", "200": "60", "010": "75", "240": "90"},
+}
+
+PATTERNS: dict[str, Naming] = {
+    "rafd": Naming(
+        (r"**/Rafd{camera:\d{3}}_{identity:\d+}_{population:[A-Za-z]+}_{gender:[a-z]+}_{expression:[a-z]+}_{gaze:[a-z]+}",),
+        "Radboud Faces Database, Langner et al. 2010, https://rafd.socsci.ru.nl: Rafd090_01_Caucasian_female_angry_frontal.jpg",
+        kinds={
+            "categorical": ("camera", "population", "gender", "expression", "gaze"),
+            "group": ("identity",),
+            "continuous": ("yaw",),
+        },
+        columns={"yaw": (("camera",), {"000": "-90", "045": "-45", "090": "0", "135": "45", "180": "90"})},
+        mirrors={"camera": (("000", "180"), ("045", "135")), "gaze": (("left", "right"),)},
+    ),
+    "multipie": Naming(
+        (r"**/{identity:\d{3}}_{session:\d\d}_{recording:\d\d}_{camera:\d{3}}_{illumination:\d\d}",),
+        "CMU Multi-PIE, Gross et al. 2010, https://www.cs.cmu.edu/afs/cs/project/PIE/MultiPie: 001_01_01_051_07.png",
+        kinds={
+            "categorical": ("session", "recording", "camera", "illumination", "expression"),
+            "group": ("identity",),
+            "continuous": ("yaw",),
+        },
+        columns={
+            "expression": (
+                ("session", "recording"),
+                {
+                    **{"01 01": "neutral", "01 02": "smile", "02 01": "neutral", "02 02": "surprise", "02 03": "squint"},
+                    **{"03 01": "neutral", "03 02": "smile", "03 03": "disgust", "04 01": "neutral", "04 02": "neutral"},
+                    **{"04 03": "scream"},
+                },
+            ),
+            "yaw": (("camera",), MULTIPIE_YAW),
+        },
+        mirrors={
+            "camera": (("110", "240"), ("120", "010"), ("090", "200"), ("080", "190"), ("130", "041"), ("140", "050"), ("081", "191"))
+        },
+        caution="illumination: which flash becomes which in a mirrored picture is not known; train without mirroring to learn it",
+    ),
+    "bu3dfe": Naming(
+        (r"**/{identity:{gender:[FM]}\d{4}}_{expression:[A-Z]{2}}{intensity:\d\d}{ancestry:[A-Z]{2}}_F2D",),
+        "BU-3DFE, Yin et al. 2006, https://www.cs.binghamton.edu/~lijun/Research/3DFE/3DFE_Analysis.html: F0001_AN01WH_F2D.bmp",
+        kinds={"categorical": ("gender", "expression", "intensity", "ancestry"), "group": ("identity",)},
+        columns={
+            "expression": (
+                ("expression",),
+                {
+                    **{"AN": "angry", "DI": "disgust", "FE": "fear", "HA": "happy"},
+                    **{"NE": "neutral", "SA": "sad", "SU": "surprise"},
+                },
+            )
+        },
+    ),
+    "market1501": Naming(
+        (
+            r"**/{split:bounding_box_train|bounding_box_test|query}/{identity:-1|\d{4}}_c{camera:\d}s{_:\d}_{_:\d+}_{_:\d+}",
+            r"**/{identity:-1|\d{4}}_c{camera:\d}s{_:\d}_{_:\d+}_{_:\d+}",
+        ),
+        "Market-1501, Zheng et al. 2015, its readme.txt: 0002_c1s1_000451_03.jpg; -1 is junk and 0000 a distractor, of no identity",
+        kinds={"group": ("identity",), "categorical": ("camera",)},
+        columns={
+            "identity": (("identity",), {"-1": "", "0000": ""}),
+            "split": (("split",), {"bounding_box_train": "train", "bounding_box_test": "test", "query": "test"}),
+        },
+    ),
+    "vggface2": Naming(
+        (r"**/{split:train|val|test}/{identity:n\d{6}}/{_:\d+}_{_:\d+}", r"**/{identity:n\d{6}}/{_:\d+}_{_:\d+}"),
+        "VGGFace2, Cao et al. 2018, https://github.com/ox-vgg/vgg_face2: n000001/0001_01.jpg, the second number counts faces",
+        kinds={"group": ("identity",)},
+    ),
+    "voxceleb": Naming(
+        (r"**/{identity:id\d{5}}/{clip:[\w-]{11}}/**",),
+        "Frames of VoxCeleb, Nagrani et al. 2017, https://www.robots.ox.ac.uk/~vgg/data/voxceleb: id10270/5r0dWxy17C8/0000001.jpg",
+        kinds={"group": ("identity", "clip")},
+    ),
+}

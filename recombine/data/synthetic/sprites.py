@@ -1,0 +1,336 @@
+"""Sprites: figures put together from Liberated Pixel Cup sheets, so that looks and pose are known of every picture.
+
+A folder of sheets has one folder per layer and in it one PNG per variant: `body/0.png`, `hair/long.png`. A sheet is a
+grid of 64 x 64 cells, 13 columns by 21 rows; four rows per action (back, left, front, right) and one for `hurt`. The
+combination of variants is the character; action, direction and frame are its pose. https://lpc.opengameart.org
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from recombine.data.packed import Pack, write_pack
+from recombine.data.schema import Attribute, Schema, mix_seed, nearest, shown
+from recombine.data.sources.labels import LabelTable, split_by_group
+
+Factors = dict[str, str]
+
+LAYERS = ("body", "eyes", "bottomwear", "topwear", "shoes", "hair")  # from the bottom up
+DIRECTIONS = ("back", "left", "front", "right")
+ACTIONS = {"spellcast": 7, "thrust": 8, "walk": 9, "slash": 6, "shoot": 13, "hurt": 6}  # frames; rows in this order
+FRAMES = tuple(map(str, range(max(ACTIONS.values()))))
+TURNING = ("spellcast", "thrust", "walk", "slash", "shoot")  # seen from all four sides; hurt only from the front
+POSE = ("action", "direction", "frame")
+CELL, COLUMNS, ROWS = 64, 13, 21            # pixels; cells of a sheet
+WHITE = (255, 255, 255)
+CHUNK = 256                                 # pictures composed at a time
+
+
+@dataclass(frozen=True)
+class Sheets:
+    """An opened folder of sheets; `open_sheets` makes it."""
+
+    root: Path
+    layers: Mapping[str, Mapping[str, Path]]  # layer -> variant -> file
+    _read: dict[Path, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
+
+    def variants(self, layer: str) -> tuple[str, ...]:
+        """Names of a layer's variants, numbers in their own order."""
+        return tuple(self.layers[layer])
+
+    def cell(self, layer: str, variant: str, row: int, column: int) -> np.ndarray:
+        """One cell, `[64, 64, 4]` uint8 RGBA; a sheet is read when it is first needed."""
+        return self._cells(layer, variant)[row, column]
+
+    def complete(self, layer: str, actions: Sequence[str]) -> tuple[str, ...]:
+        """The variants that have something drawn in each of these actions, and those that are clear everywhere.
+
+        Raises:
+            ValueError: There is none.
+        """
+        names = tuple(name for name in self.variants(layer) if not missing(self._cells(layer, name), actions))
+        if not names:
+            gaps = [f"{name} lacks {shown(missing(self._cells(layer, name), actions))}" for name in self.variants(layer)]
+            raise ValueError(f"no sheet of {layer!r} has all of {shown(list(actions))}: {shown(gaps)}; ask for fewer actions")
+        return names
+
+    def _cells(self, layer: str, variant: str) -> np.ndarray:
+        path = self.layers[layer][variant]
+        if path not in self._read:
+            self._read[path] = read_sheet(path)
+        return self._read[path]
+
+
+def open_sheets(folder: str | Path) -> Sheets:
+    """Find the sheets of every layer.
+
+    Args:
+        folder: Holds one folder of PNG files for each of `LAYERS`.
+
+    Raises:
+        ValueError: The folder or a layer is not there, or a layer has no sheet.
+    """
+    root = Path(folder)
+    wanted = f"one folder of PNG sheets for each of {shown(LAYERS)}"
+    if not root.is_dir():
+        raise ValueError(f"there is no folder {str(root)!r}; give the folder of the sheets, with {wanted}")
+    found = {layer: sorted((root / layer).glob("*.png"), key=in_order) for layer in LAYERS}
+    empty = [layer for layer in LAYERS if not found[layer]]
+    if empty:
+        raise ValueError(f"{str(root)!r} has no sheets in {shown(empty)}; expected was {wanted}, each with at least one")
+    return Sheets(root, {layer: {path.stem: path for path in paths} for layer, paths in found.items()})
+
+
+def is_sheets(folder: str | Path) -> bool:
+    """Whether a folder has one folder for each layer, as `open_sheets` wants it."""
+    return all((Path(folder) / layer).is_dir() for layer in LAYERS)
+
+
+def in_order(path: Path) -> tuple[int, str]:
+    """Sorts 2 before 10, and numbers before names."""
+    return (int(path.stem) if path.stem.isdecimal() else 10**9, path.stem)
+
+
+def read_sheet(path: Path) -> np.ndarray:
+    """The cells of a sheet, `[21, 13, 64, 64, 4]` uint8 RGBA; raises ValueError for a file that is none."""
+    try:
+        with Image.open(path) as image:
+            sheet = np.asarray(image.convert("RGBA"))
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read as a picture ({error}); replace it or take it out of the folder") from error
+    if sheet.shape[:2] != (ROWS * CELL, COLUMNS * CELL):
+        raise ValueError(
+            f"{path} is {sheet.shape[1]} x {sheet.shape[0]} pixels; a sheet is {COLUMNS * CELL} x {ROWS * CELL}, "
+            f"{COLUMNS} by {ROWS} cells of {CELL}. Replace it or take it out of the folder"
+        )
+    return np.ascontiguousarray(sheet.reshape(ROWS, CELL, COLUMNS, CELL, 4).swapaxes(1, 2))
+
+
+def missing(cells: np.ndarray, actions: Sequence[str]) -> list[str]:
+    """Those actions in which a sheet draws nothing; none for a sheet that is clear everywhere."""
+    drawn = np.any(cells[..., 3], axis=(1, 2, 3))
+    return [name for name in actions if not drawn[rows_of(name)].any()] if drawn.any() else []
+
+
+def rows_of(action: str) -> slice:
+    """Rows of an action in every sheet."""
+    start = 4 * list(ACTIONS).index(action)
+    return slice(start, start + (4 if action in TURNING else 1))
+
+
+def render(sheets: Sheets, factors: Mapping[str, str], background: tuple[int, int, int] = WHITE) -> np.ndarray:
+    """Compose one figure.
+
+    Args:
+        sheets: From `open_sheets`.
+        factors: A variant for each of `LAYERS`, and `action`, `direction` and `frame`.
+        background: What stands behind the figure, 8 bits a channel.
+
+    Returns:
+        `[3, 64, 64]`, uint8.
+
+    Raises:
+        ValueError: A factor is missing or has a value that does not exist.
+    """
+    check(sheets, factors)
+    row, column = place(factors)
+    image = np.empty((CELL, CELL, 3), np.float32)
+    image[:] = background
+    for layer in LAYERS:
+        cell = sheets.cell(layer, factors[layer], row, column).astype(np.float32)
+        opacity = cell[..., 3:] / 255
+        image += opacity * (cell[..., :3] - image)
+    return np.rint(image).astype(np.uint8).transpose(2, 0, 1)
+
+
+def place(factors: Mapping[str, str]) -> tuple[int, int]:
+    """Row and column of a pose in every sheet."""
+    turn = DIRECTIONS.index(factors["direction"]) if factors["action"] in TURNING else 0
+    return rows_of(factors["action"]).start + turn, int(factors["frame"])
+
+
+def edit(sheets: Sheets, factors: Mapping[str, str], name: str, value: object) -> Factors:
+    """The same factors with one changed, or with all of its `character` or `pose`, written as in a pack.
+
+    Raises:
+        ValueError: There is no such figure: actions differ in their frames, and `hurt` is seen from the front only.
+    """
+    names = {"character": LAYERS, "pose": POSE}.get(name, (name,))
+    values = str(value).split(" ") if len(names) > 1 else [str(value)]
+    if len(values) != len(names):
+        raise ValueError(f"a {name} is written as {' '.join(names)!r}, not as {str(value)!r}")
+    changed = {**factors, **dict(zip(names, values, strict=True))}
+    check(sheets, changed)
+    return changed
+
+
+def check(sheets: Sheets, factors: Mapping[str, str]) -> None:
+    """Refuse factors that cannot be composed, naming those that can."""
+    values = choices(sheets)
+    for name in values:
+        if name not in factors:
+            raise ValueError(f"a sprite needs {name!r}; these factors have {shown(list(factors))}")
+    for name, value in factors.items():
+        if name not in values:
+            raise ValueError(f"a sprite has no factor {name!r}; it has {shown(list(values))}{nearest(name, list(values))}")
+        if value not in values[name]:
+            raise ValueError(f"{name} has no value {value!r}; it has {shown(values[name], 20)}{nearest(value, values[name])}")
+    action, direction, frame = (factors[name] for name in POSE)
+    if int(frame) >= ACTIONS[action]:
+        raise ValueError(f"{action} has {ACTIONS[action]} frames, 0 to {ACTIONS[action] - 1}; there is no frame {frame}")
+    if action not in TURNING and direction != "front":
+        raise ValueError(f"{action} is drawn from the front only, not from direction {direction!r}")
+
+
+def choices(sheets: Sheets) -> dict[str, tuple[str, ...]]:
+    """Every factor with its values."""
+    return {layer: sheets.variants(layer) for layer in LAYERS} | {
+        "action": tuple(ACTIONS),
+        "direction": DIRECTIONS,
+        "frame": FRAMES,
+    }
+
+
+def poses(actions: Sequence[str] = TURNING) -> list[Factors]:
+    """Every pose of some actions, in the order of the sheets."""
+    unknown = [action for action in actions if action not in ACTIONS]
+    if unknown or not actions:
+        raise ValueError(f"actions are some of {shown(list(ACTIONS))}, not {shown(unknown)}")
+    sides = {action: DIRECTIONS if action in TURNING else ("front",) for action in ACTIONS if action in actions}
+    return [
+        {"action": action, "direction": direction, "frame": FRAMES[frame]}
+        for action in sides
+        for direction in sides[action]
+        for frame in range(ACTIONS[action])
+    ]
+
+
+def sample(
+    sheets: Sheets, count: int, seed: int = 0, per_character: int = 8, actions: Sequence[str] = TURNING
+) -> list[Factors]:
+    """Factors of many sprites: characters, no two alike, in several poses each, no two alike.
+
+    Layers are independent of each other; actions are equally frequent, and so are the directions and frames of each.
+    Variants that lack one of the actions are not used: nobody is half dressed.
+
+    Args:
+        sheets: From `open_sheets`.
+        count: Pictures; the last character has fewer where this does not divide.
+        seed: Another seed gives other characters and poses.
+        per_character: Pictures of one character.
+        actions: What the figures may do.
+
+    Raises:
+        ValueError: There are not that many characters or poses.
+    """
+    numbers = np.random.default_rng(mix_seed("sprites", seed))
+    possible = poses(actions)
+    if not 1 <= per_character <= len(possible):
+        raise ValueError(f"{shown(list(actions))} have {len(possible)} poses; per_character lies between 1 and that, not at {per_character}")
+    often = {action: sum(pose["action"] == action for pose in possible) for action in actions}
+    chances = np.array([1 / (len(often) * often[pose["action"]]) for pose in possible])
+    found: list[Factors] = []
+    for person in characters(sheets, -(-count // per_character), numbers, actions):
+        chosen = numbers.choice(len(possible), per_character, replace=False, p=chances)
+        found += [person | possible[index] for index in chosen]
+    return found[:count]
+
+
+def characters(sheets: Sheets, count: int, numbers: np.random.Generator, actions: Sequence[str]) -> Iterator[Factors]:
+    """Different combinations of variants that have these actions, drawn by chance."""
+    variants = {layer: sheets.complete(layer, actions) for layer in LAYERS}
+    sizes = [len(variants[layer]) for layer in LAYERS]
+    most = int(np.prod(sizes))
+    if not 1 <= count <= most:
+        raise ValueError(f"these sheets make {most} characters; {count} were asked for, so ask for fewer pictures or more of each")
+    for index in numbers.permutation(most)[:count]:
+        which = np.unravel_index(index, sizes)
+        yield {layer: variants[layer][place] for layer, place in zip(LAYERS, which, strict=True)}
+
+
+def build(
+    folder: str | Path,
+    sheets: Sheets | str | Path,
+    count: int = 8_000,
+    seed: int = 0,
+    per_character: int = 8,
+    actions: Sequence[str] = TURNING,
+    background: tuple[int, int, int] = WHITE,
+    progress: bool = True,
+) -> Pack:
+    """Compose sprites into a pack; takes seconds, so an interrupted call starts again.
+
+    Args:
+        folder: Of the pack.
+        sheets: From `open_sheets`, or the folder.
+        count: Pictures.
+        seed: Of characters and poses.
+        per_character: Pictures of one character.
+        actions: What the figures may do.
+        background: What stands behind the figures.
+        progress: Show a bar.
+
+    Returns:
+        The pack: 80 % of the characters train, 10 % val, 10 % test. Besides the factors it has the
+        groups `character` and `pose`.
+    """
+    sheets = sheets if isinstance(sheets, Sheets) else open_sheets(sheets)
+    composed = sample(sheets, count, seed, per_character, actions)
+    table = label_table(sheets, composed, actions)
+    schema = Schema(table.attributes, CELL, CELL, background=background)
+    images = chunks(sheets, composed, background, progress)
+    return write_pack(folder, images, schema, table.files, table.columns, split_by_group(table, seed, group="character"))
+
+
+def label_table(sheets: Sheets, composed: Sequence[Factors], actions: Sequence[str] = TURNING) -> LabelTable:
+    """File names, attributes and columns of sprites that do these actions; values that none of these can have are left out."""
+    rows = [{**factors, "character": joined(factors, LAYERS), "pose": joined(factors, POSE)} for factors in composed]
+    names = tuple(sorted({row["character"] for row in rows}))
+    possible = poses(actions)
+    values = {name: tuple(v for v in choices(sheets)[name] if any(p[name] == v for p in possible)) for name in POSE}
+    values |= {layer: sheets.complete(layer, actions) for layer in LAYERS}
+    stances = tuple(joined(pose, POSE) for pose in possible)
+    attributes = (
+        *(Attribute(name, "categorical", values[name], mirror=turned(values[name])) for name in POSE),
+        Attribute("pose", "group", stances, mirror=turned(stances)),
+        Attribute("character", "group", names),
+        *(Attribute(layer, "categorical", values[layer]) for layer in LAYERS),
+    )
+    places = {a.name: {value: index for index, value in enumerate(a.values)} for a in attributes}
+    columns = {name: np.array([at[row[name]] for row in rows], np.int64) for name, at in places.items()}
+    files = [f"{row['character']}/{row['pose']}.png".replace(" ", "-") for row in rows]
+    return LabelTable(attributes, files, columns, None)
+
+
+def turned(values: Sequence[str]) -> Literal["keep"] | tuple[tuple[str, str], ...]:
+    """How a label changes in the mirrored picture: left and right, or poses to the left and right, change places.
+
+    The sheets draw left and right as each other's mirror pictures (measured: above 60 dB). Poses seen from the back or
+    the front have no twin, the other hand would act: where these must be exact, train without mirroring.
+    """
+    return tuple((value, value.replace("left", "right")) for value in values if "left" in value.split(" ")) or "keep"
+
+
+def joined(factors: Mapping[str, str], names: Sequence[str]) -> str:
+    """A character's or a pose's name: its values in their order."""
+    return " ".join(factors[name] for name in names)
+
+
+def chunks(sheets: Sheets, composed: Sequence[Factors], background: tuple[int, int, int], progress: bool) -> Iterator[np.ndarray]:
+    """Pictures `[n, 3, 64, 64]` in order."""
+    from rich.progress import track
+
+    starts = range(0, len(composed), CHUNK)
+    for start in track(starts, "composing sprites", disable=not progress, transient=True):
+        yield np.stack([render(sheets, each, background) for each in composed[start : start + CHUNK]])
+
+
+def truth(pack: Pack, row: int) -> Factors:
+    """The exact factors of a packed sprite."""
+    return {name: pack.schema[name].values[int(pack.labels[name][row])] for name in (*LAYERS, *POSE)}

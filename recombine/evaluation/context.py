@@ -1,0 +1,166 @@
+"""What every part of a judgement looks at: the judged pictures, their codes, training codes, and the classifier."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recombine.codes import Codes
+from recombine.data.packed import Pack
+from recombine.data.schema import MISSING, Attribute, mix_seed, shown
+from recombine.data.synthetic.truth import Render, Truth
+from recombine.evaluation import roles as carrying
+from recombine.evaluation import transfer
+from recombine.evaluation.classifier import Classifier
+from recombine.method import Method
+from recombine.metrics import leakage
+from recombine.metrics.realism import Extractor
+
+LEARNT = 3_000                              # training pictures at most whose codes fresh probes learn from
+
+
+class CannotMeasure(ValueError):
+    """A part of the judgement that this method or data set does not allow; the message is the reason."""
+
+
+class Learnt(NamedTuple):
+    """Training pictures that fresh probes learn from."""
+
+    rows: np.ndarray
+    codes: Codes                            # every part as a probe reads it, [pictures, features]
+
+
+@dataclass
+class Desk:
+    """One judgement in the making."""
+
+    model: Method
+    pack: Pack
+    rows: np.ndarray                        # of the judged pictures
+    find_classifier: Callable[[], Classifier]
+    seed: int = 0
+    chunk: int = 128
+    goes_with: Mapping[str, Collection[str]] = field(default_factory=dict)
+    said: Mapping[str, Sequence[str]] | None = None        # what the caller says that parts carry
+    extractor: Extractor | None = None
+    perceptual: Callable[[Tensor, Tensor], Tensor] | None = None
+    render: Render | None = None
+    swapped: Truth | None = None
+    truths: int = 300
+    workers: int | None = None
+    progress: Callable[[str], None] = lambda line: None
+    matrices: dict[str, leakage.Matrix] = field(default_factory=dict)   # kind of probe -> what it read
+    result: dict = field(default_factory=lambda: {"left_out": {}, "seconds": {}})
+
+    def part(self, name: str, measure: Callable[[Desk], object]) -> None:
+        """Measure one part, note how long it took, or why it cannot be measured."""
+        self.progress(f"judging: {name}")
+        started = time.perf_counter()
+        try:
+            self.result[name] = measure(self)
+        except (CannotMeasure, NotImplementedError) as reason:
+            self.leave_out(name, reason)
+        self.result["seconds"][name] = round(time.perf_counter() - started, 2)
+
+    def leave_out(self, name: str, reason: object) -> None:
+        """Note why something is not measured."""
+        self.result["left_out"][name] = str(reason)
+
+    @cached_property
+    def classifier(self) -> Classifier:
+        """The independent classifier; raises CannotMeasure where there is none."""
+        try:
+            return self.find_classifier()
+        except ValueError as reason:
+            raise CannotMeasure(f"no independent classifier: {reason}") from reason
+
+    @property
+    def has_classifier(self) -> bool:
+        """Whether there is one."""
+        try:
+            return bool(self.classifier.names)
+        except CannotMeasure:
+            return False
+
+    @cached_property
+    def originals(self) -> transfer.Originals:
+        """The judged pictures' codes, and what the classifier sees in them before and after they are rebuilt."""
+        return transfer.seen_originals(self.model, self.pack, self.rows, self.classifier, self.chunk, self.codes)
+
+    @cached_property
+    def codes(self) -> Codes:
+        """Codes of the judged pictures."""
+        with transfer.judging(self.model):
+            return transfer.encoded(self.model, self.pack, self.rows, self.chunk)
+
+    @cached_property
+    def probed(self) -> Codes:
+        """Codes of the judged pictures as probes read them, `[pictures, features]` of every part."""
+        return self.codes.map(leakage.reduced)
+
+    @cached_property
+    def learnt(self) -> Learnt:
+        """Codes of at most 3,000 training pictures, without the judged ones; raises CannotMeasure where there are none."""
+        rows = np.setdiff1d(self.pack.rows("train"), self.rows)
+        if not len(rows):
+            raise CannotMeasure("fresh probes learn from training pictures that are not judged, and there are none")
+        rows = np.sort(np.random.default_rng(mix_seed(self.seed, "learnt")).permutation(rows)[:LEARNT])
+        with transfer.judging(self.model):
+            parts = [
+                transfer.encoded(self.model, self.pack, rows[i : i + self.chunk], self.chunk).map(leakage.reduced)
+                for i in range(0, len(rows), self.chunk)
+            ]
+        return Learnt(rows, Codes.concatenate(parts))
+
+    @cached_property
+    def carries(self) -> dict[str, list[str]]:
+        """Part -> attributes that it is meant to carry; none where that cannot be told."""
+        if self.said is not None:
+            return carrying.checked(self.said, self.pack, list(self.codes))
+        try:
+            return carrying.carried(self.model, self.pack, list(self.codes))
+        except ValueError as reason:
+            self.leave_out("carries", reason)
+            return {part: [] for part in self.codes}
+
+    @cached_property
+    def asked(self) -> list[Attribute]:
+        """Attributes that some part is meant to carry; where none is, all that the method was built for, or else all."""
+        carried = {name for names in self.carries.values() for name in names}
+        learnt = [name for name in self.model.schema.names if name in self.pack.schema.names]
+        labelled = [a for a in self.pack.schema.attributes if a.kind != "group"]
+        for names in (carried, learnt, self.pack.schema.names):
+            if found := [a for a in labelled if a.name in names]:
+                return found
+        raise CannotMeasure("the data set has no attribute that could be looked for")
+
+    def labels(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Labels of every attribute for some rows."""
+        return {name: np.asarray(self.pack.labels[name])[rows] for name in self.pack.schema.names}
+
+    def attributes(self) -> list[str]:
+        """Attributes that have a part of their own and are in the data; the others are noted as left out."""
+        wanted = [a.name for a in self.model.schema.attributes if a.kind != "group"]
+        names = [name for name in wanted if name in self.codes and name in self.pack.schema.names]
+        for name in set(wanted) - set(names):
+            self.leave_out(name, "the method has no part of its own for it, or the data set no label")
+        if not names:
+            raise CannotMeasure(f"the method's parts are {shown(list(self.codes))}; none is an attribute of the data set")
+        return names
+
+
+def known(attribute: Attribute, labels: np.ndarray) -> np.ndarray:
+    """Which labels are not missing."""
+    return ~np.isnan(labels) if attribute.kind == "continuous" else labels != MISSING
+
+
+def beside(codes: Codes, parts: Sequence[str]) -> Tensor:
+    """Some parts `[batch, ...]` side by side, `[batch, numbers]`."""
+    return torch.cat([codes[part].flatten(1) for part in parts], 1)

@@ -1,0 +1,187 @@
+"""Swaps of parts that carry several attributes: do all of them follow the giver, and does everything else stay?
+
+Where every attribute has a part of its own, `recombine.evaluation.transfer.swaps` says it all. A part such as rodi's
+`appearance` carries many attributes at once: what should follow, what may, and what must not is stated per part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from recombine.codes import Codes
+from recombine.data.packed import Pack
+from recombine.data.schema import MISSING, mix_seed, shown
+from recombine.evaluation import transfer
+from recombine.evaluation.classifier import Classifier
+from recombine.method import Method
+from recombine.metrics.intervals import share
+
+# Many (row, giver's row, factors that move) -> their true pictures [channels, height, width] in [-1, 1], or None.
+Truths = Callable[[Sequence[tuple]], Sequence[np.ndarray | None]]
+
+
+@dataclass(frozen=True)
+class Carried:
+    """What comes with a part when it is given to another picture."""
+
+    judged: tuple[str, ...]                 # attributes that must follow the giver, read by the classifier
+    moved: tuple[str, ...] = ()             # factors that move with the part in the true picture; not asked to be kept
+    free: tuple[str, ...] = ()              # attributes that may rightly change, and are not judged at all
+
+
+def part_swaps(
+    model: Method,
+    pack: Pack,
+    rows: Sequence[int] | np.ndarray,
+    classifier: Classifier,
+    carries: Mapping[str, Carried],
+    truth: Truths | None = None,
+    seed: int = 0,
+    chunk: int = 128,
+    truths: int | None = None,
+    originals: transfer.Originals | None = None,
+) -> dict:
+    """Give every picture each part of another one that differs in what the part carries, and let the classifier look.
+
+    Args:
+        model: The method to judge.
+        pack: The data set, with the labels of everything that is judged.
+        rows: Its rows; the classifier must never have seen them.
+        classifier: The judge.
+        carries: Part -> what it carries.
+        truth: Draws what swaps should have become; None where that is not known. `recombine.data.synthetic.truth.drawn` draws many.
+        seed: Of the givers, drawn row by row from `rows`, and of the swaps that are compared with the truth.
+        chunk: Pictures encoded, decoded and looked at together.
+        truths: Swaps of every part that are compared with the truth; all when None.
+        originals: Of these rows, where they are there already.
+
+    Returns:
+        `all` and `parts` (part -> the same), with n and interval:
+        `success`, over every judged attribute in which giver and picture differ: the classifier sees the giver's label;
+        `kept`, over every attribute that it reads and that is not judged, moved or free: it sees what it saw in the
+        original picture; both also `_unedited`, for the picture encoded and decoded without a swap;
+        `psnr` in dB against the true picture: of the swap (`edited`), of the `original` and of it `rebuilt`;
+        and per part `attributes`, the success of each. What cannot be measured is left out.
+
+    Raises:
+        ValueError: The method has no such part, or the classifier does not read a judged attribute.
+    """
+    rows = np.asarray(rows)
+    _check(model, pack, rows, classifier, carries)
+    edits = [edit for part, carried in carries.items() for edit in _pairs(pack, rows, part, carried.judged, seed)]
+    verdicts = transfer.judged(model, pack, rows, classifier, edits, chunk, originals)
+    codes = originals.codes if originals else None
+    true = _against(model, pack, rows, _some(edits, truths, seed), carries, truth, chunk, codes)
+    report: dict = {"all": {}, "parts": {}}
+    for part in ("all", *dict.fromkeys(edit.attribute for edit in edits)):
+        chosen = verdicts if part == "all" else verdicts.of(part)
+        found = _summary(chosen, pack, rows, carries)
+        if part in true:
+            found["psnr"] = true[part]
+        if part == "all":
+            report["all"] = found
+        else:
+            report["parts"][part] = found | {"attributes": _attributes(chosen, pack, rows, carries[part].judged)}
+    return report
+
+
+def _check(
+    model: Method, pack: Pack, rows: np.ndarray, classifier: Classifier, carries: Mapping[str, Carried]
+) -> None:
+    with transfer.judging(model):
+        parts = list(transfer.encoded(model, pack, rows[:1]))
+    for part, carried in carries.items():
+        if part not in parts:
+            raise ValueError(f"no part {part!r} to swap; the method's parts are {shown(parts)}")
+        for name in carried.judged:
+            if name not in classifier.names or name not in pack.schema.names:
+                raise ValueError(
+                    f"{name!r}, to be judged in swaps of {part!r}, is not read by the classifier or has no labels here; "
+                    f"it reads {shown(classifier.names)}"
+                )
+
+
+def _pairs(pack: Pack, rows: np.ndarray, part: str, judged: Sequence[str], seed: int) -> list[transfer.Edit]:
+    """One swap a picture, with a giver drawn from all pictures that differ in a judged attribute."""
+    if not judged:
+        return []
+    labels = _labels(pack, rows, judged)                                    # [pictures, judged]
+    edits = []
+    for place, row in enumerate(rows.tolist()):
+        givers = np.flatnonzero(_differ(labels[place], labels).any(1))
+        if len(givers):
+            giver = int(givers[mix_seed(seed, "giver", part, row) % len(givers)])
+            edits.append(transfer.Edit(place, part, MISSING, giver))        # the part, not one label, is what is wanted
+    return edits
+
+
+def _some(edits: Sequence[transfer.Edit], most: int | None, seed: int) -> list[transfer.Edit]:
+    """At most so many swaps of every part, drawn, in their order."""
+    found = []
+    for part in dict.fromkeys(edit.attribute for edit in edits):
+        own = [edit for edit in edits if edit.attribute == part]
+        chosen = np.random.default_rng(mix_seed(seed, "truths", part)).permutation(len(own))[:most]
+        found += [own[place] for place in sorted(chosen)]
+    return found
+
+
+def _against(
+    model: Method, pack: Pack, rows: np.ndarray, edits: Sequence[transfer.Edit], carries: Mapping[str, Carried],
+    truth: Truths | None, chunk: int, codes: Codes | None,
+) -> dict[str, dict]:
+    if truth is None:
+        return {}
+    drawn = truth([(int(rows[e.place]), int(rows[e.giver]), carries[e.attribute].moved) for e in edits])
+    known = [(edit, picture) for edit, picture in zip(edits, drawn, strict=True) if picture is not None]
+    if not known:
+        return {}
+    edits, pictures = zip(*known, strict=True)
+    return transfer.against_truth(model, pack, rows, edits, pictures, chunk, codes)
+
+
+def _summary(verdicts: transfer.Verdicts, pack: Pack, rows: np.ndarray, carries: Mapping[str, Carried]) -> dict:
+    report = {}
+    pictures = verdicts.pictures()
+    for ending, side in (("", "after"), ("_unedited", "rebuilt")):
+        asked, hits = _followed(verdicts, pack, rows, carries, side)
+        left = np.array([[_stays(name, carries[e.attribute]) for name in verdicts.names] for e in verdicts.edits], dtype=bool)
+        for name, mask, right in (("success", asked, hits), ("kept", left, getattr(verdicts, side) == verdicts.before)):
+            if mask.any():
+                report[name + ending] = share(right[mask], pictures[np.nonzero(mask)[0]]).to_json()
+    return report
+
+
+def _attributes(verdicts: transfer.Verdicts, pack: Pack, rows: np.ndarray, judged: Sequence[str]) -> dict[str, dict]:
+    """The success of every judged attribute by itself."""
+    report = {}
+    for name in judged:
+        asked, hits = _followed(verdicts, pack, rows, {e.attribute: Carried((name,)) for e in verdicts.edits})
+        if asked.any():
+            report[name] = share(hits[asked]).to_json()
+    return report
+
+
+def _followed(
+    verdicts: transfer.Verdicts, pack: Pack, rows: np.ndarray, carries: Mapping[str, Carried], side: str = "after"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which attributes giver and picture differ in and are judged, and where the giver's is seen; bool `[edits, names]`."""
+    labels = _labels(pack, rows, [name if name in pack.schema.names else None for name in verdicts.names])
+    own, given = labels[verdicts.pictures()], labels[[edit.giver for edit in verdicts.edits]]
+    judged = np.array([[name in carries[e.attribute].judged for name in verdicts.names] for e in verdicts.edits], dtype=bool)
+    return judged.reshape(own.shape) & _differ(own, given), getattr(verdicts, side) == given
+
+
+def _stays(name: str, carried: Carried) -> bool:
+    return name not in (*carried.judged, *carried.moved, *carried.free)
+
+
+def _labels(pack: Pack, rows: np.ndarray, names: Sequence[str | None]) -> np.ndarray:
+    """Labels `[rows, names]`; missing where the pack has no such attribute."""
+    return np.stack([np.asarray(pack.labels[name])[rows] if name else np.full(len(rows), MISSING) for name in names], 1)
+
+
+def _differ(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    return (one != other) & (one != MISSING) & (other != MISSING)

@@ -1,0 +1,466 @@
+"""Does an edited picture show the wanted label, and is everything else as it was?
+
+Both are answered by an independent classifier (`recombine.evaluation.classifier`), never by the method:
+
+- success: the share of edits in which the classifier sees the wanted value;
+- kept: over all other attributes of all edits, the share in which the classifier sees the same value in the edited
+  picture as in the original one, so that missing labels and its own mistakes do not count as damage. Damage is 1 - kept.
+
+Beside both stands the same share for the picture that was only taken apart and put together again without an edit:
+`success_unedited` is what an editor that does nothing would score, and `kept_unedited` what reconstruction alone costs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recombine.codes import Codes
+from recombine.data.packed import Pack
+from recombine.data.schema import MISSING, Attribute, Schema, mix_seed
+from recombine.edit import set_label, swap
+from recombine.evaluation.classifier import Classifier
+from recombine.method import Method
+from recombine.metrics.intervals import mean as mean_of
+from recombine.metrics.intervals import share
+from recombine.metrics.reconstruction import psnr
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One edit that is to be made: a label set, or a part taken from another picture."""
+
+    place: int                              # of the picture in the judged rows
+    attribute: str
+    wanted: int | float                     # position of the value in the pack's schema; a number where continuous
+    giver: int = -1                         # place of the picture that gives the part; -1 = a label edit
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """What the classifier saw in every edit; one row an edit, one column an attribute that it reads."""
+
+    names: tuple[str, ...]                  # of the columns
+    edits: tuple[Edit, ...]
+    before: np.ndarray                      # [edits, names] in the original picture
+    rebuilt: np.ndarray                     # [edits, names] in that picture encoded and decoded without an edit
+    after: np.ndarray                       # [edits, names] in the edited picture
+    goes_with: Mapping[str, Collection[str]] = field(default_factory=dict)  # edited -> others that rightly change too
+
+    def __len__(self) -> int:
+        return len(self.edits)
+
+    def of(self, attribute: str) -> Verdicts:
+        """Only the edits of one attribute."""
+        which = [i for i, edit in enumerate(self.edits) if edit.attribute == attribute]
+        sides = {side: getattr(self, side)[which] for side in ("before", "rebuilt", "after")}
+        return replace(self, edits=tuple(self.edits[i] for i in which), **sides)
+
+    def pictures(self) -> np.ndarray:
+        """The place `[edits]` of the picture that each edit started from."""
+        return np.array([edit.place for edit in self.edits], dtype=np.int64)
+
+    def shows(self, side: str = "after") -> np.ndarray:
+        """Whether the classifier sees the wanted value: bool `[edits]`."""
+        columns = np.array([self.names.index(edit.attribute) for edit in self.edits], dtype=np.int64)
+        return getattr(self, side)[np.arange(len(self)), columns] == [edit.wanted for edit in self.edits]
+
+    def keeps(self, side: str = "after") -> tuple[np.ndarray, np.ndarray]:
+        """Whether each other attribute is seen as in the original, bool, and which edit it belongs to; both flat."""
+        others = np.array([[other in self.others(edit.attribute) for other in self.names] for edit in self.edits])
+        return (getattr(self, side) == self.before)[others], np.nonzero(others)[0]
+
+    def others(self, edited: str) -> list[str]:
+        """Attributes that an edit of this one should leave as they are."""
+        return [name for name in self.names if name != edited and name not in self.goes_with.get(edited, ())]
+
+
+@dataclass(frozen=True)
+class Originals:
+    """What all edits of the same pictures begin with; made once by `seen_originals` where several kinds are judged."""
+
+    codes: Codes                            # of the pictures
+    names: tuple[str, ...]                  # of the columns
+    before: np.ndarray                      # [pictures, names] what the classifier sees in them
+    rebuilt: np.ndarray                     # [pictures, names] and in them encoded and decoded
+    swapped: dict[tuple, np.ndarray] = field(default_factory=dict)  # (part, takers and givers) -> [swaps, names], once looked at
+
+
+def seen_originals(
+    model: Method, pack: Pack, rows: Sequence[int] | np.ndarray, classifier: Classifier, chunk: int = 128, codes: Codes | None = None
+) -> Originals:
+    """Encode some rows, unless their codes are given, and let the classifier look before and after they are rebuilt."""
+    rows = np.asarray(rows)
+    with judging(model):
+        codes = encoded(model, pack, rows, chunk) if codes is None else codes
+        before = _seen(classifier, (pack.batch(rows[i : i + chunk]).images for i in range(0, len(rows), chunk)))
+        return Originals(codes, classifier.names, before, _seen(classifier, decoded(model, codes, chunk)))
+
+
+def unedited(originals: Originals, edits: Sequence[Edit], goes_with: Mapping[str, Collection[str]]) -> Verdicts:
+    """Verdicts of edits that are not made: after them the classifier sees what it saw before."""
+    places = [edit.place for edit in edits]
+    before = originals.before[places]
+    return Verdicts(originals.names, tuple(edits), before, originals.rebuilt[places], before, goes_with)
+
+
+def seen_in_truth(verdicts: Verdicts, classifier: Classifier, truths: Sequence[np.ndarray], chunk: int = 128) -> Verdicts:
+    """The same edits with the true pictures in place of the method's: the most that any method could score.
+
+    Args:
+        verdicts: Of the method's edits.
+        classifier: The judge.
+        truths: For every edit its true picture `[channels, height, width]` in [-1, 1].
+        chunk: Pictures looked at together.
+    """
+    pictures = (torch.from_numpy(np.stack(truths[i : i + chunk])) for i in range(0, len(truths), chunk))
+    return replace(verdicts, after=_seen(classifier, pictures))
+
+
+def label_edits(
+    model: Method,
+    pack: Pack,
+    rows: Sequence[int] | np.ndarray,
+    classifier: Classifier,
+    *,
+    attributes: Sequence[str] | None = None,
+    per_picture: int | None = 1,
+    seed: int = 0,
+    chunk: int = 128,
+    originals: Originals | None = None,
+) -> Verdicts:
+    """Set every attribute of every picture to another value, and let the classifier look.
+
+    Args:
+        model: The method to judge.
+        pack: The data set.
+        rows: Its rows to edit.
+        classifier: The judge; it must never have seen these rows.
+        attributes: Which ones are edited; all that the method and the classifier both know when None.
+        per_picture: How many other values each attribute of a picture is set to, drawn by `seed`; every one when None.
+        seed: Of the draw; it depends on the row, not on the order.
+        chunk: Pictures encoded, decoded and looked at together.
+        originals: Of these rows, where they are there already.
+    """
+    names = _edited(model, classifier, attributes)
+    can = {name: settable(model, pack.schema[name]) for name in names}
+    edits = [
+        Edit(place, name, value)
+        for name in names
+        for place, row in enumerate(rows)
+        for value in _other_values(pack, name, int(row), can[name], per_picture, seed)
+    ]
+    return judged(model, pack, rows, classifier, sorted(edits, key=lambda e: (e.attribute, e.wanted, e.place)), chunk, originals)
+
+
+def swaps(
+    model: Method,
+    pack: Pack,
+    rows: Sequence[int] | np.ndarray,
+    classifier: Classifier,
+    *,
+    attributes: Sequence[str] | None = None,
+    seed: int = 0,
+    chunk: int = 128,
+    originals: Originals | None = None,
+) -> Verdicts:
+    """Give every picture each attribute's part of another one that has another label, and let the classifier look.
+
+    The wanted value is the giver's true label. Arguments as for `label_edits`; pictures without a label, or without
+    anybody who differs, take no part.
+    """
+    edits = [edit for name in _edited(model, classifier, attributes) for edit in swap_pairs(pack, rows, name, seed)]
+    return judged(model, pack, rows, classifier, edits, chunk, originals)
+
+
+def swap_pairs(pack: Pack, rows: Sequence[int] | np.ndarray, name: str, seed: int = 0) -> list[Edit]:
+    """One swap a picture, with a giver drawn from all pictures of another value of the attribute `name`."""
+    labels = np.asarray(pack.labels[name])[np.asarray(rows)]
+    known = ~np.isnan(labels) if pack.schema[name].kind == "continuous" else labels != MISSING
+    edits = []
+    for place in np.flatnonzero(known).tolist():
+        givers = np.flatnonzero(known & (labels != labels[place]))
+        if len(givers):
+            giver = int(givers[mix_seed(seed, "giver", name, int(rows[place])) % len(givers)])
+            edits.append(Edit(place, name, labels[giver].item(), giver))
+    return edits
+
+
+def judged(
+    model: Method,
+    pack: Pack,
+    rows: Sequence[int] | np.ndarray,
+    classifier: Classifier,
+    edits: Sequence[Edit],
+    chunk: int = 128,
+    originals: Originals | None = None,
+) -> Verdicts:
+    """Make the edits and collect what the classifier sees before and after; `originals` are those of the same rows."""
+    names = classifier.names
+    if not edits:
+        none = np.empty((0, len(names)), np.int64)
+        return Verdicts(names, (), none, none, none)
+    found = originals or seen_originals(model, pack, rows, classifier, chunk)
+    verdicts = unedited(found, edits, {})
+    with judging(model):
+        if any(edit.giver < 0 for edit in edits):
+            return replace(verdicts, after=_seen(classifier, edited_pictures(model, pack, found.codes, edits, chunk)))
+        after = np.empty_like(verdicts.before)
+        for part in dict.fromkeys(edit.attribute for edit in edits):
+            which = [i for i, edit in enumerate(edits) if edit.attribute == part]
+            swaps = tuple((edits[i].place, edits[i].giver) for i in which)
+            if (part, swaps) not in found.swapped:
+                pictures = edited_pictures(model, pack, found.codes, [edits[i] for i in which], chunk)
+                found.swapped[part, swaps] = _seen(classifier, pictures)
+            after[which] = found.swapped[part, swaps]
+        return replace(verdicts, after=after)
+
+
+def summary(verdicts: Verdicts) -> dict:
+    """The shares of the module's first lines, with n and interval, over all edits or those of one attribute.
+
+    Returns:
+        `success`, `success_unedited`, `kept` and `kept_unedited` as JSON; empty where there was no edit, and without
+        the last two where the classifier reads a single attribute.
+    """
+    if not len(verdicts):
+        return {}
+    pictures = verdicts.pictures()
+    report = {
+        "success": share(verdicts.shows(), pictures).to_json(),
+        "success_unedited": share(verdicts.shows("rebuilt"), pictures).to_json(),
+    }
+    for name, side in (("kept", "after"), ("kept_unedited", "rebuilt")):
+        same, which = verdicts.keeps(side)
+        if len(same):
+            report[name] = share(same, pictures[which]).to_json()
+    return report
+
+
+def by_attribute(verdicts: Verdicts, schema: Schema) -> dict[str, dict]:
+    """`summary` for every edited attribute, with the success of every wanted value."""
+    report = {}
+    for name in dict.fromkeys(edit.attribute for edit in verdicts.edits):
+        part = verdicts.of(name)
+        wanted, hits = np.array([edit.wanted for edit in part.edits]), part.shows()
+        report[name] = summary(part)
+        report[name]["values"] = {
+            schema[name].values[v]: share(hits[wanted == v], part.pictures()[wanted == v]).to_json()
+            for v in np.unique(wanted)
+        }
+    return report
+
+
+def kept_of(verdicts: Verdicts) -> dict[str, dict[str, dict]]:
+    """Which attribute suffers from which edit: edited attribute -> other attribute -> share seen as in the original."""
+    report: dict[str, dict[str, dict]] = {}
+    for name in dict.fromkeys(edit.attribute for edit in verdicts.edits):
+        part = verdicts.of(name)
+        same, pictures = part.after == part.before, part.pictures()
+        columns = {other: same[:, part.names.index(other)] for other in part.others(name)}
+        report[name] = {other: share(column, pictures).to_json() for other, column in columns.items()}
+    return report
+
+
+def edit_success(model: Method, pack: Pack, rows: Sequence[int] | np.ndarray, classifier: Classifier, **options) -> dict[str, float]:
+    """Share of label edits that succeed, per attribute and over `all`: what a training logs. Options as `label_edits`."""
+    return _shares(label_edits(model, pack, rows, classifier, **options))
+
+
+def swap_success(model: Method, pack: Pack, rows: Sequence[int] | np.ndarray, classifier: Classifier, **options) -> dict[str, float]:
+    """Share of swaps that succeed, per attribute and over `all`. Options as `swaps`."""
+    return _shares(swaps(model, pack, rows, classifier, **options))
+
+
+def label_rates(
+    model: Method, pack: Pack, rows: Sequence[int] | np.ndarray, name: str, classifier: Classifier, chunk: int = 128
+) -> dict[str, dict]:
+    """Set every picture to each value, its own too: value -> share in which the classifier sees that value.
+
+    These are the percentages of Creswell et al., Tables 1 to 3, when all rows have one value: those of a method that
+    ignores the label add up to 100.
+    """
+    values = pack.schema[name].values
+    edits = [Edit(place, name, value) for value in range(len(values)) for place in range(len(rows))]
+    verdicts = judged(model, pack, rows, classifier, edits, chunk)
+    hits = verdicts.shows().reshape(len(values), len(rows))
+    return {value: share(hit).to_json() for value, hit in zip(values, hits, strict=True)}
+
+
+def sensitivity(
+    model: Method, pack: Pack, rows: Sequence[int] | np.ndarray, *, attributes: Sequence[str] | None = None, seed: int = 0,
+    chunk: int = 128, codes: Codes | None = None,
+) -> dict[str, dict]:
+    """How much the decoder listens: mean |D(value) - D(another)| over all pixels on [0, 1], per attribute.
+
+    0 means that the label is ignored, which reconstruction alone never shows. Two values are drawn for every picture
+    (both there are for a binary attribute, both ends for a continuous one). `codes` are those of the rows, where they are
+    there already.
+    """
+    rows, report = np.asarray(rows), {}
+    with judging(model):
+        codes = encoded(model, pack, rows, chunk) if codes is None else codes
+        for name in attributes or _labelled(model):
+            can = settable(model, pack.schema[name])
+            if pack.schema[name].kind != "continuous" and len(can) < 2:
+                continue
+            ends = [_two_values(pack.schema[name], can, int(row), seed) for row in rows]
+            sides = [[Edit(place, name, end[side]) for place, end in enumerate(ends)] for side in (0, 1)]
+            pairs = zip(*(edited_pictures(model, pack, codes, side, chunk) for side in sides), strict=True)
+            moved = [((a - b).abs() / 2).flatten(1).mean(1).cpu() for a, b in pairs]
+            report[name] = mean_of(torch.cat(moved).numpy()).to_json()
+    return report
+
+
+def against_truth(
+    model: Method, pack: Pack, rows: Sequence[int] | np.ndarray, edits: Sequence[Edit], truths: Sequence[np.ndarray], chunk: int = 128,
+    codes: Codes | None = None,
+) -> dict[str, dict]:
+    """PSNR in dB of edited pictures against the pictures that they should have become.
+
+    Args:
+        model: The method to judge.
+        pack: The data set.
+        rows: The rows that the edits' places count in.
+        edits: Edits of these rows.
+        truths: For every edit its true picture `[channels, height, width]` in [-1, 1].
+        chunk: Pictures at a time.
+        codes: Of the rows, where they are there already.
+
+    Returns:
+        Attribute (and `all`) -> `edited`, the PSNR of the edit; `original`, that of the original picture left as it
+        is, to be beaten; `rebuilt`, that of the picture encoded and decoded without an edit.
+    """
+    rows, scores = np.asarray(rows), []
+    with judging(model):
+        codes = encoded(model, pack, rows, chunk) if codes is None else codes
+        for start, images in zip(range(0, len(edits), chunk), edited_pictures(model, pack, codes, edits, chunk), strict=True):
+            places = [edit.place for edit in edits[start : start + chunk]]
+            truth = torch.from_numpy(np.stack(truths[start : start + chunk])).to(images)
+            originals = pack.batch(rows[places]).images.to(images)
+            plain = next(decoded(model, codes[torch.tensor(places)], chunk))
+            scores.append(torch.stack([psnr(side, truth) for side in (images, originals, plain)], 1).cpu())
+    scores, report = torch.cat(scores).numpy(), {}
+    for name in ("all", *dict.fromkeys(edit.attribute for edit in edits)):
+        which = [i for i, edit in enumerate(edits) if name in ("all", edit.attribute)]
+        report[name] = {side: mean_of(scores[which, i]).to_json() for i, side in enumerate(("edited", "original", "rebuilt"))}
+    return report
+
+
+@contextmanager
+def judging(model: Method) -> Iterator[None]:
+    """Evaluation mode and no gradients inside; every network's own mode comes back after."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def encoded(model: Method, pack: Pack, rows: np.ndarray, chunk: int = 128) -> Codes:
+    """Codes of any number of rows, encoded a chunk at a time."""
+    device = device_of(model)
+    return Codes.concatenate(
+        [model.encode(pack.batch(rows[i : i + chunk]).images.to(device)).detach() for i in range(0, len(rows), chunk)]
+    )
+
+
+def decoded(model: Method, codes: Codes, chunk: int = 128) -> Iterator[Tensor]:
+    """Pictures of any number of codes, a chunk at a time."""
+    for start in range(0, codes.batch_size, chunk):
+        yield model.decode(codes[start : start + chunk])
+
+
+def edited_pictures(model: Method, pack: Pack, codes: Codes, edits: Sequence[Edit], chunk: int = 128) -> Iterator[Tensor]:
+    """The pictures that edits lead to, a chunk at a time, in their order; equal neighbours are edited together."""
+    for start in range(0, len(edits), chunk):
+        parts = [_edited_codes(model, pack, codes, run) for run in _runs(edits[start : start + chunk])]
+        yield model.decode(Codes.concatenate(parts))
+
+
+def device_of(model: Method) -> torch.device:
+    """Where a method's networks are."""
+    return next((p.device for p in model.parameters()), torch.device("cpu"))
+
+
+def value_of(attribute: Attribute, wanted: int | float) -> object:
+    """The value as `set_label` takes it: a name, or a number where continuous."""
+    return float(wanted) if attribute.kind == "continuous" else attribute.values[int(wanted)]
+
+
+def _edited_codes(model: Method, pack: Pack, codes: Codes, run: Sequence[Edit]) -> Codes:
+    name, places = run[0].attribute, torch.tensor([edit.place for edit in run])
+    if run[0].giver >= 0:
+        return swap(codes[places], codes[torch.tensor([edit.giver for edit in run])], name)[0]
+    label: dict[str, Any] = {name: value_of(pack.schema[name], run[0].wanted)}
+    return set_label(model, codes[places], **label)
+
+
+def _runs(edits: Sequence[Edit]) -> Iterator[list[Edit]]:
+    run: list[Edit] = []
+    for edit in edits:
+        if run and (edit.attribute != run[0].attribute or (edit.giver < 0 and edit.wanted != run[0].wanted)):
+            yield run
+            run = []
+        run.append(edit)
+    yield run
+
+
+def _seen(classifier: Classifier, pictures: Iterator[Tensor]) -> np.ndarray:
+    """The classifier's verdicts `[pictures, names]`."""
+    parts = [classifier.verdicts(images) for images in pictures]
+    return np.stack([np.concatenate([part[name] for part in parts]) for name in classifier.names], 1)
+
+
+def _edited(model: Method, classifier: Classifier, attributes: Sequence[str] | None) -> list[str]:
+    known = [name for name in model.schema.names if name in classifier.names]
+    for name in attributes or ():
+        if name not in known:
+            raise ValueError(f"{name!r} cannot be judged; the method and the judge share {known}")
+    return list(attributes or known)
+
+
+def _labelled(model: Method) -> list[str]:
+    return [a.name for a in model.schema.attributes if a.kind != "group"]
+
+
+def settable(model: Method, attribute: Attribute) -> list[int]:
+    """Positions of the values that the method can set: all, but for class means of values that no training picture shows."""
+    found = []
+    for place, value in enumerate(attribute.values):
+        with suppress(ValueError):
+            model.label_code(attribute.name, value)
+            found.append(place)
+    return found
+
+
+def _other_values(pack: Pack, name: str, row: int, can: Sequence[int], most: int | None, seed: int) -> list[int]:
+    """Values that a picture does not have, in a random order of its own; none where its label is missing."""
+    own = int(pack.labels[name][row])
+    others = [value for value in can if value != own]
+    if own == MISSING:
+        return []
+    return np.random.default_rng(mix_seed(seed, "value", name, row)).permutation(others).tolist()[:most]
+
+
+def _two_values(attribute: Attribute, can: Sequence[int], row: int, seed: int) -> tuple[int | float, int | float]:
+    if attribute.kind == "continuous":
+        assert attribute.low is not None and attribute.high is not None
+        return attribute.low, attribute.high
+    first, second = sorted(np.random.default_rng(mix_seed(seed, "two", row)).permutation(can)[:2].tolist())
+    return first, second
+
+
+def _shares(verdicts: Verdicts) -> dict[str, float]:
+    parts = {name: verdicts.of(name) for name in dict.fromkeys(edit.attribute for edit in verdicts.edits)}
+    shares = {name: float(part.shows().mean()) for name, part in parts.items()}
+    return {"all": float(verdicts.shows().mean()), **shares} if shares else {}

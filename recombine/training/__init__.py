@@ -1,0 +1,1 @@
+"""Training: the one engine, what it saves and logs, and run folders."""

@@ -1,0 +1,473 @@
+"""The one loop that trains every method: turns, phases, averages, checkpoints, logs, and stopping without loss.
+
+Schedules, random numbers and the order of the pictures are functions of (seed, images seen), so a training that was
+stopped and resumed at any step ends with the same bits as one that was not.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
+from torch import Tensor, nn
+
+from recombine import files
+from recombine.data.packed import Pack
+from recombine.data.samplers import SAMPLERS, Sampler
+from recombine.data.schema import Batch, mix_seed
+from recombine.method import Method, Phase, Progress, Turn
+from recombine.methods.shared.prototypes import Codebook, fit_codebook
+from recombine.training import checkpoint
+from recombine.training.ema import Average
+from recombine.training.log import Journal, Meter
+from recombine.training.monitor import diagnose
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a method is trained; what the paper says about optimisers stands in the method."""
+
+    images: int = 200_000                   # to be seen in all
+    batch_size: int = 64                    # over all processes and micro-batches
+    accumulate: int = 1                     # micro-batches a step is split into, to fit the memory
+    seed: int = 0
+    precision: str = "32-true"              # Fabric's name; "bf16-mixed" where the hardware has it
+    mirror: bool = True                     # show pictures mirrored half of the time, with mirrored labels
+    decay: float = 0.0                      # last share of the training in which the learning rate falls to 0
+    ema_images: int = 0                     # half-life of the averaged weights, in images; 0 = no average
+    log_every: int = 2_000                  # images between two lines of the log
+    evaluate_every: int = 20_000            # images between two evaluations and picture grids
+    save_seconds: float = 60.0              # between two checkpoints
+    patience: int = 3                       # steps with NaN or infinity in a row before going back to a checkpoint
+    rollbacks: int = 2                      # times the training goes back before it gives up
+
+    def __post_init__(self):
+        for name in ("images", "batch_size", "accumulate", "log_every", "evaluate_every", "patience"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.batch_size % self.accumulate:
+            raise ValueError(f"batch_size {self.batch_size} must be a multiple of accumulate {self.accumulate}")
+        if "16" in self.precision and "bf16" not in self.precision:
+            raise ValueError(f"precision {self.precision!r} loses small gradients of adversarial losses; use 'bf16-mixed' or '32-true'")
+
+
+class Interrupted(Exception):
+    """The training was asked to stop, and saved everything first."""
+
+    def __init__(self, run: Path, images_seen: int, images: int, signal_number: int):
+        self.run, self.images_seen, self.signal_number = run, images_seen, signal_number
+        super().__init__(f"stopped after {images_seen:,} of {images:,} images, all saved in {run}; the same command again goes on from there")
+
+
+class Diverged(RuntimeError):
+    """A loss or gradient became NaN or infinite and stayed so; the weights were not touched by it."""
+
+
+@dataclass
+class State:
+    """Where a training stands, beside its tensors; everything here is saved."""
+
+    images_seen: int = 0
+    rollbacks: int = 0                      # each changes the order of the pictures and halves the learning rate
+    bad_in_row: int = 0
+    controllers: dict[str, float] = field(default_factory=dict)
+
+
+Monitor = Callable[[Method, Path], dict[str, float]]
+
+
+def fit(
+    method: Method,
+    pack: Pack,
+    config: TrainConfig,
+    run: str | Path,
+    *,
+    settings: dict | None = None,
+    monitor: Monitor | None = None,
+    quiet: bool = False,
+) -> Path:
+    """Train a method until `config.images` pictures have been seen, or go on where an earlier call stopped.
+
+    Under `torchrun` every process calls this; together they do what one process would do.
+
+    Args:
+        method: A new method; an earlier training's weights are read from `run`.
+        pack: The data.
+        config: How to train.
+        run: The run's folder, made if it is not there.
+        settings: Written to `config.json` beside the training's own; `method` and `config` are what `load` needs.
+        monitor: Called with the averaged method in eval mode and the path for a picture grid, at the start and every
+            `evaluate_every` images; what it returns is logged.
+        quiet: No progress bar.
+
+    Returns:
+        The run's folder.
+
+    Raises:
+        Interrupted: A signal asked to stop; everything was saved.
+        Diverged: NaN or infinity did not go away.
+        CannotWrite: The folder cannot be written.
+    """
+    run = Path(run)
+    fabric = launch(config)
+    with ExitStack() as stack:
+        if fabric.is_global_zero:
+            files.check_writable(run)
+            stack.enter_context(files.lock(run))
+        training = Training(fabric, method, pack, config, run, settings or {}, quiet)
+        stop = stack.enter_context(stop_signals())
+        stack.callback(training.journal.close)
+        training.resume()
+        training.go(stop, monitor)
+    return run
+
+
+def launch(config: TrainConfig) -> Fabric:
+    """Fabric for this process: alone, or one of those that `torchrun` started."""
+    world, local = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    if config.batch_size % (world * config.accumulate):
+        raise ValueError(f"batch_size {config.batch_size} must be a multiple of {world} processes x {config.accumulate} micro-batches")
+    strategy = DDPStrategy(broadcast_buffers=False) if world > 1 else "auto"
+    fabric = Fabric(devices=local, num_nodes=world // local, precision=config.precision, strategy=strategy)  # type: ignore[arg-type]
+    fabric.launch()
+    return fabric
+
+
+class Training:
+    """One training in one process."""
+
+    def __init__(self, fabric: Fabric, method: Method, pack: Pack, config: TrainConfig, run: Path, settings: dict, quiet: bool):
+        assert isinstance(method, nn.Module)
+        self.fabric, self.method, self.pack, self.config, self.run, self.settings = fabric, method, pack, config, run, settings
+        self.state = State(controllers=dict(getattr(method, "controllers", {})))
+        self.networks: dict[str, nn.Module] = {name: child for name, child in method.named_children() if any(True for _ in child.parameters())}
+        for name, network in self.networks.items():
+            setattr(method, name, fabric.setup_module(network.to(memory_format=torch.channels_last)))  # type: ignore[call-overload]
+        self.dtype = next(method.parameters()).dtype
+        self.average = Average(self.networks, config.ema_images)
+        self.codebook: Codebook | None = getattr(method, "codebook", None)
+        self.phases: list[Phase] = method.phases() if hasattr(method, "phases") else [Phase("train")]  # type: ignore[attr-defined]
+        self.phase: Phase | None = None
+        self.parameters = {p: [w for name in names for w in self.networks[name].parameters()] for p, names in method.players().items()}
+        self.optimizers = {player: method.optimizer(player, weights) for player, weights in self.parameters.items()}
+        self.rates = {player: [group["lr"] for group in optimizer.param_groups] for player, optimizer in self.optimizers.items()}
+        self.sampler = self.new_sampler()
+        self.journal = Journal(run, config.images, enabled=fabric.is_global_zero, quiet=quiet)
+        self.meter = Meter()
+        self.measured: dict[str, float] = {}
+        self.warned_of: set[str] = set()
+        self.saved_at = time.monotonic()
+        self.saved_once = self.warned = False
+
+    def go(self, stop: list[int], monitor: Monitor | None) -> None:
+        """Train to the end, or until a signal stands in `stop`."""
+        if not self.state.images_seen and (left_out := getattr(self.sampler, "left_out", 0)):
+            self.journal.event(0, "left out", f"{left_out} training pictures stand alone in their group, form no pair and are not used")
+        self.evaluate(monitor, when=self.state.images_seen == 0)
+        while self.state.images_seen < self.config.images:
+            self.round(stop, monitor)
+        if self.fabric.is_global_zero and not self.saved_once:
+            raise files.CannotWrite(f"the training is done, but nothing could be saved in {self.run}; free space there and run the same command again")
+
+    def round(self, stop: list[int], monitor: Monitor | None) -> None:
+        """One step and what is due after it: log, evaluation, checkpoint, stop."""
+        config, before = self.config, self.state.images_seen
+        self.step()
+        seen = self.state.images_seen
+        self.journal.advance(seen)
+        if crossed(config.log_every, before, seen):
+            self.measured = self.meter.take()
+            self.journal.write(seen, self.measured, learning_rate=self.learning_rate_factor())
+        stopping, due = self.agree(stop)
+        self.evaluate(monitor, when=crossed(config.evaluate_every, before, seen) or seen >= config.images)
+        if stopping or due or seen >= config.images:
+            self.save()
+        if stopping and seen < config.images:
+            raise Interrupted(self.run, seen, config.images, stopping)
+
+    def step(self) -> None:
+        """One batch through every turn of the game; abandoned at the first value that is not finite."""
+        state, fabric = self.state, self.fabric
+        progress = self.progress()
+        self.enter(progress.phase)
+        torch.manual_seed(mix_seed(self.seed, fabric.global_rank, state.images_seen))
+        batch = self.batch()
+        self.set_learning_rates()
+        games = [self.method.turns(part, progress) for part in batch.split(self.config.accumulate)]
+        buffers = [(buffer, buffer.clone()) for network in self.networks.values() for buffer in network.buffers()]
+        measured: dict[str, Tensor] = {}
+        while (turns := self.backward(games)) is not None:
+            bad = self.not_finite(turns)
+            if bad:
+                self.skip(batch, bad)
+                for buffer, before in buffers:
+                    buffer.copy_(before)
+                break
+            self.optimizers[turns[0].player].step()
+            measured.update(self.meter.add(turns, self.norm))
+        else:
+            state.bad_in_row = 0
+            if hasattr(self.method, "control"):
+                self.control(measured, progress)
+        self.average.update(state.images_seen, self.config.batch_size)
+        state.images_seen += self.config.batch_size
+        if state.bad_in_row >= self.config.patience:
+            self.roll_back()
+
+    def backward(self, games: Sequence[Iterator[Turn]]) -> list[Turn] | None:
+        """The next turn of every micro-batch, with the gradients of that turn's player alone; None when the step is over."""
+        turns: list[Turn] = []
+        weights: list[nn.Parameter] = []
+        for place, game in enumerate(games):
+            with self.unsynchronised(place < len(games) - 1):
+                turn = next(game, None)
+                if turn is None:
+                    continue
+                weights = [w for w in self.parameters[turn.player] if w.requires_grad]
+                if place == 0:
+                    self.optimizers[turn.player].zero_grad()
+                self.fabric.backward(turn.total() / len(games), inputs=weights)
+            turns.append(turn)
+        self.norm = torch.nn.utils.get_total_norm([w.grad for w in weights if w.grad is not None])
+        return turns or None
+
+    @contextmanager
+    def unsynchronised(self, enabled: bool) -> Iterator[None]:
+        """Gradients stay in this process until the last micro-batch."""
+        with ExitStack() as stack:
+            for name in self.networks if enabled and self.fabric.world_size > 1 else ():
+                stack.enter_context(self.fabric.no_backward_sync(getattr(self.method, name)))
+            yield
+
+    def not_finite(self, turns: Sequence[Turn]) -> str:
+        """The first term that is NaN or infinite; empty where there is none on any process."""
+        terms = {f"{turn.player}/{name}": value for turn in turns for name, (_, value) in turn.losses.items()}
+        terms[f"gradient_norm/{turns[0].player}"] = self.norm
+        bad = next((f"{name} is {value.item()}" for name, value in terms.items() if not torch.isfinite(value)), "")
+        anywhere = self.fabric.all_reduce(torch.tensor(float(bool(bad)), device=self.fabric.device), reduce_op="sum")
+        return bad or ("a loss on another process is not finite" if anywhere else "")
+
+    def skip(self, batch: Batch, bad: str) -> None:
+        """Remember a step that was not taken."""
+        self.state.bad_in_row += 1
+        shown = [self.pack.files[row] for row in batch.rows[:8].tolist()]
+        self.meter.take()
+        self.bad = f"{bad} after {self.state.images_seen:,} images, in a batch with {', '.join(shown)}"
+        self.journal.event(self.state.images_seen, "skipped", f"{self.bad}; the step was not taken")
+
+    def roll_back(self) -> None:
+        """Go back to the newest checkpoint with another order of pictures and half the learning rate, or give up."""
+        used = self.state.rollbacks
+        found = checkpoint.newest_resume(self.run) if used < self.config.rollbacks else None
+        if found is None:
+            kept = f"the newest checkpoint in {self.run / 'resume'} is untouched" if self.saved_once or used else "nothing had been saved yet"
+            raise Diverged(f"{self.config.patience} steps in a row were not finite: {self.bad}; {kept}; try a lower learning rate or another seed")
+        self.restore(found)
+        self.state.rollbacks, self.state.bad_in_row = used + 1, 0
+        self.sampler = self.new_sampler()
+        self.journal.event(self.state.images_seen, "rolled back", f"{self.bad}; going on with half the learning rate")
+
+    def control(self, measured: dict[str, Tensor], progress: Progress) -> None:
+        """Hand the step's averages over all processes to the method's controllers."""
+        values = torch.stack([value.float() for value in measured.values()])
+        means = self.fabric.all_reduce(values, reduce_op="mean").tolist()  # type: ignore[union-attr]
+        self.method.control(dict(zip(measured, means, strict=True)), progress)  # type: ignore[attr-defined]
+        self.state.controllers = dict(self.method.controllers)  # type: ignore[attr-defined]
+
+    def batch(self) -> Batch:
+        """This process's share of the step's batch."""
+        seen, size, ranks = self.state.images_seen, self.config.batch_size, self.fabric.world_size
+        share = slice(self.fabric.global_rank * size // ranks, (self.fabric.global_rank + 1) * size // ranks)
+        draw = self.sampler.draw(seen, size)
+        place: dict[str, Any] = {"seed": mix_seed(self.seed, seen), "offset": share.start, "whole": size, "source": draw.source}
+        batch = replace(self.view(draw.rows, draw.mirror, share), **place)
+        if draw.partner is not None:
+            partner = self.view(draw.partner, draw.partner_mirror, share)
+            batch = replace(batch, partner=replace(partner, **{**place, "seed": mix_seed(place["seed"], "partner")}))
+        return batch.to(self.fabric.device, self.dtype)
+
+    def view(self, rows: np.ndarray, mirror: np.ndarray | None, share: slice) -> Batch:
+        """This process's part of drawn pictures."""
+        return self.pack.batch(rows[share], mirror=None if mirror is None else mirror[share])
+
+    def new_sampler(self) -> Sampler:
+        """The order of the pictures; another one after every rollback."""
+        if hasattr(self.method, "make_sampler"):
+            return self.method.make_sampler(self.pack, self.seed, self.config.mirror)  # type: ignore[attr-defined]
+        return SAMPLERS[self.method.sampler](self.pack, "train", seed=self.seed, mirror=self.config.mirror)
+
+    @property
+    def seed(self) -> int:
+        """Of everything random in this training."""
+        return mix_seed(self.config.seed, self.state.rollbacks)
+
+    def progress(self) -> Progress:
+        """Images seen, and the phase they fall in."""
+        seen, images = self.state.images_seen, self.config.images
+        total, start = sum(phase.share for phase in self.phases), 0.0
+        for phase in self.phases:
+            end = start + phase.share / total * images
+            if seen < end or phase is self.phases[-1]:
+                return Progress(seen, images, phase.name, (seen - start) / (end - start))
+            start = end
+        raise AssertionError("a method needs at least one phase")
+
+    def enter(self, name: str) -> None:
+        """Freeze what the phase freezes: eval mode, and no gradient of its own."""
+        if self.phase is not None and self.phase.name == name:
+            return
+        self.phase = next(phase for phase in self.phases if phase.name == name)
+        for child, network in self.networks.items():
+            frozen = child in self.phase.frozen
+            getattr(self.method, child).train(not frozen)
+            network.requires_grad_(not frozen)
+
+    def learning_rate_factor(self) -> float:
+        """1, falling linearly to 0 over the last `decay` of the training; halved by every rollback."""
+        left = 1 - self.state.images_seen / self.config.images
+        fall = min(1.0, left / self.config.decay) if self.config.decay else 1.0
+        return fall * 0.5**self.state.rollbacks
+
+    def set_learning_rates(self) -> None:
+        """Give every optimiser its rate for this step."""
+        factor = self.learning_rate_factor()
+        for player, optimizer in self.optimizers.items():
+            for group, rate in zip(optimizer.param_groups, self.rates[player], strict=True):
+                group["lr"] = rate * factor
+
+    def agree(self, stop: list[int]) -> tuple[int, bool]:
+        """The signal to stop for and whether a checkpoint is due, the same on every process."""
+        stopping = stop[0] if stop else 0
+        due = time.monotonic() - self.saved_at >= self.config.save_seconds
+        if self.fabric.world_size > 1:
+            both = torch.tensor([stopping, int(due)], device=self.fabric.device)
+            dist.all_reduce(both, op=dist.ReduceOp.MAX)
+            stopping, due = int(both[0]), bool(both[1])
+        return stopping, due
+
+    def evaluate(self, monitor: Monitor | None, when: bool) -> None:
+        """Judge the averaged weights on the first process while the others wait; draws no random number of the training."""
+        if not when or (monitor is None and not self.codebook):
+            return
+        if self.fabric.is_global_zero:
+            seen = self.state.images_seen
+            with self.averaged(), torch.no_grad():
+                if self.codebook:
+                    fit_codebook(self.method, self.pack, probes=seen >= self.config.images)
+                measures = monitor(self.method, self.run / "grids" / f"{seen:010d}.png") if monitor else {}
+            self.journal.write(seen, measures)
+            for name, sentence in diagnose({**self.measured, **measures}, seen / self.config.images).items():
+                if name not in self.warned_of:
+                    self.journal.event(seen, name, sentence)
+                self.warned_of.add(name)
+        self.fabric.barrier()
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The averaged weights in the networks, in eval mode."""
+        for name in self.networks:
+            getattr(self.method, name).eval()
+        with self.average.applied():
+            yield
+        self.phase = None
+
+    def save(self) -> None:
+        """Write a checkpoint and the model; a full disk costs nothing but the attempt."""
+        self.saved_at = time.monotonic()
+        if self.fabric.is_global_zero:
+            try:
+                self.write()
+                self.saved_once, self.warned = True, False
+            except files.SaveFailed as error:
+                if not self.warned:
+                    self.journal.event(self.state.images_seen, "save failed", f"{error}; training goes on and tries again")
+                self.warned = True
+        self.fabric.barrier()
+
+    def write(self) -> None:
+        """The checkpoint first, then the model that it would make."""
+        read_off = {f"codebook.{key}": value for key, value in self.codebook.state_dict().items()} if self.codebook else {}
+        own = {f"{name}.{key}": value for name, net in self.networks.items() for key, value in net.state_dict().items()}
+        tensors, optimizers = {"weights": {**own, **read_off}}, {}
+        if self.average.tensors:
+            tensors["average"] = self.average.tensors
+        for player, optimizer in self.optimizers.items():
+            tensors[f"optimizer-{player}"], optimizers[player] = checkpoint.flatten_optimizer(optimizer.state_dict())
+        state = {**vars(self.state), "optimizers": optimizers, "method": self.identity()}
+        checkpoint.save_resume(self.run, self.state.images_seen, tensors, state)
+        checkpoint.save_model(self.run, {**(self.average.tensors or own), **read_off}, self.identity(), self.method.schema)
+
+    def identity(self) -> dict:
+        """What `load` needs to build this method again."""
+        return {"method": self.settings.get("method", type(self.method).__name__), "config": self.settings.get("config", {})}
+
+    def resume(self) -> None:
+        """Read the newest checkpoint, if there is one."""
+        found = checkpoint.newest_resume(self.run)
+        if found is None:
+            return
+        saved, own = found.state["method"], self.identity()
+        checkpoint.check_compatible({**saved, "config": {**own["config"], **saved["config"]}}, own)
+        self.restore(found)
+        self.saved_once = True
+        self.journal.resume(self.state.images_seen, found.passed_over)
+        self.sampler = self.new_sampler()
+
+    def restore(self, found: checkpoint.Resume) -> None:
+        """Weights, averages, optimisers, controllers and position of a checkpoint."""
+        for name, network in {**self.networks, **({"codebook": self.codebook} if self.codebook else {})}.items():
+            network.load_state_dict({key.removeprefix(f"{name}."): value for key, value in found.tensors["weights"].items() if key.startswith(f"{name}.")})
+        self.average.load(found.tensors.get("average", {}))
+        for player, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(checkpoint.unflatten_optimizer(found.tensors.get(f"optimizer-{player}", {}), found.state["optimizers"][player]))
+            match_strides(optimizer)
+        self.state = State(**{name: found.state[name] for name in vars(self.state)})
+        if hasattr(self.method, "controllers"):
+            self.method.controllers.update(self.state.controllers)  # type: ignore[attr-defined]
+        self.phase = None
+
+
+def match_strides(optimizer: torch.optim.Optimizer) -> None:
+    """Give every tensor of the optimiser's state its parameter's memory layout, without which steps are slow."""
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                state[name] = torch.empty_like(parameter).copy_(value)
+
+
+def crossed(every: int, before: int, now: int) -> bool:
+    """Whether a multiple of `every` lies in (before, now]."""
+    return now // every > before // every
+
+
+@contextmanager
+def stop_signals() -> Iterator[list[int]]:
+    """Collect SIGINT, SIGTERM and SIGUSR1; the training acts on them between two steps. A second Ctrl-C stops at once."""
+    received: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        if received and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        received.append(number)
+
+    numbers = [signal.SIGINT, signal.SIGTERM, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else [])]
+    try:
+        before = {number: signal.signal(number, note) for number in numbers}
+    except ValueError:  # not in the main thread, where signals cannot be caught
+        before = {}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

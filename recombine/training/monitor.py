@@ -1,0 +1,110 @@
+"""What a training looks at from its first evaluation on: whether edits work, and what is likely wrong where they do not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recombine.codes import Codes
+from recombine.data.images import grid, save_images
+from recombine.data.packed import Pack
+from recombine.data.schema import MISSING
+from recombine.edit import set_label, swap
+from recombine.evaluation.classifier import Classifier
+from recombine.evaluation.transfer import device_of, edit_success, settable
+from recombine.method import Method
+
+
+class EditMonitor:
+    """Measures edits on pictures that are not trained on, and draws the same few every time.
+
+    Args:
+        pack: The data; its `val` rows are used, or `train` where there are none.
+        classifier: The independent judge of edits; without one, only the pictures are drawn.
+        pictures: How many pictures are edited for the success.
+        shown: How many of them are drawn.
+    """
+
+    def __init__(self, pack: Pack, classifier: Classifier | None, pictures: int = 128, shown: int = 8):
+        rows = pack.rows("val")
+        rows = rows if len(rows) else pack.rows("train")
+        self.pack, self.classifier = pack, classifier
+        self.rows = np.random.default_rng(0).permutation(rows)[:pictures]
+        self.shown = self.rows[:shown]
+
+    def __call__(self, model: Method, path: Path) -> dict[str, float]:
+        """Shares of edits that succeed, reconstruction error and decoder sensitivity; the grid goes to `path`."""
+        images = self.pack.batch(self.rows).images.to(device_of(model))
+        codes = model.encode(images)
+        rebuilt = model.decode(codes)
+        measures = {"mse": ((rebuilt - images) / 2).square().mean().item()}
+        if (moved := sensitivity(model, codes)) is not None:
+            measures["sensitivity"] = moved
+        if self.classifier is not None:
+            success = edit_success(model, self.pack, self.rows, self.classifier)
+            measures |= {f"edit_success/{name}": share for name, share in success.items()}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        count = len(self.shown)
+        save_images(self.picture(model, images[:count], codes[:count], rebuilt[:count]), path)
+        return measures
+
+    def picture(self, model: Method, images: Tensor, codes: Codes, rebuilt: Tensor) -> Tensor:
+        """Pictures, reconstructions, then for every attribute its swap with the next picture that differs.
+
+        A method without attributes shows every part's swap with the next picture.
+        """
+        rows = [images, rebuilt]
+        labelled = [name for name in codes if name in self.pack.schema.names]
+        for name in labelled or codes:
+            labels = self.pack.labels[name][self.shown] if labelled else np.arange(len(images))
+            givers = [next((j for j in around(i, len(labels)) if MISSING != labels[j] != labels[i]), i) for i in range(len(labels))]
+            rows.append(model.decode(swap(codes, codes[torch.tensor(givers, device=codes.device)], name)[0]))
+        return grid(torch.cat(rows).cpu(), columns=len(images))
+
+
+def around(start: int, count: int) -> list[int]:
+    """Every other position of `count`, beginning after `start`."""
+    return [(start + step) % count for step in range(1, count)]
+
+
+def sensitivity(model: Method, codes: Codes) -> float | None:
+    """Mean |D(first value) - D(last value)| on [0, 1] over all attributes: 0 where the decoder ignores labels, None without any."""
+    moved = []
+    for attribute in model.schema.attributes:
+        can = settable(model, attribute) if attribute.kind in ("binary", "categorical") and attribute.name in codes else []
+        if len(can) > 1:
+            ends: list[dict[str, Any]] = [{attribute.name: attribute.values[can[k]]} for k in (0, -1)]
+            first, last = (model.decode(set_label(model, codes, **label)) for label in ends)
+            moved.append(((first - last).abs() / 2).mean())
+    return torch.stack(moved).mean().item() if moved else None
+
+
+def diagnose(measures: Mapping[str, float], fraction: float) -> dict[str, str]:
+    """Likely causes, name -> sentence, of what the measures show after a fraction of the training.
+
+    "The attribute does not change" is the field's most common failure, and falling losses hide it.
+    """
+    found = {}
+    success, moved = measures.get("edit_success/all"), measures.get("sensitivity")
+    if moved is not None and moved < 0.002 and fraction >= 0.1:
+        found["decoder ignores the labels"] = (
+            f"changing a label moves pixels by {moved:.4f} of their range; the rest of the code tells the decoder everything: "
+            "raise the weight of what keeps labels out of it (ifcvaegan: aux_weight, kl_weight; advattr: gen_weight; mad: cycle_weight; "
+            "matdr, stargan: class_weight; fader: hide_weight; twostep: adv_weight; cvaegan: class_mean_weight)"
+        )
+    elif success is not None and success < 0.3 and fraction >= 0.5:
+        found["edits fail"] = (
+            f"{success:.0%} of edits show the wanted value; look at the newest picture in grids/: train longer, check that the labels "
+            "belong to the pictures, or raise the weight of what makes the decoder use them"
+        )
+    if measures.get("critic_accuracy", 0.5) > 0.98 and fraction >= 0.1:
+        found["critic wins"] = (
+            f"the critic is right on {measures['critic_accuracy']:.0%} of pictures, and its gradient teaches nothing: lower its learning rate "
+            "or the weight of the adversarial loss"
+        )
+    return found

@@ -1,0 +1,144 @@
+"""A run folder: starting one from a recipe, and opening what it left."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from recombine import files
+from recombine.data.joined import open_places, places
+from recombine.data.packed import Pack
+from recombine.data.schema import Schema, mix_seed, nearest, shown
+from recombine.method import Method
+from recombine.methods import METHODS
+from recombine.recipes import Recipe
+from recombine.training import checkpoint
+from recombine.training.engine import Monitor, TrainConfig, fit
+
+LESS_EXACT = ("batch_size", "precision", "accumulate")  # may change too, but the end is then not the same bit for bit
+HARMLESS = ("images", "log_every", "evaluate_every", "save_seconds", "patience", "rollbacks")  # may change between sittings
+
+
+def build(name: str, settings: Mapping[str, Any], schema: Schema) -> Method:
+    """A new method with its own settings.
+
+    Args:
+        name: Its short name.
+        settings: Fields of its `Config`; those left out keep their defaults.
+        schema: Attributes and picture format the networks are built for.
+
+    Raises:
+        ValueError: There is no such method or setting, or the method cannot work with this schema.
+    """
+    if name not in METHODS:
+        raise ValueError(f"no method {name!r}; there are {shown(list(METHODS), 30)}{nearest(name, list(METHODS))}")
+    method, config = METHODS[name]
+    fields = list(config.__dataclass_fields__)
+    for setting in settings:
+        if setting not in fields:
+            raise ValueError(f"{name} has no setting {setting!r}; it has {shown(fields, 30)}{nearest(setting, fields)}")
+    return method(config(**settings), schema)
+
+
+def load(path: str | Path, device: str | torch.device = "cpu") -> Method:
+    """Open a trained model: a run folder or its `model` folder.
+
+    Raises:
+        FileNotFoundError: There is no finished model.
+        CorruptCheckpoint: A file is not what was written.
+        ValueError: It needs a newer version, or is a pickle, which is never opened.
+    """
+    found = checkpoint.read_model(path)
+    model = build(found.config["method"], found.config["config"], found.schema)
+    assert isinstance(model, nn.Module)
+    checkpoint.load_weights(model, found.tensors)
+    return model.to(device).eval().requires_grad_(False)  # type: ignore[return-value]
+
+
+def start(recipe: Recipe, pack: Pack, run: str | Path, *, monitor: Monitor | None = None, allow: bool = False, quiet: bool = False) -> Path:
+    """Train a recipe in a run folder, or go on where an earlier call stopped.
+
+    Args:
+        recipe: What to train.
+        pack: Its data.
+        run: The run's folder.
+        monitor: See `recombine.training.engine.fit`.
+        allow: Go on although settings that do not change the model differ from those the run was begun with.
+        quiet: No progress bar.
+
+    Raises:
+        ValueError: The run was begun with other settings; the message lists them.
+    """
+    run = Path(run)
+    kinds = METHODS[recipe.method][0].kinds
+    pack = pack.select(*(recipe.attributes or [a.name for a in pack.schema.attributes if a.kind in kinds]))
+    torch.manual_seed(mix_seed(recipe.train.seed, "weights"))
+    method = build(recipe.method, asdict(recipe.config), pack.schema)
+    settings = {
+        "method": recipe.method,
+        "config": asdict(recipe.config),
+        "train": asdict(recipe.train),
+        "data": {**places(pack), "fingerprint": pack.fingerprint, "attributes": list(pack.schema.names)},
+    }
+    files.make_folder(run)
+    compare(run / "config.json", settings, allow)
+    versions = {name: version(name) for name in ("recombine", "torch", "lightning-fabric", "numpy")} | {"python": platform.python_version()}
+    files.write_text(run / "config.json", json.dumps({**settings, "versions": versions}, indent=2))
+    files.write_text(run / "labels.json", json.dumps(pack.schema.to_json(), indent=2))
+    return fit(method, pack, recipe.train, run, settings=settings, monitor=monitor, quiet=quiet)
+
+
+def compare(path: Path, wanted: Mapping, allow: bool) -> None:
+    """Refuse to go on with other settings than a run was begun with.
+
+    What changes the model or the data is always refused; what changes the course of the training needs `allow`.
+    """
+    if not path.exists():
+        return
+    begun = json.loads(path.read_text())
+    begun["data"].pop("pack", None)
+    if begun["method"] == wanted["method"]:  # settings that did not exist then had their default's effect
+        begun["config"] = {**asdict(METHODS[begun["method"]][1]()), **begun["config"]}
+    begun["train"] = {**asdict(TrainConfig()), **begun["train"]}
+    now = json.loads(json.dumps({**wanted, "data": {**wanted["data"], "pack": None}}))
+    now["data"].pop("pack")
+    news = {name: f"{name} was {a!r}, now {b!r}" for name, a, b in differing(begun, now)}
+    inexact = [line for name, line in news.items() if name.split(".")[-1] in LESS_EXACT]
+    if inexact:
+        print(f"going on, though not bit for bit as without the change: {'; '.join(inexact)}", file=sys.stderr)
+    changed = [line for name, line in news.items() if name.split(".")[-1] not in HARMLESS + LESS_EXACT]
+    fatal = [line for line in changed if not line.startswith("train.")]
+    if fatal or (changed and not allow):
+        cure = "give another folder for a new run" + ("" if fatal else ", or --allow to go on with the new settings")
+        raise ValueError(f"{path.parent} was begun with other settings: {'; '.join(fatal or changed)}; {cure}")
+
+
+def differing(begun: Mapping, now: Mapping, prefix: str = "") -> list[tuple[str, object, object]]:
+    """Settings that are not the same in two configurations: (dotted name, first, second)."""
+    found = []
+    for name, value in now.items():
+        before = begun.get(name)
+        if isinstance(value, Mapping) and isinstance(before, Mapping):
+            found += differing(before, value, f"{prefix}{name}.")
+        elif before != value:
+            found.append((prefix + name, before, value))
+    return found
+
+
+def pack_of(run: str | Path) -> Pack:
+    """The data a run was trained on, with the run's attributes.
+
+    Raises:
+        FileNotFoundError: The pack is no longer where it was.
+    """
+    data = json.loads((Path(run) / "config.json").read_text())["data"]
+    return open_places(data).select(*data["attributes"])

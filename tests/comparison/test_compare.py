@@ -1,0 +1,527 @@
+"""Comparisons: from end to end with tiny methods, resumed, shared between processes; and claims, ranks, fronts by hand."""
+
+import csv
+import inspect
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import small_comparison
+import torch
+from safetensors.torch import load_file
+from small_comparison import METHODS, OPTIONS
+
+from recombine.cli import APP, main
+from recombine.codes import Codes
+from recombine.comparison import compare, judging, plan
+from recombine.comparison import finished_runs as found
+from recombine.comparison import leases as claims
+from recombine.comparison import samples as pictures
+from recombine.comparison import worker as work
+from recombine.comparison.page import report
+from recombine.comparison.ranking import METRICS, front, measured, over_seeds, ranks, reason, standings
+from recombine.data.packed import write_pack
+from recombine.files import myself
+from recombine.recipes import Recipe
+from recombine.training.engine import Diverged, Interrupted, TrainConfig
+from recombine.training.runs import load, start
+
+METRIC = {metric.name: metric for metric in METRICS}
+SCRIPT = Path(small_comparison.__file__)
+
+
+@pytest.fixture(scope="module")
+def done(signs, tmp_path_factory):
+    """A finished comparison: two methods, two seeds."""
+    return small_comparison.run(tmp_path_factory.mktemp("compare") / "done", signs, command="recombine compare signs").parent
+
+
+def table(out):
+    """(method, metric) -> row of table.csv."""
+    return {(row["method"], row["metric"]): row for row in csv.DictReader((out / "table.csv").read_text().splitlines())}
+
+
+def judgements(out):
+    return {path.relative_to(out).as_posix(): path.stat().st_mtime_ns for path in out.rglob("judgement.json")}
+
+
+def weights(out, method="ifcvaegan-tiny", seed=0):
+    return load_file(out / "runs/signs" / method / str(seed) / "model/weights.safetensors")
+
+
+# The whole
+
+
+def test_every_cell_is_a_run_with_its_judgement(done):
+    names = {f"runs/signs/{m}/{s}/judgement.json" for m in ("ifcvaegan-tiny", "matdr-tiny") for s in (0, 1)}
+    assert set(judgements(done)) == names
+    plan = json.loads((done / "plan.json").read_text())
+    assert plan["methods"] == list(METHODS) and plan["seeds"] == [0, 1] and plan["budget"] == {"images": 192, "seconds": None}
+    assert plan["settings"]["signs"]["matdr:tiny"]["from"] == "preset tiny" and plan["commands"] == ["recombine compare signs"]
+    for method, images in (("ifcvaegan-tiny", 192), ("matdr-tiny", 96)):  # a pair counts as two pictures
+        for seed in (0, 1):
+            train = json.loads((done / f"runs/signs/{method}/{seed}/config.json").read_text())["train"]
+            assert (train["images"], train["seed"]) == (images, seed)
+    assert not list(done.rglob("*claim*"))
+
+
+def test_table_page_and_json_say_the_same_numbers(done):
+    content = json.loads((done / "report.json").read_text())
+    text, page = (done / "report.md").read_text(), (done / "report.html").read_text()
+    rows = table(done)
+    assert {metric for _, metric in rows} == {"success", "kept", "reconstruction_db", "ssim", "edit_success", "edit_kept"}
+    for (method, metric), row in rows.items():
+        found = content["data"]["signs"]["methods"][method]["metrics"][metric]
+        assert [float(row[name]) for name in ("value", "low", "high")] == [found[name] for name in ("value", "low", "high")]
+        assert [int(row["rank_best"]), int(row["rank_worst"])] == found["rank"] and int(row["seeds"]) == 2
+        value = 100 * found["value"] if row["unit"] == "%" else found["value"]
+        shown = f"{value:.1f}" if row["unit"] in ("%", "dB") else f"{value:.3f}"
+        assert f"| {shown} (" in text and f"<b>{shown}</b>" in page
+    single = [measured(json.loads((done / f"runs/signs/matdr-tiny/{s}/judgement.json").read_text()), METRIC["kept"])["value"] for s in (0, 1)]
+    assert float(rows["matdr:tiny", "kept"]["value"]) == pytest.approx(sum(single) / 2)
+
+
+def test_page_shows_all_and_needs_nothing_from_outside(done):
+    found = []
+
+    class Page(HTMLParser):
+        def handle_starttag(self, tag, attributes):
+            found.append((tag, dict(attributes)))
+
+    text = (done / "report.html").read_text()
+    Page().feed(text)
+    assert not {"script", "link", "iframe"} & {tag for tag, _ in found}
+    links = [value for _, attributes in found for name, value in attributes.items() if name in ("src", "href")]
+    assert links and all(value.startswith("data:image/") for value in links)
+    assert "url(" not in text and "@import" not in text and not re.search(r"https?://", re.sub(r"base64,[^\"]*", "", text))
+    for alt in ("colour, matdr:tiny", "lamp, giver", "success of swaps against damage"):
+        assert any(alt in (attributes.get("alt") or "") for tag, attributes in found if tag == "img"), alt
+    drawn = [attributes["aria-label"] for tag, attributes in found if tag == "svg"]
+    for label in ("colour coloured by colour", "rest coloured by lamp"):
+        assert drawn.count(label) == 2
+    assert {"ifcvaegan:tiny while it trains", "matdr:tiny while it trains", "critic while it trains"} <= set(drawn)
+    assert "recombine compare signs" in text and "plan.json" in text
+
+
+def test_what_was_not_measured_is_said_with_its_reason(done):
+    assert "not measured: leakage of ifcvaegan:tiny, matdr:tiny: not measured" in (done / "report.md").read_text()
+
+
+def test_a_second_call_trains_and_judges_nothing(done, signs, monkeypatch):
+    before, text = judgements(done), (done / "table.csv").read_text()
+    monkeypatch.setattr(work, "start", lambda *_, **__: pytest.fail("trained again"))
+    small_comparison.run(done, signs)
+    assert judgements(done) == before and (done / "table.csv").read_text() == text
+
+
+def test_more_seeds_and_methods_may_be_added_and_another_plan_is_refused(done, signs, monkeypatch):
+    monkeypatch.setattr(work.Work, "visit", lambda *_: None)
+    plan = (done / "plan.json").read_text()
+    try:
+        small_comparison.run(done, signs, methods=("ifcvaegan:kl_weight=0",), seeds=3)
+        now = json.loads((done / "plan.json").read_text())
+        assert now["seeds"] == [0, 1, 2] and now["methods"] == [*METHODS, "ifcvaegan:kl_weight=0"]
+        assert now["settings"]["signs"]["ifcvaegan:kl_weight=0"]["config"]["kl_weight"] == 0
+        with pytest.raises(ValueError, match=r"holds another comparison: budget.images was 192, now 64; give another folder"):
+            small_comparison.run(done, signs, budget=compare.Budget(images=64))
+        with pytest.raises(ValueError, match=r"data.signs.attributes was \['colour', 'lamp'\], now \['lamp'\]"):
+            small_comparison.run(done, signs, attributes=("lamp",))
+        with pytest.raises(ValueError, match=r"judging.pictures was 24, now 10"):
+            small_comparison.run(done, signs, judging=compare.Judging(10, measures=small_comparison.JUDGING.measures))
+    finally:
+        (done / "plan.json").write_text(plan)
+        report(done)
+
+
+def test_a_stopped_cell_goes_on_to_the_same_bits(done, signs, tmp_path, monkeypatch):
+    looks = []
+
+    class Stopping(work.EditMonitor):
+        def __call__(self, model, path):
+            looks.append(path)
+            if len(looks) == 3:
+                os.kill(os.getpid(), signal.SIGUSR1)
+            return super().__call__(model, path)
+
+    options = {"methods": METHODS[:1], "seeds": [0]}
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(work, "EditMonitor", Stopping)
+        small_comparison.run(tmp_path, signs, **options)
+    cell = tmp_path / "runs/signs/ifcvaegan-tiny/0"
+    assert not (cell / "judgement.json").exists() and not (cell / "claim").exists()
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    (cell / "claim").write_text(json.dumps({**myself(), "pid": gone.pid, "started": "1"}))  # as a killed process leaves it
+    small_comparison.run(tmp_path, signs, **options)
+    now, whole = weights(tmp_path), weights(done)
+    assert all(torch.equal(now[name], whole[name]) for name in whole)
+    assert json.loads((cell / "judgement.json").read_text())["parts"] == json.loads((done / "runs/signs/ifcvaegan-tiny/0/judgement.json").read_text())["parts"]
+
+
+def test_two_processes_make_the_table_that_one_makes(done, signs, tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parent), "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
+    other = subprocess.Popen([sys.executable, SCRIPT, tmp_path, signs.path, "2/2"], env=environment, stderr=subprocess.PIPE)
+    small_comparison.run(tmp_path, signs, shard=(1, 2))
+    assert other.communicate()[1].count(b"Traceback") == 0 == other.returncode
+    assert (tmp_path / "table.csv").read_text() == (done / "table.csv").read_text()
+    assert not list(tmp_path.rglob("*claim*"))
+
+
+def test_shards_share_all_cells_out_and_none_twice(signs, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(work.Work, "visit", lambda self, cell, called: seen.append((cell.method, cell.seed)))
+    for i in (1, 2, 3):
+        small_comparison.run(tmp_path, signs, shard=(i, 3))
+    assert sorted(seen) == [(method, seed) for method in METHODS for seed in (0, 1)]
+
+
+# What goes wrong
+
+
+def test_who_cannot_work_or_fails_is_listed_and_stops_nobody(signs, tmp_path, monkeypatch):
+    def diverging(recipe, *rest, **options):
+        if recipe.method == "matdr":
+            raise Diverged("3 steps in a row were not finite: critic/real is nan")
+        return start(recipe, *rest, **options)
+
+    monkeypatch.setattr(work, "start", diverging)
+    small_comparison.run(tmp_path, signs, methods=("cyclegan", "matdr:tiny", "rodi", "ifcvaegan:tiny"), seeds=[0], pair_by="nobody")
+    text = (tmp_path / "report.md").read_text()
+    assert re.search(r"- cyclegan, seed 0: cannot work with this data: .*binary", text)
+    assert "- matdr:tiny, seed 0: training failed: 3 steps in a row were not finite: critic/real is nan" in text
+    assert "- rodi: cannot work with this data: pairs are drawn by 'nobody', which the data set does not have" in text
+    assert {method for method, _ in table(tmp_path)} == {"ifcvaegan:tiny"}
+    monkeypatch.setattr(work, "start", lambda *_, **__: pytest.fail("tried again"))
+    small_comparison.run(tmp_path, signs, methods=("matdr:tiny",), seeds=[0])
+    monkeypatch.setattr(work, "start", start)
+    small_comparison.run(tmp_path, signs, methods=("matdr:tiny",), seeds=[0], retry=True)
+    assert ("matdr:tiny", "kept") in table(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"methods": ("ifcvaegam",)}, "no method 'ifcvaegam'.*did you mean 'ifcvaegan'"),
+        ({"methods": ("ifcvaegan:tyni",)}, "ifcvaegan has no preset 'tyni'; it has .*tiny"),
+        ({"methods": ("ifcvaegan:aux=0",)}, "no setting 'aux'"),
+        ({"methods": ()}, "nothing to compare"),
+        ({"seeds": 0}, "seeds are one or more"),
+        ({"shard": (3, 2)}, "not 3/2"),
+        ({"attributes": ("hat",)}, "no data set has an attribute 'hat'"),
+        ({"attributes": ("maker",)}, "no data set has an attribute 'maker' with values"),
+        ({"judging": compare.Judging(measures=("leaks",))}, "no measure 'leaks'"),
+        ({"judging": compare.Judging(split="train")}, "every run is trained on the split 'train'"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_any_work(options, text, signs, tmp_path):
+    with pytest.raises(ValueError, match=text):
+        small_comparison.run(tmp_path / "new", signs, **options)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_budget_is_images_or_seconds():
+    for wrong in ({}, {"images": 3, "seconds": 2.0}):
+        with pytest.raises(ValueError, match="give one of them"):
+            compare.Budget(**wrong)
+    with pytest.raises(ValueError, match="more than 0, not 0"):
+        compare.Budget(images=0)
+
+
+def test_seconds_become_images_by_a_speed_that_is_measured_once(signs, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(work, "speed_of", lambda recipe, pack: asked.append(recipe.method) or 32.0)
+    small_comparison.run(tmp_path, signs, methods=METHODS[:1], budget=compare.Budget(seconds=3.0))
+    runs = [json.loads((tmp_path / f"runs/signs/ifcvaegan-tiny/{seed}/config.json").read_text()) for seed in (0, 1)]
+    assert [run["train"]["images"] for run in runs] == [96, 96] and asked == ["ifcvaegan"]
+    assert "3 seconds of training for each" in (tmp_path / "report.html").read_text()
+
+
+def test_speed_is_samples_a_second(signs):
+    recipe, _ = plan.recipe_for("ifcvaegan", signs, ("lamp",))
+    assert 1 < work.speed_of(replace(recipe, config=small_comparison.TINY[small_comparison.ifcvaegan]), signs) < 1e5
+
+
+def test_seconds_of_a_training_leave_evaluations_out(tmp_path):
+    lines = [
+        {"images": 10, "loss": 1, "learning_rate": 1, "images_per_second": 10.0},
+        {"images": 20, "loss": 1, "learning_rate": 1, "images_per_second": 5.0},
+        {"images": 20, "edit_success/all": 1},
+        {"images": 24, "edit_success/all": 1, "images_per_second": 0.1},
+    ]
+    (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, lines)) + '\n{"ima')
+    assert work.training_seconds(tmp_path) == pytest.approx(3 * 24 / 20)
+
+
+# Judging
+
+
+def test_codes_are_asked_for_the_compared_attributes_alone(runs, signs, sign_reader, monkeypatch):
+    asked = []
+
+    def judge(model, pack, *, measures, carries=None, **options):
+        asked.append((measures, carries))
+        return {"carries": {"colour": ["colour"], "lamp": ["lamp"], "rest": []}, "left_out": {}, "seconds": {}, **{name: 1 for name in measures}}
+
+    monkeypatch.setattr(judging, "judge", judge)
+    how = compare.Judging(measures=("parts", "leakage", "disentanglement"), pictures=40)
+    found = judging.judge_run(load(runs / "a"), signs, how, ("lamp",), sign_reader)
+    assert asked == [(["parts"], None), (["disentanglement"], {"colour": [], "lamp": ["lamp"], "rest": []})]
+    assert found["parts"] == found["disentanglement"] == 1 and found["carries"]["colour"] == ["colour"]
+    matrix = found["leakage"]["matrix"]["two_layer"]
+    assert set(matrix) == {"colour", "lamp", "rest"} and all(set(row) == {"lamp"} for row in matrix.values())
+    off = [row["lamp"]["above"]["value"] for part, row in matrix.items() if part != "lamp"]
+    assert found["leakage"]["off_part"]["two_layer"]["value"] == pytest.approx(sum(off) / 2)
+
+
+def test_too_few_pictures_are_a_reason(sign_editor, signs, sign_reader):
+    how = compare.Judging(pictures=10, measures=("leakage", "disentanglement"))
+    found = judging.judge_run(sign_editor(), signs, how, ("lamp",), sign_reader)
+    assert "probes need 20 training pictures and as many to judge, and there are 300 and 10" in found["left_out"]["leakage"]
+    assert "20 judged pictures" in found["left_out"]["disentanglement"]
+    assert reason(found, METRIC["leakage"]) == found["left_out"]["leakage"] and reason(found, METRIC["mig"]) == found["left_out"]["disentanglement"]
+
+
+# Runs that were trained before
+
+
+@pytest.fixture(scope="module")
+def runs(signs, tmp_path_factory):
+    """Two runs with different attributes."""
+    folder, train = tmp_path_factory.mktemp("runs"), TrainConfig(images=32, batch_size=16)
+    for name, attributes in (("a", ("colour", "lamp")), ("b", ("lamp", "stripes"))):
+        start(Recipe("ifcvaegan", small_comparison.TINY[small_comparison.ifcvaegan], train, attributes=attributes), signs, folder / name, quiet=True)
+    return folder
+
+
+def compared(out, runs, data=None, **options):
+    return compare.compare_runs(out, runs, data, referee=OPTIONS["referee"], **{"judging": OPTIONS["judging"], **options}).parent
+
+
+def test_runs_are_compared_on_what_they_share_and_the_rest_is_said(runs, tmp_path):
+    before = {path: path.stat().st_mtime_ns for path in runs.rglob("*")}
+    out = compared(tmp_path / "ab", [runs / "a", runs / "b"])
+    text = (out / "report.md").read_text()
+    assert "Compared on lamp." in text
+    assert "- a also learnt colour, which not all runs did" in text and "- b also learnt stripes" in text
+    rows, content = table(out), json.loads((out / "report.json").read_text())
+    (name,) = content["data"]
+    judgement = json.loads((out / f"runs/{name}/a/0/judgement.json").read_text())
+    assert float(rows["a", "edit_success"]["value"]) == judgement["edits"]["attributes"]["lamp"]["success"]["value"] != judgement["edits"]["all"]["success"]["value"]
+    assert float(rows["a", "kept"]["value"]) == judgement["parts"]["parts"]["lamp"]["kept"]["value"]
+    assert {path: path.stat().st_mtime_ns for path in runs.rglob("*")} == before
+
+
+def test_runs_of_one_setting_are_seeds_of_one_method(done):
+    alike = [found.Found(done / f"runs/signs/ifcvaegan-tiny/{seed}") for seed in (0, 1)]
+    other = found.Found(done / "runs/signs/matdr-tiny/0")
+    assert list(found.grouped([*alike, other]).values()) == ["ifcvaegan", "ifcvaegan", "0"]
+
+
+def test_runs_that_share_nothing_are_refused(runs, tmp_path):
+    with pytest.raises(ValueError, match=r"share no attribute that could be compared: .*a has colour, lamp; .*b has lamp, stripes"):
+        compared(tmp_path, [runs / "a", runs / "b"], attributes=("shade",))
+    with pytest.raises(ValueError, match=r"is no run: there is no config\.json"):
+        compared(tmp_path, [tmp_path])
+
+
+def test_pictures_that_a_run_was_trained_on_are_refused_unless_asked_for_and_marked(runs, signs, tmp_path):
+    order = np.roll(np.arange(len(signs)), 200)  # the same pictures, split anew
+    labels = {name: np.asarray(column)[order] for name, column in signs.labels.items()}
+    other = write_pack(tmp_path / "other", np.asarray(signs.images[:])[order], signs.schema, [f"new {i}" for i in order], labels, list(signs.splits))
+    with pytest.raises(ValueError, match=r"a was trained on \d+ of the 60 pictures of the split 'val' of other"):
+        compared(tmp_path / "x", [runs / "a"], {"other": other})
+    judging = compare.Judging(24, allow_training_data=True, measures=("reconstruction",))
+    out = compared(tmp_path / "x", [runs / "a"], {"other": other}, judging=judging)
+    assert "judged on pictures that they were trained on" in (out / "report.md").read_text()
+    assert '<p class="warning">Some runs are judged on pictures that they were trained on' in (out / "report.html").read_text()
+
+
+# Claims
+
+
+def test_a_claim_is_held_by_one(tmp_path):
+    held = claims.claim(tmp_path / "claim")
+    assert held.held() and claims.claim(tmp_path / "claim") is None
+    assert f"process {os.getpid()} on " in claims.holder_of(tmp_path / "claim")
+    held.release()
+    assert list(tmp_path.iterdir()) == [] and claims.claim(tmp_path / "claim") is not None
+
+
+def test_a_claim_of_another_machine_is_taken_over_after_its_silence(tmp_path, monkeypatch):
+    path = tmp_path / "claim"
+    path.write_text(json.dumps({**myself(), "host": "elsewhere"}))
+    assert claims.claim(path) is None
+    os.utime(path, (0, path.stat().st_mtime - claims.SILENCE - 5))
+    assert claims.claim(path).held()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["claim"]
+
+
+def test_half_a_claim_counts_as_held_until_its_silence(tmp_path):
+    path = tmp_path / "claim"
+    path.write_text('{"pid": 1')
+    assert claims.claim(path) is None
+    os.utime(path, (0, path.stat().st_mtime - claims.SILENCE - 5))
+    assert claims.claim(path) is not None
+
+
+def test_a_claim_gives_signs_of_life_and_leaves_its_successors_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(claims, "BEAT", 0.01)
+    held = claims.claim(tmp_path / "claim")
+    os.utime(tmp_path / "claim", (0, 0))
+    for _ in range(200):
+        if (tmp_path / "claim").stat().st_mtime > 0:
+            break
+        held.over.wait(0.01)
+    assert (tmp_path / "claim").stat().st_mtime > 0
+    (tmp_path / "claim").write_text("somebody else's")
+    held.release()
+    assert (tmp_path / "claim").read_text() == "somebody else's"
+
+
+def test_a_claim_is_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(claims, "LOOK", 0.01)
+    other, waits = claims.claim(tmp_path / "claim"), []
+    monkeypatch.setattr(claims.time, "sleep", lambda seconds: (waits.append(seconds), other.release()))
+    with claims.waiting(tmp_path / "claim") as held:
+        assert held.held() and waits == [0.01]
+    assert not (tmp_path / "claim").exists()
+
+
+# Standings by hand
+
+
+def test_ranks_tie_where_intervals_overlap():
+    found = {"a": {"low": 0.8, "high": 0.9}, "b": {"low": 0.7, "high": 0.85}, "c": {"low": 0.5, "high": 0.75}, "d": {"low": 0.1, "high": 0.2}}
+    assert ranks(found, "higher") == {"a": (1, 2), "b": (1, 3), "c": (2, 3), "d": (4, 4)}
+    assert ranks(found, "lower") == {"a": (3, 4), "b": (2, 4), "c": (2, 3), "d": (1, 1)}
+    assert ranks({"a": {"low": 1, "high": 1}, "b": {"low": 1, "high": 1}}, "higher") == {"a": (1, 2), "b": (1, 2)}
+
+
+def test_the_front_is_who_nobody_beats_in_both():
+    points = {"a": (0.9, 0.6), "b": (0.8, 0.8), "c": (0.8, 0.7), "d": (0.2, 0.95), "e": (0.2, 0.9), "twin of b": (0.8, 0.8)}
+    assert front(points) == {"a", "b", "d", "twin of b"}
+
+
+def test_intervals_join_seeds_and_pictures():
+    found = [{"value": v, "low": v - 0.03, "high": v + 0.04, "n": n} for v, n in ((0.4, 100), (0.6, 90))]
+    joined = over_seeds(found)
+    between = 12.7062 * (0.02**0.5) / 2**0.5  # t(0.975; 1), deviation of 0.4 and 0.6
+    assert joined["value"] == pytest.approx(0.5) and joined["n"] == 90 and joined["seeds"] == 2 and joined["values"] == [0.4, 0.6]
+    assert joined["low"] == pytest.approx(0.5 - (between**2 + 0.03**2) ** 0.5, abs=1e-4)
+    assert joined["high"] == pytest.approx(0.5 + (between**2 + 0.04**2) ** 0.5, abs=1e-4)
+    assert (over_seeds(found, share=True)["low"], over_seeds(found, share=True)["high"]) == (0, 1)
+    alone = over_seeds(found[:1])
+    assert (alone["low"], alone["high"]) == pytest.approx((0.37, 0.44))
+
+
+def number(value, half=0.01, n=100):
+    return {"value": value, "low": value - half, "high": value + half, "n": n}
+
+
+JUDGEMENT = {
+    "carries": {"pose": ["mouth", "gaze"], "appearance": ["hair"]},
+    "parts": {
+        "all": {"success": number(0.5), "kept": number(0.9)},
+        "parts": {
+            "pose": {"success": number(0.4), "kept": number(0.8), "attributes": {"mouth": number(0.2), "gaze": number(0.6)}},
+            "appearance": {"success": number(0.7), "kept": number(1.0), "attributes": {"hair": number(0.7)}},
+        },
+    },
+    "leakage": {
+        "matrix": {"two_layer": {
+            "pose": {"mouth": {"above": number(0.9)}, "gaze": {"above": number(0.9)}, "hair": {"above": number(0.3)}},
+            "appearance": {"mouth": {"above": number(0.1)}, "gaze": {"above": number(0.7)}, "hair": {"above": number(0.8)}},
+        }},
+        "off_part": {"two_layer": number(0.4)},
+    },
+    "disentanglement": {"mig": {"all": number(0.1), "factors": {"mouth": number(0.2), "gaze": number(0)}}, "dci": {"disentanglement": number(0.3), "completeness": number(0.9)}},
+    "information": number(1.5),
+    "left_out": {"truth": "photographs", "kid": "too few pictures", "realism of swaps": "one part"},
+}  # fmt: skip
+
+
+def test_numbers_are_found_where_the_judgement_has_them():
+    values = {name: found["value"] for name, metric in METRIC.items() if (found := measured(JUDGEMENT, metric))}
+    assert values == {"success": 0.5, "kept": 0.9, "leakage": 0.4, "information": 1.5, "mig": 0.1, "dci": 0.3}
+
+
+def test_what_was_judged_beyond_the_compared_attributes_does_not_count():
+    asked = ("mouth", "hair")
+    assert measured(JUDGEMENT, METRIC["success"], asked)["value"] == pytest.approx((0.2 + 0.7) / 2)
+    assert measured(JUDGEMENT, METRIC["kept"], ["mouth"])["value"] == pytest.approx(0.8)
+    leak = measured(JUDGEMENT, METRIC["leakage"], asked)
+    assert leak["value"] == pytest.approx((0.3 + 0.1) / 2) and leak["high"] - leak["value"] == pytest.approx(0.01)
+    assert measured(JUDGEMENT, METRIC["mig"], asked)["value"] == pytest.approx(0.2)
+    assert measured(JUDGEMENT, METRIC["success"], ("mouth", "gaze", "hair"))["value"] == pytest.approx(0.5)
+    assert measured(JUDGEMENT, METRIC["leakage"], ("mouth", "gaze", "hair"))["value"] == 0.4  # the judgement's own, where all is compared
+    assert measured(JUDGEMENT, METRIC["information"], asked)["value"] == 1.5
+
+
+def test_what_is_missing_has_a_reason():
+    assert reason(JUDGEMENT, METRIC["edit_psnr_db"]) == "photographs"
+    assert reason(JUDGEMENT, METRIC["kid"]) == "too few pictures"
+    assert reason(JUDGEMENT, METRIC["ssim"]) == "not measured"
+
+
+def test_standings_rank_whoever_was_measured():
+    worse = {**JUDGEMENT, "parts": {"all": {"success": number(0.1), "kept": number(0.2)}}, "leakage": {}}
+    table = standings({"good": {0: JUDGEMENT}, "worse": {0: worse, 1: worse}, "absent": {}})
+    assert table["good"]["front"] and not table["worse"]["front"] and not table["absent"]["front"]
+    assert table["good"]["metrics"]["success"]["rank"] == [1, 1] and table["worse"]["metrics"]["success"]["rank"] == [2, 2]
+    assert table["good"]["metrics"]["information"]["rank"] == [1, 2] == table["worse"]["metrics"]["information"]["rank"]
+    assert table["good"]["metrics"]["leakage"]["rank"] == [1, 1] and table["worse"]["missing"]["leakage"] == "not measured"
+    assert table["worse"]["metrics"]["success"]["seeds"] == 2 and table["absent"]["metrics"] == {}
+    assert table["good"]["place"] < table["worse"]["place"] and table["absent"]["place"] is None
+
+
+# The command
+
+
+def test_the_command_says_what_is_missing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for arguments, text in (
+        ("photos --images 3 --out x", "name what to compare: --methods to train, or --runs"),
+        ("avatars --methods mad --out x", "a budget is a number of images or of seconds"),
+        ("--methods mad --images 10 --out x", "name what to compare on"),
+        ("avatars --methods mad --images 10 --shard 1 --out x", "--shard takes I/N, such as 1/2, not '1'"),
+        ("avatars --methods mad --images 10 --size 32x40 --out x", "avatars are square"),
+        ("--report-only --out x", "x holds no comparison"),
+    ):
+        assert main(["compare", *arguments.split()]) == 1
+        assert text in capsys.readouterr().err, arguments
+
+
+def test_the_command_writes_the_report_anew(done, capsys):
+    assert main(["compare", "--report-only", "--out", str(done)]) == 0
+    shown = capsys.readouterr().out
+    assert "ifcvaegan:tiny" in shown and f"page: {done / 'report.html'}" in shown
+    assert main(["compare", "--report-only", "--json", "--out", str(done)]) == 0
+    assert json.loads(capsys.readouterr().out)["plan"]["seeds"] == [0, 1]
+
+
+def test_the_page_in_docs_is_right(monkeypatch, signs):
+    page = (SCRIPT.parents[1] / "docs/compare.md").read_text()
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    for line in [line for kind, text in blocks if not kind for line in text.splitlines()]:
+        assert APP.parse_known_args(shlex.split(line)[1:])[2] == [], line
+    (code,) = [text for kind, text in blocks if kind == "python"]
+    called, signature = [], inspect.signature(compare.compare)
+    monkeypatch.setattr(compare, "compare", lambda *values, **named: called.append(signature.bind(*values, **named).arguments))
+    monkeypatch.setattr("recombine.data.packed.Pack", lambda path: signs)
+    exec(compile(code, "compare.md", "exec"), {})
+    assert called[0]["methods"] == ["ifcvaegan"] and called[0]["budget"] == compare.Budget(images=20_000)
+
+
+def test_few_pictures_with_wide_codes_are_laid_out():
+    wide = Codes(rest=torch.randn(24, 100, generator=torch.Generator().manual_seed(0)))
+    layout = pictures.maps(wide)["rest"]
+    assert layout.shape == (24, 2) and layout.min() == 0 and layout.max() == 1

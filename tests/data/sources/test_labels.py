@@ -1,0 +1,549 @@
+"""Reading tables and typing their columns."""
+
+import csv
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from recombine.cli import main
+from recombine.data.packed import write_pack
+from recombine.data.samplers import Pairs
+from recombine.data.schema import MISSING, Attribute, Schema
+from recombine.data.sources.cells import BadTable, Cells, printable, read_cells, write_csv
+from recombine.data.sources.columns import factorise, infer, mirror_rule, named, slip
+from recombine.data.sources.labels import (
+    LabelTable,
+    check_leaks,
+    check_lone,
+    find_group,
+    make_table,
+    scarce,
+    split_by_group,
+)
+
+
+def typed(columns: dict[str, list], **options):
+    """A table of the given columns, as `make_table` types them, and the notes."""
+    rows = len(next(iter(columns.values())))
+    cells = Cells({n: list(map(str, c)) for n, c in columns.items()}, ["t.csv line"] * rows, list(range(2, rows + 2)))
+    notes = []
+    return make_table(cells, [f"{i}.png" for i in range(rows)], notes, **{"few": 0, **options}), notes
+
+
+def errors(notes):
+    return [str(note) for note in notes if note.level == "error"]
+
+
+def kind_of(name, texts):
+    return infer(factorise(name, list(map(str, texts))))[0]
+
+
+# Reading
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+def test_any_delimiter_encoding_and_line_ending(tmp_path, delimiter, encoding, ending):
+    rows = [["file_name", "hair", "smile"], ["a.png", "blond", "1"], ["b.png", "brün, dark", "0"]]
+    text = ending.join(delimiter.join(f'"{c}"' if delimiter in c else c for c in row) for row in rows) + ending
+    (tmp_path / "t.csv").write_bytes(text.encode(encoding))
+    cells = read_cells(tmp_path / "t.csv")
+    assert cells.columns == {"file_name": ["a.png", "b.png"], "hair": ["blond", "brün, dark"], "smile": ["1", "0"]}
+    assert cells.place(1) == "t.csv line 3"
+
+
+def test_lines_are_counted_across_blank_lines_and_newlines_in_names(tmp_path):
+    (tmp_path / "t.csv").write_text('file_name,hair\n"a\nb.png",blond\n\nc.png,brown\n')
+    cells = read_cells(tmp_path / "t.csv")
+    assert cells.columns["file_name"] == ["a\nb.png", "c.png"]
+    assert cells.lines == [2, 5]
+
+
+def test_windows_encoding_is_read_and_said(tmp_path):
+    (tmp_path / "t.csv").write_bytes("file_name,hair\na.png,grün\n".encode("cp1252"))
+    cells = read_cells(tmp_path / "t.csv")
+    assert cells.columns["hair"] == ["grün"]
+    assert any("line 2 is not UTF-8" in note.text for note in cells.notes)
+
+
+def test_decimal_commas_between_semicolons(tmp_path):
+    (tmp_path / "t.csv").write_text("file_name;yaw;n\na.png;-1,5;3\nb.png;2;4\n")
+    cells = read_cells(tmp_path / "t.csv")
+    assert cells.columns["yaw"] == ["-1.5", "2"]
+    assert any("decimal commas" in note.text and "yaw" in note.text for note in cells.notes)
+
+
+def test_json_lines(tmp_path):
+    entries = [{"file_name": "a.png", "smile": True, "boxes": [1, 2]}, {"file_name": "b.png", "hair": None, "smile": False}]
+    (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, entries)))
+    cells = read_cells(tmp_path / "m.jsonl")
+    assert cells.columns == {"file_name": ["a.png", "b.png"], "smile": ["true", "false"], "hair": ["", ""]}
+    assert any("boxes" in note.text for note in cells.notes)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [('{"file_name": }', r"m.jsonl line 2 is not JSON .* one object per line"), ("[1]", r"line 2 holds '\[1\]'; expected an object")],
+)
+def test_broken_json_lines(tmp_path, line, message):
+    (tmp_path / "m.jsonl").write_text('{"file_name": "a.png"}\n' + line)
+    with pytest.raises(BadTable, match=message):
+        read_cells(tmp_path / "m.jsonl")
+
+
+def test_parquet(tmp_path):
+    table = pa.table({"file_name": ["a.png", "b.png"], "smile": [True, None], "yaw": [1.5, -2.0], "tags": [["x"], []]})
+    pq.write_table(table, tmp_path / "m.parquet")
+    cells = read_cells(tmp_path / "m.parquet")
+    assert cells.columns == {"file_name": ["a.png", "b.png"], "smile": ["true", ""], "yaw": ["1.5", "-2.0"]}
+    assert cells.place(1) == "m.parquet row 2"
+
+
+def test_parquet_with_pictures_inside(tmp_path):
+    pq.write_table(pa.table({"image": [{"bytes": b"x", "path": "a.png"}]}), tmp_path / "m.parquet")
+    with pytest.raises(BadTable, match=r"carries pictures inside its column image; expected paths"):
+        read_cells(tmp_path / "m.parquet")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("t.xlsx", b"PK\x03\x04zip", r"t.xlsx is a spreadsheet.*export the sheet as CSV"),
+        ("t.csv", b"PK\x03\x04zip", r"t.csv is a spreadsheet.*export the sheet as CSV"),
+        ("t.csv", b" \n", r"t.csv is empty; expected a header line"),
+        ("t.csv", b"file_name,hair\n", r"t.csv has a header and no rows"),
+        ("t.csv", b"file_name,hair,hair\na,b,c\n", r"t.csv has the column hair 2 times; rename one"),
+        ("t.csv", b"file_name,hair\na.png,x\nb.png,y,z\n", r"t.csv line 3 has 3 cells where the header has 2"),
+        ("t.csv", b"file_name,hair,x\na.png,x,1\nb.png\n", r"t.csv line 3 has 1 cells where the header has 3"),
+        ("t.csv", b'file_name,hair\na.png,x\nb.png,"y\nc.png,z\n', r"t.csv line 3 is not readable as CSV .*lone quote mark"),
+        ("t.csv", b"\xff\xd8\xff\xe0\0\x10JFIF\0\xd8\0", r"t.csv is not text; expected a table such as CSV"),
+        ("m.parquet", b"PAR1 nothing", r"m.parquet is not a readable Parquet file"),
+    ],
+)
+def test_tables_that_cannot_be_read(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(BadTable, match=message):
+        read_cells(tmp_path / name)
+
+
+def test_an_index_without_a_name_is_no_label():
+    _, notes = typed({"unnamed_1": range(5), "smile": [0, 1, 0, 1, 1]})
+    assert [n.text for n in notes] == ["column unnamed_1 was left out: nearly every row has a value of its own"]
+
+
+def test_a_comma_at_the_end_of_every_row_is_forgiven(tmp_path):
+    (tmp_path / "t.csv").write_text("file_name,hair\na.png,x,\nb.png,y,\n")
+    assert read_cells(tmp_path / "t.csv").columns == {"file_name": ["a.png", "b.png"], "hair": ["x", "y"]}
+
+
+# Kinds
+
+
+@pytest.mark.parametrize(
+    ("no", "yes"), [("0", "1"), ("-1", "1"), ("no", "Yes"), ("False", "TRUE"), ("0.0", "1.0"), ("off", "on"), ("-1.0", "1")]
+)
+def test_every_way_to_say_yes_is_binary(no, yes):
+    table, _ = typed({"smile": [no, yes, yes, "", "NaN"]})
+    assert table.attributes == (Attribute("smile", "binary", ("0", "1")),)
+    assert table.columns["smile"].tolist() == [0, 1, 1, MISSING, MISSING]
+    assert table.columns["smile"].dtype == np.int64
+
+
+def test_spellings_are_reported_once_for_all_columns():
+    _, notes = typed({"a": [-1, 1, 1], "b": [1, -1, -1], "c": [0, 1, 1]})
+    assert [n.text for n in notes if "read as no or yes" in n.text] == ["-1, 1 read as no or yes in 2 columns"]
+
+
+@pytest.mark.parametrize(
+    ("name", "texts", "kind"),
+    [
+        ("sex", ["male", "female"] * 5, "categorical"),
+        ("hair", ["blond", "brown", "red"] * 5, "categorical"),
+        ("glasses", ["none", "round", "none", "square"], "categorical"),
+        ("yaw", [-90, -45, 0, 45, 90] * 10, "continuous"),
+        ("level", [0, 1, 2] * 10, "categorical"),
+        ("years", [20, 31, 45, 52, 60, 33], "continuous"),
+        ("years", list(range(15, 80)) * 3, "continuous"),
+        ("score", [0.25, 0.5, 0.25, 0.75], "continuous"),
+        ("brightness", [0.0, 0.5, 1.0] * 10, "continuous"),
+        ("identity", ["anna", "ben", "anna"], "group"),
+        ("identity", [0, 1, 0, 1], "group"),
+        ("personId", ["p1", "p2", "p1"], "group"),
+        ("clip", ["c1", "c2", "c1"], "group"),
+        ("has_speaker", [0, 1, 0, 1], "binary"),
+        ("code", [f"n{i // 3}" for i in range(900)], "group"),
+        ("breed", [f"breed {i % 120}" for i in range(1200)], "categorical"),
+        ("badge", ["001", "002", "003"] * 100, "categorical"),
+        ("caption", [f"a picture of {i}" for i in range(50)], None),
+        ("uid", [f"u{i}" for i in range(50)], None),
+        ("index", list(range(50)), None),
+        ("age_group", ["child", "adult", "child"], "categorical"),
+    ],
+)
+def test_inferred_kind(name, texts, kind):
+    assert kind_of(name, texts) == kind
+
+
+def test_three_values_around_zero_are_not_taken_for_yes_and_no():
+    table, notes = typed({"lipstick": [-1, 0, 1] * 5})
+    assert table.attributes[0].values == ("-1", "0", "1")
+    assert any("if 0 stands for not known" in str(note) for note in notes)
+    table, _ = typed({"lipstick": [-1, 0, 1] * 5}, kinds={"lipstick": "binary"}, new_values="missing")
+    assert table.columns["lipstick"].tolist()[:3] == [0, MISSING, 1]
+
+
+def test_kinds_can_be_stated():
+    columns = {"age": [1, 2, 3] * 4, "shade": [1, 2, 3] * 4, "who": ["x", "y", "z"] * 4, "hair": ["red", "dark", ""] * 4}
+    kinds = {"age": "categorical", "shade": "continuous", "who": "group", "hair": ("dark", "red", "white")}
+    table, notes = typed(columns, kinds=kinds)
+    assert [a.kind for a in table.attributes] == ["categorical", "continuous", "group", "categorical"]
+    assert table["hair"].values == ("dark", "red", "white")
+    assert table.columns["hair"][:3].tolist() == [1, 0, MISSING]
+    assert not errors(notes)
+
+
+def test_an_attribute_of_an_existing_schema_keeps_its_numbers():
+    known = Attribute("hair", "categorical", ("red", "dark"), mirror="keep")
+    yaw = Attribute("yaw", "continuous", (), -90.0, 90.0, "negate")
+    table, notes = typed({"hair": ["dark", "drak"], "yaw": [1, 2]}, kinds={"hair": known, "yaw": yaw})
+    assert table.attributes == (known, yaw)
+    assert table.columns["hair"].tolist() == [1, MISSING]
+    assert "unknown value 'drak', expected red, dark; did you mean 'dark'?" in errors(notes)[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"kinds": {"hiar": "categorical"}}, "no label column 'hiar'; there are hair, age; did you mean 'hair'"),
+        ({"attributes": ["agee"]}, "no label column 'agee'; there are hair, age; did you mean 'age'"),
+        ({"kinds": {"hair": "class"}}, "hair: unknown kind 'class'; expected binary, categorical, continuous, group"),
+    ],
+)
+def test_wrong_names_in_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        typed({"hair": ["a", "b"], "age": [1.5, 2.5]}, **options)
+
+
+def test_values_stand_in_natural_order_and_numbers_are_tidy():
+    table, _ = typed({"size": ["10", "2.0", "1", "2"] * 3, "type": ["t10", "t2", "t1", "t2"] * 3})
+    assert table["size"].values == ("1", "2", "10")
+    assert table["type"].values == ("t1", "t2", "t10")
+    assert table.columns["size"][:4].tolist() == [2, 1, 0, 1]
+
+
+def test_missing_cells_by_kind():
+    table, notes = typed({
+        "hair": ["red", "none", "dark", "NA", " null "] * 2,
+        "yaw": ["1.5", "none", "-2", "?", "nan"] * 2,
+        "smile": ["yes", "no", "unknown", "-", "N/A"] * 2,
+    })  # fmt: skip
+    assert table["hair"].values == ("dark", "none", "red")
+    assert table.columns["hair"][:5].tolist() == [2, 1, 0, MISSING, MISSING]
+    np.testing.assert_array_equal(table.columns["yaw"][:5], np.array([1.5, np.nan, -2, np.nan, np.nan], np.float32))
+    assert table.columns["smile"][:5].tolist() == [1, 0, MISSING, MISSING, MISSING]
+    assert table.counts("smile") == {"0": 2, "1": 2} and table.known("smile").sum() == 4
+    assert any("yaw: 'none', '?' read as missing, 4 cells" in note.text for note in notes)
+
+
+def test_range_of_a_continuous_attribute_comes_from_training():
+    table, _ = typed({"yaw": ["-1.5", "2.5", "90"], "split": ["train", "train", "test"]})
+    assert (table["yaw"].low, table["yaw"].high) == (-1.5, 2.5)
+
+
+# Values that do not belong
+
+
+def test_a_typo_is_named_with_line_column_value_and_the_nearest():
+    _, notes = typed({"hair": ["blond"] * 9 + ["blnod"] + ["brown"] * 9})
+    assert errors(notes)[0].startswith("t.csv line 11, column hair: unknown value 'blnod', expected blond, brown; did you mean 'blond'?")
+    assert "new_values" in errors(notes)[0]
+
+
+def test_a_stray_number_among_yes_and_no():
+    _, notes = typed({"smile": [-1, 1] * 10 + [2]})
+    assert "t.csv line 22, column smile: unknown value '2', expected yes or no (here -1, 1)" in errors(notes)[0]
+
+
+def test_a_stray_zero_among_minus_one_and_one():
+    _, notes = typed({"smile": [-1, 1] * 10 + [0]})
+    assert "line 22, column smile: unknown value '0', expected yes or no (here -1, 1)" in errors(notes)[0]
+
+
+def test_a_stray_word_among_numbers():
+    _, notes = typed({"yaw": [f"{i}.5" for i in range(20)] + ["left"]})
+    assert "t.csv line 22, column yaw: 'left' is not a number" in errors(notes)[0]
+    assert "'add'" not in errors(notes)[0]
+
+
+def test_many_strays_are_counted():
+    _, notes = typed({"yaw": ["1.5"] * 12 + ["2.5"]}, kinds={"yaw": "binary"})
+    assert "(and 3 more)" in errors(notes)[0]
+
+
+@pytest.mark.parametrize(
+    ("texts", "new_values", "kind", "values", "last"),
+    [
+        (["blond", "red"] * 10 + ["blnod"], "add", "categorical", ("blnod", "blond", "red"), 0),
+        (["blond", "red"] * 10 + ["blnod"], "missing", "categorical", ("blond", "red"), MISSING),
+        (["0", "1"] * 10 + ["2"], "add", "categorical", ("0", "1", "2"), 2),
+        (["0", "1"] * 10 + ["2"], "missing", "binary", ("0", "1"), MISSING),
+    ],
+)
+def test_new_values(texts, new_values, kind, values, last):
+    table, notes = typed({"a": texts}, new_values=new_values)
+    assert (table["a"].kind, table["a"].values, table.columns["a"][-1]) == (kind, values, last)
+    assert not errors(notes)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "expected"),
+    [
+        ("blnod", "blond", True), ("blon", "blond", True), ("blondd", "blond", True), ("blend", "blond", True),
+        ("Dark Red", "dark_red", True), ("male", "female", False), ("type1", "type2", False), ("cat", "bat", False),
+        ("white", "black", False),
+    ],
+)  # fmt: skip
+def test_what_counts_as_a_slip(a, b, expected):
+    assert slip(a, b) is expected and slip(b, a) is expected
+
+
+def test_frequent_values_are_never_typos():
+    _, notes = typed({"look": ["happy", "nappy"] * 10})
+    assert not errors(notes)
+
+
+def test_values_that_differ_in_spelling_alone_are_warned_about():
+    _, notes = typed({"hair": ["Blond", "blond"] * 10})
+    assert any("differ in spelling alone: 'Blond', 'blond'" in note.text for note in notes if note.level == "warning")
+
+
+# Constant and rare
+
+
+def test_a_constant_column_is_left_out_unless_asked_for():
+    columns = {"smile": [0, 1, 1], "hat": [0, 0, ""], "empty": ["", "NA", ""]}
+    table, notes = typed(columns)
+    assert [a.name for a in table.attributes] == ["smile"]
+    assert [n.text for n in notes if n.level == "warning"] == [
+        "column hat has the one value '0' and was left out",
+        "column empty is empty in every row and was left out",
+    ]
+    _, notes = typed(columns, attributes=["hat", "smile"])
+    assert "attribute hat has the one value '0', so nothing can be learnt from it" in errors(notes)[0]
+    table, notes = typed(columns, attributes=["smile"])
+    assert not errors(notes) and [a.name for a in table.attributes] == ["smile"]
+
+
+def test_rare_values_are_warned_about_in_one_note():
+    _, notes = typed({"hat": [0] * 30 + [1] * 3, "hair": ["red"] * 31 + ["dark"] * 2}, few=20)
+    assert [n.text for n in notes if n.level == "warning"] == ["fewer than 20 pictures show hat=1 (3), hair=dark (2)"]
+
+
+def test_rest_is_no_name_for_an_attribute():
+    _, notes = typed({"rest": ["0", "1"]})
+    assert "a column is called rest; rename it" in errors(notes)[0]
+
+
+# Mirrors
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "values", "expected"),
+    [
+        ("yaw", "continuous", (), "negate"),
+        ("head_roll", "continuous", (), "negate"),
+        ("gaze_x", "continuous", (), "negate"),
+        ("gaze_y", "continuous", (), "keep"),
+        ("pitch", "continuous", (), "keep"),
+        ("look", "categorical", ("left", "right", "up"), (("left", "right"),)),
+        ("part", "categorical", ("Parted Left", "Parted Right", "none"), (("Parted Left", "Parted Right"),)),
+        ("tone", "categorical", ("bright", "dark"), "keep"),
+        ("side", "categorical", ("L", "R"), (("L", "R"),)),
+    ],
+)
+def test_mirror_rule(name, kind, values, expected):
+    assert mirror_rule(name, kind, values) == expected
+
+
+def test_labels_that_cannot_be_mirrored_are_warned_about():
+    _, notes = typed({
+        "yaw": ["10.5", "350.5", "20.5"], "look": ["left", "ahead", "left"], "left_eye_closed": [0, 1, 0],
+    })  # fmt: skip
+    text = " ".join(map(str, notes))
+    assert "yaw runs from 10.5 to 350.5, and a mirrored picture would have its negative" in text
+    assert "look: left has no value for the other side" in text
+    assert "left_eye_closed changes sides" in text
+
+
+# Splits
+
+
+@pytest.mark.parametrize(
+    ("column", "words", "expected"),
+    [
+        ("split", ["train", "valid", "test"], ["train", "val", "test"]),
+        ("Split", ["Training", "validation", "testing"], ["train", "val", "test"]),
+        ("partition", ["0", "1", "2"], ["train", "val", "test"]),
+        ("split", ["train", "dev", "val"], ["train", "val", "val"]),
+    ],
+)
+def test_split_words(column, words, expected):
+    table, notes = typed({column: words, "smile": [0, 1, 1]})
+    assert table.splits.tolist() == expected
+    assert [a.name for a in table.attributes] == ["smile"] and not errors(notes)
+
+
+def test_an_unknown_split_is_named():
+    _, notes = typed({"split": ["train", "tset"], "smile": [0, 1]})
+    assert "t.csv line 3, column split: unknown split 'tset'; did you mean 'test'? (1 such rows)" in errors(notes)[0]
+
+
+def test_a_column_called_set_may_be_an_attribute():
+    table, _ = typed({"set": ["tools", "toys"] * 5})
+    assert table.splits is None and table["set"].kind == "categorical"
+
+
+def people(sizes: dict[str, int], **more) -> LabelTable:
+    names = tuple(sizes)
+    column = np.repeat(np.arange(len(names)), list(sizes.values()))
+    files = [f"{names[m]}-{i}.png" for i, m in enumerate(column)]
+    return LabelTable((Attribute("identity", "group", names),), files, {"identity": column}, **more)
+
+
+def test_no_identity_stands_on_two_sides():
+    table = people({f"p{i}": 1 + i % 9 for i in range(200)})
+    splits = split_by_group(table, seed=1)
+    sides = {m: set(splits[table.columns["identity"] == m]) for m in range(200)}
+    assert all(len(side) == 1 for side in sides.values())
+    shares = [(splits == s).mean() for s in ("train", "val", "test")]
+    np.testing.assert_allclose(shares, (0.8, 0.1, 0.1), atol=0.01)
+
+
+def test_splits_depend_on_seed_and_not_on_order():
+    table = people({f"p{i}": 3 for i in range(50)})
+    order = np.random.default_rng(0).permutation(len(table))
+    splits = split_by_group(table, seed=1)
+    np.testing.assert_array_equal(split_by_group(table.take(order), seed=1), splits[order])
+    assert (split_by_group(table, seed=2) != splits).any()
+
+
+def test_without_groups_pictures_are_divided_one_by_one():
+    table = LabelTable((), [f"{i}.png" for i in range(1000)], {})
+    assert dict(zip(*np.unique(split_by_group(table, 0), return_counts=True), strict=True)) == {"train": 800, "val": 100, "test": 100}
+    assert set(split_by_group(table, 0, (1.0, 0.0, 0.0))) == {"train"}
+
+
+def test_rows_without_identity_are_their_own_group():
+    table = people({"anna": 10, "ben": 10, "eve": 10})
+    table.columns["identity"][:10] = MISSING
+    assert len(set(split_by_group(table, 0)[:10])) > 1
+
+
+def test_no_split_stays_empty_where_groups_suffice():
+    assert set(split_by_group(people({"anna": 50, "ben": 2, "eve": 1}), 0)) == {"train", "val", "test"}
+
+
+@pytest.mark.parametrize(
+    ("fractions", "message"),
+    [((0.8, 0.1, 0.1), "identity has 2 values, too few for 3 splits"), ((0.5, 0.1, 0.1), r"add up to 1, not \(0.5")],
+)
+def test_splits_that_cannot_be_made(fractions, message):
+    with pytest.raises(ValueError, match=message):
+        split_by_group(people({"anna": 5, "ben": 5}), 0, fractions)
+
+
+def test_the_group_named_like_a_person_keeps_pictures_together():
+    clip, person = Attribute("clip", "group", ("a", "b")), Attribute("person", "group", ("x", "y"))
+    table = LabelTable((clip, person), ["1.png"], {"clip": np.array([0]), "person": np.array([0])})
+    assert find_group(table) == person and find_group(table, "clip") == clip
+
+
+def test_a_leak_is_named():
+    table = people({"anna": 2, "ben": 1, "eve": 2}, splits=np.array(["train", "test", "test", "train", "val"]))
+    assert "2 of 3 values of identity stand in more than one split: anna, eve" in check_leaks(table)[0].text
+    assert not check_leaks(people({"anna": 2, "ben": 1}, splits=np.array(["train", "train", "val"])))
+
+
+def test_select_and_take():
+    table, _ = typed({"smile": [0, 1, 1], "hair": ["red", "dark", "red"]})
+    part = table.select("hair").take(np.array([True, False, True]))
+    assert part.files == ["0.png", "2.png"] and part.columns["hair"].tolist() == [1, 1] and len(part.attributes) == 1
+    with pytest.raises(KeyError, match="no attribute 'hiar'; there are smile, hair; did you mean 'hair'"):
+        table.select("hiar")
+
+
+# What is shown and written
+
+
+def test_names_of_columns_are_split_into_words():
+    assert named("personId", ("id",)) and named("Person-ID", ("id",)) and not named("video", ("id",))
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"), [("a\nb", "a\\nb"), ("\x1b[31m", "\\x1b[31m"), ("grün 🙂", "grün 🙂"), ("\u202egnp", "\\u202egnp"), ("\udcff", "\\udcff")]
+)
+def test_control_characters_are_escaped(name, shown):
+    assert printable(name) == shown
+
+
+def test_reports_hold_no_formulas(tmp_path):
+    rows = [["=1+1", "+x", "-y", "@z", "-1.5", "+3", -2.5, None, "\tq", "plain, quoted"]]
+    write_csv(tmp_path / "r.csv", ["=name", *"bcdefghij"], rows)
+    header, row = csv.reader((tmp_path / "r.csv").read_text().splitlines())
+    assert header[0] == "'=name"
+    assert row == ["'=1+1", "'+x", "'-y", "'@z", "-1.5", "+3", "-2.5", "", "'\tq", "plain, quoted"]
+
+
+# Too little of something
+
+
+def packed_labels(folder, splits):
+    """30 pictures: red 27 and blue 3, ages of 5, persons a, a, b (alone in its split) and so on, in these splits."""
+    schema = Schema(
+        (
+            Attribute("hair", "categorical", ("blue", "green", "red")),
+            Attribute("age", "continuous", low=0, high=29),
+            Attribute("person", "group", ("a", "b", "c", "d")),
+        ),
+        height=2,
+        width=2,
+    )
+    labels = {
+        "hair": np.where(np.arange(30) < 3, 0, 2),
+        "age": np.where(np.arange(30) < 5, np.arange(30), np.nan),
+        "person": np.array([0, 0, 1, 3, 3, 2, *[MISSING] * 24]),
+    }
+    return write_pack(folder, np.zeros((30, 3, 2, 2), np.uint8), schema, [f"{i}.png" for i in range(30)], labels, splits)
+
+
+def test_what_there_is_too_little_of_is_said_with_counts_of_training_pictures(tmp_path):
+    pack = packed_labels(tmp_path, ["train"] * 28 + ["val"] * 2)
+    (text,) = scarce(pack)
+    assert text.startswith("fewer than 20 training pictures show hair=blue (3), hair=green (0), age (5); label more of these")
+    assert scarce(pack, ["hair"], few=3) == [text.replace("20", "3").replace("hair=blue (3), ", "").replace(", age (5)", "")]
+    assert scarce(pack, ["age"], few=5) == []
+
+
+def test_who_has_one_picture_in_a_split_is_counted_and_named(tmp_path):
+    pack = packed_labels(tmp_path, ["train", "val", *["train"] * 28])
+    table = LabelTable(pack.schema.attributes, pack.files, pack.labels, pack.splits)
+    (note,) = check_lone(table)
+    assert str(note).startswith("4 of 6 pictures of their split are the only one of their person: a, a, b, c; they cannot form a pair")
+    (text,) = scarce(pack, ["person"])
+    assert text.startswith("3 of 5 pictures are the only one of their person: a, b, c;")
+    assert check_lone(LabelTable(pack.schema.attributes, pack.files, pack.labels))[0].text.startswith("2 of 6 pictures are the only one of their person: b, c")
+    assert Pairs(pack, by="person").left_out == 29 - 2
+
+
+def test_data_and_train_say_it(tmp_path, capsys):
+    packed_labels(tmp_path / "pack", ["train"] * 28 + ["val"] * 2)
+    assert main(["data", str(tmp_path / "pack")]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "warning: fewer than 20 pictures show hair=blue (3), hair=green (0), age (5)" in out
+    assert "info: 2 of 6 pictures of their split are the only one of their person: b, c; they cannot form a pair" in out
+    main(["train", str(tmp_path / "pack"), "--attributes", "hair", "--out", str(tmp_path / "run"), "--judge", "none", "--images", "8"])
+    assert "warning: fewer than 20 training pictures show hair=blue (3), hair=green (0); label more" in capsys.readouterr().err

@@ -1,0 +1,311 @@
+"""The engine: exact resume, micro-batches and processes, players kept apart, and every way to stop."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from games import parameters
+from safetensors.torch import load_file
+from toy_game import ToyGame
+from two_processes import train
+
+from recombine import files
+from recombine.data.samplers import Pairs
+from recombine.methods.ifcvaegan import Config, IFcVAEGAN
+from recombine.training import checkpoint
+from recombine.training import engine as training
+from recombine.training.engine import Diverged, Interrupted, TrainConfig, fit
+
+SHORT = TrainConfig(images=20 * 16, batch_size=16, ema_images=64, log_every=64, evaluate_every=160)
+
+
+@pytest.fixture(autouse=True)
+def _fabric_says_nothing():
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning_fabric")
+        yield
+
+
+def toy(signs, **options):
+    torch.manual_seed(0)
+    return ToyGame(signs.schema, **options)
+
+
+def ifcvaegan(signs):
+    torch.manual_seed(0)
+    return IFcVAEGAN(Config(width=4, num_latents=6, aux_width=16), signs.schema)
+
+
+def weights(run):
+    """Everything a training left, by file and name."""
+    newest = checkpoint.newest_resume(run)
+    return {f"{stem}/{name}": value for stem, tensors in newest.tensors.items() for name, value in tensors.items()}
+
+
+def assert_same(first, second):
+    assert first.keys() == second.keys()
+    different = [name for name in first if not torch.equal(first[name], second[name])]
+    assert different == []
+
+
+def log(run):
+    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+
+
+def stop_at(images, number=signal.SIGINT):
+    """A monitor that asks the training to stop at its evaluation after so many images."""
+
+    def monitor(method, path):
+        if int(path.stem) == images:
+            os.kill(os.getpid(), number)
+        return {"looked": 1.0}
+
+    return monitor
+
+
+@pytest.mark.parametrize("make", [toy, ifcvaegan])
+def test_stopping_and_going_on_leaves_the_same_bits(signs, tmp_path, make):
+    pack = signs.select("lamp")
+    fit(make(pack), pack, SHORT, tmp_path / "whole", quiet=True)
+    with pytest.raises(Interrupted, match=r"stopped after 176 of 320 images.*the same command again goes on"):
+        fit(make(pack), pack, SHORT, tmp_path / "parts", monitor=stop_at(160), quiet=True)
+    fit(make(pack), pack, SHORT, tmp_path / "parts", quiet=True)
+    assert_same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
+    whole, parts = (load_file(tmp_path / name / "model" / "weights.safetensors") for name in ("whole", "parts"))
+    assert_same(whole, parts)
+    states = [checkpoint.newest_resume(tmp_path / name).state for name in ("whole", "parts")]
+    assert states[0] == states[1] and states[0]["images_seen"] == 320
+
+
+def test_going_on_after_the_end_changes_nothing(signs, tmp_path):
+    fit(toy(signs), signs, SHORT, tmp_path, quiet=True)
+    before = weights(tmp_path)
+    fit(toy(signs), signs, SHORT, tmp_path, quiet=True)
+    assert_same(before, weights(tmp_path))
+
+
+def test_seed_decides_the_end(signs, tmp_path):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        fit(toy(signs), signs, replace(SHORT, seed=seed), tmp_path / name, quiet=True)
+    a, b, c = (weights(tmp_path / name) for name in "abc")
+    assert_same(a, b)
+    assert not torch.equal(a["weights/encoder.0.weight"], c["weights/encoder.0.weight"])
+
+
+def largest_difference(first, second):
+    assert first.keys() == second.keys()
+    return max((first[name].double() - second[name].double()).abs().max().item() for name in first)
+
+
+def test_microbatches_give_the_weights_of_one_batch(signs, tmp_path):
+    pack = signs.select("lamp")
+    train("toy", pack, tmp_path / "one")
+    train("toy", pack, tmp_path / "four", accumulate=4)
+    assert largest_difference(weights(tmp_path / "one"), weights(tmp_path / "four")) < 1e-7
+
+
+def test_two_processes_give_the_weights_of_one(signs, tmp_path):
+    # Batch normalisation, two critic calls in one backward, gradient penalty with double backward, micro-batches, the average.
+    script = [str(Path(__file__).parents[1] / "two_processes.py"), str(signs.path), str(tmp_path / "two")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])}
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", *script]
+    done = subprocess.run(launch, env=environment, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-3000:]
+    for run, which in (("toy-norm", "toy-norm"), ("ifcvaegan", "ifcvaegan"), ("toy-microbatches", "toy")):
+        train(which, signs.select("lamp"), tmp_path / "one" / run)
+        assert largest_difference(weights(tmp_path / "one" / run), weights(tmp_path / "two" / run)) < 1e-7, run
+
+
+def test_a_turn_changes_its_own_player_alone(signs, tmp_path):
+    method = toy(signs)
+    before = [weight.clone() for weight in parameters(method, "encoder", "decoder")]
+    fit(method, signs, replace(SHORT, images=16, ema_images=0), tmp_path, quiet=True)  # the first phase: the critic alone
+    after = parameters(method, "encoder", "decoder")
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    fresh = toy(signs)
+    changed = [not torch.equal(a, b) for a, b in zip(parameters(fresh, "critic"), parameters(method, "critic"), strict=True)]
+    assert changed == [True, True, True, False]  # the last bias cancels between real and fake
+
+
+def test_phases_freeze_and_release(signs, tmp_path):
+    method = toy(signs, norm=True)
+    fit(method, signs, SHORT, tmp_path, quiet=True)
+    first, rest = method.seen[:5], method.seen[5:]
+    assert set(first) == {("critic only", False, False)}
+    assert set(rest) == {("both", True, True)} and len(rest) == 15
+
+
+def test_batch_statistics_stay_in_a_frozen_phase(signs, tmp_path):
+    method = toy(signs, norm=True)
+    fit(method, signs, replace(SHORT, images=64), tmp_path, quiet=True)  # 16 of 64 images are the first phase
+    frozen = toy(signs, norm=True)
+    frozen.phases = lambda: [training.Phase("critic only", frozen=("encoder", "decoder"))]
+    fit(frozen, signs, replace(SHORT, images=64), tmp_path / "frozen", quiet=True)
+    assert frozen.encoder.state_dict()["1.num_batches_tracked"] == 0
+    assert method.encoder.state_dict()["1.num_batches_tracked"] == 6  # two calls in each of three steps
+
+
+def test_controllers_move_and_are_saved(signs, tmp_path):
+    method = toy(signs)
+    fit(method, signs, SHORT, tmp_path, quiet=True)
+    saved = checkpoint.newest_resume(tmp_path).state["controllers"]
+    assert saved == method.controllers and saved["penalty"] != 1.0
+
+
+def test_nan_stops_before_the_weights(signs, tmp_path):
+    with pytest.raises(Diverged, match=r"3 steps in a row.*autoencoder/rec is inf after .* images, in a batch with \d+\.png.*nothing had been saved"):
+        fit(toy(signs, bad_from=0), signs, SHORT, tmp_path, quiet=True)
+    assert checkpoint.newest_resume(tmp_path) is None
+
+
+def test_nan_goes_back_to_the_checkpoint_and_then_gives_up(signs, tmp_path):
+    config = replace(SHORT, save_seconds=0)
+    with pytest.raises(Diverged, match=r"the newest checkpoint in .* is untouched; try a lower learning rate"):
+        fit(toy(signs, bad_from=200), signs, config, tmp_path, quiet=True)
+    events = [line["event"] for line in log(tmp_path) if "event" in line]
+    assert events.count("rolled back") == config.rollbacks
+    assert all(torch.isfinite(value).all() for value in weights(tmp_path).values())
+
+
+def test_one_bad_step_is_left_out(signs, tmp_path):
+    method = toy(signs, bad_from=160, bad_until=161, norm=True)
+    fit(method, signs, SHORT, tmp_path, quiet=True)
+    events = [line for line in log(tmp_path) if "event" in line]
+    assert [event["event"] for event in events] == ["skipped"]
+    assert "autoencoder/rec is inf" in events[0]["text"] and "the step was not taken" in events[0]["text"]
+    assert all(torch.isfinite(value).all() for value in weights(tmp_path).values())
+
+
+def test_full_disk_costs_the_attempt_alone(signs, tmp_path, monkeypatch):
+    full, write = [True, True], checkpoint.save_resume
+
+    def save(run, step, tensors, state):
+        if full:
+            full.pop()
+            raise files.SaveFailed(Path(run), 1 << 20, 0, OSError(28, "No space left on device"))
+        write(run, step, tensors, state)
+
+    monkeypatch.setattr(checkpoint, "save_resume", save)
+    fit(toy(signs), signs, replace(SHORT, save_seconds=0), tmp_path, quiet=True)
+    events = [line for line in log(tmp_path) if "event" in line]
+    assert [event["event"] for event in events] == ["save failed"]
+    assert "No space left on device" in events[0]["text"] and "tries again" in events[0]["text"]
+    assert checkpoint.newest_resume(tmp_path).step_images == 320
+
+
+def test_disk_that_stays_full_is_an_error_at_the_end(signs, tmp_path, monkeypatch):
+    def save(run, step, tensors, state):
+        raise files.SaveFailed(Path(run), 1 << 20, 0, OSError(28, "No space left on device"))
+
+    monkeypatch.setattr(checkpoint, "save_resume", save)
+    with pytest.raises(files.CannotWrite, match="nothing could be saved"):
+        fit(toy(signs), signs, SHORT, tmp_path, quiet=True)
+
+
+def test_read_only_folder_is_found_before_anything_else(signs, tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    with pytest.raises(OSError, match="file"):
+        fit(toy(signs), signs, SHORT, blocked / "run", quiet=True)
+
+
+def test_second_run_in_the_same_folder_is_refused(signs, tmp_path):
+    with files.lock(tmp_path):
+        with pytest.raises(files.Locked, match=str(os.getpid())):
+            fit(toy(signs), signs, SHORT, tmp_path, quiet=True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_other_signals_save_too(signs, tmp_path, number):
+    with pytest.raises(Interrupted) as stopped:
+        fit(toy(signs), signs, SHORT, tmp_path, monitor=stop_at(0, number), quiet=True)
+    assert stopped.value.signal_number == number
+    assert checkpoint.newest_resume(tmp_path).step_images == 16
+
+
+def test_signals_are_given_back(signs, tmp_path):
+    before = signal.getsignal(signal.SIGINT)
+    fit(toy(signs), signs, replace(SHORT, images=16), tmp_path, quiet=True)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_second_interrupt_stops_at_once(signs, tmp_path):
+    def twice(method, path):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        return {}
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(toy(signs), signs, SHORT, tmp_path, monitor=twice, quiet=True)
+
+
+def test_log_names_the_terms_of_the_paper(signs, tmp_path):
+    pack = signs.select("lamp")
+    fit(ifcvaegan(pack), pack, SHORT, tmp_path, monitor=stop_at(-1), quiet=True)
+    lines = log(tmp_path)
+    terms = next(line for line in lines if "autoencoder/rec" in line)
+    assert {"autoencoder/kl", "autoencoder/aux", "aux/aux", "critic/gan", "gradient_norm/critic", "critic_accuracy", "learning_rate"} <= terms.keys()
+    assert [line["images"] for line in lines if "looked" in line] == [0, 160, 320]
+    assert any(line.get("images_per_second", 0) > 0 for line in lines)
+    assert list((tmp_path / "tensorboard").glob("events*"))
+
+
+def test_log_forgets_what_a_crash_gave_up(signs, tmp_path):
+    with pytest.raises(Interrupted):
+        fit(toy(signs), signs, SHORT, tmp_path, monitor=stop_at(160), quiet=True)
+    with (tmp_path / "log.jsonl").open("a") as file:
+        file.write('{"images": 300, "lost": 1}\n{"images": 30')
+    fit(toy(signs), signs, SHORT, tmp_path, quiet=True)
+    assert not any("lost" in line for line in log(tmp_path))
+
+
+def test_learning_rate_falls_at_the_end(signs, tmp_path):
+    fit(toy(signs), signs, replace(SHORT, decay=0.5, log_every=16), tmp_path, quiet=True)
+    rates = {line["images"]: line["learning_rate"] for line in log(tmp_path) if "learning_rate" in line}
+    assert rates[160] == 1.0 and rates[240] == pytest.approx(0.5) and rates[320] == 0.0
+
+
+def test_average_follows_the_weights(signs, tmp_path):
+    method = toy(signs)
+    fit(method, signs, SHORT, tmp_path, quiet=True)
+    found = checkpoint.newest_resume(tmp_path).tensors
+    gap = (found["average"]["decoder.0.weight"] - found["weights"]["decoder.0.weight"]).abs().max()
+    start = (found["average"]["decoder.0.weight"] - toy(signs).decoder[0].weight).abs().max()
+    assert 0 < gap < start
+    saved = load_file(tmp_path / "model" / "weights.safetensors")
+    assert torch.equal(saved["decoder.0.weight"], found["average"]["decoder.0.weight"])
+
+
+def test_settings_that_cannot_work():
+    with pytest.raises(ValueError, match="batch_size 10 must be a multiple of accumulate 3"):
+        TrainConfig(batch_size=10, accumulate=3)
+    with pytest.raises(ValueError, match="images must be at least 1, not 0"):
+        TrainConfig(images=0)
+    with pytest.raises(ValueError, match="'16-mixed' loses small gradients"):
+        TrainConfig(precision="16-mixed")
+
+
+def test_checkpoint_of_another_method_is_refused(signs, tmp_path):
+    fit(toy(signs), signs, SHORT, tmp_path, settings={"method": "toy", "config": {"norm": False}}, quiet=True)
+    with pytest.raises(checkpoint.Incompatible, match=r"is of toy, this model of other.*norm"):
+        fit(toy(signs), signs, SHORT, tmp_path, settings={"method": "other", "config": {"norm": True}}, quiet=True)
+
+
+
+def test_pictures_that_form_no_pair_are_counted_and_said(signs, tmp_path, capsys):
+    class Paired(ToyGame):
+        def make_sampler(self, pack, seed, mirror):
+            return Pairs(pack, "train", seed, mirror, by=["maker", "colour", "lamp", "stripes"])
+
+    lone = Pairs(signs, "train", by=["maker", "colour", "lamp", "stripes"]).left_out
+    assert lone > 0
+    fit(Paired(signs.schema), signs, TrainConfig(images=16, batch_size=8), tmp_path, quiet=True)
+    sentence = f"{lone} training pictures stand alone in their group, form no pair and are not used"
+    assert sentence in (tmp_path / "log.jsonl").read_text() and sentence in " ".join(capsys.readouterr().err.split())

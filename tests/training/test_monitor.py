@@ -1,0 +1,26 @@
+"""What a training looks at, and the causes it names."""
+
+import pytest
+from PIL import Image
+
+from recombine.training.monitor import EditMonitor, diagnose
+
+
+@pytest.mark.parametrize(("kind", "success"), [("perfect", 1.0), ("ignoring", 0.0)])
+def test_edit_success_of_methods_whose_answer_is_known(signs, sign_editor, sign_reader, tmp_path, kind, success):
+    pack = signs.select("colour", "lamp", "stripes")
+    model = sign_editor(kind)
+    measures = EditMonitor(pack, sign_reader, pictures=40, shown=5)(model, tmp_path / "grids" / "1.png")
+    assert measures["edit_success/all"] == success
+    assert (measures["sensitivity"] > 0.05) == (kind == "perfect")
+    assert measures["mse"] == pytest.approx(0.0, abs=1e-6)
+    with Image.open(tmp_path / "grids" / "1.png") as grid:
+        assert grid.width > 5 * 16
+
+
+def test_named_causes():
+    assert diagnose({"sensitivity": 0.05, "edit_success/all": 0.9, "critic_accuracy": 0.8}, 0.9) == {}
+    assert list(diagnose({"sensitivity": 0.0005, "edit_success/all": 0.05}, 0.5)) == ["decoder ignores the labels"]
+    assert list(diagnose({"sensitivity": 0.05, "edit_success/all": 0.05}, 0.5)) == ["edits fail"]
+    assert list(diagnose({"sensitivity": 0.05, "critic_accuracy": 0.995}, 0.5)) == ["critic wins"]
+    assert diagnose({"sensitivity": 0.0005, "edit_success/all": 0.0, "critic_accuracy": 1.0}, 0.01) == {}, "too early to say"
