@@ -16,10 +16,11 @@ import torch
 from PIL import Image
 from record import record
 
+from recombine.data.batch import Batch
 from recombine.data.packed import Pack
 from recombine.data.packing import pack
 from recombine.data.samplers import Iid
-from recombine.data.schema import Batch, Schema
+from recombine.data.schema import Schema
 from recombine.data.sources.folder import read_source
 from recombine.method import Progress
 from recombine.methods.ifcvaegan import Config, IFcVAEGAN

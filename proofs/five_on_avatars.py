@@ -26,7 +26,7 @@ from recombine.data.synthetic import avatars
 from recombine.data.synthetic.truth import DERIVED, drawn, factors_behind, true_swaps
 from recombine.evaluation.classifier import Classifier, judge_classifier
 from recombine.evaluation.part_swaps import Carried, part_swaps
-from recombine.evaluation.transfer import encoded, judging
+from recombine.inference import encoded, judging
 from recombine.method import Method
 from recombine.methods.rodi import VARIANTS
 from recombine.metrics.intervals import mean

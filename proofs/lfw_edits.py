@@ -22,6 +22,7 @@ from record import record
 from torch import Tensor
 
 import recombine
+from recombine import inference
 from recombine.data.packed import Pack
 from recombine.data.packing import pack
 from recombine.data.schema import Schema
@@ -46,10 +47,10 @@ def measure(model: Method, data: Pack, classifier: Classifier) -> dict:
     rows, names = np.asarray(data.rows("val")), list(model.schema.names)
     verdicts = replace(transfer.swaps(model, data, rows, classifier, attributes=names), goes_with=GOES_WITH)
     images = data.batch(rows).images
-    with transfer.judging(model):
-        codes = transfer.encoded(model, data, rows)
+    with inference.judging(model):
+        codes = inference.encoded(model, data, rows)
         edited = torch.cat(list(transfer.edited_pictures(model, data, codes, verdicts.edits)))
-        again = torch.cat(list(transfer.decoded(model, codes)))
+        again = torch.cat(list(inference.decoded(model, codes)))
     chosen = torch.from_numpy(np.sort(np.random.default_rng(0).permutation(len(edited))[: len(images)]))
     looker = judge_extractor(classifier)
     real, made, rebuilt = (features(looker, pictures) for pictures in (images, edited[chosen], again))

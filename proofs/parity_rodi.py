@@ -47,7 +47,8 @@ from record import record
 from torch import Tensor, nn
 from torch.autograd.grad_mode import _unsafe_preserve_version_counter as unwatched
 
-from recombine.data.schema import Attribute, Batch, Schema
+from recombine.data.batch import Batch
+from recombine.data.schema import Attribute, Schema
 from recombine.losses import squared_error
 from recombine.method import Progress, Turn
 from recombine.methods.rodi import PRESETS, Config, Residual, RoDi, next_gamma

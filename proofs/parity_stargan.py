@@ -29,8 +29,9 @@ import torch
 from record import record
 from torch import Tensor
 
+from recombine.data.batch import Batch
 from recombine.data.packed import Pack, write_pack
-from recombine.data.schema import Attribute, Batch, Schema
+from recombine.data.schema import Attribute, Schema
 from recombine.methods.stargan import Config, StarGAN
 from recombine.training.engine import TrainConfig, Training, launch
 

@@ -17,6 +17,8 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
+
 CHUNK = 1 << 20  # bytes read at a time where a whole file need not stand in memory
 
 
@@ -155,6 +157,12 @@ def sha256(path: str | Path) -> str:
         while chunk := file.read(CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def digest(data: bytes | np.ndarray) -> str:
+    """32 hexadecimal digits of a file's bytes or of pixels."""
+    content = np.ascontiguousarray(data).data if isinstance(data, np.ndarray) else data
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def check_writable(folder: str | Path) -> None:

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from recombine.codes import Codes
-from recombine.data.schema import Batch, Schema
+from recombine.data.batch import Batch
+from recombine.data.schema import Schema
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from recombine.data.schema import Attribute, Batch, Schema
+from recombine.data.batch import Batch
+from recombine.data.schema import Attribute, Schema
 from recombine.method import Method, Progress
 
 SMILING = Attribute("Smiling", "binary", ("0", "1"))

@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from recombine.codes import Codes
-from recombine.data.schema import Batch, Schema
+from recombine.data.batch import Batch
+from recombine.data.schema import Schema
 from recombine.method import Phase, Progress, Turn
 from recombine.networks import BatchNorm2d
 

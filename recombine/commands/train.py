@@ -94,7 +94,7 @@ def train(
 
 def find_recipe(what: str, data: list[Path]) -> tuple[Recipe, list[Path]]:
     """The recipe of that name, or the one for a folder, and the folders to train on."""
-    from recombine.data.schema import nearest, shown
+    from recombine.messages import nearest, shown
     from recombine.recipes import RECIPES, from_folder
 
     if what in RECIPES:
@@ -114,7 +114,7 @@ def adjusted(
     recipe: Recipe, method: str | None, attributes: tuple[str, ...] | None, given: dict[str, Any], settings: dict[str, str]
 ) -> Recipe:
     """The recipe with what the command line asks for."""
-    from recombine.data.schema import nearest, shown
+    from recombine.messages import nearest, shown
     from recombine.recipes import from_folder
 
     if method is not None and method != recipe.method:

@@ -13,8 +13,9 @@ import numpy as np
 from recombine.comparison.judging import Judging
 from recombine.comparison.plan import COMPARED
 from recombine.data.packed import Pack
-from recombine.data.schema import Schema, shown
+from recombine.data.schema import Schema
 from recombine.evaluation.judge import training_rows
+from recombine.messages import shown
 from recombine.training.runs import HARMLESS, pack_of
 
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from recombine.data.batch import mix_seed
 from recombine.data.packed import Pack
-from recombine.data.schema import mix_seed
 from recombine.evaluation.classifier import Classifier
 from recombine.evaluation.judge import judge, judged_rows
-from recombine.evaluation.transfer import encoded, judging
+from recombine.inference import encoded, judging
 from recombine.method import Method
 from recombine.metrics.leakage import FEWEST, leakage, matrix_json, off_part
 

@@ -13,9 +13,9 @@ from recombine.comparison.judging import Judging
 from recombine.comparison.leases import waiting
 from recombine.data.packed import Pack
 from recombine.data.samplers import first_group
-from recombine.data.schema import nearest, shown
 from recombine.data.synthetic.truth import of_avatars
 from recombine.evaluation.judge import checked_measures
+from recombine.messages import nearest, shown
 from recombine.methods import METHODS, presets
 from recombine.recipes import RECIPES, Recipe, from_folder
 from recombine.recipes.avatars import COURSE

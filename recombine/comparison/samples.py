@@ -12,13 +12,15 @@ from torch import Tensor
 
 from recombine import files
 from recombine.codes import Codes
+from recombine.data.batch import mix_seed
 from recombine.data.images import to_pixels
 from recombine.data.packed import Pack
-from recombine.data.schema import MISSING, mix_seed
+from recombine.data.schema import MISSING
 from recombine.data.synthetic.truth import factors_behind, true_swaps
 from recombine.edit import swap
 from recombine.evaluation.judge import judged_rows
-from recombine.evaluation.transfer import device_of, encoded, judging, swap_pairs
+from recombine.evaluation.transfer import swap_pairs
+from recombine.inference import device_of, encoded, judging
 from recombine.method import Method
 from recombine.metrics.leakage import features
 

@@ -19,7 +19,8 @@ from typing import Literal
 import numpy as np
 
 from recombine.data.packed import Pack
-from recombine.data.schema import MISSING, Attribute, nearest, shown
+from recombine.data.schema import MISSING, Attribute
+from recombine.messages import nearest, shown
 
 FORMAT = ("height", "width", "channels", "bits", "low", "high")     # of pictures, the same in all packs
 Mirror = Literal["keep", "negate"] | tuple[tuple[str, str], ...]

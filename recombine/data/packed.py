@@ -24,10 +24,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from recombine.data.batch import Batch
 from recombine.data.images import DTYPES, to_float
-from recombine.data.schema import MISSING, Attribute, Batch, Schema, shown
-from recombine.data.workers import digest
-from recombine.files import sha256, sync_folder, write_text
+from recombine.data.schema import MISSING, Attribute, Schema
+from recombine.files import digest, sha256, sync_folder, write_text
+from recombine.messages import shown
 
 FORMAT = 1
 SPLITS = ("train", "val", "test")

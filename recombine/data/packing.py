@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from recombine.data.decoding import decode_noted, printable
+from recombine.data.duplicates import duplicates
 from recombine.data.images import DTYPES
 from recombine.data.packed import (
     FORMAT,
@@ -29,9 +30,10 @@ from recombine.data.packed import (
     write_header,
     write_pack,
 )  # fmt: skip
-from recombine.data.schema import MISSING, Attribute, Schema, nearest, shown
-from recombine.data.workers import Decoder, Entry, Job, Journal, decode_all, digest, duplicates
-from recombine.files import check_writable, lock, save_errors, write_text
+from recombine.data.schema import MISSING, Attribute, Schema
+from recombine.data.workers import Decoder, Entry, Job, Journal, decode_all
+from recombine.files import check_writable, digest, lock, save_errors, write_text
+from recombine.messages import nearest, shown
 
 if TYPE_CHECKING:
     from recombine.data.sources.folder import Source

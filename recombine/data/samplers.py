@@ -13,8 +13,10 @@ from typing import Protocol
 
 import numpy as np
 
+from recombine.data.batch import mix_seed
 from recombine.data.packed import Pack
-from recombine.data.schema import MISSING, mix_seed, shown
+from recombine.data.schema import MISSING
+from recombine.messages import shown
 
 
 @dataclass(frozen=True)

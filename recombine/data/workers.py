@@ -6,30 +6,24 @@ was reading is tried once more alone and named.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
 import tempfile
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field, replace
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 
 from recombine.data.decoding import BadImage, decode_noted, read_bytes
+from recombine.data.duplicates import look
 from recombine.data.schema import Schema
-from recombine.files import write_text
+from recombine.files import digest, write_text
 
 CHUNK = 32                                  # pictures that a worker takes at a time
 FEW = 500                                  # pictures for which no processes are started: that takes seconds
-BUCKET = 64                                 # pictures of one look that are compared with each other
-NEAR_BITS = 3                               # of the 64 that may differ between near-duplicates ...
-NEAR_LEVELS = 8                             # ... and how far, on average, their pixels, of 255
-
 Decoder = Callable[[bytes, Schema, bool], tuple[np.ndarray, list[str]]]
 
 
@@ -105,23 +99,6 @@ def stamp(path: Path) -> tuple[int, int]:
     str(path).encode()
     status = os.stat(path)
     return status.st_size, status.st_mtime_ns
-
-
-def digest(data: bytes | np.ndarray) -> str:
-    """32 hexadecimal digits of a file's bytes or of pixels."""
-    content = np.ascontiguousarray(data).data if isinstance(data, np.ndarray) else data
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
-
-
-def look(pixels: np.ndarray) -> str:
-    """The difference hash of a picture: whether each of 8 x 8 fields is darker than its right neighbour, 16 digits."""
-    grey = pixels.mean(axis=0, dtype=np.float32)
-    rows = np.linspace(0, grey.shape[0], 8, endpoint=False).astype(int)
-    columns = np.linspace(0, grey.shape[1], 9, endpoint=False).astype(int)
-    fields = np.add.reduceat(np.add.reduceat(grey, rows, axis=0), columns, axis=1)
-    heights, widths = np.diff(np.append(rows, grey.shape[0])), np.diff(np.append(columns, grey.shape[1]))
-    fields /= np.maximum(heights, 1)[:, None] * np.maximum(widths, 1)
-    return np.packbits(fields[:, 1:] > fields[:, :-1]).tobytes().hex()
 
 
 Result = tuple[Sequence[int], list[Entry], list[np.ndarray]]
@@ -235,59 +212,3 @@ class Journal:
         """Have the disk keep what was noted."""
         self.file.flush()
         os.fsync(self.file.fileno())
-
-
-def duplicates(entries: Sequence[Entry], images: np.ndarray, splits: Sequence[str] | np.ndarray) -> list[dict]:
-    """Pictures that are the same, and pictures in different splits that are nearly the same.
-
-    Args:
-        entries: One for each picture.
-        images: [pictures, channels, height, width].
-        splits: The split of each picture.
-
-    Returns:
-        `{"kind": "same" or "nearly the same", "files": [...], "splits": [...]}` for each group or pair.
-    """
-    groups = defaultdict(list)
-    for row, entry in enumerate(entries):
-        groups[entry.pixel_hash].append(row)
-    same = [rows for rows in groups.values() if len(rows) > 1]
-    near = near_pairs([rows[0] for rows in groups.values()], entries, images, splits)
-    return [
-        {"kind": kind, "files": [entries[r].file for r in rows], "splits": [str(splits[r]) for r in rows]}
-        for kind, found in (("same", same), ("nearly the same", near))
-        for rows in found
-    ]
-
-
-def near_pairs(
-    rows: Sequence[int], entries: Sequence[Entry], images: np.ndarray, splits: Sequence[str] | np.ndarray
-) -> list[tuple[int, int]]:
-    """Pairs of rows of different splits whose looks differ in few bits and whose pixels differ little.
-
-    Looks within `NEAR_BITS` share at least one of four 16-bit parts, so only those are compared.
-    """
-    found = set()
-    bits = {row: int(entries[row].pixel_look, 16) for row in rows}
-    for shift in range(0, 64, 16):
-        buckets = defaultdict(list)
-        for row in rows:
-            buckets[bits[row] >> shift & 0xFFFF].append(row)
-        for bucket in buckets.values():
-            for a, b in near_in(sorted(bucket, key=lambda row: bits[row])):
-                if splits[a] != splits[b] and (bits[a] ^ bits[b]).bit_count() <= NEAR_BITS:
-                    found.add((min(a, b), max(a, b)))
-    return sorted(pair for pair in found if level_difference(images[pair[0]], images[pair[1]]) <= NEAR_LEVELS)
-
-
-def near_in(bucket: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """All pairs of a small bucket; of a large one, those close to each other in its order."""
-    if len(bucket) <= BUCKET:
-        yield from combinations(bucket, 2)
-    else:
-        yield from ((a, b) for i, a in enumerate(bucket) for b in bucket[i + 1 : i + 9])
-
-
-def level_difference(a: np.ndarray, b: np.ndarray) -> float:
-    """Mean absolute difference of two pictures, of 255."""
-    return float(np.abs(a.astype(np.float32) - b.astype(np.float32)).mean()) * 255 / np.iinfo(a.dtype).max

@@ -23,8 +23,9 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from recombine import files
+from recombine.data.batch import Batch, mix_seed
 from recombine.data.packed import Pack
-from recombine.data.schema import MISSING, Attribute, Batch, Schema, mix_seed
+from recombine.data.schema import MISSING, Attribute, Schema
 from recombine.metrics.intervals import share
 
 READABLE = ("binary", "categorical")

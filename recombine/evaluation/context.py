@@ -12,13 +12,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recombine import inference
 from recombine.codes import Codes
+from recombine.data.batch import mix_seed
 from recombine.data.packed import Pack
-from recombine.data.schema import MISSING, Attribute, mix_seed, shown
+from recombine.data.schema import MISSING, Attribute
 from recombine.data.synthetic.truth import Render, Truth
 from recombine.evaluation import roles as carrying
 from recombine.evaluation import transfer
 from recombine.evaluation.classifier import Classifier
+from recombine.messages import shown
 from recombine.method import Method
 from recombine.metrics import leakage
 from recombine.metrics.realism import Extractor
@@ -97,8 +100,8 @@ class Desk:
     @cached_property
     def codes(self) -> Codes:
         """Codes of the judged pictures."""
-        with transfer.judging(self.model):
-            return transfer.encoded(self.model, self.pack, self.rows, self.chunk)
+        with inference.judging(self.model):
+            return inference.encoded(self.model, self.pack, self.rows, self.chunk)
 
     @cached_property
     def probed(self) -> Codes:
@@ -112,9 +115,9 @@ class Desk:
         if not len(rows):
             raise CannotMeasure("fresh probes learn from training pictures that are not judged, and there are none")
         rows = np.sort(np.random.default_rng(mix_seed(self.seed, "learnt")).permutation(rows)[:LEARNT])
-        with transfer.judging(self.model):
+        with inference.judging(self.model):
             parts = [
-                transfer.encoded(self.model, self.pack, rows[i : i + self.chunk], self.chunk).map(leakage.reduced)
+                inference.encoded(self.model, self.pack, rows[i : i + self.chunk], self.chunk).map(leakage.reduced)
                 for i in range(0, len(rows), self.chunk)
             ]
         return Learnt(rows, Codes.concatenate(parts))

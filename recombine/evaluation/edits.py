@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recombine.data.schema import mix_seed
+from recombine import inference
+from recombine.data.batch import mix_seed
 from recombine.data.synthetic.truth import drawn, factors_behind
 from recombine.edit import swap
 from recombine.evaluation import transfer
@@ -38,8 +39,8 @@ def reconstruction(desk: Desk) -> dict:
     else:
         measures["lpips"] = desk.perceptual
     values: dict[str, list] = {name: [] for name in measures}
-    with transfer.judging(desk.model):
-        again = transfer.decoded(desk.model, desk.codes, desk.chunk)
+    with inference.judging(desk.model):
+        again = inference.decoded(desk.model, desk.codes, desk.chunk)
         for images, made in zip(pictures(desk, desk.rows), again, strict=True):
             for name, measure in measures.items():
                 values[name].append(measure(made, images.to(made)).reshape(-1).cpu())
@@ -161,7 +162,7 @@ def realism(desk: Desk) -> dict:
     if len(desk.rows) < FEWEST:
         raise CannotMeasure(f"distances between sets of pictures need {FEWEST} pictures, and {len(desk.rows)} are judged")
     report: dict = {"extractor": extractor.name}
-    with transfer.judging(desk.model):
+    with inference.judging(desk.model):
         real = extract(extractor, pictures(desk, desk.rows))
         for name, made in _made_sets(desk).items():
             found = extract(extractor, made)
@@ -183,7 +184,7 @@ def looker(desk: Desk) -> Extractor:
 
 
 def _made_sets(desk: Desk) -> dict[str, Iterator[Tensor]]:
-    sets = {"reconstructions": transfer.decoded(desk.model, desk.codes, desk.chunk)}
+    sets = {"reconstructions": inference.decoded(desk.model, desk.codes, desk.chunk)}
     swappable = [part for part, names in desk.carries.items() if names] or list(desk.codes)
     if len(desk.codes) > 1:
         sets["swaps"] = _any_swaps(desk, swappable)
@@ -205,7 +206,7 @@ def _any_swaps(desk: Desk, names: Sequence[str]) -> Iterator[Tensor]:
     for place, name in enumerate(names):
         takers = torch.from_numpy(np.flatnonzero(part == place))
         swapped, _ = swap(desk.codes[takers], desk.codes[torch.from_numpy(givers)[takers]], name)
-        yield from transfer.decoded(desk.model, swapped, desk.chunk)
+        yield from inference.decoded(desk.model, swapped, desk.chunk)
 
 
 def pictures(desk: Desk, rows: np.ndarray) -> Iterator[Tensor]:

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recombine.data.schema import MISSING, mix_seed
+from recombine import inference
+from recombine.data.batch import mix_seed
+from recombine.data.schema import MISSING
 from recombine.edit import swap
-from recombine.evaluation import transfer
 from recombine.evaluation.context import CannotMeasure, Desk
 from recombine.evaluation.edits import looker, pictures
 from recombine.evaluation.roles import shared_by
@@ -96,8 +97,8 @@ def identity_kept(desk: Desk, name: str, groups: np.ndarray, pairs: measures.Pai
 
     which = np.random.default_rng(mix_seed(desk.seed, "part given", name)).integers(0, len(asked), len(takers))
     edited = np.zeros(len(takers), bool)
-    with transfer.judging(desk.model):
-        rebuilt = embed(transfer.decoded(desk.model, desk.codes[torch.from_numpy(takers)], desk.chunk))
+    with inference.judging(desk.model):
+        rebuilt = embed(inference.decoded(desk.model, desk.codes[torch.from_numpy(takers)], desk.chunk))
         for place, part in enumerate(asked):
             chosen = np.flatnonzero(which == place)
             if len(chosen):
@@ -115,7 +116,7 @@ def identity_kept(desk: Desk, name: str, groups: np.ndarray, pairs: measures.Pai
 def _given(desk: Desk, takers: np.ndarray, givers: np.ndarray, part: str) -> Iterator[Tensor]:
     """Pictures with one part of others."""
     swapped, _ = swap(desk.codes[torch.from_numpy(takers)], desk.codes[torch.from_numpy(givers)], part)
-    return transfer.decoded(desk.model, swapped, desk.chunk)
+    return inference.decoded(desk.model, swapped, desk.chunk)
 
 
 def metric_of(desk: Desk, name: str) -> Callable[[Iterator[Tensor]], np.ndarray]:

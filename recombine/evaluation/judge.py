@@ -7,14 +7,15 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import numpy as np
 from torch import Tensor
 
+from recombine.data.batch import mix_seed
 from recombine.data.packed import Pack
-from recombine.data.schema import mix_seed, nearest, shown
 from recombine.data.synthetic.truth import DERIVED, Render, of_avatars, true_edits, true_swaps
 from recombine.evaluation import codes, edits
 from recombine.evaluation import identity as recognition
 from recombine.evaluation.classifier import Classifier, judge_classifier
 from recombine.evaluation.context import Desk
-from recombine.evaluation.transfer import device_of
+from recombine.inference import device_of
+from recombine.messages import nearest, shown
 from recombine.method import Method
 from recombine.metrics.realism import Extractor
 

@@ -11,11 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from recombine import inference
 from recombine.codes import Codes
+from recombine.data.batch import mix_seed
 from recombine.data.packed import Pack
-from recombine.data.schema import MISSING, mix_seed, shown
+from recombine.data.schema import MISSING
 from recombine.evaluation import transfer
 from recombine.evaluation.classifier import Classifier
+from recombine.messages import shown
 from recombine.method import Method
 from recombine.metrics.intervals import share
 
@@ -91,8 +94,8 @@ def part_swaps(
 def _check(
     model: Method, pack: Pack, rows: np.ndarray, classifier: Classifier, carries: Mapping[str, Carried]
 ) -> None:
-    with transfer.judging(model):
-        parts = list(transfer.encoded(model, pack, rows[:1]))
+    with inference.judging(model):
+        parts = list(inference.encoded(model, pack, rows[:1]))
     for part, carried in carries.items():
         if part not in parts:
             raise ValueError(f"no part {part!r} to swap; the method's parts are {shown(parts)}")

@@ -12,7 +12,8 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 
 from recombine.data.packed import Pack
-from recombine.data.schema import MISSING, Attribute, shown
+from recombine.data.schema import MISSING, Attribute
+from recombine.messages import shown
 from recombine.method import Method
 
 SHARED = 0.99                               # of the other pictures of a group that must show a picture's value

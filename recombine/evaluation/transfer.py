@@ -13,7 +13,7 @@ Beside both stands the same share for the picture that was only taken apart and 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,10 +22,12 @@ import torch
 from torch import Tensor
 
 from recombine.codes import Codes
+from recombine.data.batch import mix_seed
 from recombine.data.packed import Pack
-from recombine.data.schema import MISSING, Attribute, Schema, mix_seed
+from recombine.data.schema import MISSING, Attribute, Schema
 from recombine.edit import set_label, swap
 from recombine.evaluation.classifier import Classifier
+from recombine.inference import decoded, encoded, judging
 from recombine.method import Method
 from recombine.metrics.intervals import mean as mean_of
 from recombine.metrics.intervals import share
@@ -353,43 +355,11 @@ def against_truth(
     return report
 
 
-@contextmanager
-def judging(model: Method) -> Iterator[None]:
-    """Evaluation mode and no gradients inside; every network's own mode comes back after."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
-
-
-def encoded(model: Method, pack: Pack, rows: np.ndarray, chunk: int = 128) -> Codes:
-    """Codes of any number of rows, encoded a chunk at a time."""
-    device = device_of(model)
-    return Codes.concatenate(
-        [model.encode(pack.batch(rows[i : i + chunk]).images.to(device)).detach() for i in range(0, len(rows), chunk)]
-    )
-
-
-def decoded(model: Method, codes: Codes, chunk: int = 128) -> Iterator[Tensor]:
-    """Pictures of any number of codes, a chunk at a time."""
-    for start in range(0, codes.batch_size, chunk):
-        yield model.decode(codes[start : start + chunk])
-
-
 def edited_pictures(model: Method, pack: Pack, codes: Codes, edits: Sequence[Edit], chunk: int = 128) -> Iterator[Tensor]:
     """The pictures that edits lead to, a chunk at a time, in their order; equal neighbours are edited together."""
     for start in range(0, len(edits), chunk):
         parts = [_edited_codes(model, pack, codes, run) for run in _runs(edits[start : start + chunk])]
         yield model.decode(Codes.concatenate(parts))
-
-
-def device_of(model: Method) -> torch.device:
-    """Where a method's networks are."""
-    return next((p.device for p in model.parameters()), torch.device("cpu"))
 
 
 def value_of(attribute: Attribute, wanted: int | float) -> object:

@@ -29,7 +29,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recombine.codes import Codes
-from recombine.data.schema import Attribute, Batch, Schema
+from recombine.data.batch import Batch
+from recombine.data.schema import Attribute, Schema
 from recombine.losses import absolute_error, cross_entropy, cross_entropy_to_uniform, gradient_penalty
 from recombine.method import Progress, Turn
 from recombine.methods.shared.prototypes import Codebook

@@ -27,9 +27,10 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from recombine.codes import Codes
+from recombine.data.batch import Batch
 from recombine.data.packed import Pack
 from recombine.data.samplers import Draw, Epochs
-from recombine.data.schema import Attribute, Batch, Schema
+from recombine.data.schema import Attribute, Schema
 from recombine.losses import absolute_error, binary_cross_entropy, squared_error
 from recombine.method import Progress, Turn
 from recombine.methods.shared.label_codes import label_code, probabilities

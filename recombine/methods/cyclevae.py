@@ -23,9 +23,10 @@ import torch
 from torch import Tensor, nn
 
 from recombine.codes import Codes
+from recombine.data.batch import Batch
 from recombine.data.packed import Pack
 from recombine.data.samplers import Pairs, Sampler
-from recombine.data.schema import Batch, Schema
+from recombine.data.schema import Schema
 from recombine.losses import absolute_error, squared_error
 from recombine.method import Progress, Turn, Unsupported
 from recombine.methods.rodi import DiagonalGaussian, pair_attributes

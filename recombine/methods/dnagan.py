@@ -27,7 +27,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recombine.codes import Codes
-from recombine.data.schema import Batch, Schema
+from recombine.data.batch import Batch
+from recombine.data.schema import Schema
 from recombine.losses import absolute_error
 from recombine.method import Progress, Turn
 from recombine.methods.matdr import exchanged, label_bits, num_bits

@@ -21,7 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from recombine.codes import Codes
-from recombine.data.schema import Batch, Schema
+from recombine.data.batch import Batch
+from recombine.data.schema import Schema
 from recombine.losses import binary_cross_entropy, squared_error
 from recombine.method import Phase, Progress, Turn
 from recombine.methods.shared.label_codes import (

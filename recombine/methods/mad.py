@@ -31,11 +31,13 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from recombine.codes import Codes
+from recombine.data.batch import Batch
 from recombine.data.joined import Joined
 from recombine.data.packed import Pack
 from recombine.data.samplers import Epochs, Iid, InTurn, Macro, Sampler
-from recombine.data.schema import MISSING, Attribute, Batch, Schema, shown
+from recombine.data.schema import MISSING, Attribute, Schema
 from recombine.losses import absolute_error, binary_cross_entropy, squared_error
+from recombine.messages import shown
 from recombine.method import Phase, Progress, Turn
 from recombine.methods.shared.prototypes import Codebook
 from recombine.methods.shared.triplets import (

@@ -26,7 +26,8 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from recombine.codes import Codes
-from recombine.data.schema import Attribute, Batch, Schema
+from recombine.data.batch import Batch
+from recombine.data.schema import Attribute, Schema
 from recombine.losses import absolute_error, binary_cross_entropy, gradient_penalty
 from recombine.method import Progress, Turn
 from recombine.methods.shared.prototypes import Codebook

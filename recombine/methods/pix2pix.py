@@ -27,9 +27,10 @@ import torch
 from torch import Tensor, nn
 
 from recombine.codes import Codes
+from recombine.data.batch import Batch
 from recombine.data.packed import Pack
 from recombine.data.samplers import Draw, Pairs
-from recombine.data.schema import Batch, Schema
+from recombine.data.schema import Schema
 from recombine.losses import absolute_error, binary_cross_entropy
 from recombine.method import Progress, Turn
 from recombine.methods.cyclegan import mean, only_binary, patch_critic, reader

@@ -26,10 +26,12 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from recombine.codes import Codes
+from recombine.data.batch import Batch
 from recombine.data.packed import Pack
 from recombine.data.samplers import Pairs, Sampler
-from recombine.data.schema import Batch, Schema, shown
+from recombine.data.schema import Schema
 from recombine.losses import absolute_error, kl_to_standard_normal, squared_error
+from recombine.messages import shown
 from recombine.method import Progress, Turn, Unsupported
 from recombine.methods.shared.prototypes import Codebook
 

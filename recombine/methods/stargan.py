@@ -26,7 +26,8 @@ import torch
 from torch import Tensor, nn
 
 from recombine.codes import Codes
-from recombine.data.schema import Batch, Schema
+from recombine.data.batch import Batch
+from recombine.data.schema import Schema
 from recombine.losses import absolute_error, gradient_penalty
 from recombine.method import Progress, Turn
 from recombine.methods.shared.label_codes import (

@@ -22,7 +22,8 @@ import torch
 from torch import Tensor, nn
 
 from recombine.codes import Codes
-from recombine.data.schema import Batch, Schema
+from recombine.data.batch import Batch
+from recombine.data.schema import Schema
 from recombine.losses import squared_error
 from recombine.method import Phase, Progress, Turn
 from recombine.methods.shared.label_codes import check_kinds, joined, label_loss, num_units, probabilities, soft, units

@@ -23,7 +23,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from recombine.codes import Codes
-from recombine.data.schema import MISSING, Attribute, mix_seed, shown
+from recombine.data.batch import mix_seed
+from recombine.data.schema import MISSING, Attribute
+from recombine.messages import shown
 from recombine.metrics.intervals import CONFIDENCE, Mean, mean, share
 from recombine.metrics.two_layer import Probes, Task, train_probes
 

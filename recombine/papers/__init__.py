@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from recombine.data.schema import nearest, shown
+from recombine.messages import nearest, shown
 from recombine.papers import advattr, ifcvaegan, mad, matdr, rodi
 from recombine.papers.running import run
 from recombine.papers.table import Claim, Metric, Row, Table, Verdict

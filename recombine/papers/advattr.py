@@ -16,7 +16,7 @@ from recombine.data.packed import Pack
 from recombine.data.synthetic import avatars
 from recombine.edit import set_label
 from recombine.evaluation.classifier import Classifier
-from recombine.evaluation.transfer import decoded, encoded, judging
+from recombine.inference import decoded, encoded, judging
 from recombine.method import Method
 from recombine.methods.shared.unit_vectors import AdvAttrVectors
 from recombine.metrics.entropy import entropy_matrix

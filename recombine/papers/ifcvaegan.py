@@ -16,7 +16,8 @@ import torch
 from recombine.codes import Codes
 from recombine.data.packed import Pack
 from recombine.evaluation.classifier import Classifier
-from recombine.evaluation.transfer import decoded, encoded, judging, label_rates, sensitivity
+from recombine.evaluation.transfer import label_rates, sensitivity
+from recombine.inference import decoded, encoded, judging
 from recombine.method import Method
 from recombine.metrics.intervals import mean, share
 from recombine.metrics.leakage import leakage

@@ -17,7 +17,7 @@ from recombine import files
 from recombine.codes import Codes
 from recombine.data.packed import Pack
 from recombine.evaluation.classifier import Classifier
-from recombine.evaluation.transfer import encoded, judging
+from recombine.inference import encoded, judging
 from recombine.method import Method
 from recombine.metrics.intervals import mean
 from recombine.metrics.realism import extract, frechet_distance, judge_extractor

@@ -15,7 +15,7 @@ from recombine.codes import Codes
 from recombine.data.packed import Pack
 from recombine.data.schema import MISSING
 from recombine.evaluation.classifier import Classifier
-from recombine.evaluation.transfer import decoded, encoded, judging
+from recombine.inference import decoded, encoded, judging
 from recombine.method import Method
 from recombine.metrics.intervals import Share, share
 from recombine.metrics.realism import extract, frechet_distance, judge_extractor

@@ -22,7 +22,7 @@ from recombine.data.packed import Pack
 from recombine.data.synthetic import sprites
 from recombine.edit import swap
 from recombine.evaluation.classifier import Classifier
-from recombine.evaluation.transfer import encoded
+from recombine.inference import encoded
 from recombine.method import Method
 from recombine.methods import METHODS
 from recombine.methods.rodi import VARIANTS

@@ -14,10 +14,11 @@ from typing import Any
 from recombine import files
 from recombine.data.packed import MANIFEST, Pack
 from recombine.data.packing import pack as pack_folder
-from recombine.data.schema import Attribute, Schema, shown
+from recombine.data.schema import Attribute, Schema
 from recombine.data.sources.folder import read_source
 from recombine.data.synthetic import avatars, sprites
 from recombine.evaluation.classifier import Classifier, Settings, judge_classifier
+from recombine.messages import shown
 from recombine.method import Method
 from recombine.methods import METHODS
 from recombine.papers.table import Kind, Table

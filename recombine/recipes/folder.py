@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from recombine.data.schema import nearest, shown
+from recombine.messages import nearest, shown
 from recombine.methods import METHODS, advattr, mad, matdr, presets, rodi
 from recombine.recipes.lfw import SMALL
 from recombine.training.engine import TrainConfig

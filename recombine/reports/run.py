@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from recombine import files
+from recombine.data.batch import mix_seed
 from recombine.data.packed import Pack
-from recombine.data.schema import mix_seed
 from recombine.evaluation.judge import judged_rows
-from recombine.evaluation.transfer import device_of, judging
+from recombine.inference import device_of, judging
 from recombine.method import Method
 from recombine.reports.curves import INK, PALETTE, curve, curves, read_log, thinned
 from recombine.reports.figures import label_figures, picture, shown_values, strip, swap_figures

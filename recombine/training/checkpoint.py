@@ -20,7 +20,8 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from recombine import __version__, files
-from recombine.data.schema import Schema, shown
+from recombine.data.schema import Schema
+from recombine.messages import shown
 
 FORMAT = 1  # of model and resume folders; raised when older versions could no longer read them
 KEEP = 2  # resume checkpoints left on disk

@@ -23,9 +23,9 @@ from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor, nn
 
 from recombine import files
+from recombine.data.batch import Batch, mix_seed
 from recombine.data.packed import Pack
 from recombine.data.samplers import SAMPLERS, Sampler
-from recombine.data.schema import Batch, mix_seed
 from recombine.method import Method, Phase, Progress, Turn
 from recombine.methods.shared.prototypes import Codebook, fit_codebook
 from recombine.training import checkpoint

@@ -16,7 +16,8 @@ from recombine.data.packed import Pack
 from recombine.data.schema import MISSING
 from recombine.edit import set_label, swap
 from recombine.evaluation.classifier import Classifier
-from recombine.evaluation.transfer import device_of, edit_success, settable
+from recombine.evaluation.transfer import edit_success, settable
+from recombine.inference import device_of
 from recombine.method import Method
 
 

@@ -15,9 +15,11 @@ import torch
 from torch import nn
 
 from recombine import files
+from recombine.data.batch import mix_seed
 from recombine.data.joined import open_places, places
 from recombine.data.packed import Pack
-from recombine.data.schema import Schema, mix_seed, nearest, shown
+from recombine.data.schema import Schema
+from recombine.messages import nearest, shown
 from recombine.method import Method
 from recombine.methods import METHODS
 from recombine.recipes import Recipe

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from recombine import inference
 from recombine.evaluation import transfer
 from recombine.evaluation.transfer import Edit
 
@@ -139,7 +140,7 @@ def test_unknown_attribute_is_refused(sign_editor, signs, sign_reader):
 def test_judging_gives_every_network_its_mode_back(sign_editor):
     model = sign_editor()
     model.free, model.frozen = torch.nn.Dropout(), torch.nn.Dropout().eval()
-    with transfer.judging(model):
+    with inference.judging(model):
         assert not model.free.training and not torch.is_grad_enabled()
     assert model.free.training and not model.frozen.training and torch.is_grad_enabled()
 

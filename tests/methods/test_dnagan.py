@@ -9,7 +9,8 @@ import torch
 from games import HAIR, SMILING, batch, optimizers, parameters, routes, schema
 from torch import nn
 
-from recombine.data.schema import Attribute, Batch, Schema
+from recombine.data.batch import Batch
+from recombine.data.schema import Attribute, Schema
 from recombine.method import Progress
 from recombine.methods.dnagan import DNAGAN, PRESETS, Config, Critic, clip, generator_moves
 from recombine.training.engine import TrainConfig, fit

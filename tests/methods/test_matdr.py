@@ -9,7 +9,8 @@ import torch
 from games import HAIR, SMILING, batch, optimizers, parameters, routes, schema
 from torch import nn
 
-from recombine.data.schema import Attribute, Batch, Schema
+from recombine.data.batch import Batch
+from recombine.data.schema import Attribute, Schema
 from recombine.edit import swap
 from recombine.evaluation.transfer import swap_success
 from recombine.method import Progress

@@ -10,8 +10,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from recombine.codes import Codes
+from recombine.data.batch import Batch
 from recombine.data.samplers import Pairs
-from recombine.data.schema import Attribute, Batch
+from recombine.data.schema import Attribute
 from recombine.method import Progress, Unsupported
 from recombine.methods.rodi import (
     PRESETS,

@@ -16,8 +16,9 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from recombine.data.schema import MISSING, NO, YES, Attribute, Kind, nearest, shown
+from recombine.data.schema import MISSING, NO, YES, Attribute, Kind
 from recombine.data.sources.cells import Cells, Note, number, printable
+from recombine.messages import nearest, shown
 
 MISSING_CELLS = ("", "nan", "n/a", "#n/a", "<na>", "null")          # in any case; and NA, in capitals
 NOT_A_LABEL = ("none", "-", "--", "?", "unknown")                   # missing among numbers or yes/no, a value among words

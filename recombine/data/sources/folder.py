@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from recombine.data.schema import MISSING, nearest, shown
+from recombine.data.schema import MISSING
 from recombine.data.sources.celeba import PICTURES, find_celeba, read_celeba
 from recombine.data.sources.cells import (
     SPREADSHEETS,
@@ -29,6 +29,7 @@ from recombine.data.sources.norb import KINDS as NORB_KINDS
 from recombine.data.sources.norb import Eye, Stereo, find_norb, read_norb
 from recombine.data.sources.paths import SUFFIXES, Found, Links, Listing, Resolver, find_base, sample, walk
 from recombine.data.sources.patterns import Naming, read_names, with_mirrors
+from recombine.messages import nearest, shown
 
 PATH_COLUMNS = ("file_name", "filename", "file", "path", "image", "image_path", "image_id", "img", "picture", "photo")
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from recombine.data.schema import MISSING, Attribute, mix_seed, nearest, shown
+from recombine.data.batch import mix_seed
+from recombine.data.schema import MISSING, Attribute
 from recombine.data.sources.cells import Cells, Note, printable
 from recombine.data.sources.columns import (
     PERSONS,
@@ -24,6 +25,7 @@ from recombine.data.sources.columns import (
     type_column,
     yes_or_no,
 )
+from recombine.messages import nearest, shown
 
 if TYPE_CHECKING:
     from recombine.data.packed import Pack

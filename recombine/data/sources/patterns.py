@@ -19,10 +19,11 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from recombine.data.schema import Attribute, Kind, nearest, shown
+from recombine.data.schema import Attribute, Kind
 from recombine.data.sources.cells import BadTable, Cells, Note, printable
 from recombine.data.sources.columns import IDENTITIES, PERSONS, named
 from recombine.data.sources.paths import SUFFIXES, sample
+from recombine.messages import nearest, shown
 
 Pairs = tuple[tuple[str, str], ...]
 CLIPS = ("clip", "video", "sequence", "track")      # told apart by whose they are

@@ -18,9 +18,11 @@ from xml.etree import ElementTree
 import numpy as np
 from PIL import Image
 
+from recombine.data.batch import mix_seed
 from recombine.data.packed import MANIFEST, Pack, write_pack
-from recombine.data.schema import Attribute, Schema, mix_seed, nearest, shown
-from recombine.data.workers import digest
+from recombine.data.schema import Attribute, Schema
+from recombine.files import digest
+from recombine.messages import nearest, shown
 
 Factors = dict[str, Any]
 

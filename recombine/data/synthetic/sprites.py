@@ -15,9 +15,11 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
+from recombine.data.batch import mix_seed
 from recombine.data.packed import Pack, write_pack
-from recombine.data.schema import Attribute, Schema, mix_seed, nearest, shown
+from recombine.data.schema import Attribute, Schema
 from recombine.data.sources.labels import LabelTable, split_by_group
+from recombine.messages import nearest, shown
 
 Factors = dict[str, str]
 

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
-from recombine.data.schema import MISSING, Attribute, Batch, Schema
+from recombine.data.batch import Batch
+from recombine.data.schema import MISSING, Attribute, Schema
 from recombine.losses import binary_cross_entropy, cross_entropy, squared_error
 
 

@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recombine.codes import Codes
-from recombine.data.schema import MISSING, Attribute, Schema, mix_seed
+from recombine.data.batch import mix_seed
+from recombine.data.schema import MISSING, Attribute, Schema
 
 if TYPE_CHECKING:
     from recombine.data.packed import Pack
@@ -122,7 +123,7 @@ class Codebook(nn.Module):
 
     def _attribute(self, name: str) -> Attribute:
         if name not in self.classes:
-            from recombine.data.schema import nearest, shown
+            from recombine.messages import nearest, shown
 
             raise ValueError(f"no attribute {name!r} that has class means; there are {shown(list(self.classes))}{nearest(name, list(self.classes))}")
         return self.classes[name]

@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from recombine.data.schema import MISSING, mix_seed
+from recombine.data.batch import mix_seed
+from recombine.data.schema import MISSING
 from recombine.losses import cross_entropy
 from recombine.methods.advattr import uniformity
 

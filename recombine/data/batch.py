@@ -1,0 +1,92 @@
+"""Batches as a method's `turns` receives them, and the seeds that all randomness is derived from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:                           # the processes that decode pictures derive seeds and do without torch
+    import torch
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pictures with their labels, as a method's `turns` receives them.
+
+    `labels` and `known` hold one tensor `[batch]` per attribute; where `known` is false the label means nothing.
+    """
+
+    images: Tensor                          # [batch, channels, height, width] in [-1, 1]
+    labels: Mapping[str, Tensor]            # name -> [batch]; int64, continuous float32
+    known: Mapping[str, Tensor]             # name -> [batch] bool
+    rows: Tensor                            # [batch] int64, rows of the pack, for reports
+    partner: Batch | None = None            # the second view or the second batch, where a sampler draws two
+    source: int = 0                         # which data set or sampler, where several take turns
+    seed: int = 0                           # of this step; noise() derives everything from it
+    offset: int = 0                         # position of the first sample in the step's whole batch ...
+    whole: int = field(default=0)           # ... and the size of that whole batch, over all processes and micro-batches
+
+    @property
+    def size(self) -> int:
+        """Number of pictures."""
+        return len(self.images)
+
+    def noise(self, name: str, *shape: int) -> Tensor:
+        """Standard normal numbers `[batch, *shape]` that depend on the step and the sample alone.
+
+        The whole batch's numbers are drawn and the own part is taken, so one process and many,
+        one batch and its micro-batches all see the same noise.
+        """
+        return self._draw("randn", name, shape)
+
+    def uniform(self, name: str, *shape: int) -> Tensor:
+        """Uniform numbers in [0, 1), `[batch, *shape]`, by the same rule as `noise`."""
+        return self._draw("rand", name, shape)
+
+    def _draw(self, draw: str, name: str, shape: tuple[int, ...]) -> Tensor:
+        import torch
+
+        generator = torch.Generator().manual_seed(mix_seed(self.seed, name))
+        numbers = getattr(torch, draw)(max(self.whole, self.offset + self.size), *shape, generator=generator)
+        return numbers[self.offset : self.offset + self.size].to(self.images.device, self.images.dtype)
+
+    def split(self, count: int) -> Iterator[Batch]:
+        """`count` consecutive micro-batches of equal size; raises ValueError where that does not divide."""
+        if self.size % count:
+            raise ValueError(f"a batch of {self.size} cannot be split into {count} equal micro-batches")
+        step = self.size // count
+        for start in range(0, self.size, step):
+            yield self.slice(start, start + step)
+
+    def slice(self, start: int, stop: int) -> Batch:
+        """Samples `start` up to `stop`, with the noise they have in the whole batch."""
+        part = slice(start, stop)
+        return replace(
+            self,
+            images=self.images[part],
+            labels={name: column[part] for name, column in self.labels.items()},
+            known={name: column[part] for name, column in self.known.items()},
+            rows=self.rows[part],
+            partner=self.partner.slice(start, stop) if self.partner else None,
+            offset=self.offset + start,
+            whole=self.whole or self.size,
+        )
+
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Batch:
+        """The same batch on another device, its pictures in another floating-point type."""
+        return replace(
+            self,
+            images=self.images.to(device, dtype or self.images.dtype, non_blocking=True),
+            labels={name: column.to(device, non_blocking=True) for name, column in self.labels.items()},
+            known={name: column.to(device, non_blocking=True) for name, column in self.known.items()},
+            partner=self.partner.to(device, dtype) if self.partner else None,
+        )
+
+
+def mix_seed(*parts: object) -> int:
+    """One 63-bit seed from any number of values; equal values give equal seeds on every machine."""
+    digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1

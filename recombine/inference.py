@@ -1,0 +1,46 @@
+"""A method at work on many pictures: evaluation mode, and codes and pictures a chunk at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recombine.codes import Codes
+from recombine.data.packed import Pack
+from recombine.method import Method
+
+
+@contextmanager
+def judging(model: Method) -> Iterator[None]:
+    """Evaluation mode and no gradients inside; every network's own mode comes back after."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def encoded(model: Method, pack: Pack, rows: np.ndarray, chunk: int = 128) -> Codes:
+    """Codes of any number of rows, encoded a chunk at a time."""
+    device = device_of(model)
+    return Codes.concatenate(
+        [model.encode(pack.batch(rows[i : i + chunk]).images.to(device)).detach() for i in range(0, len(rows), chunk)]
+    )
+
+
+def decoded(model: Method, codes: Codes, chunk: int = 128) -> Iterator[Tensor]:
+    """Pictures of any number of codes, a chunk at a time."""
+    for start in range(0, codes.batch_size, chunk):
+        yield model.decode(codes[start : start + chunk])
+
+
+def device_of(model: Method) -> torch.device:
+    """Where a method's networks are."""
+    return next((p.device for p in model.parameters()), torch.device("cpu"))
