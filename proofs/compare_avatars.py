@@ -4,8 +4,8 @@
     OMP_NUM_THREADS=1 python proofs/compare_avatars.py --shard 2/2 & wait
     python proofs/compare_avatars.py --report
 
-Every method sees the same number of pictures of the same 8,000 avatars at 32 px, a pair counting as two, with three seeds.
-Those with labels learn expression, lighting, glasses and hair colour; those with pairs learn from two pictures of one clip;
+Every method sees the same number of images of the same 8,000 avatars at 32 px, a pair counting as two, with three seeds.
+Those with labels learn expression, lighting, glasses and hair colour; those with pairs learn from two images of one clip;
 all are judged on these four. The comparison is `recombine compare`'s own: `runs/compare-avatars` has its page, and an
 interrupted call goes on. Methods between two domains are listed with the reason why they cannot take part.
 """
@@ -87,7 +87,7 @@ if __name__ == "__main__":
     data, plan = content["data"]["avatars"], content["plan"]
     record(
         "compare-avatars",
-        "Under one budget of pictures, who succeeds, who damages, who leaks: five methods beside the papers' baselines.",
+        "Under one budget of images, who succeeds, who damages, who leaks: five methods beside the papers' baselines.",
         values(content),
         {"seeds": len(plan["seeds"]), "judged_pictures": plan["judging"]["pictures"], "training_pictures": data["pictures"]["train"], "pictures_seen": plan["budget"]["images"]},
         absent=data["absent"],

@@ -1,9 +1,9 @@
-"""`make demo` in a fresh clone with no environment, timed; then every single-attribute edit against the true picture: about 15 minutes.
+"""`make demo` in a fresh clone with no environment, timed; then every single-attribute edit against the true image: about 15 minutes.
 
     python proofs/demo.py [--clone FOLDER]
 
 Every held-out avatar of the val split has each of its attributes changed once, to a value drawn at random, and the edited
-picture is compared with the drawing of what it should have become.
+image is compared with the drawing of what it should have become.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ if __name__ == "__main__":
         truth, edits = found["truth"]["edits"]["psnr"]["all"], found["edits"]["all"]
         record(
             "demo",
-            "Two words from a fresh clone to faces whose every attribute can be edited, close to the true picture of the edit.",
+            "Two words from a fresh clone to faces whose every attribute can be edited, close to the true image of the edit.",
             {
                 "minutes_total": round(total, 2),
                 "minutes_training": round(training_minutes(run), 2),

@@ -1,4 +1,4 @@
-"""How much the engine costs over a bare loop, and how much faster packed pictures are read than files: about 6 minutes.
+"""How much the engine costs over a bare loop, and how much faster packed images are read than files: about 6 minutes.
 
 Both are measured in one run, in turns, so that what else the machine does falls on both alike.
 """
@@ -117,7 +117,7 @@ if __name__ == "__main__":
         spread = np.percentile(100 * (np.array(ratios) - 1), [25, 50, 75]).round(2).tolist()
         record(
             "engine",
-            "Our loop costs little over a bare loop of the same networks and losses, and packed pictures are read far faster than files.",
+            "Our loop costs little over a bare loop of the same networks and losses, and packed images are read far faster than files.",
             {
                 "overhead_percent": round(overhead, 2),
                 "overhead_percent_quartiles": spread,

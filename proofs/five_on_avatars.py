@@ -2,8 +2,8 @@
 
     python proofs/five_on_avatars.py --threads 2
 
-Every method sees the same number of pictures of the same 8,000 avatars at 64 px (a pair counts as two). Those with labels
-learn expression, lighting, glasses and hair colour; the one with pairs learns from two pictures of one clip. Swaps, leakage
+Every method sees the same number of images of the same 8,000 avatars at 64 px (a pair counts as two). Those with labels
+learn expression, lighting, glasses and hair colour; the one with pairs learns from two images of one clip. Swaps, leakage
 and reconstruction are measured on the val persons, whom no method saw. Runs and packs go to `runs/five`; an interrupted call
 goes on, what was measured is not measured again, and `--only` trains and measures some of them.
 """
@@ -26,7 +26,7 @@ from recombine.data.synthetic import avatars
 from recombine.data.synthetic.truth import DERIVED, drawn, factors_behind, true_swaps
 from recombine.evaluation.classifier import Classifier, judge_classifier
 from recombine.evaluation.part_swaps import Carried, part_swaps
-from recombine.inference import encoded, judging
+from recombine.inference import encode_rows, evaluation_mode
 from recombine.method import Method
 from recombine.methods.rodi import VARIANTS
 from recombine.metrics.intervals import mean
@@ -55,7 +55,7 @@ RUNS = {  # method or ablation -> recipe and what it changes
 
 
 def recipe_of(name: str, pictures: int) -> Recipe:
-    """The recipe of a run with its changes; a pair counts as two pictures."""
+    """The recipe of a run with its changes; a pair counts as two images."""
     base, changes = RUNS[name]
     recipe = RECIPES[base]()
     pairs = 2 if name.startswith(("rodi", "matdr")) else 1
@@ -80,8 +80,8 @@ def measure(model: Method, pack: Pack, classifier: Classifier, method: str) -> d
     own = {**{name: part.judged for name, part in parts.items()}, **({} if method == "rodi" else {"rest": ()})}
     names = SEEN["appearance"] + SEEN["pose"] if method == "rodi" else LEARNT
     learnt = np.sort(np.random.default_rng(0).permutation(pack.rows("train"))[:3_000])
-    with judging(model):
-        codes = [encoded(model, pack, chosen) for chosen in (learnt, rows)]
+    with evaluation_mode(model):
+        codes = [encode_rows(model, pack, chosen) for chosen in (learnt, rows)]
         again = torch.cat([model.decode(codes[1][i : i + 128]) for i in range(0, len(rows), 128)])
     labels = [{name: np.asarray(pack.labels[name])[chosen] for name in names} for chosen in (learnt, rows)]
     leaks = leakage(codes[0], labels[0], codes[1], labels[1], [pack.schema[name] for name in names], probe="two_layer")

@@ -31,7 +31,7 @@ from recombine.training.runs import pack_of
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0)
 NUMBERS = 16                                # of the code, all noise but for what is planted in two of them
-LEARNT, JUDGED, SEEDS = 3_000, 800, 4       # pictures, as in a judgement, of each of so many draws
+LEARNT, JUDGED, SEEDS = 3_000, 800, 4       # images, as in a judgement, of each of so many draws
 CORRELATIONS = (0.0, 0.3, 0.5, 0.7, 0.9)
 PAIRS = 20_000                              # to learn from, and as many to measure on
 HIDDEN = Attribute("hidden", "binary", ("0", "1"))

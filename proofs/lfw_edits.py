@@ -47,10 +47,10 @@ def measure(model: Method, data: Pack, classifier: Classifier) -> dict:
     rows, names = np.asarray(data.rows("val")), list(model.schema.names)
     verdicts = replace(transfer.swaps(model, data, rows, classifier, attributes=names), goes_with=GOES_WITH)
     images = data.batch(rows).images
-    with inference.judging(model):
-        codes = inference.encoded(model, data, rows)
+    with inference.evaluation_mode(model):
+        codes = inference.encode_rows(model, data, rows)
         edited = torch.cat(list(transfer.edited_pictures(model, data, codes, verdicts.edits)))
-        again = torch.cat(list(inference.decoded(model, codes)))
+        again = torch.cat(list(inference.decode_chunks(model, codes)))
     chosen = torch.from_numpy(np.sort(np.random.default_rng(0).permutation(len(edited))[: len(images)]))
     looker = judge_extractor(classifier)
     real, made, rebuilt = (features(looker, pictures) for pictures in (images, edited[chosen], again))
@@ -68,7 +68,7 @@ def measure(model: Method, data: Pack, classifier: Classifier) -> dict:
 
 
 def features(looker: Extractor, pictures: Tensor) -> np.ndarray:
-    """What the extractor sees in pictures, a batch at a time."""
+    """What the extractor sees in images, a batch at a time."""
     return extract(looker, pictures.split(256))
 
 

@@ -3,8 +3,8 @@
     git clone https://github.com/CompVis/robust-disentangling
     python proofs/parity_rodi.py robust-disentangling
 
-Their models, losses and training step are imported from that checkout and run as they are, on random pictures of 64 px; what
-they import besides (edflow) is stood in for. Ours starts from their weights and sees the same pictures and the same noise, with
+Their models, losses and training step are imported from that checkout and run as they are, on random images of 64 px; what
+they import besides (edflow) is stood in for. Ours starts from their weights and sees the same images and the same noise, with
 preset "sprites". Three times:
 
 `released`: theirs untouched; ours through `AsReleased`, which takes over everything the released code does otherwise.
@@ -21,7 +21,7 @@ What the released code does otherwise, beside the paper and the configuration:
  6. T and T' have twice the learning rate, but in the first step only.
 
 Made alike from outside, in both: they draw the pose anew for the decoder, for T and T', and for a third estimator that is trained
-and never used; every draw gets the same noise. Their pictures would be cut to single precision; they are handed over as tensors,
+and never used; every draw gets the same noise. Their images would be cut to single precision; they are handed over as tensors,
 which are not. Pairs show four things, so ours leaves no pair out. Every network of ours has its one of theirs; not mapped are that
 third estimator and, in `repaired`, the two decoders that see one code. What is left in gamma, 1e-7, is their 1 - 0.99^n in single
 precision.
@@ -100,7 +100,7 @@ def their_modules(folder: Path) -> SimpleNamespace:
 
 
 def their_trainer(theirs: SimpleNamespace) -> Any:
-    """Their trainer, without the half of its constructor that loads example pictures; `logged` is what its losses logged last."""
+    """Their trainer, without the half of its constructor that loads example images; `logged` is what its losses logged last."""
     torch.manual_seed(0)
     config = {"loss": "rodi.losses.RoDi", "MIMin": {"warmup_it": WARM_UP, "lambda_init": LAMBDA}}
     trainer = theirs.iterator.Trainer.__new__(theirs.iterator.Trainer)
@@ -312,7 +312,7 @@ if __name__ == "__main__":
         commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=options.folder, capture_output=True, text=True, check=True).stdout.strip()
         record(
             "parity-rodi",
-            "From the same weights, pictures and noise, rodi takes the steps of the authors' PyTorch code: as released, and with its errors repaired.",
+            "From the same weights, images and noise, rodi takes the steps of the authors' PyTorch code: as released, and with its errors repaired.",
             {
                 "loss_difference": max(of["loss_difference"] for of in equal),
                 "parameter_difference": max(of["parameter_difference"] for of in equal),

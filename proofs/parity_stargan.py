@@ -3,8 +3,8 @@
     git clone https://github.com/yunjey/stargan
     python proofs/parity_stargan.py stargan
 
-Their `Solver.train()` and our engine train the same networks from the same weights in double precision, on the same pictures,
-labels, permutations and interpolation shares; every loss of every step and all weights at the end are compared, and pictures
+Their `Solver.train()` and our engine train the same networks from the same weights in double precision, on the same images,
+labels, permutations and interpolation shares; every loss of every step and all weights at the end are compared, and images
 that the trained generators repaint. They do so in training mode, where instance normalisation ignores the running averages
 that it keeps; ours keeps and uses them only when asked, and one run compares these, too. A last run tells theirs another
 weight, to show that this would be seen. Their code is read from the folder and stays there.
@@ -51,7 +51,7 @@ TERMS = {  # our name of a term -> theirs, added up
 
 
 def make_pack(folder: Path, attributes: tuple[Attribute, ...]) -> Pack:
-    """Pictures of noise with random labels."""
+    """Images of noise with random labels."""
     numbers, count = np.random.default_rng(0), BATCH * STEPS
     labels = {a.name: numbers.integers(0, a.num_values, count) for a in attributes}
     images = numbers.integers(0, 256, (count, 3, SIZE, SIZE), dtype=np.uint8)
@@ -83,7 +83,7 @@ class Log:
 
 
 def import_theirs(folder: Path) -> types.ModuleType:
-    """Their solver, without what it saves pictures with and without tensorboard."""
+    """Their solver, without what it saves images with and without tensorboard."""
     stubs = {name: types.ModuleType(name) for name in ("torchvision", "torchvision.utils", "logger")}
     stubs["torchvision.utils"].save_image = None  # type: ignore[attr-defined]
     stubs["logger"].Logger = Log  # type: ignore[attr-defined]
@@ -134,7 +134,7 @@ def order(batch: Batch) -> Tensor:
 
 
 def share(batch: Batch) -> Tensor:
-    """The share of the real picture in theirs is what is left of the painted one's in ours."""
+    """The share of the real image in theirs is what is left of the painted one's in ours."""
     return 1 - batch.uniform("between").reshape(-1, 1, 1, 1)
 
 
@@ -156,7 +156,7 @@ def apart(ours: Tensor | float, theirs: Tensor | float) -> float:
 
 
 def compare(solver: types.ModuleType, form: str, folder: Path, config: Config, told: Config | None = None) -> dict:
-    """One training by both: differences of every term, of everything in the networks afterwards, and of repainted pictures."""
+    """One training by both: differences of every term, of everything in the networks afterwards, and of repainted images."""
     pack = make_pack(folder / "pack", FORMS[form])
     torch.manual_seed(0)
     method = StarGAN(config, pack.schema).double()

@@ -97,14 +97,14 @@ class Side:
         return out
 
     def judge(self, run: Path) -> dict:
-        """The judgement of a run on 120 pictures."""
+        """The judgement of a run on 120 images."""
         path = self.out / f"judgement-{run.parent.name}.json"
         if not path.exists():
             path.write_text(self.recombine("evaluate", run, "--pictures", 120, "--json"))
         return json.loads(path.read_text())
 
     def edit(self, run: Path, pictures: list[Path]) -> Iterator[tuple[str, str]]:
-        """Every kind of edit of some pictures: name -> digest of the pixels."""
+        """Every kind of edit of some images: name -> digest of the pixels."""
         first, second = pictures[:2]
         edits = {
             "set": ["set", run, first, "--label", "glasses=round", "--strength", "0.7"],

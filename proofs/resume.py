@@ -27,7 +27,7 @@ SETTINGS = ["--images", "5120", "--judge", "none", "--set", "width=16", "--set",
 
 
 def make_pack(folder: Path) -> None:
-    """512 small pictures of noise with two attributes: what is learnt does not matter here."""
+    """512 small images of noise with two attributes: what is learnt does not matter here."""
     numbers = np.random.default_rng(0)
     attributes = Attribute("Smiling", "binary", ("0", "1")), Attribute("hair", "categorical", ("black", "brown", "blond"))
     labels = {"Smiling": numbers.integers(0, 2, 512), "hair": numbers.integers(-1, 3, 512)}

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from record import record
 
-from recombine.papers import TABLES, Bench, Given, Table, run
+from recombine.papers import TABLES, Given, Table, Workspace, run
 
 
 def finished(table: Table, out: Path, images: int | None, seeds: int) -> dict | None:
@@ -70,9 +70,9 @@ if __name__ == "__main__":
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
 
-    bench = Bench(options.out, Given.of([options.photos, options.sheets]), options.images, options.judge)
+    workspace = Workspace(options.out, Given.of([options.photos, options.sheets]), options.images, options.judge)
     for name in options.only:
         if finished(TABLES[name], options.out, options.images, options.seeds) is None:
-            run(TABLES[name], bench, options.seeds)
+            run(TABLES[name], workspace, options.seeds)
             write({name: found for name, table in TABLES.items() if (found := finished(table, options.out, options.images, options.seeds))})
     write({name: found for name, table in TABLES.items() if (found := finished(table, options.out, options.images, options.seeds))})

@@ -1,4 +1,4 @@
-"""Take pictures apart into named codes, and put them together in new ways.
+"""Take images apart into named codes, and put them together in new ways.
 
 Everything public is here, and each name is imported when it is first used, so that `import recombine` costs nothing.
 """

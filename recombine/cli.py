@@ -21,9 +21,9 @@ COMMANDS = {"demo": demo, "data": data, "train": train, "edit": edit, "evaluate"
 
 OK, BAD_INPUT, BAD_USAGE, BROKEN_PIPE = 0, 1, 2, 141
 
-HELP = """Take pictures apart into named codes, and put them together in new ways.
+HELP = """Take images apart into named codes, and put them together in new ways.
 
-From a folder of labelled pictures to edited pictures:
+From a folder of labelled images to edited images:
 
     recombine data photos
     recombine train photos --attributes Smiling,Eyeglasses --out runs/photos

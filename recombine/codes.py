@@ -1,4 +1,4 @@
-"""Codes: what a picture was taken apart into, one named tensor per part."""
+"""Codes: what an image was taken apart into, one named tensor per part."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from torch import Tensor
 
 
 class Codes(Mapping[str, Tensor]):
-    """All parts of the codes of a batch of pictures; an immutable mapping from part name to tensor `[batch, ...]`.
+    """All parts of the codes of a batch of images; an immutable mapping from part name to tensor `[batch, ...]`.
 
-    `len` is the number of parts, `batch_size` the number of pictures.
+    `len` is the number of parts, `batch_size` the number of images.
 
     Raises:
-        ValueError: There is no part, or the parts hold different numbers of pictures.
+        ValueError: There is no part, or the parts hold different numbers of images.
 
     Example:
         >>> Codes(smile=torch.zeros(2, 1), rest=torch.zeros(2, 100))
@@ -34,7 +34,7 @@ class Codes(Mapping[str, Tensor]):
                 raise ValueError(f"part {name!r} must be a tensor [batch, ...], not {describe(part)}")
         sizes = {name: len(part) for name, part in merged.items()}
         if len(set(sizes.values())) > 1:
-            raise ValueError(f"every part must hold the same number of pictures; these hold {sizes}")
+            raise ValueError(f"every part must hold the same number of images; these hold {sizes}")
         self._parts = MappingProxyType(merged)
 
     @overload
@@ -70,7 +70,7 @@ class Codes(Mapping[str, Tensor]):
 
     @property
     def batch_size(self) -> int:
-        """Number of pictures."""
+        """Number of images."""
         return len(next(iter(self._parts.values())))
 
     @property
@@ -81,7 +81,7 @@ class Codes(Mapping[str, Tensor]):
     def _pictures(self, which: int | slice | Tensor) -> Codes:
         if isinstance(which, int):
             if not -self.batch_size <= which < self.batch_size:
-                raise IndexError(f"no picture {which}; these codes hold {self.batch_size}")
+                raise IndexError(f"no image {which}; these codes hold {self.batch_size}")
             which = slice(which % self.batch_size, which % self.batch_size + 1)
         return self.map(lambda part: part[which])
 
@@ -101,15 +101,15 @@ class Codes(Mapping[str, Tensor]):
         return Codes({name: self[name] for name in names})
 
     def roll(self, shift: int = 1) -> Codes:
-        """Every picture takes the codes of the one `shift` places before it."""
+        """Every image takes the codes of the one `shift` places before it."""
         return self.map(lambda part: part.roll(shift, 0))
 
     def expand(self, batch_size: int) -> Codes:
-        """One picture's codes repeated for a batch; codes of that size already come back as they are."""
+        """One image's codes repeated for a batch; codes of that size already come back as they are."""
         if self.batch_size == batch_size:
             return self
         if self.batch_size != 1:
-            raise ValueError(f"codes of {self.batch_size} pictures cannot stand beside codes of {batch_size}")
+            raise ValueError(f"codes of {self.batch_size} images cannot stand beside codes of {batch_size}")
         return self.map(lambda part: part.expand(batch_size, *part.shape[1:]))
 
     def to(self, *args, **kwargs) -> Codes:

@@ -17,8 +17,8 @@ def swap(a: Codes, b: Codes, *parts: str) -> tuple[Codes, Codes]:
     """Exchange named parts between two batches.
 
     Args:
-        a: Codes of n pictures.
-        b: Codes of n pictures, or of one, which then meets every picture of the other side.
+        a: Codes of n images.
+        b: Codes of n images, or of one, which then meets every image of the other side.
         parts: Which parts change hands; at least one.
 
     Returns:
@@ -37,9 +37,9 @@ def interpolate(a: Codes, b: Codes, t: float | Tensor, *parts: str) -> Codes:
     """Move from `a` towards `b` along a straight line.
 
     Args:
-        a: Codes of n pictures, where `t` is 0.
-        b: Codes of n pictures or of one, where `t` is 1.
-        t: How far, one number or one per picture `[batch]`; values outside [0, 1] go beyond the two.
+        a: Codes of n images, where `t` is 0.
+        b: Codes of n images or of one, where `t` is 1.
+        t: How far, one number or one per image `[batch]`; values outside [0, 1] go beyond the two.
         parts: Which parts move; all of them when none is named.
     """
     a, b = _paired(a, b, parts or tuple(a))
@@ -47,7 +47,7 @@ def interpolate(a: Codes, b: Codes, t: float | Tensor, *parts: str) -> Codes:
 
 
 def mix(**parts: Codes | Weighted) -> Codes:
-    """Put codes together part by part, each from another picture or from several.
+    """Put codes together part by part, each from another image or from several.
 
     Args:
         parts: Part name -> the codes it is taken from, or a list of (codes, weight) whose weighted mean it becomes;
@@ -66,13 +66,13 @@ def mix(**parts: Codes | Weighted) -> Codes:
 
 
 def set_label(model: Method, codes: Codes, *, strength: float | Tensor = 1.0, **labels: object) -> Codes:
-    """Give pictures a label.
+    """Give images a label.
 
     Args:
         model: The method whose codes these are.
-        codes: Codes of any number of pictures.
-        strength: How far from the picture's own code (0) to the label's code (1); above 1 exaggerates. One number, or
-            one per picture `[batch]`.
+        codes: Codes of any number of images.
+        strength: How far from the image's own code (0) to the label's code (1); above 1 exaggerates. One number, or
+            one per image `[batch]`.
         labels: Attribute -> value, by name or, for a binary attribute, 0/1 or yes/no.
 
     Raises:

@@ -1,4 +1,4 @@
-"""A method at work on many pictures: evaluation mode, and codes and pictures a chunk at a time."""
+"""A method at work on many images: evaluation mode, and codes and images a chunk at a time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from recombine.method import Method
 
 
 @contextmanager
-def judging(model: Method) -> Iterator[None]:
+def evaluation_mode(model: Method) -> Iterator[None]:
     """Evaluation mode and no gradients inside; every network's own mode comes back after."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
@@ -27,7 +27,7 @@ def judging(model: Method) -> Iterator[None]:
             module.training = mode
 
 
-def encoded(model: Method, pack: Pack, rows: np.ndarray, chunk: int = 128) -> Codes:
+def encode_rows(model: Method, pack: Pack, rows: np.ndarray, chunk: int = 128) -> Codes:
     """Codes of any number of rows, encoded a chunk at a time."""
     device = device_of(model)
     return Codes.concatenate(
@@ -35,8 +35,8 @@ def encoded(model: Method, pack: Pack, rows: np.ndarray, chunk: int = 128) -> Co
     )
 
 
-def decoded(model: Method, codes: Codes, chunk: int = 128) -> Iterator[Tensor]:
-    """Pictures of any number of codes, a chunk at a time."""
+def decode_chunks(model: Method, codes: Codes, chunk: int = 128) -> Iterator[Tensor]:
+    """Images of any number of codes, a chunk at a time."""
     for start in range(0, codes.batch_size, chunk):
         yield model.decode(codes[start : start + chunk])
 

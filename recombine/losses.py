@@ -51,14 +51,14 @@ def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
 
 
 def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:
-    """Squared distance from 1 of the critic's slope between real and fake pictures: `[batch]`.
+    """Squared distance from 1 of the critic's slope between real and fake images: `[batch]`.
 
     Gulrajani et al., "Improved Training of Wasserstein GANs", 2017, Eq. 3. https://arxiv.org/abs/1704.00028
 
     Args:
-        critic: Pictures `[batch, channels, height, width]` -> scores `[batch, ...]`; those of patches are added up.
-        real: Pictures; fake ones of the same shape meet them one by one.
-        fake: Pictures without gradient.
+        critic: Images `[batch, channels, height, width]` -> scores `[batch, ...]`; those of patches are added up.
+        real: Images; fake ones of the same shape meet them one by one.
+        fake: Images without gradient.
         mix: Where between fake (1) and real (0) the slope is taken, in [0, 1], `[batch]`.
     """
     share = mix.reshape(-1, *[1] * (real.ndim - 1)).to(real)

@@ -71,11 +71,11 @@ class Method(Protocol):
 
     Optional, looked up by the engine: `phases() -> list[Phase]`; `controllers: dict[str, float]`, saved with the run;
     `control(measured, progress)`, called once a step with every loss and measure averaged over the whole batch;
-    `make_sampler(pack, seed, mirror) -> Sampler`, where the sampler takes arguments; `codebook: Codebook`, class means
-    and probes that are taken from the training pictures before every evaluation and at the end.
+    `make_sampler(pack, seed, mirror) -> Sampler`, where the sampler takes arguments; `codebook: Prototypes`, class means
+    and probes that are taken from the training images before every evaluation and at the end.
     """
 
-    schema: Schema                          # attributes and picture format the networks were built for
+    schema: Schema                          # attributes and image format the networks were built for
     kinds: tuple[str, ...]                  # of the attributes that it learns where none are named
     sampler: str                            # "iid", "two_batches", "pairs" or "macro": what a batch must look like
 
@@ -85,11 +85,11 @@ class Method(Protocol):
         ...
 
     def encode(self, images: Tensor) -> Codes:
-        """Codes of pictures `[batch, channels, height, width]` in [-1, 1]; the same picture always gives the same codes."""
+        """Codes of images `[batch, channels, height, width]` in [-1, 1]; the same image always gives the same codes."""
         ...
 
     def decode(self, codes: Codes) -> Tensor:
-        """Pictures `[batch, channels, height, width]` in [-1, 1]."""
+        """Images `[batch, channels, height, width]` in [-1, 1]."""
         ...
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:
@@ -97,7 +97,7 @@ class Method(Protocol):
         ...
 
     def label_code(self, name: str, value: object) -> Tensor:
-        """The part `name` of a picture that shows `value`: `[1, ...]`.
+        """The part `name` of an image that shows `value`: `[1, ...]`.
 
         Raises:
             ValueError: There is no such attribute or value.

@@ -1,4 +1,4 @@
-"""Networks that several methods share, built from the size of the pictures."""
+"""Networks that several methods share, built from the size of the images."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class BatchNorm2d(nn.BatchNorm2d):
 
 
 def num_halvings(image_size: tuple[int, int], smallest: int = 4) -> int:
-    """How often a picture can be halved until its shorter side is at most `smallest` * 2 - 1 pixels.
+    """How often an image can be halved until its shorter side is at most `smallest` * 2 - 1 pixels.
 
     Raises:
         ValueError: A side cannot be halved that often; the message names the nearest sizes that can.
@@ -48,7 +48,7 @@ def num_halvings(image_size: tuple[int, int], smallest: int = 4) -> int:
     step = 2**halvings
     if any(side % step for side in image_size):
         near = [max(step, round(side / step) * step) for side in image_size]
-        raise ValueError(f"pictures of {image_size[0]}x{image_size[1]} cannot be halved {halvings} times; use {near[0]}x{near[1]}")
+        raise ValueError(f"images of {image_size[0]}x{image_size[1]} cannot be halved {halvings} times; use {near[0]}x{near[1]}")
     return halvings
 
 
@@ -81,11 +81,11 @@ class ResidualBlock(nn.Module):
 
 
 def image_trunk(image_size: tuple[int, int], channels: int, width: int, residual: bool = False) -> tuple[nn.Sequential, int]:
-    """Picture -> flat features; no normalisation, halving until 4 to 7 pixels are left.
+    """Image -> flat features; no normalisation, halving until 4 to 7 pixels are left.
 
     Args:
         image_size: Height and width in pixels.
-        channels: Of the picture.
+        channels: Of the image.
         width: Channels of the first layer; they double with every halving, up to 8 times.
         residual: Residual blocks in place of single convolutions.
 
@@ -106,17 +106,17 @@ def image_trunk(image_size: tuple[int, int], channels: int, width: int, residual
 def image_decoder(
     image_size: tuple[int, int], channels: int, width: int, inputs: int, residual: bool = False, start: int = 4, hidden: int = 0
 ) -> nn.Sequential:
-    """Vector `[batch, inputs]` -> logits of a picture `[batch, channels, height, width]`; mirror image of `image_trunk`.
+    """Vector `[batch, inputs]` -> logits of an image `[batch, channels, height, width]`; mirror image of `image_trunk`.
 
     Args:
         image_size: Height and width in pixels.
-        channels: Of the picture.
-        width: Channels of the last hidden picture; those before it have twice as many each, up to 8 times.
+        channels: Of the image.
+        width: Channels of the last hidden image; those before it have twice as many each, up to 8 times.
         inputs: Length of the vector.
         residual: Residual blocks in place of single convolutions.
-        start: Shorter side in pixels of the first hidden picture, a power of two. A larger one knows places better, which
-            suits pictures that are aligned.
-        hidden: Width of a layer between the vector and the first picture; 0 = none.
+        start: Shorter side in pixels of the first hidden image, a power of two. A larger one knows places better, which
+            suits images that are aligned.
+        hidden: Width of a layer between the vector and the first image; 0 = none.
     """
     doublings = num_halvings(image_size, start)
     sizes = widths(width, doublings)[::-1]

@@ -1,4 +1,4 @@
-"""The editors of conftest with fewer numbers: their `rest` is the picture at a quarter of its size, enough to draw it anew."""
+"""The editors of conftest with fewer numbers: their `rest` is the image at a quarter of its size, enough to draw it anew."""
 
 import torch
 import torch.nn.functional as F

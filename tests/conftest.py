@@ -29,7 +29,7 @@ SIGNS = Schema(
 
 
 def draw_sign(colour, lamp, stripes, shade):
-    """A picture `[3, 16, 16]`, uint8, from which every attribute can be read back: the smallest drawn data set."""
+    """An image `[3, 16, 16]`, uint8, from which every attribute can be read back: the smallest drawn data set."""
     image = np.full((3, 16, 16), round(255 * float(shade)), np.uint8)
     image[:, :8, :8] = 0
     image[int(colour), :8, :8] = 255
@@ -39,7 +39,7 @@ def draw_sign(colour, lamp, stripes, shade):
 
 
 def read_signs(images):
-    """Attributes of pictures in [-1, 1], exactly: what a perfect classifier sees."""
+    """Attributes of images in [-1, 1], exactly: what a perfect classifier sees."""
     images = (images.cpu() + 1) / 2
     return {
         "colour": images[:, :, :8, :8].mean((2, 3)).argmax(1),
@@ -50,7 +50,7 @@ def read_signs(images):
 
 
 class SignEditor(torch.nn.Module):
-    """A method without networks: `perfect` redraws, `ignoring` gives the picture back, `damaging` flips stripes with the lamp."""
+    """A method without networks: `perfect` redraws, `ignoring` gives the image back, `damaging` flips stripes with the lamp."""
 
     schema, sampler, kinds, image_size = SIGNS, "iid", ("binary", "categorical"), (16, 16)
 
@@ -116,7 +116,7 @@ def true_sign(signs):
 
 @pytest.fixture(scope="session")
 def signs(tmp_path_factory):
-    """400 drawn pictures with every attribute independent of the others: 300 to train, 60 to choose, 40 to test."""
+    """400 drawn images with every attribute independent of the others: 300 to train, 60 to choose, 40 to test."""
     chance, count = np.random.default_rng(0), 400
     labels = {
         "maker": np.arange(count) // 10,
@@ -143,7 +143,7 @@ FACES = Schema(
 
 
 def save_untrained(run, schema=FACES, name="ifcvaegan", settings=None):
-    """A run whose model never learnt anything, which is enough to see pictures go in and come out."""
+    """A run whose model never learnt anything, which is enough to see images go in and come out."""
     from recombine.training.checkpoint import save_model
     from recombine.training.runs import build
 

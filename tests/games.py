@@ -13,12 +13,12 @@ HAIR = Attribute("hair", "categorical", ("black", "brown", "blond"))
 
 
 def schema(*attributes: Attribute, size: int = 16, channels: int = 3) -> Schema:
-    """A schema of small pictures."""
+    """A schema of small images."""
     return Schema(attributes=attributes or (SMILING,), height=size, width=size, channels=channels)
 
 
 def batch(shape: Schema, count: int = 8, seed: int = 0, partner: bool = False) -> Batch:
-    """Random pictures with random labels, all known; with a second batch beside it where asked."""
+    """Random images with random labels, all known; with a second batch beside it where asked."""
     numbers = np.random.default_rng(seed)
     images = torch.from_numpy(numbers.uniform(-1, 1, (count, shape.channels, shape.height, shape.width))).float()
     labels = {a.name: torch.from_numpy(column(numbers, a, count)) for a in shape.attributes}
@@ -28,7 +28,7 @@ def batch(shape: Schema, count: int = 8, seed: int = 0, partner: bool = False) -
 
 
 def column(numbers: np.random.Generator, attribute: Attribute, count: int) -> np.ndarray:
-    """Labels of an attribute, every value equally often; groups have two pictures each."""
+    """Labels of an attribute, every value equally often; groups have two images each."""
     if attribute.kind == "continuous":
         return numbers.uniform(attribute.low, attribute.high, count).astype(np.float32)
     values = np.arange(count) // 2 if attribute.kind == "group" else np.arange(count)

@@ -1,4 +1,4 @@
-"""The command line: help, errors, exit codes, and pictures through every edit, all through the real entry point."""
+"""The command line: help, errors, exit codes, and images through every edit, all through the real entry point."""
 
 import json
 import os
@@ -89,8 +89,8 @@ def test_a_wrong_command_line_is_exit_code_2_and_one_sentence(command, text, her
     ("command", "text"),
     [
         ("edit set nowhere anna.png --label mouth=smile --out x", "there is no nowhere; expected a run folder"),
-        ("edit set model carl.png --label mouth=smile --out x", "there is no picture or folder carl.png"),
-        ("edit set model empty --label mouth=smile --out x", "empty holds no pictures; expected files that end in .jpg"),
+        ("edit set model carl.png --label mouth=smile --out x", "there is no image or folder carl.png"),
+        ("edit set model empty --label mouth=smile --out x", "empty holds no images; expected files that end in .jpg"),
         ("edit set model anna.png --label mouth --out x", "--label takes NAME=VALUE, for example --label Smiling=1, not 'mouth'"),
         ("edit set model anna.png --label a=1 --label a=2 --out x", "--label a is given twice, as '1' and as '2'; keep one"),
         ("edit set model anna.png --label moth=smile --out x", "no attribute 'moth'; there are glasses, mouth, .*did you mean 'mouth'"),
@@ -100,10 +100,10 @@ def test_a_wrong_command_line_is_exit_code_2_and_one_sentence(command, text, her
         ("edit set model anna.png ben.png --label mouth=smile --out both.png", "name a folder, or add --grid"),
         ("edit set model anna.png --label mouth=smile --out a.jpg", "--out a.jpg cannot take .* name a .png file"),
         ("edit set model anna.png --label mouth=smile --grid --out folder", "--grid writes one .png file"),
-        ("edit set model anna.png anna.png --label mouth=smile --out x", "2 pictures would be written as anna.png.png"),
+        ("edit set model anna.png anna.png --label mouth=smile --out x", "2 images would be written as anna.png.png"),
         ("edit set model html.jpg --label mouth=smile --out x", "html.jpg: is an HTML page: the download failed"),
         ("edit swap model anna.png --with ben.png --parts hat --out x", "no part 'hat'; these codes have"),
-        ("edit swap model anna.png --with two --parts mouth --out x", "two holds 2 pictures for 1; give one, or as many"),
+        ("edit swap model anna.png --with two --parts mouth --out x", "two holds 2 images for 1; give one, or as many"),
         ("edit interpolate model anna.png --with ben.png --at half --out x", "--at takes numbers, not 'half'"),
         ("edit mix model anna.png --part mouth=ben.png:heavy --out x", "the weight in --part takes numbers, not 'heavy'"),
     ],
@@ -128,7 +128,7 @@ def test_debug_shows_where_an_error_came_from(here):
 
 def test_set_writes_what_the_library_would(here, capsys):
     code, out, err = run(capsys, *"edit set model anna.png ben.png --label mouth=smile --strength 0.5 --out new".split())
-    assert (code, out) == (0, "") and "edited 2 pictures: new" in err
+    assert (code, out) == (0, "") and "edited 2 images: new" in err
     model = rc.load("model")
     codes = model.encode(rc.read_images("anna.png", schema=model.schema))
     expected = model.decode(rc.set_label(model, codes, mouth="smile", strength=0.5))
@@ -203,7 +203,7 @@ def test_odd_pictures_are_edited_and_what_is_odd_is_said(here, capsys):
     frames = [face(seed, (20, 20)) for seed in range(2)]
     frames[0].save("moving.gif", save_all=True, append_images=frames[1:])
     code, _, err = run(capsys, *"edit set model moving.gif --label mouth=smile --out new".split())
-    assert code == 0 and "1 picture: has several frames or pages; only the first is used" in err
+    assert code == 0 and "1 image: has several frames or pages; only the first is used" in err
     assert Path("new/moving.png").exists()
 
 
@@ -253,11 +253,12 @@ def replace_line(table, line, old, new):
 def test_data_shows_attributes_kinds_counts_and_gaps(photos, capsys):
     code, out, _ = run(capsys, "data", "photos")
     assert code == 0
-    assert "30 pictures" in out and "colour, 8 bits, 16x16 pixels" in out
+    out_in_a_line = " ".join(out.split())
+    assert "30 images" in out_in_a_line and "colour, 8 bits, 16x16 pixels" in out_in_a_line
     assert re.search(r"Smiling +binary +0 15, 1 15", out)
     assert re.search(r"hair +categorical +blond 16, red 14", out)
     assert re.search(r"age +continuous +21.5 to 49.5, mean [\d.]+ +5", out)
-    assert re.search(r"person +group +10 groups, 0 with one picture", out)
+    assert re.search(r"person +group +10 groups, 0 with one image", out)
 
 
 def test_data_takes_a_stated_kind(photos, capsys):
@@ -277,7 +278,7 @@ def test_data_names_unreadable_pictures_copies_and_slips_with_what_to_do(photos,
     notes = [f"{note['level']}: {note['text']}; {note['fix']}" for note in json.loads(out)["notes"]]
     assert code == 1
     for text in (
-        "error: 1 pictures cannot be used (1 truncated): 4.png is cut off",
+        "error: 1 images cannot be used (1 truncated): 4.png is cut off",
         "or leave them out with --on-bad skip",
         "6.png = 8.png",
         "metadata.csv line 2, column hair",

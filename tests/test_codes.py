@@ -1,4 +1,4 @@
-"""Codes: immutable, named, the same for one picture and ten thousand."""
+"""Codes: immutable, named, the same for one image and ten thousand."""
 
 import pytest
 import torch
@@ -32,15 +32,15 @@ def test_errors_name_what_exists():
         codes()["hat"]
     with pytest.raises(KeyError, match="no part 'hat'"):
         codes().replace(hat=torch.zeros(3, 1))
-    with pytest.raises(ValueError, match=r"same number of pictures; these hold \{'a': 2, 'b': 3\}"):
+    with pytest.raises(ValueError, match=r"same number of images; these hold \{'a': 2, 'b': 3\}"):
         Codes(a=torch.zeros(2, 1), b=torch.zeros(3, 1))
     with pytest.raises(ValueError, match="at least one part"):
         Codes()
     with pytest.raises(ValueError, match=r"part 'a' must be a tensor \[batch, ...\], not float 1.0"):
         Codes(a=1.0)
-    with pytest.raises(IndexError, match="no picture 3; these codes hold 3"):
+    with pytest.raises(IndexError, match="no image 3; these codes hold 3"):
         codes()[3]
-    with pytest.raises(ValueError, match="codes of 3 pictures cannot stand beside codes of 5"):
+    with pytest.raises(ValueError, match="codes of 3 images cannot stand beside codes of 5"):
         codes().expand(5)
 
 

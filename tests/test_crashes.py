@@ -152,7 +152,7 @@ class Model:
 
 
 class Resume:
-    """The resume checkpoints of a run, by their number of pictures."""
+    """The resume checkpoints of a run, by their number of images."""
 
     def save(self, run, number):
         groups = {"weights": {"w": torch.full((5, 5), float(number))}, "optimizer": {"m": torch.tensor(number)}}
@@ -173,7 +173,7 @@ class Resume:
 
 
 class SameStep(Resume):
-    """A checkpoint of a number of pictures that has one already: 2 is saved over 2 and told from it by its content."""
+    """A checkpoint of a number of images that has one already: 2 is saved over 2 and told from it by its content."""
 
     def save(self, run, number):
         groups = {"weights": {"w": torch.full((5, 5), float(number))}}

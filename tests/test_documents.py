@@ -36,7 +36,7 @@ KINDS = {name: Attribute(name, "group", ("a", "b")) for name in ("identity", "cl
 
 @pytest.fixture
 def studio(tmp_path, monkeypatch, untrained, make_untrained):
-    """A folder as README's reader has it: a run, and pictures of Anna, Ben, me and you."""
+    """A folder as README's reader has it: a run, and images of Anna, Ben, me and you."""
     monkeypatch.chdir(tmp_path)
     Path("runs").mkdir()
     for run in ("avatars", "photos"):

@@ -41,7 +41,7 @@ def test_swap_says_what_is_wrong():
         swap(full(0), full(1), "hat")
     with pytest.raises(ValueError, match=r"part 'smile' has shapes \(1,\) and \(2,\).*same model"):
         swap(full(0), Codes(smile=torch.zeros(2, 2), rest=torch.zeros(2, 3)), "smile")
-    with pytest.raises(ValueError, match="codes of 2 pictures cannot stand beside codes of 3"):
+    with pytest.raises(ValueError, match="codes of 2 images cannot stand beside codes of 3"):
         swap(full(0, 2), full(1, 3), "smile")
 
 

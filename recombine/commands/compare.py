@@ -59,25 +59,25 @@ def compare(
     It writes report.html, report.md, table.csv and report.json.
 
     Args:
-        data: Folders of labelled pictures, packs, or the word avatars for drawn faces; with --runs, what to judge on.
+        data: Folders of labelled images, packs, or the word avatars for drawn faces; with --runs, what to judge on.
         out: The comparison's folder.
         methods: Short names, separated by commas; NAME:PRESET for a preset, NAME:SETTING=VALUE to change one setting.
         runs: Folders of finished runs, to compare these.
         attributes: Attributes to learn and compare, separated by commas; all with values when not given.
         seeds: How many times each method is trained.
-        images: Budget: pictures that each run sees; a pair counts as two.
+        images: Budget: images that each run sees; a pair counts as two.
         seconds: Budget: seconds that each run trains, by its speed in a short trial.
         shard: I/N, to work on every N-th run alone, from the I-th.
         pair_by: Group that methods learn from who learn from pairs; clip of avatars, or the first group, when not given.
-        judge_pictures: How many pictures are judged at most.
-        split: Whose pictures are judged.
+        judge_pictures: How many images are judged at most.
+        split: Whose images are judged.
         measures: What is judged, of reconstruction, judge, edits, truth, parts, leakage, information, realism, disentanglement.
         referee: Training of the classifier that judges edits; auto is thorough where quick is not good.
         avatars: How many avatars are drawn.
-        allow_training_data: Judge pictures that runs were trained on, and mark the result.
+        allow_training_data: Judge images that runs were trained on, and mark the result.
         retry: Work again on what failed, or could not work with the data.
         report_only: Write the report from what is there, and train nothing.
-        reading: How pictures are read.
+        reading: How images are read.
         json: Print the report's numbers as JSON.
     """
     from recombine.commands.train import stoppable
@@ -98,7 +98,7 @@ def compare(
                 page = compare_runs(out, runs, packs or None, attributes=attributes or (), **common)
             else:
                 if not packs:
-                    raise ValueError("name what to compare on: folders of labelled pictures, packs, or avatars")
+                    raise ValueError("name what to compare on: folders of labelled images, packs, or avatars")
                 assert budget is not None
                 page = compare(out, packs, methods or (), budget=budget, attributes=attributes or (), seeds=seeds, pair_by=pair_by, **common)
     show(page, json)

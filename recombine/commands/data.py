@@ -1,4 +1,4 @@
-"""`recombine data`: what is in a folder of labelled pictures, what is wrong with it, and packing it."""
+"""`recombine data`: what is in a folder of labelled images, what is wrong with it, and packing it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from recombine.data.packed import Pack
     from recombine.data.sources.folder import Source
 
-CHECKED_AT = "32"       # pixels, when pictures are decoded only to see whether they can be
+CHECKED_AT = "32"       # pixels, when images are decoded only to see whether they can be
 NAMED = 5               # files named of many
 
 
 def data(path: Path, /, *, pack: Path | None = None, reading: Reading | None = None, json: Flag = False) -> None:
-    """Say what a folder of labelled pictures holds and what is wrong with it.
+    """Say what a folder of labelled images holds and what is wrong with it.
 
     For example, look first, correct what was guessed wrong, and pack for training:
 
@@ -43,8 +43,8 @@ def data(path: Path, /, *, pack: Path | None = None, reading: Reading | None = N
 
     Args:
         path: The folder, or a label table that lies in it.
-        pack: Decode, resize and check every picture once, and write them to this folder; stopped, it goes on.
-        reading: How pictures are read.
+        pack: Decode, resize and check every image once, and write them to this folder; stopped, it goes on.
+        reading: How images are read.
         json: Print what was found as JSON.
     """
     found = examine(path, pack, reading or Reading())
@@ -86,7 +86,7 @@ def has_errors(found: dict) -> bool:
 
 
 def try_pack(source: Source, folder: str, reading: Reading) -> Pack:
-    """A small pack that only shows which pictures can be read, and which are there twice."""
+    """A small pack that only shows which images can be read, and which are there twice."""
     from recombine.data.packing import pack
 
     schema = replace(reading, size=CHECKED_AT).schema(source)
@@ -110,14 +110,14 @@ def problem_notes(packed: Pack, on_bad: str) -> list[dict]:
         kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(entry["kind"] for entry in bad).most_common())
         named = listed([f"{entry['file']} {entry['reason']}" for entry in bad])
         level, fix = ("error", "repair or remove them, or leave them out with --on-bad skip") if on_bad == "error" else ("warning", "")
-        notes.append(note(level, f"{len(bad)} pictures cannot be used ({kinds}): {named}", fix or "they are left out"))
+        notes.append(note(level, f"{len(bad)} images cannot be used ({kinds}): {named}", fix or "they are left out"))
     if torn:
-        text = f"{len(torn)} pictures stand, the same or nearly, in more than one split: {listed(torn)}"
-        notes.append(note("warning", text, "numbers on held-out pictures would be too good; remove the copies"))
+        text = f"{len(torn)} images stand, the same or nearly, in more than one split: {listed(torn)}"
+        notes.append(note("warning", text, "numbers on held-out images would be too good; remove the copies"))
     if alike:
-        notes.append(note("info", f"{len(alike)} pictures are there more than once: {listed(alike)}"))
+        notes.append(note("info", f"{len(alike)} images are there more than once: {listed(alike)}"))
     odd = Counter(text for entry in found.get("notes", []) for text in entry["notes"])
-    return notes + [note("info", f"{count} pictures: {text}") for text, count in odd.most_common(NAMED)]
+    return notes + [note("info", f"{count} images: {text}") for text, count in odd.most_common(NAMED)]
 
 
 def note(level: str, text: str, fix: str = "") -> dict:
@@ -151,8 +151,8 @@ def show(found: dict) -> None:
 
 
 def headline(found: dict) -> str:
-    """Pictures, splits and what they look like, in a line."""
-    parts = [f"{found['root']}: {found['pictures']:,} pictures"]
+    """Images, splits and what they look like, in a line."""
+    parts = [f"{found['root']}: {found['pictures']:,} images"]
     if found["splits"]:
         parts.append(", ".join(f"{count:,} {split}" for split, count in found["splits"].items() if count))
     if looks := found.get("looks"):
@@ -162,9 +162,9 @@ def headline(found: dict) -> str:
 
 
 def values(entry: dict) -> str:
-    """An attribute's values and how many pictures show each."""
+    """An attribute's values and how many images show each."""
     if entry["kind"] == "continuous":
         return f"{entry['low']:g} to {entry['high']:g}, mean {entry['mean']:.3g}" if entry["known"] else ""
     if entry["kind"] == "group":
-        return f"{entry['groups']:,} groups, {entry['single']:,} with one picture"
+        return f"{entry['groups']:,} groups, {entry['single']:,} with one image"
     return ", ".join(f"{value} {count:,}" for value, count in entry["values"].items())

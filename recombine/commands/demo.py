@@ -15,7 +15,7 @@ RECIPE = "avatars.demo"
 
 
 def demo(*, out: Path = Path("runs/avatars"), pictures: int = 1000, json: Flag = False) -> None:
-    """Draw faces, train on them, judge, and leave a page with pictures and numbers.
+    """Draw faces, train on them, judge, and leave a page with images and numbers.
 
     For example:
 
@@ -53,7 +53,7 @@ def demo(*, out: Path = Path("runs/avatars"), pictures: int = 1000, json: Flag =
         print_json({"page": str(page), "minutes": minutes, "judgement": judgement})
         return
     show_judgement(judgement)
-    print(f"{minutes['total']} minutes, {minutes['training']} of them training; the page with pictures and numbers: {page.resolve()}")
+    print(f"{minutes['total']} minutes, {minutes['training']} of them training; the page with images and numbers: {page.resolve()}")
 
 
 def since(moment: float) -> float:

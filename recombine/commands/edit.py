@@ -1,4 +1,4 @@
-"""`recombine edit`: set, swap, interpolate, mix; pictures in, edited pictures out."""
+"""`recombine edit`: set, swap, interpolate, mix; images in, edited images out."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 STEPS = ("0", "0.25", "0.5", "0.75", "1")
 
-edit = App(name="edit", help="Edit pictures with a trained model: set a label, swap, interpolate, mix.")
+edit = App(name="edit", help="Edit images with a trained model: set a label, swap, interpolate, mix.")
 
 
 @edit.command(name="set")
 def set_labels(model: Path, pictures: Pictures, /, *, label: list[str], strength: float = 1.0, writing: Writing) -> None:
-    """Give pictures a label.
+    """Give images a label.
 
     For example, a folder of faces that then smile a little:
 
@@ -28,10 +28,10 @@ def set_labels(model: Path, pictures: Pictures, /, *, label: list[str], strength
 
     Args:
         model: Run folder, or the model folder in it.
-        pictures: Picture files, or folders of them.
+        pictures: Image files, or folders of them.
         label: ATTRIBUTE=VALUE; may be given several times.
-        strength: From 0, the picture as it is, to 1, the label; above 1 exaggerates.
-        writing: How pictures are read and written.
+        strength: From 0, the image as it is, to 1, the label; above 1 exaggerates.
+        writing: How images are read and written.
     """
     import recombine as rc
 
@@ -46,9 +46,9 @@ def set_labels(model: Path, pictures: Pictures, /, *, label: list[str], strength
 def swap(
     model: Path, pictures: Pictures, /, *, donor: Annotated[Path, Parameter(name="--with")], parts: Names, writing: Writing
 ) -> None:
-    """Give pictures a part of another picture.
+    """Give images a part of another image.
 
-    For example, Anna with Ben's glasses, and every picture of a folder with those
+    For example, Anna with Ben's glasses, and every image of a folder with those
     of its partner in another:
 
         recombine edit swap runs/avatars anna.png --with ben.png --parts glasses --out a.png
@@ -56,10 +56,10 @@ def swap(
 
     Args:
         model: Run folder, or the model folder in it.
-        pictures: Picture files, or folders of them.
-        donor: Picture that lends its parts; or a folder with as many pictures, which meet in order of name.
+        pictures: Image files, or folders of them.
+        donor: Image that lends its parts; or a folder with as many images, which meet in order of name.
         parts: Parts to take over, separated by commas.
-        writing: How pictures are read and written.
+        writing: How images are read and written.
     """
     import recombine as rc
 
@@ -79,19 +79,19 @@ def interpolate(
     at: Annotated[Names, Parameter(show_default=",".join)] = STEPS,
     writing: Writing,
 ) -> None:
-    """Move pictures towards another one, step by step.
+    """Move images towards another one, step by step.
 
-    For example, from Anna to Ben in five pictures, side by side:
+    For example, from Anna to Ben in five images, side by side:
 
         recombine edit interpolate runs/avatars anna.png --with ben.png --grid --out ab.png
 
     Args:
         model: Run folder, or the model folder in it.
-        pictures: Picture files, or folders of them.
-        donor: Picture to move towards; or a folder with as many pictures, which meet in order of name.
+        pictures: Image files, or folders of them.
+        donor: Image to move towards; or a folder with as many images, which meet in order of name.
         parts: Parts that move, separated by commas; all of them when not given.
-        at: How far, separated by commas: 0 is the picture, 1 the other one, beyond exaggerates.
-        writing: How pictures are read and written.
+        at: How far, separated by commas: 0 is the image, 1 the other one, beyond exaggerates.
+        writing: How images are read and written.
     """
     import recombine as rc
 
@@ -108,7 +108,7 @@ def interpolate(
 
 @edit.command
 def mix(model: Path, pictures: Pictures, /, *, part: list[str], writing: Writing) -> None:
-    """Put pictures together part by part.
+    """Put images together part by part.
 
     For example, Anna with Ben's mouth, and with hair between Ben's and, three
     times as much, Carl's:
@@ -118,9 +118,9 @@ def mix(model: Path, pictures: Pictures, /, *, part: list[str], writing: Writing
 
     Args:
         model: Run folder, or the model folder in it.
-        pictures: Picture files, or folders of them; the parts that are not named are theirs.
+        pictures: Image files, or folders of them; the parts that are not named are theirs.
         part: PART=PICTURE or PART=PICTURE:WEIGHT; may be given several times, also for the same part.
-        writing: How pictures are read and written.
+        writing: How images are read and written.
     """
     import recombine as rc
 
@@ -133,7 +133,7 @@ def mix(model: Path, pictures: Pictures, /, *, part: list[str], writing: Writing
 
 
 def weighted(text: str) -> tuple[str, Path, float]:
-    """`smile=ben.png:3` as part, picture and weight; without a weight it is 1."""
+    """`smile=ben.png:3` as part, image and weight; without a weight it is 1."""
     (name, given), = pairs([text], "--part").items()
     path, separator, weight = given.rpartition(":")
     if separator and not Path(given).exists():

@@ -1,4 +1,4 @@
-"""Picture files in, picture files out: what every edit shares. Ten thousand pictures pass through in small batches."""
+"""Image files in, image files out: what every edit shares. Ten thousand images pass through in small batches."""
 
 from __future__ import annotations
 
@@ -20,46 +20,46 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 MOST_IN_GRID = 100
-NOTES = 5               # remarks on odd pictures that are shown
+NOTES = 5               # remarks on odd images that are shown
 
 Pictures = Annotated[list[Path], Parameter(consume_multiple=True)]
-Edit = Callable[["Codes", list[int]], list["Codes"]]  # codes of some pictures, and which these are -> one or more edits
+Edit = Callable[["Codes", list[int]], list["Codes"]]  # codes of some images, and which these are -> one or more edits
 
 
-@Parameter(name="*", group="How pictures are read and written")
+@Parameter(name="*", group="How images are read and written")
 @dataclass(frozen=True, kw_only=True)
 class Writing:
-    """How pictures are read, and where the edited ones go."""
+    """How images are read, and where the edited ones go."""
 
     out: Path
-    """Folder for the edited pictures, each under its own name; or a .png file, for one picture or with --grid."""
+    """Folder for the edited images, each under its own name; or a .png file, for one image or with --grid."""
     grid: Flag = False
-    """Write one picture instead: in each row an original and its edits."""
+    """Write one image instead: in each row an original and its edits."""
     bits: Literal[8, 16] | None = None
     """Colour depth that is read and written; the model's own when not given."""
     on_bad: Literal["error", "skip"] = "error"
-    """What to do about a file that cannot be read as a picture."""
+    """What to do about a file that cannot be read as an image."""
     overwrite: Flag = False
     """Replace what an earlier command wrote; originals are never replaced."""
     batch: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 64
-    """Pictures in memory at a time."""
+    """Images in memory at a time."""
     json: Flag = False
     """Print what was written as JSON."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """A picture file, and its path below the folder that was given."""
+    """An image file, and its path below the folder that was given."""
 
     path: Path
     below: Path
 
 
 def find_pictures(given: list[Path]) -> list[Found]:
-    """Every picture file among files and folders, in order of name.
+    """Every image file among files and folders, in order of name.
 
     Raises:
-        ValueError: A folder holds no pictures.
+        ValueError: A folder holds no images.
         FileNotFoundError: A file or folder does not exist.
     """
     found = []
@@ -67,12 +67,12 @@ def find_pictures(given: list[Path]) -> list[Found]:
         if path.is_dir():
             inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
             if not inside:
-                raise ValueError(f"{path} holds no pictures; expected files that end in {', '.join(SUFFIXES)}")
+                raise ValueError(f"{path} holds no images; expected files that end in {', '.join(SUFFIXES)}")
             found += [Found(p, p.relative_to(path)) for p in inside]
         elif path.exists():
             found.append(Found(path, Path(path.name)))
         else:
-            raise FileNotFoundError(f"there is no picture or folder {path}")
+            raise FileNotFoundError(f"there is no image or folder {path}")
     return found
 
 
@@ -81,7 +81,7 @@ class Editing:
 
     Args:
         method: A trained method.
-        given: Picture files, and folders of them.
+        given: Image files, and folders of them.
         writing: How to read, and where to write.
     """
 
@@ -91,34 +91,34 @@ class Editing:
         self.originals = [file.path for file in self.files]  # and those that lend their parts: none is ever overwritten
         self.schema = replace(method.schema, bits=writing.bits or method.schema.bits)
         self.skipped: dict[str, str] = {}   # file -> why it was left out
-        self.notes: Counter[str] = Counter()  # what was odd about pictures -> how many
+        self.notes: Counter[str] = Counter()  # what was odd about images -> how many
         if writing.grid and len(self.files) > MOST_IN_GRID:
-            raise ValueError(f"a grid shows at most {MOST_IN_GRID} pictures, not {len(self.files)}; leave out --grid")
+            raise ValueError(f"a grid shows at most {MOST_IN_GRID} images, not {len(self.files)}; leave out --grid")
 
     def donors(self, given: Path) -> Callable[[list[int]], Codes]:
-        """Codes of the pictures that lend their parts: one to all, or the n-th of a folder to the n-th picture."""
+        """Codes of the images that lend their parts: one to all, or the n-th of a folder to the n-th image."""
         found = find_pictures([given])
         self.originals += [file.path for file in found]
         if len(found) not in (1, len(self.files)):
-            raise ValueError(f"{given} holds {len(found)} pictures for {len(self.files)}; give one, or as many")
+            raise ValueError(f"{given} holds {len(found)} images for {len(self.files)}; give one, or as many")
         if len(found) == 1:
             codes = self.codes([found[0].path])
             return lambda which: codes
         return lambda which: self.codes([found[i].path for i in which])
 
     def codes(self, paths: Sequence[Path]) -> Codes:
-        """The codes of picture files."""
+        """The codes of image files."""
         import torch
 
         with torch.inference_mode():
             return self._encode(torch.cat([self._read(path) for path in paths]))
 
     def run(self, edit: Edit, endings: Sequence[str] = ("",)) -> None:
-        """Edit every picture, write the results and say where they are.
+        """Edit every image, write the results and say where they are.
 
         Args:
             edit: Gives one or several edited codes for the codes of a batch ...
-            endings: ... and this is added to the name of each one's picture.
+            endings: ... and this is added to the name of each one's image.
         """
         import torch
 
@@ -147,14 +147,14 @@ class Editing:
         for reason in self.skipped.values():
             say(f"left out {reason}")
         for text, count in self.notes.most_common(NOTES):
-            say(f"{count} picture{'s' * (count != 1)}: {text}")
+            say(f"{count} image{'s' * (count != 1)}: {text}")
         if self.writing.json:
             print_json({"written": written, "skipped": self.skipped})
         else:
-            say(f"edited {len(done)} picture{'s' * (len(done) != 1)}: {self.writing.out}")
+            say(f"edited {len(done)} image{'s' * (len(done) != 1)}: {self.writing.out}")
 
     def _batches(self) -> Iterator[tuple[list[int], Tensor]]:
-        """Which pictures, and these `[pictures, channels, height, width]`; unreadable ones are left out if asked."""
+        """Which images, and these `[pictures, channels, height, width]`; unreadable ones are left out if asked."""
         import torch
 
         size = self.writing.batch
@@ -190,10 +190,10 @@ class Editing:
 
 
 def plan(files: list[Found], endings: Sequence[str], writing: Writing) -> list[list[Path]]:
-    """Where every edited picture goes: one row a file, one path for each ending; with --grid all share one path.
+    """Where every edited image goes: one row a file, one path for each ending; with --grid all share one path.
 
     Raises:
-        ValueError: `--out` is a file where a folder is needed or the other way round, or two pictures share a name.
+        ValueError: `--out` is a file where a folder is needed or the other way round, or two images share a name.
     """
     single = writing.grid or len(files) * len(endings) == 1
     if writing.out.suffix.lower() == ".png" and single:
@@ -202,12 +202,12 @@ def plan(files: list[Found], endings: Sequence[str], writing: Writing) -> list[l
         raise ValueError(f"--grid writes one .png file, so --out must end in .png, not {writing.out.name!r}")
     if writing.out.suffix.lower() in SUFFIXES:
         wanted = "name a .png file" if single else "name a folder, or add --grid"
-        raise ValueError(f"--out {writing.out} cannot take {len(files) * len(endings)} picture(s); {wanted}")
+        raise ValueError(f"--out {writing.out} cannot take {len(files) * len(endings)} image(s); {wanted}")
     shared = Counter(file.below.with_suffix("") for file in files)
     names = [file.below.with_suffix("") if shared[file.below.with_suffix("")] == 1 else file.below for file in files]
     for name, count in Counter(names).items():
         if count > 1:
-            raise ValueError(f"{count} pictures would be written as {name}.png; edit their folders one at a time")
+            raise ValueError(f"{count} images would be written as {name}.png; edit their folders one at a time")
     return [[writing.out / f"{name}{ending}.png" for ending in endings] for name in names]
 
 

@@ -1,4 +1,4 @@
-"""`recombine evaluate`: how good a run is, in numbers with intervals and on a page with pictures."""
+"""`recombine evaluate`: how good a run is, in numbers with intervals and on a page with images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def evaluate(
     allow_training_data: Flag = False,
     json: Flag = False,
 ) -> None:
-    """Judge a trained run on pictures that it never saw, in numbers and on a page.
+    """Judge a trained run on images that it never saw, in numbers and on a page.
 
     It writes report.html and report.json into the run's folder. For example:
 
@@ -31,9 +31,9 @@ def evaluate(
     Args:
         run: The run's folder.
         data: Another packed folder to judge on; the one trained on when not given.
-        split: Whose pictures are judged.
+        split: Whose images are judged.
         pictures: At most so many of them.
-        allow_training_data: Judge pictures that the run was trained on, and mark the result.
+        allow_training_data: Judge images that the run was trained on, and mark the result.
         json: Print the judgement as JSON instead of a table.
     """
     judgement, page = judge_run(run, data, split, pictures, allow_training_data)
@@ -83,7 +83,7 @@ def show(judgement: dict) -> None:
         ("unedited against the truth", "dB", ("truth", "edits", "psnr", "all", "original")),
         ("reconstruction", "dB", ("reconstruction", "psnr")),
         ("reconstruction, MSE on [0, 1]", "", ("reconstruction", "mse")),
-        ("swapped parts that show in the picture", "%", ("parts", "all", "success")),
+        ("swapped parts that show in the image", "%", ("parts", "all", "success")),
         ("leakage, linear probe", "%", ("leakage", "off_part", "linear")),
         ("leakage, two-layer probe", "%", ("leakage", "off_part", "two_layer")),
         ("mutual information of parts, nats", "", ("information",)),

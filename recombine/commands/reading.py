@@ -1,4 +1,4 @@
-"""How a folder of labelled pictures is read and prepared: options that `data` and `train` share."""
+"""How a folder of labelled images is read and prepared: options that `data` and `train` share."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from recombine.data.schema import Schema
     from recombine.data.sources.folder import Source
 
-MOST_LOOKED_AT = 100    # pictures, to see what they are like
+MOST_LOOKED_AT = 100    # images, to see what they are like
 KINDS = ("binary", "categorical", "continuous", "group")
 
 
-@Parameter(name="*", group="How pictures are read")
+@Parameter(name="*", group="How images are read")
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """How a folder of labelled pictures is read and prepared."""
+    """How a folder of labelled images is read and prepared."""
 
     table: Path | None = None
     """Label table, where it cannot be told from the folder."""
@@ -35,28 +35,28 @@ class Reading:
     pattern: str | None = None
     """Labels that stand in names: '{identity}/{clip}/*.jpg', or rafd, multipie, bu3dfe, market1501, vggface2, voxceleb."""
     eye: Literal["left", "right", "both"] = "left"
-    """Which pictures of small NORB's stereo pairs."""
+    """Which images of small NORB's stereo pairs."""
     kind: list[str] | None = None
     """ATTRIBUTE=KIND, where it was guessed wrong: binary, categorical, continuous or group; may be given several times."""
     unlabelled: Literal["error", "keep", "drop"] = "error"
-    """What to do with pictures that the table does not name."""
+    """What to do with images that the table does not name."""
     absent: Literal["error", "drop"] = "error"
-    """What to do with rows whose picture is not there."""
+    """What to do with rows whose image is not there."""
     new_values: Literal["error", "add", "missing"] = "error"
     """What to do with values that look like a slip of the pen."""
     on_bad: Literal["error", "skip"] = "error"
-    """What to do with files that cannot be read as pictures."""
+    """What to do with files that cannot be read as images."""
     size: str | None = None
     """Pixels: one number for a square, or HEIGHTxWIDTH; 64, or the recipe's, when not given."""
     channels: Literal[1, 3] | None = None
-    """1 grey, 3 colour; what the pictures have when not given."""
+    """1 grey, 3 colour; what the images have when not given."""
     bits: Literal[8, 16] | None = None
-    """Colour depth; what the pictures have when not given."""
+    """Colour depth; what the images have when not given."""
     fit: Literal["crop", "letterbox", "stretch"] = "crop"
-    """How a picture of another shape is made to fit."""
+    """How an image of another shape is made to fit."""
 
     def source(self, path: Path, strict: bool = True) -> Source:
-        """The pictures and labels that were found."""
+        """The images and labels that were found."""
         from recombine.data.sources.folder import read_source
 
         kinds = pairs(self.kind, "--kind")
@@ -77,7 +77,7 @@ class Reading:
         )
 
     def schema(self, source: Source, size: int = 64) -> Schema:
-        """How the source's pictures are to be prepared; `size` where none was given."""
+        """How the source's images are to be prepared; `size` where none was given."""
         from recombine.data.schema import Schema
 
         height, width = pixels(self.size or str(size))
@@ -87,7 +87,7 @@ class Reading:
         return Schema(source.table.attributes, height, width, channels, bits, self.fit)
 
     def pack(self, path: Path, folder: Path, size: int = 64) -> Pack:
-        """The pack of a folder of pictures; made, completed or brought up to date where it is not."""
+        """The pack of a folder of images; made, completed or brought up to date where it is not."""
         from recombine.data import packing
 
         source = self.source(path)
@@ -95,7 +95,7 @@ class Reading:
 
 
 def look(source: Source) -> dict:
-    """What some of the pictures are like: how many are grey or have 16 bits, and their sizes in pixels."""
+    """What some of the images are like: how many are grey or have 16 bits, and their sizes in pixels."""
     from recombine.data.decoding import BadImage, read
 
     if source.stored is not None:
@@ -116,7 +116,7 @@ def look(source: Source) -> dict:
 
 
 def num_channels(picture: Picture) -> int:
-    """Channels of a decoded picture, opacity included."""
+    """Channels of a decoded image, opacity included."""
     from PIL.Image import Image
 
     return len(picture.pixels.getbands()) if isinstance(picture.pixels, Image) else picture.pixels.shape[2]

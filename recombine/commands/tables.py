@@ -40,20 +40,20 @@ def tables(
         names: Tables, such as ifcvaegan.table3, a paper's short name for all of its tables, or all.
         list_: Say which tables there are, the data each needs, and whether it can be run with what is given.
         data: A folder of labelled photographs, a pack of one, a folder of sprite sheets, or avatars (always there: they are drawn); may be given several times.
-        images: Pictures seen by every training; thousands, the table's own number, when not given.
+        images: Images seen by every training; thousands, the table's own number, when not given.
         seeds: Trainings of every row.
         judge: The classifier that looks at edits: quick, or auto, which trains longer where quick is often wrong.
         out: Where trainings and tables are kept.
         json: Print JSON.
     """
     from recombine.files import check_writable
-    from recombine.papers import TABLES, Bench, Given, run
+    from recombine.papers import TABLES, Given, Workspace, run
 
     given = Given.of(data or [])
     if list_ or not names:
         return show_list(given, images, json)
     check_writable(out)
-    bench, results = Bench(out, given, images, judge, say), []
+    workspace, results = Workspace(out, given, images, judge, say), []
     chosen = choose(names)
     can = [name for name in chosen if not given.missing(TABLES[name])]
     if len(chosen) == 1 and not can:
@@ -63,7 +63,7 @@ def tables(
             say(f"not run: {name}: {given.missing(TABLES[name])}")
             continue
         with stoppable():
-            results.append(run(TABLES[name], bench, seeds))
+            results.append(run(TABLES[name], workspace, seeds))
         if not json:
             show(TABLES[name], results[-1])
     if json:

@@ -1,4 +1,4 @@
-"""`recombine train`: from a recipe, or a folder of labelled pictures, to a run."""
+"""`recombine train`: from a recipe, or a folder of labelled images, to a run."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def train(
     reading: Reading | None = None,
     json: Flag = False,
 ) -> None:
-    """Train a method on a folder of labelled pictures, or train a recipe.
+    """Train a method on a folder of labelled images, or train a recipe.
 
     For example:
 
@@ -58,18 +58,18 @@ def train(
         torchrun --nproc-per-node 2 --no-python recombine train packs/photos --out runs/photos
 
     Args:
-        what: A folder of labelled pictures, a folder that `recombine data --pack` made, or the name of a recipe.
+        what: A folder of labelled images, a folder that `recombine data --pack` made, or the name of a recipe.
         data: With a recipe: the folder to train on; given several times, several folders as one.
         out: The run's folder; runs/NAME when not given.
         method: Short name of the method (advattr, mad, ifcvaegan, rodi, matdr); ifcvaegan, or the recipe's, when not given.
         attributes: Attributes to learn, separated by commas; all that the method can use when not given.
-        images: Pictures to be seen in all.
-        batch_size: Pictures in a step, over all processes.
+        images: Images to be seen in all.
+        batch_size: Images in a step, over all processes.
         seed: Of everything random in the training.
         settings: NAME=VALUE of the method's or the training's settings; may be given several times.
         judge: Whether a classifier of its own, about a minute's training, tells how many edits succeed while it trains.
         allow: Go on although settings that leave the model as it is differ from those the run was begun with.
-        reading: How pictures are read.
+        reading: How images are read.
         json: Print what was trained as JSON.
     """
     from recombine.data.sources.labels import scarce
@@ -89,7 +89,7 @@ def train(
     if json:
         print_json({"run": out, "model": out / "model", "images": recipe.train.images})
     else:
-        say(f"trained: {out}\nnumbers and pictures: recombine evaluate {out}")
+        say(f"trained: {out}\nnumbers and images: recombine evaluate {out}")
 
 
 def find_recipe(what: str, data: list[Path]) -> tuple[Recipe, list[Path]]:
@@ -167,7 +167,7 @@ def as_type(kind: Any, name: str, text: str) -> Any:
 
 
 def find_pack(recipe: Recipe, folders: list[Path], run: Path, reading: Reading) -> Pack:
-    """The recipe's pictures, drawn or packed into the run's folder where that has not been done; several folders as one."""
+    """The recipe's images, drawn or packed into the run's folder where that has not been done; several folders as one."""
     from recombine.data.joined import join
     from recombine.data.packed import MANIFEST, Pack
     from recombine.data.synthetic.avatars import build
@@ -184,7 +184,7 @@ def find_pack(recipe: Recipe, folders: list[Path], run: Path, reading: Reading) 
 
 
 def packed(folder: Path, target: Path, recipe: Recipe, reading: Reading) -> Pack:
-    """A folder of pictures, or of sprite sheets, packed; what an earlier call packed is used again."""
+    """A folder of images, or of sprite sheets, packed; what an earlier call packed is used again."""
     from recombine.data.packed import MANIFEST, Pack
     from recombine.data.synthetic import sprites
 

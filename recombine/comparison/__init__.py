@@ -1,1 +1,1 @@
-"""The parts of a comparison: `plan`, `work` on its cells with `claims`, `judging`, `standings`, and the `page`."""
+"""Methods under one budget: `plan`, `worker` on its cells with `leases`, `judging`, `ranking`, and the `page`."""

@@ -21,7 +21,7 @@ WIDE, HIGH = 240, 110  # of a panel of curves, in the units of its drawing
 POINTS = 120        # of a curve, at most
 CORNERS = tuple((side * 7, y, "left" if side > 0 else "right") for y in (8, -8, 18, -18, 28, -28) for side in (1, -1))  # of a name, beside its point
 
-Line = Sequence[tuple[float, float]]        # (pictures seen, value)
+Line = Sequence[tuple[float, float]]        # (images seen, value)
 
 
 def scatter(methods: Mapping[str, Mapping]) -> str:
@@ -118,7 +118,7 @@ def losses(log: Sequence[Mapping[str, float]], per: int = 1) -> str:
 
     Args:
         log: What `recombine.reports.curves.read_log` gives.
-        per: Pictures that one sample of the log's count shows.
+        per: Images that one sample of the log's count shows.
     """
     panels = ""
     for name, lines in grouped(log, per).items():

@@ -1,4 +1,4 @@
-"""Comparing methods: the same data, budget, judge and pictures for all, over several seeds.
+"""Comparing methods: the same data, budget, judge and images for all, over several seeds.
 
 A comparison is a folder. `plan.json` says what is compared; every cell (data, method, seed) has a folder of its own under
 `runs/`, with the run and its `judgement.json`; the page, the tables and `report.json` are made from these files alone. Any
@@ -16,7 +16,7 @@ import torch
 from recombine.comparison.finished_runs import Found, grouped, own_pack, shared, trained_on
 from recombine.comparison.judging import USUAL, Judging
 from recombine.comparison.plan import Budget, about, check, check_attributes, compared, described, recipe_for
-from recombine.comparison.worker import Cell, Work
+from recombine.comparison.worker import Cell, Worker
 from recombine.data.packed import Pack
 from recombine.evaluation.classifier import Settings
 
@@ -93,7 +93,7 @@ def compare(
         "commands": [command] * bool(command),
     }
     packs = {name: pack.whole() for name, pack in data.items()}
-    work = Work(Path(out), packs, named, budget, judging, referee, retry, torch.device(device), progress)
+    work = Worker(Path(out), packs, named, budget, judging, referee, retry, torch.device(device), progress)
     return work.through(plan, cells, shard)
 
 
@@ -130,7 +130,7 @@ def compare_runs(
         progress: See `compare`.
 
     Raises:
-        ValueError: The runs share no attribute, or one was trained on pictures that it would be judged on.
+        ValueError: The runs share no attribute, or one was trained on images that it would be judged on.
     """
     found = [Found(Path(run)) for run in runs]
     labels = grouped(found)
@@ -153,5 +153,5 @@ def compare_runs(
         "commands": [command] * bool(command),
     }
     only = {name: names for name, (names, _) in named.items()}
-    work = Work(Path(out), packs, only, None, judging, referee, retry, torch.device(device), progress)
+    work = Worker(Path(out), packs, only, None, judging, referee, retry, torch.device(device), progress)
     return work.through(plan, cells, shard)

@@ -17,7 +17,7 @@ from recombine.comparison.ranking import METRICS, Metric
 
 FORMULA = (
     "95 %. Over several seeds: value ± √(s² + p²), where s = t(0.975; S - 1) · (standard deviation between seeds) / √S, and p is the root mean "
-    "square of the distance from each seed's value to the end of its own interval. All seeds are judged on the same pictures, so p is not "
+    "square of the distance from each seed's value to the end of its own interval. All seeds are judged on the same images, so p is not "
     "divided by their number. One seed keeps the judgement's own interval, which says nothing about the luck of a training."
 )
 RANKS = (
@@ -113,7 +113,7 @@ def rows(content: Mapping) -> Iterator[tuple[str, str, Mapping]]:
 
 
 def markdown(content: Mapping) -> str:
-    """The report without pictures."""
+    """The report without images."""
     lines = [f"# {content['title']}", "", summary(content), ""]
     for name, data in content["data"].items():
         used = [m for m in METRICS if any(m.name in row["metrics"] for row in data["methods"].values())]
@@ -143,9 +143,9 @@ def summary(content: Mapping) -> str:
     if budget is None:
         spent = "runs trained before"
     elif budget["images"] is not None:
-        spent = f"{budget['images']:,} pictures seen by each, a pair counting as two"
+        spent = f"{budget['images']:,} images seen by each, a pair counting as two"
     else:
-        spent = f"{budget['seconds']:g} seconds of training for each, as pictures at the speed measured before"
+        spent = f"{budget['seconds']:g} seconds of training for each, as images at the speed measured before"
     count = len(plan["seeds"])
     return f"{len(plan['methods'])} methods, {count} seed{'s' * (count != 1)}, {spent}; {content['written']}"
 
@@ -154,7 +154,7 @@ def remarks(data: Mapping) -> list[str]:
     """Who is absent and why, what was not measured and why, what is not compared, in sentences."""
     said = []
     if data["on_training_data"]:
-        said.append(f"judged on pictures that they were trained on, which says nothing about new ones: {', '.join(data['on_training_data'])}")
+        said.append(f"judged on images that they were trained on, which says nothing about new ones: {', '.join(data['on_training_data'])}")
     for method, seeds in data["absent"].items():
         alike: dict[str, list[str]] = {}
         for seed, reason in seeds.items():

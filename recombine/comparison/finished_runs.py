@@ -84,7 +84,7 @@ def named_after(path: Path, taken: Mapping[str, Any]) -> str:
 
 
 def trained_on(run: Found, pack: Pack, name: str, judging: Judging) -> tuple[str, ...]:
-    """Names of the files of a data set whose pictures a run was trained on; raises ValueError where they would be judged."""
+    """Names of the files of a data set whose images a run was trained on; raises ValueError where they would be judged."""
     try:
         own = pack_of(run.path)
     except OSError:  # the data lies on another machine
@@ -97,8 +97,8 @@ def trained_on(run: Found, pack: Pack, name: str, judging: Judging) -> tuple[str
     count = len(training_rows(pack, rows, judging.split, seen))
     if count and not judging.allow_training_data:
         raise ValueError(
-            f"{run.path} was trained on {count} of the {len(rows)} pictures of the split {judging.split!r} of {name}; a judgement on them says "
-            "nothing about new pictures. Choose another split, or say allow_training_data=True to get one that is marked as such"
+            f"{run.path} was trained on {count} of the {len(rows)} images of the split {judging.split!r} of {name}; a judgement on them says "
+            "nothing about new images. Choose another split, or say allow_training_data=True to get one that is marked as such"
         )
     return tuple(seen)
 

@@ -12,13 +12,13 @@ from recombine.data.batch import mix_seed
 from recombine.data.packed import Pack
 from recombine.evaluation.classifier import Classifier
 from recombine.evaluation.judge import judge, judged_rows
-from recombine.inference import encoded, judging
+from recombine.inference import encode_rows, evaluation_mode
 from recombine.method import Method
 from recombine.metrics.leakage import FEWEST, leakage, matrix_json, off_part
 
 MEASURES = ("reconstruction", "judge", "edits", "truth", "parts", "leakage", "information", "realism", "disentanglement")
 OF_CODES = ("information", "disentanglement")  # what is asked of the codes for the compared attributes alone
-LEARNT = 1_500                              # training pictures at most that leakage's probes learn from
+LEARNT = 1_500                              # training images at most that leakage's probes learn from
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Judging:
 
     pictures: int = 400                     # of the split at most
     split: str = "val"
-    allow_training_data: bool = False       # judge pictures that a run was trained on, and mark the result
+    allow_training_data: bool = False       # judge images that a run was trained on, and mark the result
     measures: tuple[str, ...] = MEASURES    # of `recombine.evaluation.judge.judge`
 
 
@@ -44,19 +44,19 @@ def judge_run(
 ) -> dict:
     """The judgement of one run, as `recombine.evaluation.judge.judge` gives it.
 
-    Leakage has the two-layer probe alone, which finds more than the linear one, learnt from at most 1,500 pictures; leakage,
+    Leakage has the two-layer probe alone, which finds more than the linear one, learnt from at most 1,500 images; leakage,
     information and disentanglement ask for the compared attributes, also where the parts carry more.
 
     Args:
         model: The method.
         pack: The data set, with all attributes.
-        how: What is measured, and on which pictures.
+        how: What is measured, and on which images.
         attributes: Those that are compared.
         classifier: Who looks at the edits.
         trained_on: Names of files that the run was trained on.
 
     Raises:
-        ValueError: The split is empty, or holds pictures that the run was trained on.
+        ValueError: The split is empty, or holds images that the run was trained on.
     """
     options = {"split": how.split, "pictures": how.pictures, "allow_training_data": how.allow_training_data}
     options |= {"classifier": classifier, "trained_on": trained_on, "workers": 1}
@@ -80,13 +80,13 @@ def judge_run(
 
 
 def leaks(model: Method, pack: Pack, rows: np.ndarray, attributes: Sequence[str], carries: Mapping[str, Sequence[str]]) -> dict:
-    """What a fresh two-layer probe reads of the compared attributes from every part; raises ValueError for too few pictures."""
+    """What a fresh two-layer probe reads of the compared attributes from every part; raises ValueError for too few images."""
     learnt = np.setdiff1d(pack.rows("train"), rows)
     if min(len(rows), len(learnt)) < FEWEST:
-        raise ValueError(f"probes need {FEWEST} training pictures and as many to judge, and there are {len(learnt)} and {len(rows)}")
+        raise ValueError(f"probes need {FEWEST} training images and as many to judge, and there are {len(learnt)} and {len(rows)}")
     learnt = np.sort(np.random.default_rng(mix_seed(0, "learnt")).permutation(learnt)[:LEARNT])
-    with judging(model):
-        codes = [encoded(model, pack, chosen) for chosen in (learnt, rows)]
+    with evaluation_mode(model):
+        codes = [encode_rows(model, pack, chosen) for chosen in (learnt, rows)]
     labels = [{name: np.asarray(pack.labels[name])[chosen] for name in attributes} for chosen in (learnt, rows)]
     matrix = leakage(codes[0], labels[0], codes[1], labels[1], [pack.schema[name] for name in attributes], probe="two_layer")
     off = {"two_layer": off_part(matrix, carries).to_json()}

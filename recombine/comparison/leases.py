@@ -23,7 +23,7 @@ SILENCE = 600.0     # seconds after which the claim of another machine counts as
 LOOK = 0.5          # seconds between two looks at a claim that is waited for
 
 
-class Claim:
+class Lease:
     """A claim that this process holds until `release`."""
 
     def __init__(self, path: Path, content: bytes):
@@ -53,7 +53,7 @@ class Claim:
                     os.utime(self.path)
 
 
-def claim(path: str | Path) -> Claim | None:
+def take(path: str | Path) -> Lease | None:
     """Create a claim, or take over one that was left behind; None where somebody else holds it.
 
     The folder must exist.
@@ -67,13 +67,13 @@ def claim(path: str | Path) -> Claim | None:
             files.write_synced(path, own, os.O_EXCL)
         except FileExistsError:  # another machine was faster
             return None
-    return Claim(path, own)
+    return Lease(path, own)
 
 
 @contextmanager
-def waiting(path: str | Path) -> Iterator[Claim]:
+def waiting(path: str | Path) -> Iterator[Lease]:
     """Hold a claim, after waiting for whoever holds it now."""
-    while (held := claim(path)) is None:
+    while (held := take(path)) is None:
         time.sleep(LOOK)
     try:
         yield held

@@ -74,7 +74,7 @@ def banner(content: Mapping) -> str:
     if waiting:
         texts.append(f"{waiting} run{'s are' if waiting > 1 else ' is'} not finished; the numbers below will change.")
     if any(data["on_training_data"] for data in content["data"].values()):
-        texts.append("Some runs are judged on pictures that they were trained on; these numbers say nothing about new ones.")
+        texts.append("Some runs are judged on images that they were trained on; these numbers say nothing about new ones.")
     return "".join(f'<p class="warning">{escape(text)}</p>' for text in texts)
 
 
@@ -85,16 +85,16 @@ def data_sections(content: Mapping, name: str, data: Mapping, out: Path, many: b
     firsts = {method: cell_folder(out, name, method, row["seeds"][0]) for method, row in methods.items()}
     shown = {method: pictures.read(folder / "shown.npz") for method, folder in firsts.items()}
     judgements = {method: json.loads((folder / "judgement.json").read_text()) for method, folder in firsts.items()}
-    lead = f"Compared on {', '.join(attributes)}; {data['pictures']['train']:,} pictures to train on. Sorted by the mean of the ranks."
+    lead = f"Compared on {', '.join(attributes)}; {data['pictures']['train']:,} images to train on. Sorted by the mean of the ranks."
     more = [m for m in METRICS if not m.headline]
     yield section(f"Standings{of}", [standings_table(methods, [m for m in METRICS if m.headline])], lead)
     yield section(f"Success against damage{of}", [charts.scatter(methods)], "Up and to the left is better. Whoever is on the line is beaten by nobody in both.")
-    yield section(f"Swaps of the same pictures{of}", [f'<div class="figures pairs">{tables}</div>' if (tables := "".join(swap_tables(shown, attributes))) else ""], "Every method gives the picture the attribute of the giver below it. First seed.")
+    yield section(f"Swaps of the same images{of}", [f'<div class="figures pairs">{tables}</div>' if (tables := "".join(swap_tables(shown, attributes))) else ""], "Every method gives the image the attribute of the giver below it. First seed.")
     yield section(f"What leaks{of}", [heat_maps(judgements, attributes)], "How much more often than by guessing a fresh probe reads the attribute from the part. "
                   "Framed: the part should carry it. Everything red leaks. First seed.")
     yield section(f"The parts as maps{of}", [charts.legend(data.get("values", {})), map_tables(shown, judgements, data)], "t-SNE of every part, coloured by what it carries; a part that carries nothing by "
                   "every attribute: no colour should stand apart there. First seed.")
-    yield section(f"Training{of}", list(training(content, name, methods, out)), "Edits that succeed, in % of 128 pictures, against pictures seen; every seed, "
+    yield section(f"Training{of}", list(training(content, name, methods, out)), "Edits that succeed, in % of 128 images, against images seen; every seed, "
                   "the other methods in grey. Below, folded: the losses of the first seed.")
     yield section(f"All measures{of}", [*(standings_table(methods, more[place : place + 5]) for place in range(0, len(more), 5)), costs(methods)])
     yield section(f"Absent, or not measured{of}", [listed(remarks(data))])
@@ -128,7 +128,7 @@ def standing(found: Mapping | None, reason: str, metric: Metric) -> str:
 
 
 def swap_tables(shown: Mapping[str, Mapping[str, np.ndarray]], attributes: Sequence[str]) -> Iterator[str]:
-    """For every attribute a table of pictures: takers, givers, the truth, and one row a method; and the reconstructions."""
+    """For every attribute a table of images: takers, givers, the truth, and one row a method; and the reconstructions."""
     for name in attributes:
         having = [method for method, arrays in shown.items() if f"taker/{name}" in arrays]
         if having:
@@ -142,7 +142,7 @@ def swap_tables(shown: Mapping[str, Mapping[str, np.ndarray]], attributes: Seque
 
 
 def strips(name: str, top: Mapping[str, np.ndarray], below: Mapping[str, np.ndarray | None]) -> str:
-    """Rows of pictures, each with a name on its left."""
+    """Rows of images, each with a name on its left."""
     body = ""
     for place, (label, pixels) in enumerate({**top, **below}.items()):
         first = ' class="first"' if place == len(top) else ""

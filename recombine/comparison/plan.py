@@ -22,13 +22,13 @@ from recombine.recipes.avatars import COURSE
 from recombine.recipes.folder import PHOTOS
 from recombine.training.runs import HARMLESS, differing
 
-PAIRS = ("pairs", "two_batches")            # samplers that show two pictures a sample
+PAIRS = ("pairs", "two_batches")            # samplers that show two images a sample
 COMPARED = ("binary", "categorical")        # kinds of attributes that are compared where none are named
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What every method may spend: pictures seen, a pair counting as two, or seconds of training."""
+    """What every method may spend: images seen, a pair counting as two, or seconds of training."""
 
     images: int | None = None
     seconds: float | None = None
@@ -59,7 +59,7 @@ def check(methods: Sequence[str], seeds: Sequence[int], shard: tuple[int, int], 
     checked_measures(judging.measures)
     if judging.split == "train" and not judging.allow_training_data:
         raise ValueError(
-            "every run is trained on the split 'train'; a judgement on it says nothing about new pictures. Choose val or test, or say "
+            "every run is trained on the split 'train'; a judgement on it says nothing about new images. Choose val or test, or say "
             "allow_training_data=True to get one that is marked as such"
         )
 
@@ -135,7 +135,7 @@ def changed(config: Any, text: str) -> Any:
 
 
 def samples(recipe: Recipe) -> int:
-    """Pictures that one sample of a method's batch shows."""
+    """Images that one sample of a method's batch shows."""
     return 1 + (METHODS[recipe.method][0].sampler in PAIRS)
 
 

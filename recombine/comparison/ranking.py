@@ -1,10 +1,10 @@
 """From judgements to standings: means over seeds with intervals, ranks with ties, and who is on the front.
 
-    interval of a mean over S >= 2 seeds:  value +- sqrt(seeds^2 + pictures^2)
+    interval of a mean over S >= 2 seeds:  value +- sqrt(seeds^2 + images^2)
         seeds     t(0.975, S - 1) * (deviation between seeds) / sqrt(S)
-        pictures  root mean square of the distance from each seed's value to the end of its own interval
+        images  root mean square of the distance from each seed's value to the end of its own interval
 
-The second term is not divided by the number of seeds: all are judged on the same pictures, and more seeds do not make
+The second term is not divided by the number of seeds: all are judged on the same images, and more seeds do not make
 these more typical. One seed keeps the judgement's own interval, which says nothing about the luck of a training.
 """
 
@@ -40,23 +40,23 @@ METRICS = (
     Metric("kept", "others kept", ("parts", "all", "kept"), "higher", "%",
            "after a swap, the classifier sees every other attribute as before", True, True),
     Metric("psnr_db", "swap against truth", ("parts", "all", "psnr", "edited"), "higher", "dB",
-           "PSNR of a swap against the picture that it should have become, where that can be drawn", True),
+           "PSNR of a swap against the image that it should have become, where that can be drawn", True),
     Metric("leakage", "leakage", ("leakage", "off_part", "two_layer"), "lower", "%",
            "how much better than guessing a fresh probe reads an attribute from parts that should not carry it", True),
     Metric("information", "information between parts", ("information",), "lower", "nats",
            "mutual information between the parts, as a classifier of pairs estimates it"),
     Metric("reconstruction_db", "reconstruction", ("reconstruction", "psnr"), "higher", "dB",
-           "PSNR of pictures encoded and decoded", True),
-    Metric("ssim", "SSIM", ("reconstruction", "ssim"), "higher", "", "structural similarity of pictures encoded and decoded"),
+           "PSNR of images encoded and decoded", True),
+    Metric("ssim", "SSIM", ("reconstruction", "ssim"), "higher", "", "structural similarity of images encoded and decoded"),
     Metric("edit_success", "edits that succeed", ("edits", "all", "success"), "higher", "%",
            "after a label is set, the classifier sees it", False, True),
     Metric("edit_kept", "others kept by edits", ("edits", "all", "kept"), "higher", "%",
            "after a label is set, the classifier sees every other attribute as before", False, True),
     Metric("edit_psnr_db", "edit against truth", ("truth", "edits", "psnr", "all", "edited"), "higher", "dB",
-           "PSNR of an edit against the picture that it should have become"),
+           "PSNR of an edit against the image that it should have become"),
     Metric("frechet", "Fréchet distance", ("realism", "swaps", "frechet"), "lower", "",
-           "distance between swapped and real pictures in the features of the judge"),
-    Metric("kid", "kernel distance", ("realism", "swaps", "kid"), "lower", "", "the same by kernels, unbiased for few pictures"),
+           "distance between swapped and real images in the features of the judge"),
+    Metric("kid", "kernel distance", ("realism", "swaps", "kid"), "lower", "", "the same by kernels, unbiased for few images"),
     Metric("mig", "MIG", ("disentanglement", "mig"), "higher", "", "mutual information gap of single numbers of the codes", False, True),
     Metric("sap", "SAP", ("disentanglement", "sap"), "higher", "", "gap in how well one number reads an attribute", False, True),
     Metric("dci", "DCI", ("disentanglement", "dci"), "higher", "", "disentanglement by the importances of forests", False, True),
@@ -69,7 +69,7 @@ def measured(judgement: Mapping, metric: Metric, attributes: Collection[str] | N
     """Value, low, high and n of a metric in a judgement; None where it was not measured.
 
     Where the method was judged on more than `attributes`, what the judgement says of these alone is averaged; its interval
-    is as wide as theirs are on average, since all are about the same pictures.
+    is as wide as theirs are on average, since all are about the same images.
     """
     if attributes is not None and metric.name in ONE_BY_ONE and covered(judgement, metric) - set(attributes):
         entries = [entry for path in ONE_BY_ONE[metric.name](judgement, attributes) if (entry := interval(look(judgement, *path)))]
@@ -97,7 +97,7 @@ def interval(found: object) -> dict | None:
 
 
 def pooled(entries: Sequence[Mapping]) -> dict:
-    """The mean of several measurements on the same pictures; its interval is their root mean square."""
+    """The mean of several measurements on the same images; its interval is their root mean square."""
     value = float(np.mean([entry["value"] for entry in entries]))
     below, above = (float(np.sqrt(np.mean([(entry["value"] - entry[end]) ** 2 for entry in entries]))) for end in ("low", "high"))
     counts = [entry["n"] for entry in entries if entry.get("n") is not None]
@@ -157,7 +157,7 @@ def over_seeds(found: Sequence[Mapping], share: bool = False) -> dict:
         share: The value lies in [0, 1], and so does its interval.
 
     Returns:
-        `value`, `low`, `high`, `n` (judged pictures or verdicts of one seed), `seeds` and `values`, one a seed.
+        `value`, `low`, `high`, `n` (judged images or verdicts of one seed), `seeds` and `values`, one a seed.
     """
     values, own = np.array([entry["value"] for entry in found]), pooled(found)
     between = 0.0

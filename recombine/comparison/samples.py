@@ -1,4 +1,4 @@
-"""What a comparison shows of one trained method: swaps of the same pictures, and maps of its parts; kept as plain arrays."""
+"""What a comparison shows of one trained method: swaps of the same images, and maps of its parts; kept as plain arrays."""
 
 from __future__ import annotations
 
@@ -20,37 +20,37 @@ from recombine.data.synthetic.truth import factors_behind, true_swaps
 from recombine.edit import swap
 from recombine.evaluation.judge import judged_rows
 from recombine.evaluation.transfer import swap_pairs
-from recombine.inference import device_of, encoded, judging
+from recombine.inference import device_of, encode_rows, evaluation_mode
 from recombine.method import Method
 from recombine.metrics.leakage import features
 
 COLUMNS = 7         # swaps of an attribute that are shown
-MAPPED = 300        # pictures on a map, at most
-FEWEST = 10         # pictures that make a map
+MAPPED = 300        # images on a map, at most
+FEWEST = 10         # images that make a map
 MOST_PARTS = 8      # that are mapped
 STEPS = 500         # of t-SNE
 KEPT = 30           # principal components that t-SNE begins from
 
 
 def draw(model: Method, pack: Pack, split: str, attributes: Sequence[str], carries: Mapping[str, Collection[str]]) -> dict[str, np.ndarray]:
-    """Everything that is shown of a method; the pictures are the same for all methods of one pack.
+    """Everything that is shown of a method; the images are the same for all methods of one pack.
 
     Args:
         model: The method.
         pack: The data set, with all attributes.
-        split: Whose pictures are shown.
+        split: Whose images are shown.
         attributes: Whose swaps are shown.
         carries: Part -> attributes that it is meant to carry.
 
     Returns:
-        `pictures` and `rebuilt`; per attribute `taker/NAME`, `giver/NAME`, `swap/NAME` and, of drawn pictures, `truth/NAME`,
+        `pictures` and `rebuilt`; per attribute `taker/NAME`, `giver/NAME`, `swap/NAME` and, of drawn images, `truth/NAME`,
         each uint8 `[pictures, channels, height, width]`; `map/PART`, float32 `[pictures, 2]`, and `label/NAME`, the labels
-        of the mapped pictures.
+        of the mapped images.
     """
     rows = judged_rows(pack, split, MAPPED, mix_seed(0, "mapped"))
     rows = np.random.default_rng(mix_seed(0, "shown")).permutation(rows)
-    with judging(model):
-        codes = encoded(model, pack, rows)
+    with evaluation_mode(model):
+        codes = encode_rows(model, pack, rows)
         shown = {"pictures": stored(pack.batch(rows[:COLUMNS]).images), "rebuilt": stored(model.decode(codes[:COLUMNS]))}
         for name in attributes:
             shown |= swaps(model, pack, rows, codes, name, carries)
@@ -78,7 +78,7 @@ def swaps(model: Method, pack: Pack, rows: np.ndarray, codes: Codes, name: str, 
 
 
 def stored(images: Tensor) -> np.ndarray:
-    """Pictures `[batch, channels, height, width]` in [-1, 1] as uint8."""
+    """Images `[batch, channels, height, width]` in [-1, 1] as uint8."""
     return to_pixels(images)
 
 

@@ -15,7 +15,7 @@ from recombine import files
 from recombine.comparison import page
 from recombine.comparison import samples as pictures
 from recombine.comparison.judging import Judging, judge_run
-from recombine.comparison.leases import claim, holder_of, waiting
+from recombine.comparison.leases import holder_of, take, waiting
 from recombine.comparison.plan import PAIRS, Budget, agree, samples
 from recombine.data.packed import Pack
 from recombine.evaluation.classifier import Classifier, Settings, judge_classifier
@@ -47,7 +47,7 @@ class Cell:
 
 
 @dataclass
-class Work:
+class Worker:
     """One process's work on a comparison."""
 
     out: Path
@@ -59,7 +59,7 @@ class Work:
     retry: bool
     device: torch.device
     progress: Callable[[str], None]
-    shown: set[int] = field(default_factory=set)  # seeds of which the page shows pictures
+    shown: set[int] = field(default_factory=set)  # seeds of which the page shows images
     referees: dict[str, Classifier | None] = field(default_factory=dict)
 
     def through(self, plan: dict, cells: Sequence[Cell], shard: tuple[int, int]) -> Path:
@@ -79,7 +79,7 @@ class Work:
         if self.finished(folder):
             return
         folder.mkdir(parents=True, exist_ok=True)
-        held = claim(folder / "claim")
+        held = take(folder / "claim")
         if held is None:
             self.progress(f"{called}: left to {holder_of(folder / 'claim')}")
             return

@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:                           # the processes that decode pictures derive seeds and do without torch
+if TYPE_CHECKING:                           # the processes that decode images derive seeds and do without torch
     import torch
     from torch import Tensor
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Pictures with their labels, as a method's `turns` receives them.
+    """Images with their labels, as a method's `turns` receives them.
 
     `labels` and `known` hold one tensor `[batch]` per attribute; where `known` is false the label means nothing.
     """
@@ -31,7 +31,7 @@ class Batch:
 
     @property
     def size(self) -> int:
-        """Number of pictures."""
+        """Number of images."""
         return len(self.images)
 
     def noise(self, name: str, *shape: int) -> Tensor:
@@ -76,7 +76,7 @@ class Batch:
         )
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Batch:
-        """The same batch on another device, its pictures in another floating-point type."""
+        """The same batch on another device, its images in another floating-point type."""
         return replace(
             self,
             images=self.images.to(device, dtype or self.images.dtype, non_blocking=True),

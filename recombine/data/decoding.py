@@ -1,4 +1,4 @@
-"""One picture file becomes pixels [channels, height, width]; every rule about bad, odd and hostile files is here.
+"""One image file becomes pixels [channels, height, width]; every rule about bad, odd and hostile files is here.
 
 In this order: the file is named by its content, its size is read from its header and limited, it is decoded, turned
 upright, brought to sRGB, laid on the background where it is transparent, cut or padded to the shape of the schema and
@@ -27,7 +27,7 @@ try:
 except ImportError:                         # the extra `fast` is not installed; Pillow does the same at a third of the speed
     simplejpeg = None
 
-MIN_SIDE = 8                                # pixels; smaller pictures are refused
+MIN_SIDE = 8                                # pixels; smaller images are refused
 MAX_ASPECT = 8                              # longer side by shorter side; beyond, refused whatever the fit
 MAX_PIXELS = 50_000_000                     # unless recombine_MAX_PIXELS says otherwise
 MAX_PROFILE = 4_000_000                     # bytes of a colour profile that is still read
@@ -39,25 +39,25 @@ FORMATS = (                                 # how the files begin that are read
     (b"MM\0+", "TIFF"), (b"BM", "BMP"), (b"GIF87a", "GIF"), (b"GIF89a", "GIF"),
 )  # fmt: skip
 STRANGERS = (                               # and of those that are only named
-    (b"version https://git-lfs", "a Git LFS pointer: the picture was never downloaded, run `git lfs pull`"),
+    (b"version https://git-lfs", "a Git LFS pointer: the image was never downloaded, run `git lfs pull`"),
     (b"<!doctype html", "an HTML page: the download failed, get the file again"),
     (b"<html", "an HTML page: the download failed, get the file again"),
     (b"<svg", "an SVG drawing: export it as PNG"), (b"<?xml", "an XML file: export it as PNG if it is a drawing"),
-    (b"%pdf", "a PDF: export the picture as PNG"), (b"%!ps", "a PostScript file: export it as PNG"),
+    (b"%pdf", "a PDF: export the image as PNG"), (b"%!ps", "a PostScript file: export it as PNG"),
     (b"\xc5\xd0\xd3\xc6", "an EPS file: export it as PNG"), (b"8bps", "a Photoshop file: export it as PNG"),
     (b"simple  =", "a FITS file: export it as 16-bit PNG"), (b"pk\x03\x04", "a ZIP archive: unpack it"),
-    (b"\x1f\x8b", "a gzip archive: unpack it"), (b"\0\0\0\x0cjp  ", "a JPEG 2000 picture: convert it to PNG"),
-    (b"\x93numpy", "a NumPy array: use recombine.data.packed.write_pack"), (b"{", "a JSON text, not a picture"),
+    (b"\x1f\x8b", "a gzip archive: unpack it"), (b"\0\0\0\x0cjp  ", "a JPEG 2000 image: convert it to PNG"),
+    (b"\x93numpy", "a NumPy array: use recombine.data.packed.write_pack"), (b"{", "a JSON text, not an image"),
 )  # fmt: skip
 
 
 class BadImage(ValueError):
-    """A file that cannot be used as a picture.
+    """A file that cannot be used as an image.
 
     Attributes:
         path: The file, or what stands for it.
         reason: What is wrong and what to do.
-        kind: A short word for counting: "not a picture", "truncated", "damaged", "too small", ...
+        kind: A short word for counting: "not an image", "truncated", "damaged", "too small", ...
     """
 
     def __init__(self, path: object, reason: str, kind: str = "damaged"):
@@ -70,7 +70,7 @@ class BadImage(ValueError):
 
 @dataclass
 class Picture:
-    """A decoded picture, upright, before it is fitted to a schema."""
+    """A decoded image, upright, before it is fitted to a schema."""
 
     pixels: Image.Image | np.ndarray        # 8 bits: mode L, LA, RGB or RGBA; deeper: float32 [height, width, 1 to 4]
     own_unit: bool = False                  # whether numbers are the file's own; otherwise fractions of its full range
@@ -89,7 +89,7 @@ class Picture:
 
 
 def decode(source: str | Path | bytes, schema: Schema) -> np.ndarray:
-    """A picture as the schema wants it; what is odd but bearable (an animation, say) is a Python warning.
+    """An image as the schema wants it; what is odd but bearable (an animation, say) is a Python warning.
 
     Args:
         source: A file, or its bytes.
@@ -113,7 +113,7 @@ def decode_noted(
     """`decode`, with the notes returned; `allow_truncated` keeps the top part of a JPEG that was cut off."""
     if schema.channels not in (1, 3):
         raise ValueError(
-            f"picture files have 1 or 3 channels, the schema says {schema.channels}; give such pictures as arrays to "
+            f"image files have 1 or 3 channels, the schema says {schema.channels}; give such images as arrays to "
             "recombine.data.packed.write_pack"
         )
     picture = read(source, allow_truncated)
@@ -147,13 +147,13 @@ def read(source: str | Path | bytes, allow_truncated: bool = False) -> Picture:
 
 
 def read_bytes(path: Path) -> bytes:
-    """A regular file's bytes; raises BadImage for anything else and for files too big to be a picture within limits."""
+    """A regular file's bytes; raises BadImage for anything else and for files too big to be an image within limits."""
     try:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):
             raise BadImage(path, "is a folder or a device, not a file", "unreadable")
         if status.st_size > 16 * max_pixels():
-            raise BadImage(path, f"has {status.st_size:,} bytes, more than any picture within the limits", "too large")
+            raise BadImage(path, f"has {status.st_size:,} bytes, more than any image within the limits", "too large")
         return path.read_bytes()
     except (OSError, ValueError) as error:
         if isinstance(error, BadImage):
@@ -165,17 +165,17 @@ def read_bytes(path: Path) -> bytes:
 def identify(data: bytes, name: object) -> str:
     """The format by its first bytes, never by its name; BadImage says what else a file is."""
     if not data:
-        raise BadImage(name, "is empty (0 bytes); get the file again", "not a picture")
+        raise BadImage(name, "is empty (0 bytes); get the file again", "not an image")
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WEBP"
     for start, kind in FORMATS:
         if data.startswith(start):
             return kind
-    raise BadImage(name, f"is {stranger(data)}", "not a picture")
+    raise BadImage(name, f"is {stranger(data)}", "not an image")
 
 
 def stranger(data: bytes) -> str:
-    """What a file is that is no picture of ours."""
+    """What a file is that is no image of ours."""
     start = data[:64].removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n").lower() if data[:1] != b"\0" else data[:64].lower()
     for beginning, meaning in STRANGERS:
         if start.startswith(beginning):
@@ -217,7 +217,7 @@ def check_size(image: ImageFile, name: object) -> None:
 
 
 def max_pixels() -> int:
-    """The most pixels a picture may have."""
+    """The most pixels an image may have."""
     return int(float(os.environ.get("recombine_MAX_PIXELS", MAX_PIXELS)))
 
 
@@ -232,7 +232,7 @@ def decoded(image: ImageFile, data: bytes, notes: list[str]) -> tuple[Image.Imag
     if is_sixteen(image) and not planes:
         pixels = sixteen_colour(image, data)
         if image.info.get("icc_profile"):
-            notes.append("its colour profile is not applied, because the picture has 16 bits")
+            notes.append("its colour profile is not applied, because the image has 16 bits")
         return pixels, False, pixels.shape[-1] in (2, 4)
     if max(tags.get(258, (8,))) > 8 or 2 in tags.get(339, ()):
         raise BadImage("", "is a TIFF whose numbers cannot be read without loss; save it as 16-bit PNG", "unusual")
@@ -250,7 +250,7 @@ def own_numbers(image: ImageFile, unsigned: bool) -> np.ndarray:
 
 
 def has_key(image: ImageFile) -> bool:
-    """Whether one colour of a 16-bit picture stands for transparency."""
+    """Whether one colour of a 16-bit image stands for transparency."""
     return "transparency" in image.info
 
 
@@ -301,7 +301,7 @@ def sixteen_colour(image: ImageFile, data: bytes) -> np.ndarray:
 
 
 def unpacked(data: bytes, kind: str, mode: str) -> np.ndarray:
-    """Bytes of a picture, upright, unpacked in another way than Pillow would choose."""
+    """Bytes of an image, upright, unpacked in another way than Pillow would choose."""
     image = Image.open(BytesIO(data), formats=[kind])
     image.info.pop("transparency", None)
     image.tile = [
@@ -311,7 +311,7 @@ def unpacked(data: bytes, kind: str, mode: str) -> np.ndarray:
 
 
 def eight_bits(image: ImageFile, data: bytes, notes: list[str]) -> Image.Image:
-    """An upright sRGB picture of 8 bits: mode L, LA, RGB or RGBA."""
+    """An upright sRGB image of 8 bits: mode L, LA, RGB or RGBA."""
     if simplejpeg and image.format == "JPEG" and image.mode == "RGB" and is_plain(image):
         with suppress(ValueError):          # Pillow decides what is bad, so both give the same
             return Image.fromarray(simplejpeg.decode_jpeg(data, "RGB", strict=True))
@@ -356,7 +356,7 @@ def is_truncation(error: Exception) -> bool:
 
 
 def fitted(picture: Picture, schema: Schema, name: object) -> np.ndarray:
-    """A picture with the size, channels, bits and range of the schema: [channels, height, width]."""
+    """An image with the size, channels, bits and range of the schema: [channels, height, width]."""
     width, height = picture.size
     box = (0.0, 0.0, *map(float, picture.size))
     inner = (schema.width, schema.height)
@@ -376,7 +376,7 @@ def fitted(picture: Picture, schema: Schema, name: object) -> np.ndarray:
 
 
 def centre(width: int, height: int, aspect: float) -> tuple[float, float, float, float]:
-    """The largest box (left, top, right, bottom) of an aspect, width by height, in the middle of a picture."""
+    """The largest box (left, top, right, bottom) of an aspect, width by height, in the middle of an image."""
     inner_width, inner_height = min(width, height * aspect), min(height, width / aspect)
     left, top = (width - inner_width) / 2, (height - inner_height) / 2
     return left, top, left + inner_width, top + inner_height
@@ -430,7 +430,7 @@ def fitted_eight(image: Image.Image, schema: Schema, box: tuple, size: tuple[int
 
 
 def padded(pixels: np.ndarray, schema: Schema) -> np.ndarray:
-    """A picture in the middle of a canvas of the background's colour; as it is where it fills the canvas."""
+    """An image in the middle of a canvas of the background's colour; as it is where it fills the canvas."""
     channels, height, width = pixels.shape
     if (height, width) == schema.image_size:
         return np.ascontiguousarray(pixels)
@@ -445,7 +445,7 @@ def padded(pixels: np.ndarray, schema: Schema) -> np.ndarray:
 
 
 def name_of(source: object) -> object:
-    """What to call a picture in messages."""
+    """What to call an image in messages."""
     return "picture" if isinstance(source, bytes) else source
 
 

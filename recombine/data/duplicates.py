@@ -1,4 +1,4 @@
-"""Pictures that are the same, and pictures of different splits that are nearly the same."""
+"""Images that are the same, and images of different splits that are nearly the same."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from recombine.data.workers import Entry
 
 
-BUCKET = 64                                 # pictures of one look that are compared with each other
+BUCKET = 64                                 # images of one look that are compared with each other
 NEAR_BITS = 3                               # of the 64 that may differ between near-duplicates ...
 NEAR_LEVELS = 8                             # ... and how far, on average, their pixels, of 255
 
 
 def look(pixels: np.ndarray) -> str:
-    """The difference hash of a picture: whether each of 8 x 8 fields is darker than its right neighbour, 16 digits."""
+    """The difference hash of an image: whether each of 8 x 8 fields is darker than its right neighbour, 16 digits."""
     grey = pixels.mean(axis=0, dtype=np.float32)
     rows = np.linspace(0, grey.shape[0], 8, endpoint=False).astype(int)
     columns = np.linspace(0, grey.shape[1], 9, endpoint=False).astype(int)
@@ -30,12 +30,12 @@ def look(pixels: np.ndarray) -> str:
 
 
 def duplicates(entries: Sequence[Entry], images: np.ndarray, splits: Sequence[str] | np.ndarray) -> list[dict]:
-    """Pictures that are the same, and pictures in different splits that are nearly the same.
+    """Images that are the same, and images in different splits that are nearly the same.
 
     Args:
-        entries: One for each picture.
-        images: [pictures, channels, height, width].
-        splits: The split of each picture.
+        entries: One for each image.
+        images: [images, channels, height, width].
+        splits: The split of each image.
 
     Returns:
         `{"kind": "same" or "nearly the same", "files": [...], "splits": [...]}` for each group or pair.
@@ -81,5 +81,5 @@ def near_in(bucket: Sequence[int]) -> Iterator[tuple[int, int]]:
 
 
 def level_difference(a: np.ndarray, b: np.ndarray) -> float:
-    """Mean absolute difference of two pictures, of 255."""
+    """Mean absolute difference of two images, of 255."""
     return float(np.abs(a.astype(np.float32) - b.astype(np.float32)).mean()) * 255 / np.iinfo(a.dtype).max

@@ -1,6 +1,6 @@
-"""Pictures: read, ranges, save, grids.
+"""Images: read, ranges, save, grids.
 
-In memory pictures are float [batch, channels, height, width] in [-1, 1]; here is the only place where ranges change.
+In memory images are float [batch, channels, height, width] in [-1, 1]; here is the only place where ranges change.
 """
 
 from __future__ import annotations
@@ -42,16 +42,16 @@ def to_float(pixels: np.ndarray) -> Tensor:
 
 
 def to_pixels(images: Tensor, bits: int = 8) -> np.ndarray:
-    """Pictures in [-1, 1] as unsigned pixels of 8 or 16 bits; what lies outside is cut off.
+    """Images in [-1, 1] as unsigned pixels of 8 or 16 bits; what lies outside is cut off.
 
     Raises:
         ValueError: A value is NaN or infinite, or `bits` is neither 8 nor 16.
     """
     if bits not in DTYPES:
-        raise ValueError(f"a picture has 8 or 16 bits, not {bits}")
+        raise ValueError(f"an image has 8 or 16 bits, not {bits}")
     images = images.detach().to("cpu", torch.float32)
     if not torch.isfinite(images).all():
-        raise ValueError("a picture holds NaN or infinity: the network diverged, load an older checkpoint")
+        raise ValueError("an image holds NaN or infinity: the network diverged, load an older checkpoint")
     half = (2**bits - 1) / 2
     return images.clamp(-1, 1).add(1).mul(half).round().numpy().astype(DTYPES[bits])
 
@@ -59,12 +59,12 @@ def to_pixels(images: Tensor, bits: int = 8) -> np.ndarray:
 def read_images(
     *paths: str | Path | bytes, size: int | tuple[int, int] | None = None, schema: Schema | None = None
 ) -> Tensor | list[Tensor]:
-    """Read pictures by the same rules as packing.
+    """Read images by the same rules as packing.
 
     Args:
         paths: Files, or their bytes.
-        size: (height, width), or one number for both; without it the schema's or else each picture's own.
-        schema: How pictures are prepared (a model's `schema`); without it colour, cropped in the middle.
+        size: (height, width), or one number for both; without it the schema's or else each image's own.
+        schema: How images are prepared (a model's `schema`); without it colour, cropped in the middle.
 
     Returns:
         One tensor [1, channels, height, width] for one path; a list of them for several.
@@ -93,13 +93,13 @@ def _read_one(path: str | Path | bytes, size: int | tuple[int, int] | None, sche
 def save_images(
     images: Tensor, path: str | Path | Sequence[str | Path], bits: int = 8, note: str | None = None
 ) -> list[Path]:
-    """Save pictures as PNG, JPEG or WebP, by the ending of the name; no EXIF, no place is ever written.
+    """Save images as PNG, JPEG or WebP, by the ending of the name; no EXIF, no place is ever written.
 
     Args:
         images: [batch, channels, height, width] or [channels, height, width] in [-1, 1]; 1 or 3 channels.
-        path: One path for one picture, or as many as there are pictures. One path for several is numbered: `a_0.png`, ...
+        path: One path for one image, or as many as there are images. One path for several is numbered: `a_0.png`, ...
         bits: 8, or 16 (PNG only).
-        note: A text to leave in the file, say `NOTE`; it comes with the IPTC code for AI-edited pictures.
+        note: A text to leave in the file, say `NOTE`; it comes with the IPTC code for AI-edited images.
 
     Returns:
         The files written.
@@ -107,7 +107,7 @@ def save_images(
     images = images[None] if images.ndim == 3 else images
     paths = numbered(Path(path), len(images)) if isinstance(path, str | Path) else [Path(p) for p in path]
     if len(paths) != len(images):
-        raise ValueError(f"{len(images)} pictures cannot be saved under {len(paths)} paths")
+        raise ValueError(f"{len(images)} images cannot be saved under {len(paths)} paths")
     for pixels, target in zip(to_pixels(images, bits), paths, strict=True):
         write_bytes(target, encoded(pixels, target.suffix.lower(), note))
     return paths
@@ -121,15 +121,15 @@ def numbered(path: Path, count: int) -> list[Path]:
 
 
 def encoded(pixels: np.ndarray, suffix: str, note: str | None = None) -> bytes:
-    """A picture file's bytes from pixels [1 or 3, height, width], uint8 or uint16.
+    """An image file's bytes from pixels [1 or 3, height, width], uint8 or uint16.
 
     Raises:
         ValueError: Another number of channels, an unknown ending, or 16 bits and not PNG.
     """
     if len(pixels) not in (1, 3):
-        raise ValueError(f"a picture file has 1 or 3 channels, this picture has {len(pixels)}; save it with numpy.save")
+        raise ValueError(f"an image file has 1 or 3 channels, this image has {len(pixels)}; save it with numpy.save")
     if suffix not in (".png", ".jpg", ".jpeg", ".webp"):
-        raise ValueError(f"pictures are saved as .png, .jpg or .webp, not {suffix or 'without an ending'!r}")
+        raise ValueError(f"images are saved as .png, .jpg or .webp, not {suffix or 'without an ending'!r}")
     if pixels.dtype == np.uint16:
         if suffix != ".png":
             raise ValueError(f"16 bits can only be saved as .png, not {suffix}")
@@ -180,17 +180,17 @@ def grid(
     titles: Sequence[str] = (),
     captions: Sequence[str] = (),
 ) -> Tensor:
-    """Pictures side by side, white gaps between them.
+    """Images side by side, white gaps between them.
 
     Args:
-        images: [batch, channels, height, width], laid row by row, or rows of pictures [1, channels, height, width].
-        columns: Pictures in a row of the first form; without it, about as many as rows.
-        gap: Pixels between pictures.
+        images: [batch, channels, height, width], laid row by row, or rows of images [1, channels, height, width].
+        columns: Images in a row of the first form; without it, about as many as rows.
+        gap: Pixels between images.
         titles: A text above every column.
         captions: A text left of every row.
 
     Returns:
-        [1, channels, height, width]; fewer pictures than places leave white.
+        [1, channels, height, width]; fewer images than places leave white.
     """
     rows = _rows(images, columns)
     first = rows[0][0]
@@ -200,7 +200,7 @@ def grid(
     for i, row in enumerate(rows):
         for j, image in enumerate(row):
             if image.shape[-3:] != first.shape[-3:]:
-                raise ValueError(f"pictures of a grid have one shape; {tuple(first.shape)} and {tuple(image.shape)} came")
+                raise ValueError(f"images of a grid have one shape; {tuple(first.shape)} and {tuple(image.shape)} came")
             top, left = i * (height + gap), j * (width + gap)
             canvas[:, top : top + height, left : left + width] = image.detach().reshape(channels, height, width)
     return _lettered(canvas, titles, captions, height + gap, width + gap)[None]
@@ -213,7 +213,7 @@ def _rows(images: Tensor | Sequence[Sequence[Tensor]], columns: int | None) -> l
     else:
         rows = [list(row) for row in images if len(row)]
     if not rows:
-        raise ValueError("a grid needs at least one picture")
+        raise ValueError("a grid needs at least one image")
     return rows
 
 

@@ -22,7 +22,7 @@ from recombine.data.packed import Pack
 from recombine.data.schema import MISSING, Attribute
 from recombine.messages import nearest, shown
 
-FORMAT = ("height", "width", "channels", "bits", "low", "high")     # of pictures, the same in all packs
+FORMAT = ("height", "width", "channels", "bits", "low", "high")     # of images, the same in all packs
 Mirror = Literal["keep", "negate"] | tuple[tuple[str, str], ...]
 
 
@@ -33,11 +33,11 @@ def join(packs: Sequence[Pack], shared: Sequence[str] = ()) -> Joined:
     front: `anna` of the second pack is `2/anna`. Values of categorical attributes with the same name are the same.
 
     Args:
-        packs: With pictures of one format.
+        packs: With images of one format.
         shared: Group attributes whose equal values mean the same in every pack, such as persons who appear in two.
 
     Raises:
-        ValueError: Picture formats, or kinds or mirror rules of an attribute of one name, differ; or nothing is called so.
+        ValueError: Image formats, or kinds or mirror rules of an attribute of one name, differ; or nothing is called so.
     """
     return Joined(packs, shared)
 
@@ -48,7 +48,7 @@ class Joined(Pack):
     Attributes:
         path: Of the first pack; `paths` has all.
         packs: Those it is made of.
-        sources: [pictures] int64, the position in `packs` of each row's pack.
+        sources: [images] int64, the position in `packs` of each row's pack.
         shared: Group attributes that mean the same in all packs.
     """
 
@@ -71,7 +71,7 @@ class Joined(Pack):
 
     def __repr__(self) -> str:
         which = "" if self.source is None else f"only {self.source} of "
-        return f"Joined({which}{shown([repr(str(path)) for path in self.paths])}, {len(self)} pictures, {shown(self.schema.names)})"
+        return f"Joined({which}{shown([repr(str(path)) for path in self.paths])}, {len(self)} images, {shown(self.schema.names)})"
 
     def __getstate__(self) -> dict:
         return self.__dict__
@@ -80,7 +80,7 @@ class Joined(Pack):
         self.__dict__.update(state)
 
     def rows(self, split: str | None = None) -> np.ndarray:
-        """Row numbers, int64, of one split or of all pictures; after `only`, of one data set."""
+        """Row numbers, int64, of one split or of all images; after `only`, of one data set."""
         rows = super().rows(split)
         return rows if self.source is None else rows[self.sources[rows] == self.source]
 
@@ -98,11 +98,11 @@ class Joined(Pack):
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hexadecimal digits that change when any picture, label or split changes, or another pack owns it."""
+        """16 hexadecimal digits that change when any image, label or split changes, or another pack owns it."""
         return hashlib.blake2b(Pack.fingerprint.func(self).encode() + self.sources.tobytes(), digest_size=8).hexdigest()  # type: ignore[attr-defined]
 
     def whole(self) -> Joined:
-        """The same pictures with every attribute."""
+        """The same images with every attribute."""
         return join([pack.whole() for pack in self.packs], self.shared)
 
     def problems(self) -> dict[str, list]:
@@ -120,7 +120,7 @@ class Joined(Pack):
 
 
 class Images:
-    """The pictures of several packs, read where they lie."""
+    """The images of several packs, read where they lie."""
 
     def __init__(self, packs: Sequence[Pack]):
         self.packs = packs
@@ -143,14 +143,14 @@ class Images:
 
 
 def check_format(packs: Sequence[Pack]) -> None:
-    """Raise ValueError where pictures differ in size, channels, bits or range."""
+    """Raise ValueError where images differ in size, channels, bits or range."""
     first = packs[0]
     for pack in packs[1:]:
         for name in FORMAT:
             here, there = getattr(first.schema, name), getattr(pack.schema, name)
             if here != there:
                 raise ValueError(
-                    f"pictures that are joined have one format; {name} is {here} in {first.path} and {there} in {pack.path}; "
+                    f"images that are joined have one format; {name} is {here} in {first.path} and {there} in {pack.path}; "
                     "pack one of them again with the other's"
                 )
 
@@ -185,7 +185,7 @@ def joint(name: str, owners: Sequence[tuple[int, Pack]], shared: bool) -> Attrib
 
 
 def joint_mirror(name: str, parts: Sequence[tuple[Attribute, Callable[[str], str]]]) -> Mirror:
-    """What becomes of a label in a mirrored picture, where all packs agree; pairs of values are gathered."""
+    """What becomes of a label in a mirrored image, where all packs agree; pairs of values are gathered."""
     rules = {a.mirror for a, _ in parts if isinstance(a.mirror, str)}
     own = [{in_order(called(x), called(y)) for x, y in a.mirror} if not isinstance(a.mirror, str) else set() for a, called in parts]
     pairs = sorted({pair for here in own for pair in here})
@@ -194,7 +194,7 @@ def joint_mirror(name: str, parts: Sequence[tuple[Attribute, Callable[[str], str
     kept = [pair for here, known in zip(own, values, strict=True) for pair in pairs if pair not in here and known.issuperset(pair)]
     if kept or len(moved) > len(set(moved)) or ("negate" in rules and (pairs or len(rules) > 1)):
         stated = shown([repr(a.mirror) for a, _ in parts])
-        raise ValueError(f"{name} becomes another value in a mirrored picture by different rules: {stated}; pack one of them again with the other's")
+        raise ValueError(f"{name} becomes another value in a mirrored image by different rules: {stated}; pack one of them again with the other's")
     return tuple(pairs) or ("negate" if "negate" in rules else "keep")
 
 

@@ -1,10 +1,10 @@
-"""The packed cache: every picture decoded once, memory-mapped, with its labels; the only thing that training reads.
+"""The packed cache: every image decoded once, memory-mapped, with its labels; the only thing that training reads.
 
 A pack is a folder:
 
-    images.npy      every picture, unsigned 8 or 16 bits, [pictures, channels, height, width]
-    index.parquet   one row a picture: file, split, labels, hashes, size and time of the source
-    schema.json     attributes and how the pictures were prepared
+    images.npy      every image, unsigned 8 or 16 bits, [images, channels, height, width]
+    index.parquet   one row an image: file, split, labels, hashes, size and time of the source
+    schema.json     attributes and how the images were prepared
     problems.json   what was left out and why, duplicates, warnings
     manifest.json   SHA-256 of the others; written last, so a folder without it is not a pack
 """
@@ -34,8 +34,8 @@ FORMAT = 1
 SPLITS = ("train", "val", "test")
 IMAGES, INDEX, SCHEMA, PROBLEMS = "images.npy", "index.parquet", "schema.json", "problems.json"
 MANIFEST = "manifest.json"
-CHUNK = 256                                 # pictures written at a time
-Column = Sequence | np.ndarray              # one value for each picture
+CHUNK = 256                                 # images written at a time
+Column = Sequence | np.ndarray              # one value for each image
 
 
 class BadPack(ValueError):
@@ -47,10 +47,10 @@ class Pack:
 
     Attributes:
         path: The folder.
-        schema: Attributes and picture format.
-        files: One name a picture, relative to the folder that was packed.
-        labels: name -> [pictures]; int64 with -1 for missing, continuous float32 with NaN for missing.
-        splits: [pictures] of "train", "val" or "test".
+        schema: Attributes and image format.
+        files: One name an image, relative to the folder that was packed.
+        labels: name -> [images]; int64 with -1 for missing, continuous float32 with NaN for missing.
+        splits: [images] of "train", "val" or "test".
         index: The other columns of `index.parquet`: hashes, size and time of every source.
 
     Raises:
@@ -73,7 +73,7 @@ class Pack:
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{name} {len(self.rows(name))}" for name in SPLITS if len(self.rows(name)))
-        return f"Pack({str(self.path)!r}, {len(self)} pictures ({counts}), {shown(self.schema.names)})"
+        return f"Pack({str(self.path)!r}, {len(self)} images ({counts}), {shown(self.schema.names)})"
 
     def __getstate__(self) -> dict:
         return {name: value for name, value in self.__dict__.items() if name != "images"}
@@ -83,7 +83,7 @@ class Pack:
         self.images = open_images(self.path / IMAGES, len(self.files), self.schema)
 
     def rows(self, split: str | None = None) -> np.ndarray:
-        """Row numbers, int64, of one split or of all pictures."""
+        """Row numbers, int64, of one split or of all images."""
         if split is None:
             return np.arange(len(self))
         if split not in SPLITS:
@@ -92,7 +92,7 @@ class Pack:
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hexadecimal digits that change when any picture, label or split changes."""
+        """16 hexadecimal digits that change when any image, label or split changes."""
         digest = hashlib.blake2b(json.dumps(self.schema.to_json(), sort_keys=True).encode(), digest_size=8)
         for column in (self.index["pixel_hash"], self.splits):
             digest.update("\n".join(column).encode())
@@ -101,11 +101,11 @@ class Pack:
         return digest.hexdigest()
 
     def batch(self, rows: Sequence[int] | np.ndarray, *, mirror: np.ndarray | None = None) -> Batch:
-        """Pictures and labels of some rows.
+        """Images and labels of some rows.
 
         Args:
             rows: Row numbers, repeats allowed.
-            mirror: [rows] bool; where true the picture is flipped left to right, its labels follow `Attribute.mirror`.
+            mirror: [rows] bool; where true the image is flipped left to right, its labels follow `Attribute.mirror`.
 
         Returns:
             A batch; labels that are missing are 0 there, and `known` is false.
@@ -131,7 +131,7 @@ class Pack:
         return labels, known
 
     def select(self, *attributes: str) -> Pack:
-        """The same pictures with only these attributes."""
+        """The same images with only these attributes."""
         chosen = copy.copy(self)
         chosen.__dict__.pop("fingerprint", None)
         chosen.schema = self.schema.select(*attributes)
@@ -139,7 +139,7 @@ class Pack:
         return chosen
 
     def whole(self) -> Pack:
-        """The same pictures with every attribute, after `select`."""
+        """The same images with every attribute, after `select`."""
         return Pack(self.path)
 
     def problems(self) -> dict[str, list]:
@@ -165,18 +165,18 @@ def write_pack(
     labels: Mapping[str, Column],
     splits: Column,
 ) -> Pack:
-    """Write a pack from pictures in memory.
+    """Write a pack from images in memory.
 
     Args:
         folder: Made if needed; a pack that is there is replaced.
-        images: [pictures, channels, height, width] unsigned 8 or 16 bits as the schema says, or chunks of that.
-        schema: Attributes and picture format.
-        files: A name for every picture.
-        labels: name -> [pictures], with -1 (continuous: NaN) for missing.
-        splits: "train", "val" or "test" for every picture.
+        images: [images, channels, height, width] unsigned 8 or 16 bits as the schema says, or chunks of that.
+        schema: Attributes and image format.
+        files: A name for every image.
+        labels: name -> [images], with -1 (continuous: NaN) for missing.
+        splits: "train", "val" or "test" for every image.
 
     Raises:
-        ValueError: Pictures, labels or splits do not fit the schema or each other.
+        ValueError: Images, labels or splits do not fit the schema or each other.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -187,7 +187,7 @@ def write_pack(
         columns["pixel_hash"] = [digest for chunk in chunks for digest in _write_chunk(target, chunk, schema)]
         sync(target)
     if len(columns["pixel_hash"]) != len(files):
-        raise ValueError(f"{len(files)} files were named but {len(columns['pixel_hash'])} pictures came")
+        raise ValueError(f"{len(files)} files were named but {len(columns['pixel_hash'])} images came")
     return finish(folder, schema, columns)
 
 
@@ -195,7 +195,7 @@ def _write_chunk(target, chunk: np.ndarray, schema: Schema) -> Iterator[str]:
     expected, dtype = (schema.channels, schema.height, schema.width), np.dtype(DTYPES[schema.bits])
     if chunk.shape[1:] != expected or chunk.dtype != dtype:
         raise ValueError(
-            f"the schema says pictures [n, {', '.join(map(str, expected))}] of {dtype}; "
+            f"the schema says images [n, {', '.join(map(str, expected))}] of {dtype}; "
             f"these are {list(chunk.shape)} of {chunk.dtype}"
         )
     target.write(np.ascontiguousarray(chunk).data)
@@ -243,7 +243,7 @@ def index_columns(schema: Schema, files: Sequence[str], labels: Mapping[str, Col
         columns[f"label.{attribute.name}"] = checked_labels(attribute, labels[attribute.name])
     for name, column in columns.items():
         if len(column) != len(files):
-            raise ValueError(f"{name} has {len(column)} entries for {len(files)} pictures")
+            raise ValueError(f"{name} has {len(column)} entries for {len(files)} images")
     return columns
 
 
@@ -263,7 +263,7 @@ def checked_labels(attribute: Attribute, labels: Column) -> np.ndarray:
 
 
 def mirrored(attribute: Attribute, labels: np.ndarray) -> np.ndarray:
-    """Labels of mirrored pictures: numbers negated, yes and no or the named pairs of values exchanged."""
+    """Labels of mirrored images: numbers negated, yes and no or the named pairs of values exchanged."""
     if attribute.mirror == "keep":
         return labels
     if attribute.kind == "continuous":
@@ -280,14 +280,14 @@ def mirrored(attribute: Attribute, labels: np.ndarray) -> np.ndarray:
 
 
 def write_header(target, count: int, schema: Schema) -> None:
-    """The .npy header of `count` pictures; the pixels follow it."""
+    """The .npy header of `count` images; the pixels follow it."""
     shape = (count, schema.channels, schema.height, schema.width)
     dtype = np.dtype(DTYPES[schema.bits]).newbyteorder("<")
     np.lib.format.write_array_header_1_0(target, {"descr": dtype.str, "fortran_order": False, "shape": shape})
 
 
 def open_images(path: Path, count: int, schema: Schema) -> np.ndarray:
-    """The pictures as a read-only array that lives on disk; raises BadPack where its header contradicts the schema."""
+    """The images as a read-only array that lives on disk; raises BadPack where its header contradicts the schema."""
     images = np.load(path, mmap_mode="r", allow_pickle=False)
     expected = (count, schema.channels, schema.height, schema.width)
     if images.shape != expected or images.dtype != DTYPES[schema.bits]:

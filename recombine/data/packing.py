@@ -1,4 +1,4 @@
-"""Pack a folder of pictures: every one is read once; what is interrupted goes on, what changed is read again."""
+"""Pack a folder of images: every one is read once; what is interrupted goes on, what changed is read again."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ if TYPE_CHECKING:
 JOURNAL, PART = "journal.jsonl", "images.part"  # of a packing that is not finished
 EVERY = 2.0                                 # seconds between two notes of progress that survive a power cut
 STAMPS = ("source_size", "source_time", "source_hash", "pixel_hash", "pixel_look")  # columns of the index from here
-EXCLUDED = ("file", "kind", "reason", "source_size", "source_time")  # what is reported of a picture that is left out
+EXCLUDED = ("file", "kind", "reason", "source_size", "source_time")  # what is reported of an image that is left out
 
 
 class BadPictures(ValueError):
-    """Pictures that cannot be used; found after all were read.
+    """Images that cannot be used; found after all were read.
 
     Attributes:
         problems: For each a mapping with "file", "kind" (a word to count by), "reason" and more.
@@ -59,7 +59,7 @@ class BadPictures(ValueError):
         lines = [f"  {printable(p['file'])}: {p['reason']}" for p in problems[:10]]
         more = [f"  ... and {len(problems) - 10} more"] if len(problems) > 10 else []
         super().__init__(
-            f"{len(problems)} of {total} pictures cannot be used ({kinds}); repair or remove them, or leave them out with "
+            f"{len(problems)} of {total} images cannot be used ({kinds}); repair or remove them, or leave them out with "
             f"on_bad='skip'; what was read is kept, all are listed in {report}\n" + "\n".join(lines + more)
         )
 
@@ -77,17 +77,17 @@ def pack(
     progress: bool = True,
     decoder: Decoder = decode_noted,
 ) -> Pack:
-    """Decode, orient and resize every picture of a source once.
+    """Decode, orient and resize every image of a source once.
 
     An interrupted packing goes on where it stopped when it is called again; on a finished pack only files that changed
     are read again, and labels are taken over.
 
     Args:
-        source: Pictures and label table.
+        source: Images and label table.
         folder: Of the pack; made if needed.
-        schema: Picture format; without attributes it gets the table's, with attributes the labels are recoded to them.
+        schema: Image format; without attributes it gets the table's, with attributes the labels are recoded to them.
         workers: Processes; all cores unless given, 1 for none besides this one.
-        on_bad: Whether pictures that cannot be used are an error, after all were read, or left out.
+        on_bad: Whether images that cannot be used are an error, after all were read, or left out.
         allow_truncated: Keep the top part of JPEG files that are cut off.
         verify: Compare the bytes of files, not only size and time, with what was packed before.
         seed: Of the splits, where the table has none.
@@ -98,7 +98,7 @@ def pack(
         The pack; `problems()` lists what was left out, read again, odd or there twice.
 
     Raises:
-        BadPictures: With `on_bad="error"`, or where no picture can be used.
+        BadPictures: With `on_bad="error"`, or where no image can be used.
         ValueError: The labels do not fit the schema.
         OSError: The folder cannot be written, or its disk is full.
     """
@@ -121,7 +121,7 @@ def pack(
 def pack_stored(
     stored: Stereo, folder: Path, schema: Schema, files: Sequence[str], columns: Mapping[str, Column], progress: bool
 ) -> Pack:
-    """Pack pictures that are no files of their own; takes seconds, so an interrupted call starts again."""
+    """Pack images that are no files of their own; takes seconds, so an interrupted call starts again."""
     from rich.progress import track
 
     labels = {a.name: columns[f"label.{a.name}"] for a in schema.attributes}
@@ -259,7 +259,7 @@ class _Work:
         return part.read(self.bytes_each)
 
     def finish(self, columns: Mapping[str, Column], on_bad: str) -> Pack:
-        """Make the pack of the pictures that can be used, and the report on the others."""
+        """Make the pack of the images that can be used, and the report on the others."""
         entries = [self.journal.entries[row] for row in range(len(self.files))]
         good = [row for row, entry in enumerate(entries) if not entry.kind]
         excluded = [{name: getattr(e, name) for name in EXCLUDED} for e in entries if e.kind]
@@ -282,7 +282,7 @@ class _Work:
         return pack
 
     def _store(self, good: Sequence[int]) -> np.ndarray:
-        """Write the usable pictures to `images.npy.tmp`, in order."""
+        """Write the usable images to `images.npy.tmp`, in order."""
         path = self.folder / (IMAGES + ".tmp")
         with save_errors(path, len(good) * self.bytes_each), open(self.folder / PART, "rb") as part, open(path, "wb") as to:
             write_header(to, len(good), self.job.schema)
@@ -336,11 +336,11 @@ def cores() -> int:
 
 
 def show(steps: Iterable[int], done: int, total: int, shown: bool) -> None:
-    """Go through steps, each worth a number of pictures, with a bar that shows pictures per second and time left."""
+    """Go through steps, each worth a number of images, with a bar that shows images per second and time left."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    rate = TextColumn("{task.fields[rate]:.0f} pictures/s")
+    rate = TextColumn("{task.fields[rate]:.0f} images/s")
     columns = (TextColumn("packing"), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), disable=not shown) as bar:
         task, start, first = bar.add_task("", total=total, completed=done, rate=0.0), time.monotonic(), done

@@ -1,4 +1,4 @@
-"""Samplers: which pictures make up a batch.
+"""Samplers: which images make up a batch.
 
 Each is a pure function of (seed, position), where position is the number of images seen so far over all processes.
 Any part of a batch can be drawn by itself: `draw(0, 8)` is `draw(0, 4)` followed by `draw(4, 4)`.
@@ -21,7 +21,7 @@ from recombine.messages import shown
 
 @dataclass(frozen=True)
 class Draw:
-    """Rows of a pack for one batch; `mirror` is None or true where a picture is to be flipped left to right."""
+    """Rows of a pack for one batch; `mirror` is None or true where an image is to be flipped left to right."""
 
     rows: np.ndarray                        # [batch] int64
     mirror: np.ndarray | None = None        # [batch] bool
@@ -74,13 +74,13 @@ class Epochs:
 
 
 class Iid:
-    """Every picture of a split once an epoch, in an order drawn anew for each epoch.
+    """Every image of a split once an epoch, in an order drawn anew for each epoch.
 
     Args:
         pack: The data.
         split: "train", "val" or "test".
         seed: Of the order and the mirroring.
-        mirror: Flip every picture with probability 1/2.
+        mirror: Flip every image with probability 1/2.
 
     Raises:
         ValueError: The split is empty.
@@ -92,42 +92,42 @@ class Iid:
         self.epochs = Epochs(len(self.rows), seed, name)
 
     def draw(self, position: int, batch_size: int) -> Draw:
-        """The next pictures; a batch may reach into the next epoch."""
+        """The next images; a batch may reach into the next epoch."""
         rows = self.rows[self.epochs.order(position, batch_size)]
         return Draw(rows, self.epochs.flips(position, batch_size) if self.mirror else None)
 
 
 class TwoBatches:
-    """Two independent i.i.d. batches; every picture once an epoch in each. Arguments as for `Iid`."""
+    """Two independent i.i.d. batches; every image once an epoch in each. Arguments as for `Iid`."""
 
     def __init__(self, pack: Pack, split: str = "train", seed: int = 0, mirror: bool = False):
         self.first = Iid(pack, split, seed, mirror, "first")
         self.second = Iid(pack, split, seed, mirror, "second")
 
     def draw(self, position: int, batch_size: int) -> Draw:
-        """The next pictures and their partners."""
+        """The next images and their partners."""
         first, second = self.first.draw(position, batch_size), self.second.draw(position, batch_size)
         return Draw(first.rows, first.mirror, second.rows, second.mirror)
 
 
 class Pairs:
-    """Two different pictures with the same value of an attribute, or the same combination of several.
+    """Two different images with the same value of an attribute, or the same combination of several.
 
-    Every picture that has a partner comes first once an epoch; its partner is drawn anew from the others of its group,
-    and both are mirrored independently. Pictures without label and groups of one picture are left out.
+    Every image that has a partner comes first once an epoch; its partner is drawn anew from the others of its group,
+    and both are mirrored independently. Images without label and groups of one image are left out.
 
     Args:
         pack: The data.
         split: "train", "val" or "test".
         seed: Of the order, the partners and the mirroring.
-        mirror: Flip every picture with probability 1/2.
+        mirror: Flip every image with probability 1/2.
         by: Attributes whose values a pair shares; unless given, the first of kind `group`.
 
     Attributes:
-        left_out: How many pictures of the split cannot form a pair.
+        left_out: How many images of the split cannot form a pair.
 
     Raises:
-        ValueError: There is no such attribute, or no two pictures share a value.
+        ValueError: There is no such attribute, or no two images share a value.
     """
 
     def __init__(
@@ -138,12 +138,12 @@ class Pairs:
         self.groups = Groups(rows, combined(pack, names, rows), 2)
         self.left_out = len(rows) - len(self.groups.rows)
         if not len(self.groups.rows):
-            raise ValueError(f"no two pictures of split {split!r} share {shown(names)}, so there are no pairs")
+            raise ValueError(f"no two images of split {split!r} share {shown(names)}, so there are no pairs")
         self.mirror = mirror
         self.epochs = Epochs(len(self.groups.rows), seed, "pairs")
 
     def draw(self, position: int, batch_size: int) -> Draw:
-        """The next pictures and their partners."""
+        """The next images and their partners."""
         first = self.epochs.order(position, batch_size)
         group = self.groups.member[first]
         start, size = self.groups.starts[group], self.groups.sizes[group]
@@ -153,32 +153,32 @@ class Pairs:
         return Draw(self.groups.rows[first], flips[0], self.groups.rows[second], flips[1])
 
     def __repr__(self) -> str:
-        out = f"; {self.left_out} pictures have no partner and are left out" if self.left_out else ""
-        return f"Pairs({len(self.groups.rows)} pictures in {len(self.groups.sizes)} groups{out})"
+        out = f"; {self.left_out} images have no partner and are left out" if self.left_out else ""
+        return f"Pairs({len(self.groups.rows)} images in {len(self.groups.sizes)} groups{out})"
 
 
 class Macro:
-    """Batches in which every identity stands with several pictures, so that each picture has others like it.
+    """Batches in which every identity stands with several images, so that each image has others like it.
 
-    A batch is a run of identities, each with `clips` x `pictures` pictures side by side; identities come in shuffled
+    A batch is a run of identities, each with `clips` x `pictures` images side by side; identities come in shuffled
     epochs. With a `clip` attribute each identity brings as many different clips as it has, up to `clips`, and each clip
-    as many different pictures as it has, up to `pictures`; what is lacking is filled up by repeating.
+    as many different images as it has, up to `pictures`; what is lacking is filled up by repeating.
 
     Args:
         pack: The data.
         split: "train", "val" or "test".
         seed: Of all choices.
-        mirror: Flip every picture with probability 1/2.
+        mirror: Flip every image with probability 1/2.
         identity: Attribute of the identities; unless given, the first of kind `group`.
         clip: Attribute of the clips; None where there are none.
         clips: Of one identity.
         pictures: Of one clip, or without clips of one identity; at least 2.
 
     Attributes:
-        left_out: How many pictures of the split belong to no identity or clip with two pictures.
+        left_out: How many images of the split belong to no identity or clip with two images.
 
     Raises:
-        ValueError: There is no such attribute, or no identity has two pictures.
+        ValueError: There is no such attribute, or no identity has two images.
     """
 
     def __init__(
@@ -194,19 +194,19 @@ class Macro:
     ):
         rows, identity = some(pack.rows(split), pack, split), identity or first_group(pack)
         if pictures < 2 or clips < 1:
-            raise ValueError(f"a macro-batch needs 2 or more pictures of 1 or more clips, not {pictures} of {clips}")
+            raise ValueError(f"a macro-batch needs 2 or more images of 1 or more clips, not {pictures} of {clips}")
         self.clips, self.pictures, self.mirror = clips if clip else 1, pictures, mirror
         self.groups = Groups(rows, combined(pack, [identity, clip] if clip else [identity], rows), 2)
         self.left_out = len(rows) - len(self.groups.rows)
         if not len(self.groups.rows):
-            raise ValueError(f"no {identity} of split {split!r} has two pictures, so there are no macro-batches")
+            raise ValueError(f"no {identity} of split {split!r} has two images, so there are no macro-batches")
         owners = pack.labels[identity][self.groups.rows[self.groups.starts]]
         self.identities = Groups(np.arange(len(owners)), owners, 1, "clips")
         self.epochs = Epochs(len(self.identities.sizes), seed, "macro")
         self.coins = Epochs(len(self.identities.sizes) * self.clips * pictures, seed, "macro mirror")
 
     def draw(self, position: int, batch_size: int) -> Draw:
-        """The next pictures, identity by identity; a batch may begin or end within one."""
+        """The next images, identity by identity; a batch may begin or end within one."""
         slots, inside = np.divmod(np.arange(position, position + batch_size), self.clips * self.pictures)
         clips, pictures = np.divmod(inside, self.pictures)
         identities = self.epochs.order(slots[0], slots[-1] - slots[0] + 1)[slots - slots[0]]
@@ -218,8 +218,8 @@ class Macro:
         return Draw(rows, self.coins.flips(position, batch_size) if self.mirror else None)
 
     def __repr__(self) -> str:
-        out = f"; {self.left_out} pictures are left out" if self.left_out else ""
-        return f"Macro({len(self.groups.rows)} pictures of {len(self.identities.sizes)} identities{out})"
+        out = f"; {self.left_out} images are left out" if self.left_out else ""
+        return f"Macro({len(self.groups.rows)} images of {len(self.identities.sizes)} identities{out})"
 
 
 class InTurn:
@@ -282,7 +282,7 @@ def first_group(pack: Pack) -> str:
     names = [a.name for a in pack.schema.attributes if a.kind == "group"]
     if not names:
         raise ValueError(
-            f"{pack.path} has no attribute of kind 'group' to draw pictures of one identity by; state its kind, or name "
+            f"{pack.path} has no attribute of kind 'group' to draw images of one identity by; state its kind, or name "
             f"one of {shown(pack.schema.names)}"
         )
     return names[0]
@@ -294,7 +294,7 @@ def combined(pack: Pack, names: Sequence[str], rows: np.ndarray) -> np.ndarray:
     known = np.ones(len(rows), dtype=bool)
     for name in names:
         if pack.schema[name].kind == "continuous":
-            raise ValueError(f"{name} is a number; pictures are grouped by binary, categorical or group attributes")
+            raise ValueError(f"{name} is a number; images are grouped by binary, categorical or group attributes")
         column = pack.labels[name][rows]
         known &= column != MISSING
         codes = np.unique(codes * (column.max() + 2) + column + 1, return_inverse=True)[1]
@@ -304,5 +304,5 @@ def combined(pack: Pack, names: Sequence[str], rows: np.ndarray) -> np.ndarray:
 def some(rows: np.ndarray, pack: Pack, split: str) -> np.ndarray:
     """The rows, or ValueError where a split has none."""
     if not len(rows):
-        raise ValueError(f"there are no pictures in split {split!r} of {pack}")
+        raise ValueError(f"there are no images in split {split!r} of {pack}")
     return rows

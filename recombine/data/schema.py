@@ -1,4 +1,4 @@
-"""What a data set promises: its attributes, how its pictures are prepared, and the batches it yields."""
+"""What a data set promises: its attributes, how its images are prepared, and the batches it yields."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NO = ("0", "-1", "no", "false", "off", "n", "f")
 
 @dataclass(frozen=True)
 class Attribute:
-    """One labelled property of a picture.
+    """One labelled property of an image.
 
     Binary values are stored as 0 and 1, categorical and group values as positions in `values`,
     continuous values as numbers in the table's own unit.
@@ -32,7 +32,7 @@ class Attribute:
     values: tuple[str, ...] = ()            # binary: ("0", "1"); categorical and group: every value; continuous: ()
     low: float | None = None                # continuous: smallest value seen in training, the table's unit
     high: float | None = None               # continuous: largest value seen in training
-    mirror: Literal["keep", "negate"] | tuple[tuple[str, str], ...] = "keep"  # the label of a mirrored picture; pairs swap
+    mirror: Literal["keep", "negate"] | tuple[tuple[str, str], ...] = "keep"  # the label of a mirrored image; pairs swap
 
     @property
     def num_values(self) -> int:
@@ -70,14 +70,14 @@ class Attribute:
 
 @dataclass(frozen=True)
 class Schema:
-    """The attributes of a data set and how its pictures are prepared; stored with every pack, run and model."""
+    """The attributes of a data set and how its images are prepared; stored with every pack, run and model."""
 
     attributes: tuple[Attribute, ...] = ()
     height: int = 64                        # pixels
     width: int = 64                         # pixels
     channels: int = 3                       # 1 grey, 3 colour, more for microscopy and the like
     bits: int = 8                           # per channel in the pack and, unless asked otherwise, in what comes out: 8 or 16
-    fit: Fit = "crop"                       # how a picture of another shape becomes height x width
+    fit: Fit = "crop"                       # how an image of another shape becomes height x width
     background: tuple[int, int, int] = (255, 255, 255)  # what transparent pixels are laid on, 8 bits
     low: float | None = None                # the input value that becomes -1 ...
     high: float | None = None               # ... and +1: fractions of the file's full range; float files: their own unit, must be stated

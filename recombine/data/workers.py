@@ -1,6 +1,6 @@
 """Many files become pixels: processes that decode, a journal that survives interruption, and the search for duplicates.
 
-`packing.pack` puts these together. Workers never die of a bad picture; where one is killed all the same, the picture it
+`packing.pack` puts these together. Workers never die of a bad image; where one is killed all the same, the image it
 was reading is tried once more alone and named.
 """
 
@@ -22,8 +22,8 @@ from recombine.data.duplicates import look
 from recombine.data.schema import Schema
 from recombine.files import digest, write_text
 
-CHUNK = 32                                  # pictures that a worker takes at a time
-FEW = 500                                  # pictures for which no processes are started: that takes seconds
+CHUNK = 32                                  # images that a worker takes at a time
+FEW = 500                                  # images for which no processes are started: that takes seconds
 Decoder = Callable[[bytes, Schema, bool], tuple[np.ndarray, list[str]]]
 
 
@@ -36,7 +36,7 @@ class Entry:
     source_time: int = 0                    # last change, nanoseconds
     source_hash: str = ""                   # of the file
     pixel_hash: str = ""                    # of the pixels in the pack
-    pixel_look: str = ""                    # 64 bits that are nearly equal for pictures that look nearly equal
+    pixel_look: str = ""                    # 64 bits that are nearly equal for images that look nearly equal
     notes: tuple[str, ...] = ()             # odd but bearable
     kind: str = ""                          # why it cannot be used, in a word ...
     reason: str = ""                        # ... and in a sentence
@@ -59,7 +59,7 @@ class Job:
     schema: Schema
     allow_truncated: bool = False
     decoder: Decoder = decode_noted
-    marks: Path | None = None               # where a worker notes which picture it is reading
+    marks: Path | None = None               # where a worker notes which image it is reading
 
     def run(self, rows: Sequence[int], files: Sequence[str]) -> tuple[Sequence[int], list[Entry], list[np.ndarray]]:
         """Decode some files: their rows, an entry each, and the pixels of those that can be used."""
@@ -108,7 +108,7 @@ def decode_all(job: Job, rows: Sequence[int], files: Sequence[str], workers: int
     """Decode files `files[row]` for all `rows`, in any order, in processes where there are many.
 
     Raises:
-        RuntimeError: Workers die again and again and no picture is to blame.
+        RuntimeError: Workers die again and again and no image is to blame.
     """
     if workers <= 1 or len(rows) <= FEW:
         yield from (job.run(part, [files[r] for r in part]) for part in chunks(rows, CHUNK))
@@ -136,7 +136,7 @@ def _decode_in_processes(
                 yield alone(job, row, files[row])
                 del left[row]
     raise RuntimeError(
-        f"the processes that decode pictures keep dying, {len(left)} pictures are left; this is mostly a lack of memory: "
+        f"the processes that decode images keep dying, {len(left)} images are left; this is mostly a lack of memory: "
         "use fewer workers, or 1 to see the error itself"
     )
 
@@ -160,7 +160,7 @@ def suspects(marks: Path, left: Iterable[int]) -> list[int]:
 
 
 def alone(job: Job, row: int, file: str) -> Result:
-    """One picture in a process of its own; if that dies too, the picture is the culprit."""
+    """One image in a process of its own; if that dies too, the image is the culprit."""
     try:
         return next(iter(in_pool(job, [row], {row: file}, 2)))
     except BrokenProcessPool:

@@ -1,4 +1,4 @@
-"""The independent judge of edits: a network that reads every attribute from a picture.
+"""The independent judge of edits: a network that reads every attribute from an image.
 
 It is trained on the training split alone, chosen on a part of that split kept aside by group, and never sees the method
 it judges. It is kept beside the pack, under a name made of the data's fingerprint, the attributes and its own settings,
@@ -37,18 +37,18 @@ class Settings:
     """How the judge is built and trained; part of its name."""
 
     width: int = 24                         # channels of the first stage; later ones have 2, 4 and 6 times as many
-    images: int = 48_000                    # pictures seen in training at most
+    images: int = 48_000                    # images seen in training at most
     evaluations: int = 8                    # on the part kept aside, evenly spread
-    batch: int = 64                         # pictures
+    batch: int = 64                         # images
     lr: float = 3e-3                        # highest learning rate; a short rise, then a cosine to 0
     decay: float = 0.02                     # weight decay (AdamW)
     dropout: float = 0.1                    # before the heads
-    shift: float = 1 / 32                   # largest random shift, of the picture's height
-    erase: float = 0.0                      # share of pictures with a random patch painted over
-    height: int = 64                        # pixels; every picture is brought to it first
+    shift: float = 1 / 32                   # largest random shift, of the image's height
+    erase: float = 0.0                      # share of images with a random patch painted over
+    height: int = 64                        # pixels; every image is brought to it first
     average: float = 0.98                   # weight averaging: share of the average kept at each step
     enough: float = 0.997                   # right on every attribute of the part kept aside: stop
-    mirrored: bool = True                   # judge a picture and its mirror image together where labels allow
+    mirrored: bool = True                   # judge an image and its mirror image together where labels allow
     seed: int = 0
 
 
@@ -59,10 +59,10 @@ GOOD = 0.97  # mean accuracy of the quick judge that makes a thorough one unnece
 
 
 class Classifier(nn.Module):
-    """Reads attributes from pictures `[batch, channels, height, width]` in [-1, 1].
+    """Reads attributes from images `[batch, channels, height, width]` in [-1, 1].
 
     Args:
-        schema: The pictures' format and the attributes; only binary and categorical ones are read.
+        schema: The images' format and the attributes; only binary and categorical ones are read.
         settings: Size and training.
 
     Raises:
@@ -95,7 +95,7 @@ class Classifier(nn.Module):
 
     @torch.no_grad()
     def probabilities(self, images: Tensor, chunk: int = 256) -> dict[str, Tensor]:
-        """Probabilities `[batch, values]` of every attribute, on the CPU, for any number of pictures."""
+        """Probabilities `[batch, values]` of every attribute, on the CPU, for any number of images."""
         self.eval()
         device = next(self.parameters()).device
         parts = [self._both_ways(part.to(device).float()) for part in images.split(chunk)]
@@ -106,7 +106,7 @@ class Classifier(nn.Module):
         return {name: likely.argmax(1).numpy() for name, likely in self.probabilities(images, chunk).items()}
 
     def sized(self, images: Tensor) -> Tensor:
-        """The pictures at the height that the judge looks at."""
+        """The images at the height that the judge looks at."""
         height, width = images.shape[-2:]
         size = self.settings.height, max(1, round(width * self.settings.height / height))
         if size == (height, width):
@@ -165,11 +165,11 @@ def accuracies(classifier: Classifier, pack: Pack, rows: np.ndarray, chunk: int 
         classifier: The judge.
         pack: The data set.
         rows: Rows of the pack, the judged split's.
-        chunk: Pictures at a time.
+        chunk: Images at a time.
 
     Returns:
         Attribute -> accuracy, the share of the most frequent value (what guessing that one would score), and per value
-        the share of pictures that truly have it in which the judge sees it: the most an edit could be expected to score.
+        the share of images that truly have it in which the judge sees it: the most an edit could be expected to score.
     """
     parts = list(_readings(classifier, pack, rows, chunk))
     report = {}
@@ -231,7 +231,7 @@ class _Training:
             if step in looks:
                 right = self._right(average.module)  # type: ignore[arg-type]
                 score = float(np.mean(list(right.values())))
-                self.progress(f"judge: {step * settings.batch} pictures seen, {score:.1%} right on those kept aside")
+                self.progress(f"judge: {step * settings.batch} images seen, {score:.1%} right on those kept aside")
                 if best is None or score >= best[0]:
                     best = score, {k: v.clone() for k, v in average.module.state_dict().items()}, step
                 if min(right.values()) >= settings.enough:
@@ -251,7 +251,7 @@ class _Training:
             yield replace(batch, images=self._moved(batch.images))
 
     def _moved(self, images: Tensor) -> Tensor:
-        """Every picture shifted by some pixels, some with a patch painted over."""
+        """Every image shifted by some pixels, some with a patch painted over."""
         settings, (height, width) = self.classifier.settings, images.shape[-2:]
         reach = min(round(settings.shift * height), height - 1, width - 1)
         padded = F.pad(images, [reach] * 4, mode="reflect") if reach else images
@@ -273,7 +273,7 @@ class _Training:
         return torch.stack(terms).sum()
 
     def _right(self, network: Classifier) -> dict[str, float]:
-        """Share of right verdicts on the pictures kept aside, per attribute that is labelled there."""
+        """Share of right verdicts on the images kept aside, per attribute that is labelled there."""
         parts = list(_readings(network, self.pack, self.aside, 256))
         right = {}
         for name in network.names:
@@ -342,7 +342,7 @@ def _kept_aside(pack: Pack, settings: Settings) -> tuple[np.ndarray, np.ndarray]
 
 
 def _mirror_order(attribute: Attribute) -> list[int]:
-    """Where each value's probability stands when the picture is mirrored."""
+    """Where each value's probability stands when the image is mirrored."""
     if attribute.mirror == "negate":
         return [1, 0]
     order = list(range(attribute.num_values))

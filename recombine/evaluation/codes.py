@@ -8,7 +8,7 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from recombine.evaluation.context import CannotMeasure, Desk, beside, known
+from recombine.evaluation.context import CannotMeasure, EvaluationContext, beside, known
 from recombine.metrics import factors
 from recombine.metrics.entropy import off_part_entropy
 from recombine.metrics.leakage import FEWEST, Matrix, matrix_json, off_part
@@ -22,82 +22,82 @@ TREES = 10                                  # of every forest; ten forests read 
 POOLED = (4, 2, 1)                          # pixels, sides of the maps, the largest that fits
 
 
-def leakage(desk: Desk) -> dict:
+def leakage(context: EvaluationContext) -> dict:
     """What a fresh linear and a fresh two-layer probe read of every attribute from every part."""
-    report: dict = {"matrix": {kind: matrix_json(probed(desk, kind)) for kind in PROBES}}
+    report: dict = {"matrix": {kind: matrix_json(probed(context, kind)) for kind in PROBES}}
     try:
-        if not any(desk.carries.values()):
+        if not any(context.carries.values()):
             raise ValueError("no part is meant to carry an attribute, so none is where it should not be")
-        report["off_part"] = {kind: off_part(probed(desk, kind), desk.carries).to_json() for kind in PROBES}
+        report["off_part"] = {kind: off_part(probed(context, kind), context.carries).to_json() for kind in PROBES}
     except ValueError as reason:
-        desk.leave_out("off_part", reason)
-    return {**report, "learnt_from": len(desk.learnt.rows)}
+        context.leave_out("off_part", reason)
+    return {**report, "learnt_from": len(context.learnt.rows)}
 
 
-def probed(desk: Desk, kind: str) -> Matrix:
-    """The probes' readings, trained once for all that asks for them; raises CannotMeasure where there are too few pictures."""
-    if kind not in desk.matrices:
-        if len(desk.rows) < FEWEST:
-            raise CannotMeasure(f"probes are judged on {FEWEST} pictures or more, and there are {len(desk.rows)}")
-        learnt = desk.learnt
+def probed(context: EvaluationContext, kind: str) -> Matrix:
+    """The probes' readings, trained once for all that asks for them; raises CannotMeasure where there are too few images."""
+    if kind not in context.matrices:
+        if len(context.rows) < FEWEST:
+            raise CannotMeasure(f"probes are judged on {FEWEST} images or more, and there are {len(context.rows)}")
+        learnt = context.learnt
         matrix = probe_parts(
-            learnt.codes, desk.labels(learnt.rows), desk.probed, desk.labels(desk.rows), desk.asked, kind, desk.seed  # type: ignore[arg-type]
+            learnt.codes, context.labels(learnt.rows), context.probed, context.labels(context.rows), context.asked, kind, context.seed  # type: ignore[arg-type]
         )
         if not any(matrix.values()):
-            raise CannotMeasure(f"no attribute has {FEWEST} labelled training pictures for a probe to learn from and {FEWEST} to judge it on")
-        desk.matrices[kind] = matrix
-    return desk.matrices[kind]
+            raise CannotMeasure(f"no attribute has {FEWEST} labelled training images for a probe to learn from and {FEWEST} to judge it on")
+        context.matrices[kind] = matrix
+    return context.matrices[kind]
 
 
-def entropy(desk: Desk) -> dict:
+def entropy(context: EvaluationContext) -> dict:
     """How unsure the fresh linear probes are on parts that should not tell, as a share of ln K."""
-    matrix = probed(desk, "linear")
-    if not any(desk.carries.values()):
+    matrix = probed(context, "linear")
+    if not any(context.carries.values()):
         raise CannotMeasure("no part is meant to carry an attribute, so none is where it should not be")
     try:
-        return off_part_entropy(matrix, desk.carries)
+        return off_part_entropy(matrix, context.carries)
     except ValueError as reason:
         raise CannotMeasure(str(reason)) from reason
 
 
-def information(desk: Desk) -> dict:
+def information(context: EvaluationContext) -> dict:
     """Mutual information in nats of the parts that carry attributes and the others, or of two parts that share them out."""
-    carriers = [part for part, names in desk.carries.items() if names]
-    others = [part for part in desk.carries if part not in carriers]
-    sides = (carriers, others) if carriers and others else tuple([part] for part in desk.carries)
+    carriers = [part for part, names in context.carries.items() if names]
+    others = [part for part in context.carries if part not in carriers]
+    sides = (carriers, others) if carriers and others else tuple([part] for part in context.carries)
     if len(sides) != 2:
-        raise CannotMeasure(f"it is measured between two sides, and none can be told from the parts {', '.join(desk.carries)}")
-    if len(desk.learnt.rows) < FEWEST_PAIRS or len(desk.rows) < FEWEST:
-        raise CannotMeasure(f"it needs {FEWEST_PAIRS} training and {FEWEST} judged pictures, not {len(desk.learnt.rows)} and {len(desk.rows)}")
-    (a, b), (a_test, b_test) = ([beside(codes, side) for side in sides] for codes in (desk.learnt.codes, desk.probed))
-    found = mutual_information(a, b, a_test, b_test, seed=desk.seed)
-    return {**found.to_json(), "between": list(map(list, sides)), "learnt_from": len(desk.learnt.rows)}
+        raise CannotMeasure(f"it is measured between two sides, and none can be told from the parts {', '.join(context.carries)}")
+    if len(context.learnt.rows) < FEWEST_PAIRS or len(context.rows) < FEWEST:
+        raise CannotMeasure(f"it needs {FEWEST_PAIRS} training and {FEWEST} judged images, not {len(context.learnt.rows)} and {len(context.rows)}")
+    (a, b), (a_test, b_test) = ([beside(codes, side) for side in sides] for codes in (context.learnt.codes, context.probed))
+    found = mutual_information(a, b, a_test, b_test, seed=context.seed)
+    return {**found.to_json(), "between": list(map(list, sides)), "learnt_from": len(context.learnt.rows)}
 
 
-def disentanglement(desk: Desk) -> dict:
+def disentanglement(context: EvaluationContext) -> dict:
     """MIG, SAP and DCI of single numbers of all parts side by side, maps averaged down."""
-    labels = desk.labels(desk.rows)
-    asked = [a for a in desk.asked if known(a, labels[a.name]).any()]
-    rows = np.all([known(a, labels[a.name]) for a in asked], 0) if asked else np.zeros(len(desk.rows), bool)
+    labels = context.labels(context.rows)
+    asked = [a for a in context.asked if known(a, labels[a.name]).any()]
+    rows = np.all([known(a, labels[a.name]) for a in asked], 0) if asked else np.zeros(len(context.rows), bool)
     if rows.sum() < factors.FEWEST:
-        raise CannotMeasure(f"it needs {factors.FEWEST} judged pictures whose labels are all known, and there are {rows.sum()}")
+        raise CannotMeasure(f"it needs {factors.FEWEST} judged images whose labels are all known, and there are {rows.sum()}")
     wanted = {a.name: labels[a.name][rows] for a in asked if len(np.unique(labels[a.name][rows])) > 1}
     if not wanted:
-        raise CannotMeasure("every attribute has a single value on the judged pictures")
-    numbers, side = _numbers(desk)
+        raise CannotMeasure("every attribute has a single value on the judged images")
+    numbers, side = _numbers(context)
     found: dict = {"numbers": numbers.shape[1], "pooled": side, "factors": list(wanted)}
     for name, measure in (("mig", factors.mig), ("sap", factors.sap), ("dci", partial(factors.dci, trees=TREES))):
         try:
-            found[name] = measure(numbers[rows], wanted, seed=desk.seed)
+            found[name] = measure(numbers[rows], wanted, seed=context.seed)
         except ValueError as reason:
-            desk.leave_out(name, reason)
+            context.leave_out(name, reason)
     return found
 
 
-def _numbers(desk: Desk) -> tuple[np.ndarray, int]:
+def _numbers(context: EvaluationContext) -> tuple[np.ndarray, int]:
     """All parts `[pictures, numbers]`, maps averaged to the largest side at which they are few enough, and that side."""
     for side in POOLED:
-        numbers = np.concatenate([_averaged(desk.codes[part].cpu().float(), side).numpy() for part in desk.codes], 1)
+        numbers = np.concatenate([_averaged(context.codes[part].cpu().float(), side).numpy() for part in context.codes], 1)
         if numbers.shape[1] <= MOST_NUMBERS:
             return numbers, side
     raise CannotMeasure(f"it is measured for {MOST_NUMBERS} numbers at most, since forests take their time, and the codes have {numbers.shape[1]}")

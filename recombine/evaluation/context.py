@@ -1,4 +1,4 @@
-"""What every part of a judgement looks at: the judged pictures, their codes, training codes, and the classifier."""
+"""What every part of a judgement looks at: the judged images, their codes, training codes, and the classifier."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from recombine.method import Method
 from recombine.metrics import leakage
 from recombine.metrics.realism import Extractor
 
-LEARNT = 3_000                              # training pictures at most whose codes fresh probes learn from
+LEARNT = 3_000                              # training images at most whose codes fresh probes learn from
 
 
 class CannotMeasure(ValueError):
@@ -34,19 +34,19 @@ class CannotMeasure(ValueError):
 
 
 class Learnt(NamedTuple):
-    """Training pictures that fresh probes learn from."""
+    """Training images that fresh probes learn from."""
 
     rows: np.ndarray
-    codes: Codes                            # every part as a probe reads it, [pictures, features]
+    codes: Codes                            # every part as a probe reads it, [images, features]
 
 
 @dataclass
-class Desk:
+class EvaluationContext:
     """One judgement in the making."""
 
     model: Method
     pack: Pack
-    rows: np.ndarray                        # of the judged pictures
+    rows: np.ndarray                        # of the judged images
     find_classifier: Callable[[], Classifier]
     seed: int = 0
     chunk: int = 128
@@ -62,7 +62,7 @@ class Desk:
     matrices: dict[str, leakage.Matrix] = field(default_factory=dict)   # kind of probe -> what it read
     result: dict = field(default_factory=lambda: {"left_out": {}, "seconds": {}})
 
-    def part(self, name: str, measure: Callable[[Desk], object]) -> None:
+    def part(self, name: str, measure: Callable[[EvaluationContext], object]) -> None:
         """Measure one part, note how long it took, or why it cannot be measured."""
         self.progress(f"judging: {name}")
         started = time.perf_counter()
@@ -94,30 +94,30 @@ class Desk:
 
     @cached_property
     def originals(self) -> transfer.Originals:
-        """The judged pictures' codes, and what the classifier sees in them before and after they are rebuilt."""
+        """The judged images' codes, and what the classifier sees in them before and after they are rebuilt."""
         return transfer.seen_originals(self.model, self.pack, self.rows, self.classifier, self.chunk, self.codes)
 
     @cached_property
     def codes(self) -> Codes:
-        """Codes of the judged pictures."""
-        with inference.judging(self.model):
-            return inference.encoded(self.model, self.pack, self.rows, self.chunk)
+        """Codes of the judged images."""
+        with inference.evaluation_mode(self.model):
+            return inference.encode_rows(self.model, self.pack, self.rows, self.chunk)
 
     @cached_property
     def probed(self) -> Codes:
-        """Codes of the judged pictures as probes read them, `[pictures, features]` of every part."""
+        """Codes of the judged images as probes read them, `[pictures, features]` of every part."""
         return self.codes.map(leakage.reduced)
 
     @cached_property
     def learnt(self) -> Learnt:
-        """Codes of at most 3,000 training pictures, without the judged ones; raises CannotMeasure where there are none."""
+        """Codes of at most 3,000 training images, without the judged ones; raises CannotMeasure where there are none."""
         rows = np.setdiff1d(self.pack.rows("train"), self.rows)
         if not len(rows):
-            raise CannotMeasure("fresh probes learn from training pictures that are not judged, and there are none")
+            raise CannotMeasure("fresh probes learn from training images that are not judged, and there are none")
         rows = np.sort(np.random.default_rng(mix_seed(self.seed, "learnt")).permutation(rows)[:LEARNT])
-        with inference.judging(self.model):
+        with inference.evaluation_mode(self.model):
             parts = [
-                inference.encoded(self.model, self.pack, rows[i : i + self.chunk], self.chunk).map(leakage.reduced)
+                inference.encode_rows(self.model, self.pack, rows[i : i + self.chunk], self.chunk).map(leakage.reduced)
                 for i in range(0, len(rows), self.chunk)
             ]
         return Learnt(rows, Codes.concatenate(parts))

@@ -1,4 +1,4 @@
-"""Whom the parts recognise, and whether an edited picture still shows the same one."""
+"""Whom the parts recognise, and whether an edited image still shows the same one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from recombine import inference
 from recombine.data.batch import mix_seed
 from recombine.data.schema import MISSING
 from recombine.edit import swap
-from recombine.evaluation.context import CannotMeasure, Desk
+from recombine.evaluation.context import CannotMeasure, EvaluationContext
 from recombine.evaluation.edits import looker, pictures
 from recombine.evaluation.roles import shared_by
 from recombine.metrics import recognition as measures
@@ -24,22 +24,22 @@ MOST_PAIRS = 3_000                          # of both kinds
 BARELY = 0.6                                # a verifier whose accuracy may be no more than this tells nothing of edits
 
 
-def recognition(desk: Desk) -> dict:
+def recognition(context: EvaluationContext) -> dict:
     """Verification and retrieval of every group by every part, and how often edits keep it."""
     report = {}
-    for name in (a.name for a in desk.pack.schema.attributes if a.kind == "group"):
-        groups = np.asarray(desk.pack.labels[name])[desk.rows]
-        pairs = drawn_pairs(groups, desk.seed)
+    for name in (a.name for a in context.pack.schema.attributes if a.kind == "group"):
+        groups = np.asarray(context.pack.labels[name])[context.rows]
+        pairs = drawn_pairs(groups, context.seed)
         if pairs is None:
-            desk.leave_out(f"recognition of {name}", f"fewer than {FOLDS} pairs of judged pictures are of one {name}, or of two")
+            context.leave_out(f"recognition of {name}", f"fewer than {FOLDS} pairs of judged images are of one {name}, or of two")
             continue
-        report[name] = _by_parts(desk, groups, pairs)
+        report[name] = _by_parts(context, groups, pairs)
         try:
-            report[name]["identity_kept"] = identity_kept(desk, name, groups, pairs)
+            report[name]["identity_kept"] = identity_kept(context, name, groups, pairs)
         except CannotMeasure as reason:
-            desk.leave_out(f"{name} kept", reason)
+            context.leave_out(f"{name} kept", reason)
     if not report:
-        raise CannotMeasure("it needs an attribute of kind group, of which enough groups have two judged pictures")
+        raise CannotMeasure("it needs an attribute of kind group, of which enough groups have two judged images")
     return report
 
 
@@ -51,58 +51,58 @@ def drawn_pairs(groups: np.ndarray, seed: int) -> measures.Pairs | None:
     return measures.verification_pairs(groups, 2 * fewer, seed) if fewer >= FOLDS else None
 
 
-def _by_parts(desk: Desk, groups: np.ndarray, pairs: measures.Pairs) -> dict:
+def _by_parts(context: EvaluationContext, groups: np.ndarray, pairs: measures.Pairs) -> dict:
     found: dict = {"verification": {}, "retrieval": {}}
-    for part in desk.probed:
-        codes = desk.probed[part].numpy()
-        found["verification"][part] = measures.verification(codes, pairs, FOLDS, desk.seed)["accuracy"]
+    for part in context.probed:
+        codes = context.probed[part].numpy()
+        found["verification"][part] = measures.verification(codes, pairs, FOLDS, context.seed)["accuracy"]
         found["retrieval"][part] = measures.retrieval(codes, groups)
     found["retrieval_by_chance"] = measures.retrieval(np.zeros((len(groups), 1)), groups)["map"]["value"]
     return found
 
 
-def identity_kept(desk: Desk, name: str, groups: np.ndarray, pairs: measures.Pairs) -> dict:
-    """How often a picture is still verified as of its partner's group after an edit that should not change that.
+def identity_kept(context: EvaluationContext, name: str, groups: np.ndarray, pairs: measures.Pairs) -> dict:
+    """How often an image is still verified as of its partner's group after an edit that should not change that.
 
-    The verifier measures how far two pictures are apart in the extractor's features, in the metric in which training
-    groups lie apart best (linear discriminant analysis); its threshold is chosen on pairs of judged pictures. Every
-    picture that has a partner gets one part, drawn from those that carry nothing which its group shares, of a picture of
+    The verifier measures how far two images are apart in the extractor's features, in the metric in which training
+    groups lie apart best (linear discriminant analysis); its threshold is chosen on pairs of judged images. Every
+    image that has a partner gets one part, drawn from those that carry nothing which its group shares, of an image of
     another group, and is compared with its partner.
 
     Returns:
-        `kept`, over all pictures, and `parts`, by part; `original` and `rebuilt`, the same for the unedited picture
-        and for it encoded and decoded: the most that can be expected; `others`, how often a picture of another group is
+        `kept`, over all images, and `parts`, by part; `original` and `rebuilt`, the same for the unedited image
+        and for it encoded and decoded: the most that can be expected; `others`, how often an image of another group is
         verified; `verifier`, its accuracy on as many pairs of one group as of two, by ten folds.
 
     Raises:
         CannotMeasure: The verifier is near chance, or no part of the codes may be changed.
     """
-    shared = set(shared_by(desk.pack, [name]))
-    asked = [part for part, names in desk.carries.items() if names and not shared & set(names)]
+    shared = set(shared_by(context.pack, [name]))
+    asked = [part for part, names in context.carries.items() if names and not shared & set(names)]
     if not asked:
         raise CannotMeasure(f"every part that carries something carries something that a {name} is known by")
-    embed = metric_of(desk, name)
-    known = embed(pictures(desk, desk.rows))
-    found = measures.verification(known, pairs, FOLDS, desk.seed)
+    embed = metric_of(context, name)
+    known = embed(pictures(context, context.rows))
+    found = measures.verification(known, pairs, FOLDS, context.seed)
     if found["accuracy"]["low"] < BARELY:
         raise CannotMeasure(
-            f"whether two pictures show the same {name} is told rightly in {found['accuracy']['value']:.0%} of pairs only, which says nothing of edits"
+            f"whether two images show the same {name} is told rightly in {found['accuracy']['value']:.0%} of pairs only, which says nothing of edits"
         )
     threshold = float(np.median(found["thresholds"]))
-    takers, partners = _partners(groups, desk.seed, name)
-    strangers = _strangers(groups, takers, desk.seed, name)
+    takers, partners = _partners(groups, context.seed, name)
+    strangers = _strangers(groups, takers, context.seed, name)
 
     def verified(made: np.ndarray, partners: np.ndarray) -> np.ndarray:
         return ((made - known[partners]) ** 2).sum(1) < threshold
 
-    which = np.random.default_rng(mix_seed(desk.seed, "part given", name)).integers(0, len(asked), len(takers))
+    which = np.random.default_rng(mix_seed(context.seed, "part given", name)).integers(0, len(asked), len(takers))
     edited = np.zeros(len(takers), bool)
-    with inference.judging(desk.model):
-        rebuilt = embed(inference.decoded(desk.model, desk.codes[torch.from_numpy(takers)], desk.chunk))
+    with inference.evaluation_mode(context.model):
+        rebuilt = embed(inference.decode_chunks(context.model, context.codes[torch.from_numpy(takers)], context.chunk))
         for place, part in enumerate(asked):
             chosen = np.flatnonzero(which == place)
             if len(chosen):
-                edited[chosen] = verified(embed(_given(desk, takers[chosen], strangers[chosen], part)), partners[chosen])
+                edited[chosen] = verified(embed(_given(context, takers[chosen], strangers[chosen], part)), partners[chosen])
     return {
         "kept": share(edited).to_json(),
         "parts": {part: share(edited[which == place]).to_json() for place, part in enumerate(asked) if (which == place).any()},
@@ -113,19 +113,19 @@ def identity_kept(desk: Desk, name: str, groups: np.ndarray, pairs: measures.Pai
     }
 
 
-def _given(desk: Desk, takers: np.ndarray, givers: np.ndarray, part: str) -> Iterator[Tensor]:
-    """Pictures with one part of others."""
-    swapped, _ = swap(desk.codes[torch.from_numpy(takers)], desk.codes[torch.from_numpy(givers)], part)
-    return inference.decoded(desk.model, swapped, desk.chunk)
+def _given(context: EvaluationContext, takers: np.ndarray, givers: np.ndarray, part: str) -> Iterator[Tensor]:
+    """Images with one part of others."""
+    swapped, _ = swap(context.codes[torch.from_numpy(takers)], context.codes[torch.from_numpy(givers)], part)
+    return inference.decode_chunks(context.model, swapped, context.chunk)
 
 
-def metric_of(desk: Desk, name: str) -> Callable[[Iterator[Tensor]], np.ndarray]:
-    """Learns, from training groups, what tells groups apart: pictures -> vectors `[pictures, numbers]`."""
+def metric_of(context: EvaluationContext, name: str) -> Callable[[Iterator[Tensor]], np.ndarray]:
+    """Learns, from training groups, what tells groups apart: images -> vectors `[pictures, numbers]`."""
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-    extractor = looker(desk)
-    rows = _whole_groups(desk, name)
-    features, groups = extract(extractor, pictures(desk, rows)), np.asarray(desk.pack.labels[name])[rows]
+    extractor = looker(context)
+    rows = _whole_groups(context, name)
+    features, groups = extract(extractor, pictures(context, rows)), np.asarray(context.pack.labels[name])[rows]
     middle, spread = features.mean(0), features.std(0)
     spread[spread == 0] = 1
     try:
@@ -135,20 +135,20 @@ def metric_of(desk: Desk, name: str) -> Callable[[Iterator[Tensor]], np.ndarray]
     return lambda images: lda.transform((extract(extractor, images) - middle) / spread)
 
 
-def _whole_groups(desk: Desk, name: str, most: int = 3_000, fewest: int = 10) -> np.ndarray:
-    """Training pictures of whole groups of two pictures or more, about so many."""
-    rows = np.setdiff1d(desk.pack.rows("train"), desk.rows)
-    labels = np.asarray(desk.pack.labels[name])[rows]
+def _whole_groups(context: EvaluationContext, name: str, most: int = 3_000, fewest: int = 10) -> np.ndarray:
+    """Training images of whole groups of two images or more, about so many."""
+    rows = np.setdiff1d(context.pack.rows("train"), context.rows)
+    labels = np.asarray(context.pack.labels[name])[rows]
     values, counts = np.unique(labels[labels != MISSING], return_counts=True)
-    order = np.random.default_rng(mix_seed(desk.seed, "groups", name)).permutation(np.flatnonzero(counts > 1))
+    order = np.random.default_rng(mix_seed(context.seed, "groups", name)).permutation(np.flatnonzero(counts > 1))
     chosen = values[order[: 1 + np.searchsorted(np.cumsum(counts[order]), most)]]
     if len(chosen) < fewest:
-        raise CannotMeasure(f"what tells one {name} from another is learnt from {fewest} training groups of two pictures, and there are {len(chosen)}")
+        raise CannotMeasure(f"what tells one {name} from another is learnt from {fewest} training groups of two images, and there are {len(chosen)}")
     return rows[np.isin(labels, chosen)]
 
 
 def _partners(groups: np.ndarray, seed: int, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures that have another of their group, and for each one of those."""
+    """Images that have another of their group, and for each one of those."""
     chance, takers, partners = np.random.default_rng(mix_seed(seed, "partners", name)), [], []
     for place in np.flatnonzero(groups != MISSING).tolist():
         others = np.flatnonzero((groups == groups[place]) & (np.arange(len(groups)) != place))
@@ -159,6 +159,6 @@ def _partners(groups: np.ndarray, seed: int, name: str) -> tuple[np.ndarray, np.
 
 
 def _strangers(groups: np.ndarray, takers: np.ndarray, seed: int, name: str) -> np.ndarray:
-    """For each of some pictures one of another group."""
+    """For each of some images one of another group."""
     chance = np.random.default_rng(mix_seed(seed, "strangers", name))
     return np.array([chance.choice(np.flatnonzero((groups != MISSING) & (groups != groups[place]))) for place in takers])

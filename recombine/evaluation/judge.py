@@ -13,13 +13,13 @@ from recombine.data.synthetic.truth import DERIVED, Render, of_avatars, true_edi
 from recombine.evaluation import codes, edits
 from recombine.evaluation import identity as recognition
 from recombine.evaluation.classifier import Classifier, judge_classifier
-from recombine.evaluation.context import Desk
+from recombine.evaluation.context import EvaluationContext
 from recombine.inference import device_of
 from recombine.messages import nearest, shown
 from recombine.method import Method
 from recombine.metrics.realism import Extractor
 
-MEASURES: dict[str, Callable[[Desk], dict]] = {
+MEASURES: dict[str, Callable[[EvaluationContext], dict]] = {
     "reconstruction": edits.reconstruction,
     "sensitivity": edits.sensitivity,
     "judge": edits.classifier,
@@ -57,18 +57,18 @@ def judge(
     workers: int | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> dict:
-    """Judge a method on pictures that it was not trained on.
+    """Judge a method on images that it was not trained on.
 
     Args:
         model: The method; only `encode`, `decode` and `label_code` are used.
         pack: The data set; all attributes of its folder are looked at, also where fewer were selected.
         measures: Which parts of the judgement are made; all when None.
-        split: Whose pictures are judged.
+        split: Whose images are judged.
         pictures: At most so many of them, drawn by `seed`; all when None.
-        truths: Edits that are compared with their true picture, where it can be drawn.
+        truths: Edits that are compared with their true image, where it can be drawn.
         classifier: Who looks at the edits; the pack's own judge, trained if there is none yet, when None.
-        extractor: Whose features say how real pictures are and who is in them; the classifier's own when None.
-        perceptual: LPIPS or another distance `[batch]` of two batches of pictures in [-1, 1]; left out when None.
+        extractor: Whose features say how real images are and who is in them; the classifier's own when None.
+        perceptual: LPIPS or another distance `[batch]` of two batches of images in [-1, 1]; left out when None.
         render: Draws the true result of an edit; may be called in other processes. The built-in avatars' own when None.
         goes_with: Edited attribute -> others that rightly change with it and are no damage; for the built-in avatars,
             where mouth and brows make the expression, these when None.
@@ -76,7 +76,7 @@ def judge(
         trained_on: Names of the files that the method was trained on, to refuse where the split was made anew.
         allow_training_data: Judge rows of the training split all the same, and mark the result.
         seed: Of every draw.
-        chunk: Pictures encoded and decoded together.
+        chunk: Images encoded and decoded together.
         workers: Processes that draw truths; one per core when None, 1 = none but this one.
         progress: Called with a line of text at every step.
 
@@ -91,17 +91,17 @@ def judge(
         - `carries`: part -> attributes that it is meant to carry.
         - `parts`: swaps of whole parts: `all` and `parts` with `success`, `kept` and, where drawn, `psnr`.
         - `leakage`: `matrix`, probe ("linear", "two_layer") -> part -> attribute -> `accuracy`, `majority`, `above`, or `r2`;
-          `off_part`, probe -> mean above guessing of what parts tell and should not; `learnt_from`, training pictures.
+          `off_part`, probe -> mean above guessing of what parts tell and should not; `learnt_from`, training images.
         - `entropy`: `off_part` and `matrix`, part -> attribute -> posterior entropy over ln K of a fresh linear probe, and `prior`.
         - `information`: nats; `between`, which parts.
-        - `realism`: `extractor`; `reconstructions`, `swaps` and `real` (other real pictures), each `frechet` and `kid`.
+        - `realism`: `extractor`; `reconstructions`, `swaps` and `real` (other real images), each `frechet` and `kid`.
         - `recognition`: group -> `verification` and `retrieval` by part, `retrieval_by_chance`, and `identity_kept`.
         - `disentanglement`: `mig`, `sap`, `dci`, of how many `numbers`, for which `factors`.
         - `left_out`: what could not be measured, and why; `seconds`: how long each part took.
         - `split`, `pictures`, `of`, `seed`, `fingerprint`, `on_training_data`, `goes_with`: what was judged, and how.
 
     Raises:
-        ValueError: The split is empty, or holds pictures that the method was trained on; there is no such measure, part
+        ValueError: The split is empty, or holds images that the method was trained on; there is no such measure, part
             or attribute.
     """
     chosen = checked_measures(measures)
@@ -110,8 +110,8 @@ def judge(
     seen = training_rows(pack, rows, split, trained_on)
     if len(seen) and not allow_training_data:
         raise ValueError(
-            f"{len(seen)} of the {len(rows)} pictures to judge on were used in training; a judgement on them says nothing "
-            "about new pictures. Choose another split, or say allow_training_data=True to get one that is marked as such"
+            f"{len(seen)} of the {len(rows)} images to judge on were used in training; a judgement on them says nothing "
+            "about new images. Choose another split, or say allow_training_data=True to get one that is marked as such"
         )
     if goes_with is None:
         goes_with = DERIVED if of_avatars(pack) else {}
@@ -119,17 +119,17 @@ def judge(
     def find_classifier() -> Classifier:
         if classifier is None and not len(pack.rows("train")):
             raise ValueError("the data set has no training split from which an independent classifier could learn")
-        return classifier or judge_classifier(pack, device=device_of(model), progress=desk.progress)
+        return classifier or judge_classifier(pack, device=device_of(model), progress=context.progress)
 
-    desk = Desk(model, pack, rows, find_classifier, seed, chunk, goes_with, carries, extractor, perceptual, truths=truths, workers=workers)
-    desk.render, desk.swapped = render or true_edits(pack), true_swaps(pack)
-    desk.progress = progress or desk.progress
-    desk.result.update(split=split, pictures=len(rows), of=len(pack.rows(split)), seed=seed, fingerprint=pack.fingerprint)
-    desk.result.update(on_training_data=bool(len(seen)), goes_with={name: list(others) for name, others in goes_with.items()})
-    desk.part("carries", lambda desk: desk.carries)
+    context = EvaluationContext(model, pack, rows, find_classifier, seed, chunk, goes_with, carries, extractor, perceptual, truths=truths, workers=workers)
+    context.render, context.swapped = render or true_edits(pack), true_swaps(pack)
+    context.progress = progress or context.progress
+    context.result.update(split=split, pictures=len(rows), of=len(pack.rows(split)), seed=seed, fingerprint=pack.fingerprint)
+    context.result.update(on_training_data=bool(len(seen)), goes_with={name: list(others) for name, others in goes_with.items()})
+    context.part("carries", lambda context: context.carries)
     for name in chosen:
-        desk.part(name, MEASURES[name])
-    return desk.result
+        context.part(name, MEASURES[name])
+    return context.result
 
 
 def checked_measures(measures: Collection[str] | None) -> list[str]:
@@ -149,7 +149,7 @@ def judged_rows(pack: Pack, split: str, pictures: int | None, seed: int = 0) -> 
     """
     rows = np.asarray(pack.rows(split))
     if not len(rows):
-        raise ValueError(f"the split {split!r} of this data set holds no picture; there is nothing to judge on")
+        raise ValueError(f"the split {split!r} of this data set holds no image; there is nothing to judge on")
     if pictures is None or pictures >= len(rows):
         return rows
     return np.sort(np.random.default_rng(mix_seed(seed, "judged rows")).choice(rows, pictures, replace=False))

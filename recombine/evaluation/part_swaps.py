@@ -22,16 +22,16 @@ from recombine.messages import shown
 from recombine.method import Method
 from recombine.metrics.intervals import share
 
-# Many (row, giver's row, factors that move) -> their true pictures [channels, height, width] in [-1, 1], or None.
+# Many (row, giver's row, factors that move) -> their true images [channels, height, width] in [-1, 1], or None.
 Truths = Callable[[Sequence[tuple]], Sequence[np.ndarray | None]]
 
 
 @dataclass(frozen=True)
 class Carried:
-    """What comes with a part when it is given to another picture."""
+    """What comes with a part when it is given to another image."""
 
     judged: tuple[str, ...]                 # attributes that must follow the giver, read by the classifier
-    moved: tuple[str, ...] = ()             # factors that move with the part in the true picture; not asked to be kept
+    moved: tuple[str, ...] = ()             # factors that move with the part in the true image; not asked to be kept
     free: tuple[str, ...] = ()              # attributes that may rightly change, and are not judged at all
 
 
@@ -47,7 +47,7 @@ def part_swaps(
     truths: int | None = None,
     originals: transfer.Originals | None = None,
 ) -> dict:
-    """Give every picture each part of another one that differs in what the part carries, and let the classifier look.
+    """Give every image each part of another one that differs in what the part carries, and let the classifier look.
 
     Args:
         model: The method to judge.
@@ -57,16 +57,16 @@ def part_swaps(
         carries: Part -> what it carries.
         truth: Draws what swaps should have become; None where that is not known. `recombine.data.synthetic.truth.drawn` draws many.
         seed: Of the givers, drawn row by row from `rows`, and of the swaps that are compared with the truth.
-        chunk: Pictures encoded, decoded and looked at together.
+        chunk: Images encoded, decoded and looked at together.
         truths: Swaps of every part that are compared with the truth; all when None.
         originals: Of these rows, where they are there already.
 
     Returns:
         `all` and `parts` (part -> the same), with n and interval:
-        `success`, over every judged attribute in which giver and picture differ: the classifier sees the giver's label;
+        `success`, over every judged attribute in which giver and image differ: the classifier sees the giver's label;
         `kept`, over every attribute that it reads and that is not judged, moved or free: it sees what it saw in the
-        original picture; both also `_unedited`, for the picture encoded and decoded without a swap;
-        `psnr` in dB against the true picture: of the swap (`edited`), of the `original` and of it `rebuilt`;
+        original image; both also `_unedited`, for the image encoded and decoded without a swap;
+        `psnr` in dB against the true image: of the swap (`edited`), of the `original` and of it `rebuilt`;
         and per part `attributes`, the success of each. What cannot be measured is left out.
 
     Raises:
@@ -94,8 +94,8 @@ def part_swaps(
 def _check(
     model: Method, pack: Pack, rows: np.ndarray, classifier: Classifier, carries: Mapping[str, Carried]
 ) -> None:
-    with inference.judging(model):
-        parts = list(inference.encoded(model, pack, rows[:1]))
+    with inference.evaluation_mode(model):
+        parts = list(inference.encode_rows(model, pack, rows[:1]))
     for part, carried in carries.items():
         if part not in parts:
             raise ValueError(f"no part {part!r} to swap; the method's parts are {shown(parts)}")
@@ -108,10 +108,10 @@ def _check(
 
 
 def _pairs(pack: Pack, rows: np.ndarray, part: str, judged: Sequence[str], seed: int) -> list[transfer.Edit]:
-    """One swap a picture, with a giver drawn from all pictures that differ in a judged attribute."""
+    """One swap an image, with a giver drawn from all images that differ in a judged attribute."""
     if not judged:
         return []
-    labels = _labels(pack, rows, judged)                                    # [pictures, judged]
+    labels = _labels(pack, rows, judged)                                    # [images, judged]
     edits = []
     for place, row in enumerate(rows.tolist()):
         givers = np.flatnonzero(_differ(labels[place], labels).any(1))
@@ -170,7 +170,7 @@ def _attributes(verdicts: transfer.Verdicts, pack: Pack, rows: np.ndarray, judge
 def _followed(
     verdicts: transfer.Verdicts, pack: Pack, rows: np.ndarray, carries: Mapping[str, Carried], side: str = "after"
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Which attributes giver and picture differ in and are judged, and where the giver's is seen; bool `[edits, names]`."""
+    """Which attributes giver and image differ in and are judged, and where the giver's is seen; bool `[edits, names]`."""
     labels = _labels(pack, rows, [name if name in pack.schema.names else None for name in verdicts.names])
     own, given = labels[verdicts.pictures()], labels[[edit.giver for edit in verdicts.edits]]
     judged = np.array([[name in carries[e.attribute].judged for name in verdicts.names] for e in verdicts.edits], dtype=bool)

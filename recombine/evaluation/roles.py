@@ -1,8 +1,8 @@
 """What every part of a method's codes is meant to carry, so that everything else found in it is a leak.
 
 A part named after an attribute carries that attribute, and a part named after a group (a person) everything that the
-pictures of one group share. Methods that learn from pairs of a group have two parts without such names: `appearance`
-carries what both pictures of a pair share, `pose` the rest (Esser et al., Sec. 3).
+images of one group share. Methods that learn from pairs of a group have two parts without such names: `appearance`
+carries what both images of a pair share, `pose` the rest (Esser et al., Sec. 3).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from recombine.data.schema import MISSING, Attribute
 from recombine.messages import shown
 from recombine.method import Method
 
-SHARED = 0.99                               # of the other pictures of a group that must show a picture's value
+SHARED = 0.99                               # of the other images of a group that must show an image's value
 PAIRED = ("appearance", "pose")             # parts of methods that learn from pairs
 
 
@@ -50,23 +50,23 @@ def checked(carries: Mapping[str, Sequence[str]], pack: Pack, parts: Collection[
 
 
 def paired_by(model: Method, pack: Pack) -> tuple[str, ...]:
-    """The attributes that both pictures of a pair share; raises ValueError where none is known."""
+    """The attributes that both images of a pair share; raises ValueError where none is known."""
     config = getattr(model, "config", None)
     names = getattr(model, "pair_by", ()) or getattr(config, "pair_by", ())
     names = tuple(names) or tuple(a.name for a in pack.schema.attributes if a.kind == "group")[:1]
     missing = [name for name in names if name not in pack.schema.names]
     if missing or not names:
         raise ValueError(
-            f"what appearance carries is what pictures of one group share, and the data set has no {shown(missing) if missing else 'group'}; "
+            f"what appearance carries is what images of one group share, and the data set has no {shown(missing) if missing else 'group'}; "
             "say it with carries"
         )
     return names
 
 
 def shared_by(pack: Pack, groups: Sequence[str]) -> list[str]:
-    """Attributes whose value (nearly) all pictures of one group share, in the schema's order.
+    """Attributes whose value (nearly) all images of one group share, in the schema's order.
 
-    Looked at are the training pictures, or all where there are none. A picture that shows a value must have it in common
+    Looked at are the training images, or all where there are none. An image that shows a value must have it in common
     with 99 % of the others of its group; the values count alike, so one that is rare everywhere is not taken for shared.
 
     Args:
@@ -86,7 +86,7 @@ def _own(part: str, pack: Pack) -> list[str]:
 
 
 def _agreement(groups: np.ndarray, labels: np.ndarray, attribute: Attribute) -> float:
-    """How often another picture of the group shows the same value, the mean of all values; 0 where all are alone."""
+    """How often another image of the group shows the same value, the mean of all values; 0 where all are alone."""
     known = ~np.isnan(labels) if attribute.kind == "continuous" else labels != MISSING
     if not known.any():
         return 0.0

@@ -1,12 +1,12 @@
-"""Does an edited picture show the wanted label, and is everything else as it was?
+"""Does an edited image show the wanted label, and is everything else as it was?
 
 Both are answered by an independent classifier (`recombine.evaluation.classifier`), never by the method:
 
 - success: the share of edits in which the classifier sees the wanted value;
 - kept: over all other attributes of all edits, the share in which the classifier sees the same value in the edited
-  picture as in the original one, so that missing labels and its own mistakes do not count as damage. Damage is 1 - kept.
+  image as in the original one, so that missing labels and its own mistakes do not count as damage. Damage is 1 - kept.
 
-Beside both stands the same share for the picture that was only taken apart and put together again without an edit:
+Beside both stands the same share for the image that was only taken apart and put together again without an edit:
 `success_unedited` is what an editor that does nothing would score, and `kept_unedited` what reconstruction alone costs.
 """
 
@@ -27,7 +27,7 @@ from recombine.data.packed import Pack
 from recombine.data.schema import MISSING, Attribute, Schema
 from recombine.edit import set_label, swap
 from recombine.evaluation.classifier import Classifier
-from recombine.inference import decoded, encoded, judging
+from recombine.inference import decode_chunks, encode_rows, evaluation_mode
 from recombine.method import Method
 from recombine.metrics.intervals import mean as mean_of
 from recombine.metrics.intervals import share
@@ -36,12 +36,12 @@ from recombine.metrics.reconstruction import psnr
 
 @dataclass(frozen=True)
 class Edit:
-    """One edit that is to be made: a label set, or a part taken from another picture."""
+    """One edit that is to be made: a label set, or a part taken from another image."""
 
-    place: int                              # of the picture in the judged rows
+    place: int                              # of the image in the judged rows
     attribute: str
     wanted: int | float                     # position of the value in the pack's schema; a number where continuous
-    giver: int = -1                         # place of the picture that gives the part; -1 = a label edit
+    giver: int = -1                         # place of the image that gives the part; -1 = a label edit
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,9 @@ class Verdicts:
 
     names: tuple[str, ...]                  # of the columns
     edits: tuple[Edit, ...]
-    before: np.ndarray                      # [edits, names] in the original picture
-    rebuilt: np.ndarray                     # [edits, names] in that picture encoded and decoded without an edit
-    after: np.ndarray                       # [edits, names] in the edited picture
+    before: np.ndarray                      # [edits, names] in the original image
+    rebuilt: np.ndarray                     # [edits, names] in that image encoded and decoded without an edit
+    after: np.ndarray                       # [edits, names] in the edited image
     goes_with: Mapping[str, Collection[str]] = field(default_factory=dict)  # edited -> others that rightly change too
 
     def __len__(self) -> int:
@@ -65,7 +65,7 @@ class Verdicts:
         return replace(self, edits=tuple(self.edits[i] for i in which), **sides)
 
     def pictures(self) -> np.ndarray:
-        """The place `[edits]` of the picture that each edit started from."""
+        """The place `[edits]` of the image that each edit started from."""
         return np.array([edit.place for edit in self.edits], dtype=np.int64)
 
     def shows(self, side: str = "after") -> np.ndarray:
@@ -85,12 +85,12 @@ class Verdicts:
 
 @dataclass(frozen=True)
 class Originals:
-    """What all edits of the same pictures begin with; made once by `seen_originals` where several kinds are judged."""
+    """What all edits of the same images begin with; made once by `seen_originals` where several kinds are judged."""
 
-    codes: Codes                            # of the pictures
+    codes: Codes                            # of the images
     names: tuple[str, ...]                  # of the columns
-    before: np.ndarray                      # [pictures, names] what the classifier sees in them
-    rebuilt: np.ndarray                     # [pictures, names] and in them encoded and decoded
+    before: np.ndarray                      # [images, names] what the classifier sees in them
+    rebuilt: np.ndarray                     # [images, names] and in them encoded and decoded
     swapped: dict[tuple, np.ndarray] = field(default_factory=dict)  # (part, takers and givers) -> [swaps, names], once looked at
 
 
@@ -99,10 +99,10 @@ def seen_originals(
 ) -> Originals:
     """Encode some rows, unless their codes are given, and let the classifier look before and after they are rebuilt."""
     rows = np.asarray(rows)
-    with judging(model):
-        codes = encoded(model, pack, rows, chunk) if codes is None else codes
+    with evaluation_mode(model):
+        codes = encode_rows(model, pack, rows, chunk) if codes is None else codes
         before = _seen(classifier, (pack.batch(rows[i : i + chunk]).images for i in range(0, len(rows), chunk)))
-        return Originals(codes, classifier.names, before, _seen(classifier, decoded(model, codes, chunk)))
+        return Originals(codes, classifier.names, before, _seen(classifier, decode_chunks(model, codes, chunk)))
 
 
 def unedited(originals: Originals, edits: Sequence[Edit], goes_with: Mapping[str, Collection[str]]) -> Verdicts:
@@ -113,13 +113,13 @@ def unedited(originals: Originals, edits: Sequence[Edit], goes_with: Mapping[str
 
 
 def seen_in_truth(verdicts: Verdicts, classifier: Classifier, truths: Sequence[np.ndarray], chunk: int = 128) -> Verdicts:
-    """The same edits with the true pictures in place of the method's: the most that any method could score.
+    """The same edits with the true images in place of the method's: the most that any method could score.
 
     Args:
         verdicts: Of the method's edits.
         classifier: The judge.
-        truths: For every edit its true picture `[channels, height, width]` in [-1, 1].
-        chunk: Pictures looked at together.
+        truths: For every edit its true image `[channels, height, width]` in [-1, 1].
+        chunk: Images looked at together.
     """
     pictures = (torch.from_numpy(np.stack(truths[i : i + chunk])) for i in range(0, len(truths), chunk))
     return replace(verdicts, after=_seen(classifier, pictures))
@@ -137,7 +137,7 @@ def label_edits(
     chunk: int = 128,
     originals: Originals | None = None,
 ) -> Verdicts:
-    """Set every attribute of every picture to another value, and let the classifier look.
+    """Set every attribute of every image to another value, and let the classifier look.
 
     Args:
         model: The method to judge.
@@ -145,9 +145,9 @@ def label_edits(
         rows: Its rows to edit.
         classifier: The judge; it must never have seen these rows.
         attributes: Which ones are edited; all that the method and the classifier both know when None.
-        per_picture: How many other values each attribute of a picture is set to, drawn by `seed`; every one when None.
+        per_picture: How many other values each attribute of an image is set to, drawn by `seed`; every one when None.
         seed: Of the draw; it depends on the row, not on the order.
-        chunk: Pictures encoded, decoded and looked at together.
+        chunk: Images encoded, decoded and looked at together.
         originals: Of these rows, where they are there already.
     """
     names = _edited(model, classifier, attributes)
@@ -172,9 +172,9 @@ def swaps(
     chunk: int = 128,
     originals: Originals | None = None,
 ) -> Verdicts:
-    """Give every picture each attribute's part of another one that has another label, and let the classifier look.
+    """Give every image each attribute's part of another one that has another label, and let the classifier look.
 
-    The wanted value is the giver's true label. Arguments as for `label_edits`; pictures without a label, or without
+    The wanted value is the giver's true label. Arguments as for `label_edits`; images without a label, or without
     anybody who differs, take no part.
     """
     edits = [edit for name in _edited(model, classifier, attributes) for edit in swap_pairs(pack, rows, name, seed)]
@@ -182,7 +182,7 @@ def swaps(
 
 
 def swap_pairs(pack: Pack, rows: Sequence[int] | np.ndarray, name: str, seed: int = 0) -> list[Edit]:
-    """One swap a picture, with a giver drawn from all pictures of another value of the attribute `name`."""
+    """One swap an image, with a giver drawn from all images of another value of the attribute `name`."""
     labels = np.asarray(pack.labels[name])[np.asarray(rows)]
     known = ~np.isnan(labels) if pack.schema[name].kind == "continuous" else labels != MISSING
     edits = []
@@ -210,7 +210,7 @@ def judged(
         return Verdicts(names, (), none, none, none)
     found = originals or seen_originals(model, pack, rows, classifier, chunk)
     verdicts = unedited(found, edits, {})
-    with judging(model):
+    with evaluation_mode(model):
         if any(edit.giver < 0 for edit in edits):
             return replace(verdicts, after=_seen(classifier, edited_pictures(model, pack, found.codes, edits, chunk)))
         after = np.empty_like(verdicts.before)
@@ -283,7 +283,7 @@ def swap_success(model: Method, pack: Pack, rows: Sequence[int] | np.ndarray, cl
 def label_rates(
     model: Method, pack: Pack, rows: Sequence[int] | np.ndarray, name: str, classifier: Classifier, chunk: int = 128
 ) -> dict[str, dict]:
-    """Set every picture to each value, its own too: value -> share in which the classifier sees that value.
+    """Set every image to each value, its own too: value -> share in which the classifier sees that value.
 
     These are the percentages of Creswell et al., Tables 1 to 3, when all rows have one value: those of a method that
     ignores the label add up to 100.
@@ -301,13 +301,13 @@ def sensitivity(
 ) -> dict[str, dict]:
     """How much the decoder listens: mean |D(value) - D(another)| over all pixels on [0, 1], per attribute.
 
-    0 means that the label is ignored, which reconstruction alone never shows. Two values are drawn for every picture
+    0 means that the label is ignored, which reconstruction alone never shows. Two values are drawn for every image
     (both there are for a binary attribute, both ends for a continuous one). `codes` are those of the rows, where they are
     there already.
     """
     rows, report = np.asarray(rows), {}
-    with judging(model):
-        codes = encoded(model, pack, rows, chunk) if codes is None else codes
+    with evaluation_mode(model):
+        codes = encode_rows(model, pack, rows, chunk) if codes is None else codes
         for name in attributes or _labelled(model):
             can = settable(model, pack.schema[name])
             if pack.schema[name].kind != "continuous" and len(can) < 2:
@@ -324,29 +324,29 @@ def against_truth(
     model: Method, pack: Pack, rows: Sequence[int] | np.ndarray, edits: Sequence[Edit], truths: Sequence[np.ndarray], chunk: int = 128,
     codes: Codes | None = None,
 ) -> dict[str, dict]:
-    """PSNR in dB of edited pictures against the pictures that they should have become.
+    """PSNR in dB of edited images against the images that they should have become.
 
     Args:
         model: The method to judge.
         pack: The data set.
         rows: The rows that the edits' places count in.
         edits: Edits of these rows.
-        truths: For every edit its true picture `[channels, height, width]` in [-1, 1].
-        chunk: Pictures at a time.
+        truths: For every edit its true image `[channels, height, width]` in [-1, 1].
+        chunk: Images at a time.
         codes: Of the rows, where they are there already.
 
     Returns:
-        Attribute (and `all`) -> `edited`, the PSNR of the edit; `original`, that of the original picture left as it
-        is, to be beaten; `rebuilt`, that of the picture encoded and decoded without an edit.
+        Attribute (and `all`) -> `edited`, the PSNR of the edit; `original`, that of the original image left as it
+        is, to be beaten; `rebuilt`, that of the image encoded and decoded without an edit.
     """
     rows, scores = np.asarray(rows), []
-    with judging(model):
-        codes = encoded(model, pack, rows, chunk) if codes is None else codes
+    with evaluation_mode(model):
+        codes = encode_rows(model, pack, rows, chunk) if codes is None else codes
         for start, images in zip(range(0, len(edits), chunk), edited_pictures(model, pack, codes, edits, chunk), strict=True):
             places = [edit.place for edit in edits[start : start + chunk]]
             truth = torch.from_numpy(np.stack(truths[start : start + chunk])).to(images)
             originals = pack.batch(rows[places]).images.to(images)
-            plain = next(decoded(model, codes[torch.tensor(places)], chunk))
+            plain = next(decode_chunks(model, codes[torch.tensor(places)], chunk))
             scores.append(torch.stack([psnr(side, truth) for side in (images, originals, plain)], 1).cpu())
     scores, report = torch.cat(scores).numpy(), {}
     for name in ("all", *dict.fromkeys(edit.attribute for edit in edits)):
@@ -356,7 +356,7 @@ def against_truth(
 
 
 def edited_pictures(model: Method, pack: Pack, codes: Codes, edits: Sequence[Edit], chunk: int = 128) -> Iterator[Tensor]:
-    """The pictures that edits lead to, a chunk at a time, in their order; equal neighbours are edited together."""
+    """The images that edits lead to, a chunk at a time, in their order; equal neighbours are edited together."""
     for start in range(0, len(edits), chunk):
         parts = [_edited_codes(model, pack, codes, run) for run in _runs(edits[start : start + chunk])]
         yield model.decode(Codes.concatenate(parts))
@@ -404,7 +404,7 @@ def _labelled(model: Method) -> list[str]:
 
 
 def settable(model: Method, attribute: Attribute) -> list[int]:
-    """Positions of the values that the method can set: all, but for class means of values that no training picture shows."""
+    """Positions of the values that the method can set: all, but for class means of values that no training image shows."""
     found = []
     for place, value in enumerate(attribute.values):
         with suppress(ValueError):
@@ -414,7 +414,7 @@ def settable(model: Method, attribute: Attribute) -> list[int]:
 
 
 def _other_values(pack: Pack, name: str, row: int, can: Sequence[int], most: int | None, seed: int) -> list[int]:
-    """Values that a picture does not have, in a random order of its own; none where its label is missing."""
+    """Values that an image does not have, in a random order of its own; none where its label is missing."""
     own = int(pack.labels[name][row])
     others = [value for value in can if value != own]
     if own == MISSING:

@@ -5,13 +5,13 @@ Attributes", 2019-2021. https://arxiv.org/abs/1904.04772
 Reported: best accuracy and FID of synthesised expressions on nearly all of MultiPIE, BU-3DFE and RaFD (Table IV), and codes
 that no longer cluster by other attributes (Table III); the digits are missing in every copy we have. Ours: see LOG.md.
 
-Every attribute has a classifier of pictures, features and one linear layer, trained on real pictures alone. The code of an
+Every attribute has a classifier of images, features and one linear layer, trained on real images alone. The code of an
 attribute has the shape of those features, so that the linear layer also reads codes: an attribute's code must be classified
 rightly by its own layer and leave every other one at a uniform guess, and the rest must leave all of them so. Codes are
-dealt out anew within the batch, and the pictures made of them must look real and show the labels dealt out with them.
-The same idea on vectors, without pictures, stands in `recombine.methods.shared.unit_vectors`.
+dealt out anew within the batch, and the images made of them must look real and show the labels dealt out with them.
+The same idea on vectors, without images, stands in `recombine.methods.shared.unit_vectors`.
 
-Differs from the paper: attributes may be missing for some pictures, which then add nothing to the losses that need them;
+Differs from the paper: attributes may be missing for some images, which then add nothing to the losses that need them;
 one attribute alone is allowed, and its code meets no other layer. Where asked (the small presets), codes of attributes have few
 cells and are spread to the size of the rest, and another normalisation takes the place of instance normalisation. Terms go by
 the paper's names, as its released code computes them.
@@ -33,7 +33,7 @@ from recombine.data.batch import Batch
 from recombine.data.schema import Attribute, Schema
 from recombine.losses import absolute_error, cross_entropy, cross_entropy_to_uniform, gradient_penalty
 from recombine.method import Progress, Turn
-from recombine.methods.shared.prototypes import Codebook
+from recombine.methods.shared.prototypes import Prototypes
 from recombine.networks import BatchNorm2d, num_halvings
 
 Norm = Literal["instance", "batch", "none"]
@@ -44,7 +44,7 @@ class Config:
     """Settings of the method; the defaults are the paper's networks for 128 pixels and the released weights."""
 
     width: int = 32                         # channels of an encoder's first convolution; they double with every halving
-    halvings: int = 2                       # of the picture on its way to a code, and doublings on the way back
+    halvings: int = 2                       # of the image on its way to a code, and doublings on the way back
     code_width: int = 128                   # channels of every code, and of the features that a linear layer reads
     attribute_halvings: int = 0             # more halvings of the attributes' encoders, down to 2 pixels; their maps are then spread to the size of `rest`
     blocks: int = 6                         # residual blocks of the decoder
@@ -72,7 +72,7 @@ PRESETS = {"paper": Config(), "paper-without-dis": Config(dis_weight=0.0), "smal
 
 
 class Encoders(nn.Module):
-    """One small network for every attribute and one for the rest: picture -> its code, none of them below 0."""
+    """One small network for every attribute and one for the rest: image -> its code, none of them below 0."""
 
     def __init__(self, schema: Schema, config: Config):
         super().__init__()
@@ -87,7 +87,7 @@ class Encoders(nn.Module):
 
 
 class Classifiers(nn.Module):
-    """For every attribute features of a picture and one linear layer, which also reads codes (Table II)."""
+    """For every attribute features of an image and one linear layer, which also reads codes (Table II)."""
 
     def __init__(self, attributes: Sequence[Attribute], schema: Schema, config: Config):
         super().__init__()
@@ -96,7 +96,7 @@ class Classifiers(nn.Module):
         self.heads = nn.ModuleList(nn.Linear(size, num_classes(attribute)) for attribute in attributes)
 
     def forward(self, images: Tensor | None, codes: Sequence[Tensor] = ()) -> list[Tensor]:
-        """Logits of every attribute, in order: of pictures `[batch, classes]`, or without them of codes.
+        """Logits of every attribute, in order: of images `[batch, classes]`, or without them of codes.
 
         Args:
             images: `[batch, channels, height, width]` in [-1, 1].
@@ -112,7 +112,7 @@ class AdvAttr(nn.Module):
     """The method; parts of its codes are maps `[batch, code channels, h, w]` named after the attributes, and `rest`.
 
     Raises:
-        ValueError: An attribute is a group or continuous, there is none, or pictures cannot be halved as asked.
+        ValueError: An attribute is a group or continuous, there is none, or images cannot be halved as asked.
     """
 
     sampler = "iid"
@@ -129,7 +129,7 @@ class AdvAttr(nn.Module):
             self.critic = critic(channels, config.critic_width, num_halvings(schema.image_size, smallest=2))
         self.classifiers = Classifiers(schema.attributes, schema, config)
         shape = (config.code_width, schema.height >> config.halvings, schema.width >> config.halvings)
-        self.codebook = Codebook(schema, dict.fromkeys(schema.names, shape))
+        self.codebook = Prototypes(schema, dict.fromkeys(schema.names, shape))
         self.apply(initialise)
 
     @property
@@ -138,11 +138,11 @@ class AdvAttr(nn.Module):
         return self.schema.image_size
 
     def encode(self, images: Tensor) -> Codes:
-        """Codes of pictures in [-1, 1]: every attribute's and the `rest`, `[batch, code channels, h, w]`, at least 0."""
+        """Codes of images in [-1, 1]: every attribute's and the `rest`, `[batch, code channels, h, w]`, at least 0."""
         return Codes(dict(zip((*self.schema.names, "rest"), self.encoders(images), strict=True)))
 
     def decode(self, codes: Codes) -> Tensor:
-        """Pictures `[batch, channels, height, width]` in [-1, 1]."""
+        """Images `[batch, channels, height, width]` in [-1, 1]."""
         return self.decoder(torch.cat([codes[name] for name in (*self.schema.names, "rest")], 1))
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:
@@ -151,11 +151,11 @@ class AdvAttr(nn.Module):
         return {name: logits[place].softmax(1) for place, (name, logits) in enumerate(zip(self.schema.names, judged, strict=True))}
 
     def classify(self, images: Tensor) -> dict[str, Tensor]:
-        """Probabilities `[batch, values]` of every attribute by its classifier of pictures, `[batch, channels, height, width]` in [-1, 1]."""
+        """Probabilities `[batch, values]` of every attribute by its classifier of images, `[batch, channels, height, width]` in [-1, 1]."""
         return {name: logits.softmax(1) for name, logits in zip(self.schema.names, self.classifiers(images), strict=True)}
 
     def label_code(self, name: str, value: object) -> Tensor:
-        """The mean code `[1, code channels, h, w]` of the training pictures that show `value`."""
+        """The mean code `[1, code channels, h, w]` of the training images that show `value`."""
         return self.codebook.label_code(name, value)
 
     def players(self) -> dict[str, list[str]]:
@@ -208,7 +208,7 @@ class AdvAttr(nn.Module):
         return torch.stack(each).mean()
 
     def _right(self, logits: Sequence[Tensor], batch: Batch) -> dict[str, Tensor]:
-        """How often the classifiers are right on real pictures, of known labels."""
+        """How often the classifiers are right on real images, of known labels."""
         hits = [(part.argmax(1) == batch.labels[name]) & batch.known[name] for name, part in zip(self.schema.names, logits, strict=True)]
         counts = torch.stack([batch.known[name] for name in self.schema.names]).sum().clamp(min=1)
         return {"classifier_accuracy": torch.stack(hits).sum() / counts}
@@ -244,7 +244,7 @@ def check(schema: Schema, config: Config) -> None:
     step = 2**config.halvings
     if any(side % step for side in schema.image_size):
         near = [max(step, round(side / step) * step) for side in schema.image_size]
-        raise ValueError(f"pictures of {schema.height}x{schema.width} cannot be halved {config.halvings} times; use {near[0]}x{near[1]}")
+        raise ValueError(f"images of {schema.height}x{schema.width} cannot be halved {config.halvings} times; use {near[0]}x{near[1]}")
 
 
 def num_classes(attribute: Attribute) -> int:

@@ -31,16 +31,16 @@ from recombine.networks import image_decoder, image_trunk
 class Config:
     """Settings of the method; the defaults are the paper's for faces of 64 px with a Bernoulli decoder."""
 
-    width: int = 32                         # channels of the first and the last hidden picture
-    decoder_start: int = 4                  # pixels, shorter side of the decoder's first picture
+    width: int = 32                         # channels of the first and the last hidden image
+    decoder_start: int = 4                  # pixels, shorter side of the decoder's first image
     hidden: int = 256                       # width of the layer on either side of the code
     num_latents: int = 32                   # length of the code
     units: int = 1                          # of the code that every attribute is given
-    beta: float = 20.0                      # of the KL divergence beside the reconstruction, both in nats a picture
+    beta: float = 20.0                      # of the KL divergence beside the reconstruction, both in nats an image
     learning_rate: float = 1e-4             # Adam
 
 
-# Differs from the paper: 32 px and tens of thousands of pictures, which take longer steps and less pressure.
+# Differs from the paper: 32 px and tens of thousands of images, which take longer steps and less pressure.
 PRESETS = {
     "paper": Config(),
     "small": Config(width=24, decoder_start=8, units=2, beta=1.5, learning_rate=1e-3),
@@ -48,7 +48,7 @@ PRESETS = {
 
 
 class Encoder(nn.Module):
-    """Picture -> mean and log variance of the code."""
+    """Image -> mean and log variance of the code."""
 
     def __init__(self, trunk: nn.Module, features: int, hidden: int, num_latents: int):
         super().__init__()
@@ -84,11 +84,11 @@ class BetaVAE(nn.Module):
         return self.schema.image_size
 
     def encode(self, images: Tensor) -> Codes:
-        """Codes of pictures in [-1, 1]: the mean of the posterior, every attribute's units and `rest`."""
+        """Codes of images in [-1, 1]: the mean of the posterior, every attribute's units and `rest`."""
         return self.codebook.split(self.encoder((images + 1) / 2)[0])
 
     def decode(self, codes: Codes) -> Tensor:
-        """Pictures `[batch, channels, height, width]` in [-1, 1]."""
+        """Images `[batch, channels, height, width]` in [-1, 1]."""
         return self.decoder(self.codebook.join(codes)).sigmoid() * 2 - 1
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:
@@ -96,7 +96,7 @@ class BetaVAE(nn.Module):
         return self.codebook.predict(codes)
 
     def label_code(self, name: str, value: object) -> Tensor:
-        """The mean part `[1, units]` of training pictures that show `value`."""
+        """The mean part `[1, units]` of training images that show `value`."""
         return self.codebook.label_code(name, value)
 
     def players(self) -> dict[str, list[str]]:

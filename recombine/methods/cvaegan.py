@@ -4,11 +4,11 @@ Bao, Chen, Wen, Li and Hua, "CVAE-GAN: Fine-Grained Image Generation through Asy
 https://arxiv.org/abs/1703.10155. Ours: see LOG.md.
 What IFcVAE-GAN's tables call cVAE-GAN is another model: `ifcvaegan` with the preset `table1-without-aux` or `table3-without-aux`.
 
-Critic and classifier learn by cross-entropy. Encoder and decoder are asked that a reconstruction has its picture's features
-in both (pairwise matching), and that samples have the real pictures' mean features, in all and in every class (mean matching).
+Critic and classifier learn by cross-entropy. Encoder and decoder are asked that a reconstruction has its image's features
+in both (pairwise matching), and that samples have the real images' mean features, in all and in every class (mean matching).
 
 Differs from the paper: any number of attributes, whose classes are matched one attribute after another. The networks are the
-kit's in place of GoogLeNets. Mean features are those of the batch, not moving averages. Pictures whose labels are not given
+kit's in place of GoogLeNets. Mean features are those of the batch, not moving averages. Images whose labels are not given
 get the classifier's guess. Squared distances and the KL divergence are sums over pixels, features and latents, as written.
 """
 
@@ -44,7 +44,7 @@ class Config:
 
     width: int = 64                         # channels of the first convolution of encoder, critic and classifier
     decoder_width: int = 64                 # channels of the decoder's last hidden layer
-    decoder_start: int = 4                  # pixels, shorter side of the decoder's first picture; 16 suits aligned drawings
+    decoder_start: int = 4                  # pixels, shorter side of the decoder's first image; 16 suits aligned drawings
     num_latents: int = 256                  # length of `rest`
     kl_weight: float = 3.0                  # lambda_1
     pair_weight: float = 1.0                # lambda_2, of the pixels and of both pairwise matchings
@@ -61,7 +61,7 @@ PRESETS = {
 
 
 class Encoder(nn.Module):
-    """Picture and labels -> mean and log variance of `rest`; the labels stand beside the picture's channels."""
+    """Image and labels -> mean and log variance of `rest`; the labels stand beside the image's channels."""
 
     def __init__(self, image_size: tuple[int, int], inputs: int, width: int, num_latents: int):
         super().__init__()
@@ -76,7 +76,7 @@ class Encoder(nn.Module):
 
 
 class Head(nn.Module):
-    """Picture -> features and logits; the critic and the classifier."""
+    """Image -> features and logits; the critic and the classifier."""
 
     def __init__(self, image_size: tuple[int, int], channels: int, width: int, outputs: int):
         super().__init__()
@@ -111,12 +111,12 @@ class CVAEGAN(nn.Module):
         return self.schema.image_size
 
     def encode(self, images: Tensor) -> Codes:
-        """Codes of pictures in [-1, 1]: the classifier's probabilities `[batch, 1 or values]`, and the mean of `rest` given these."""
+        """Codes of images in [-1, 1]: the classifier's probabilities `[batch, 1 or values]`, and the mean of `rest` given these."""
         guessed = soft(self.schema, self.classifier(images)[1])
         return Codes({**guessed, "rest": self.encoder(images, joined(self.schema, guessed))[0]})
 
     def decode(self, codes: Codes) -> Tensor:
-        """Pictures `[batch, channels, height, width]` in [-1, 1]."""
+        """Images `[batch, channels, height, width]` in [-1, 1]."""
         return self._decoded(joined(self.schema, codes), codes["rest"])
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:
@@ -124,7 +124,7 @@ class CVAEGAN(nn.Module):
         return probabilities(self.schema, codes)
 
     def label_code(self, name: str, value: object) -> Tensor:
-        """The attribute's part for a picture that shows `value`: `[1, 1]` or one-hot `[1, values]`."""
+        """The attribute's part for an image that shows `value`: `[1, 1]` or one-hot `[1, values]`."""
         return label_code(self.schema, name, value)
 
     def players(self) -> dict[str, list[str]]:
@@ -162,7 +162,7 @@ class CVAEGAN(nn.Module):
         })  # fmt: skip
 
     def _class_means(self, real: Tensor, made: Tensor, batch: Batch) -> Tensor:
-        """Half the squared distance between mean features `[batch, features]` of every class, added up; a class without pictures adds nothing."""
+        """Half the squared distance between mean features `[batch, features]` of every class, added up; a class without images adds nothing."""
         total = real.new_zeros(())
         for attribute in self.schema.attributes:
             labels = torch.where(batch.known[attribute.name], batch.labels[attribute.name], -1)

@@ -1,19 +1,19 @@
-"""CycleGAN: two networks that repaint pictures of one domain as the other, there and back again, without pairs.
+"""CycleGAN: two networks that repaint images of one domain as the other, there and back again, without pairs.
 
 Zhu, Park, Isola and Efros, "Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks", ICCV 2017.
 https://arxiv.org/abs/1703.10593
 Reported: Tables 2 and 3, Cityscapes, FCN score of labels -> photographs 0.52 per pixel, photographs -> labels 0.58. As a
 baseline of faces, StarGAN's Table 3 gives it 5.99 % of expressions classified wrongly, one model for each pair of expressions.
 
-A generator leads to each domain, and a critic tells that domain's pictures from what its generator paints. A picture that goes
-over and comes back must be itself, and a generator leaves pictures of its own domain alone.
+A generator leads to each domain, and a critic tells that domain's images from what its generator paints. An image that goes
+over and comes back must be itself, and a generator leaves images of its own domain alone.
 
-There is no code to learn here: `rest` is the picture itself, so that it tells everything, and leakage is total by construction.
-The attribute's part is the probability that the picture is in domain 1, and decoding fades between what the two generators make
+There is no code to learn here: `rest` is the image itself, so that it tells everything, and leakage is total by construction.
+The attribute's part is the probability that the image is in domain 1, and decoding fades between what the two generators make
 of it.
 
-Differs from the paper: a picture's domain is read by a small classifier with a player of its own, which sees real pictures and
-their labels and touches nothing else; the critics cannot say it, since each has seen but one domain's pictures.
+Differs from the paper: an image's domain is read by a small classifier with a player of its own, which sees real images and
+their labels and touches nothing else; the critics cannot say it, since each has seen but one domain's images.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ class Config:
     """Settings of the method; the defaults are the paper's."""
 
     width: int = 64                         # channels of a generator's first convolution; they double with each of two halvings
-    blocks: int = 0                         # residual blocks of a generator; 0 = 9 for pictures from 256 px on, 6 below (appendix)
+    blocks: int = 0                         # residual blocks of a generator; 0 = 9 for images from 256 px on, 6 below (appendix)
     critic_width: int = 64                  # channels of a critic's first layer
     critic_halvings: int = 3                # of a critic; 3 = it judges patches of 70 x 70 pixels, 2 = 34, 1 = 16
-    reader_width: int = 16                  # channels of the first layer of what reads a picture's domain
+    reader_width: int = 16                  # channels of the first layer of what reads an image's domain
     cycle_weight: float = 10.0              # lambda
     identity_weight: float = 5.0            # half of lambda (section 5.2); 0 = none
-    history: int = 50                       # painted pictures that each critic is shown again
+    history: int = 50                       # painted images that each critic is shown again
     learning_rate: float = 2e-4             # of every player, Adam
 
 
@@ -59,13 +59,13 @@ PRESETS = {
 
 
 class Domains:
-    """Pictures of domain 0, and beside them pictures of domain 1 that have nothing to do with them; each once an epoch.
+    """Images of domain 0, and beside them images of domain 1 that have nothing to do with them; each once an epoch.
 
     Attributes:
-        left_out: How many training pictures have no label.
+        left_out: How many training images have no label.
 
     Raises:
-        ValueError: A domain has no picture.
+        ValueError: A domain has no image.
     """
 
     def __init__(self, pack: Pack, name: str, seed: int, mirror: bool):
@@ -74,12 +74,12 @@ class Domains:
         self.rows = [rows[labels == value] for value in (0, 1)]
         for value, found in zip(pack.schema[name].values, self.rows, strict=True):
             if not len(found):
-                raise ValueError(f"no training picture shows {name}={value}; cyclegan needs pictures of both domains")
+                raise ValueError(f"no training image shows {name}={value}; cyclegan needs images of both domains")
         self.epochs = [Epochs(len(found), seed, f"domain {value}") for value, found in enumerate(self.rows)]
         self.left_out = len(rows) - sum(map(len, self.rows))
 
     def draw(self, position: int, batch_size: int) -> Draw:
-        """The next pictures of either domain."""
+        """The next images of either domain."""
         a, b = (rows[epochs.order(position, batch_size)] for rows, epochs in zip(self.rows, self.epochs, strict=True))
         flips = [epochs.flips(position, batch_size) if self.mirror else None for epochs in self.epochs]
         return Draw(a, flips[0], b, flips[1])
@@ -99,7 +99,7 @@ class ResidualBlock(nn.Module):
 
 
 def generator(channels: int, width: int, blocks: int) -> nn.Sequential:
-    """Picture -> picture `[batch, channels, height, width]` in [-1, 1]."""
+    """Image -> image `[batch, channels, height, width]` in [-1, 1]."""
     sizes = [width, 2 * width, 4 * width]
     layers = [nn.Conv2d(channels, width, 7, padding=3, padding_mode="reflect"), nn.InstanceNorm2d(width), nn.ReLU()]
     for before, after in pairwise(sizes):
@@ -111,21 +111,21 @@ def generator(channels: int, width: int, blocks: int) -> nn.Sequential:
 
 
 def patch_critic(schema: Schema, channels: int, width: int, halvings: int, affine: bool = False) -> nn.Sequential:
-    """PatchGAN: picture `[batch, channels, height, width]` -> a score for each patch `[batch, 1, h, w]`.
+    """PatchGAN: image `[batch, channels, height, width]` -> a score for each patch `[batch, 1, h, w]`.
 
     Args:
-        schema: Of the pictures, for their size.
+        schema: Of the images, for their size.
         channels: Of what is judged.
         width: Channels of the first layer; they double with every layer, up to 8 times.
         halvings: 3 for patches of 70 x 70 pixels.
         affine: Learn a scale and shift in every instance normalisation, in place of a convolution's bias.
 
     Raises:
-        ValueError: The pictures are too small for so many halvings.
+        ValueError: The images are too small for so many halvings.
     """
     if (least := min(schema.image_size)) >> halvings < 3:
         most = (least // 3).bit_length() - 1
-        raise ValueError(f"pictures of {schema.height}x{schema.width} are too small for patches of {halvings} halvings; set critic_halvings to at most {most}")
+        raise ValueError(f"images of {schema.height}x{schema.width} are too small for patches of {halvings} halvings; set critic_halvings to at most {most}")
     sizes = [width * min(2**level, 8) for level in range(halvings + 1)]
     layers: list[nn.Module] = [nn.Conv2d(channels, width, 4, 2, 1), nn.LeakyReLU(0.2)]
     for level, (before, after) in enumerate(pairwise(sizes), start=1):
@@ -135,7 +135,7 @@ def patch_critic(schema: Schema, channels: int, width: int, halvings: int, affin
 
 
 class Critic(nn.Module):
-    """A domain's critic, and the painted pictures that it remembers: buffers, so that they are saved with the training."""
+    """A domain's critic, and the painted images that it remembers: buffers, so that they are saved with the training."""
 
     history: Tensor
     kept: Tensor
@@ -147,15 +147,15 @@ class Critic(nn.Module):
         self.register_buffer("kept", torch.zeros((), dtype=torch.long))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Pictures -> a score for each patch `[batch, 1, h, w]`: 1 for real, 0 for painted."""
+        """Images -> a score for each patch `[batch, 1, h, w]`: 1 for real, 0 for painted."""
         return self.patches(images)
 
 
 class CycleGAN(nn.Module):
-    """The method; parts of its codes are the attribute `[batch, 1]` and `rest`, the picture itself.
+    """The method; parts of its codes are the attribute `[batch, 1]` and `rest`, the image itself.
 
     Raises:
-        ValueError: The schema is not exactly one binary attribute, or its pictures are too small for the critics.
+        ValueError: The schema is not exactly one binary attribute, or its images are too small for the critics.
     """
 
     sampler = "two_batches"
@@ -175,15 +175,15 @@ class CycleGAN(nn.Module):
         return self.schema.image_size
 
     def make_sampler(self, pack: Pack, seed: int, mirror: bool) -> Domains:
-        """As many pictures of either domain in every batch."""
+        """As many images of either domain in every batch."""
         return Domains(pack, self.name, seed, mirror)
 
     def encode(self, images: Tensor) -> Codes:
-        """Codes of pictures in [-1, 1]: the probability `[batch, 1]` of domain 1, and the picture as `rest`."""
+        """Codes of images in [-1, 1]: the probability `[batch, 1]` of domain 1, and the image as `rest`."""
         return Codes({self.name: self.reader(images).sigmoid(), "rest": images})
 
     def decode(self, codes: Codes) -> Tensor:
-        """Pictures `[batch, channels, height, width]` in [-1, 1]: from what leads to domain 0 (0) to what leads to domain 1 (1)."""
+        """Images `[batch, channels, height, width]` in [-1, 1]: from what leads to domain 0 (0) to what leads to domain 1 (1)."""
         share, images = codes[self.name][:, :, None, None], codes["rest"]
         return ((1 - share) * self.to_0(images) + share * self.to_1(images)).clamp(-1, 1)
 
@@ -196,7 +196,7 @@ class CycleGAN(nn.Module):
         return label_code(self.schema, name, value)
 
     def players(self) -> dict[str, list[str]]:
-        """Both generators, both critics, and what reads a picture's domain."""
+        """Both generators, both critics, and what reads an image's domain."""
         return {"generator": ["to_0", "to_1"], "critic": ["critic_0", "critic_1"], "reader": ["reader"]}
 
     def optimizer(self, player: str, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
@@ -204,7 +204,7 @@ class CycleGAN(nn.Module):
         return torch.optim.Adam(parameters, lr=self.config.learning_rate, betas=(0.5, 0.999))
 
     def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
-        """One training step. First pictures stand for domain 0 and partners for domain 1; those that are not of it count for nothing."""
+        """One training step. First images stand for domain 0 and partners for domain 1; those that are not of it count for nothing."""
         assert batch.partner is not None
         c, a, b = self.config, batch.images, batch.partner.images
         in_0, in_1 = (side.known[self.name] & (side.labels[self.name] == value) for value, side in enumerate((batch, batch.partner)))
@@ -249,7 +249,7 @@ def only_binary(schema: Schema, method: str) -> Attribute:
 
 
 def reader(schema: Schema, width: int) -> nn.Sequential:
-    """Picture -> logit `[batch, 1]` of the attribute's second value."""
+    """Image -> logit `[batch, 1]` of the attribute's second value."""
     trunk, features = image_trunk(schema.image_size, schema.channels, width)
     return nn.Sequential(*trunk, nn.Linear(features, 1))
 
@@ -260,16 +260,16 @@ def squares(scores: Tensor, target: float) -> Tensor:
 
 
 def mean(losses: Tensor, counts: Tensor) -> Tensor:
-    """The mean over a batch in which some pictures count as 0: `[batch]` twice -> a scalar."""
+    """The mean over a batch in which some images count as 0: `[batch]` twice -> a scalar."""
     return torch.where(counts, losses, 0).mean()
 
 
 @torch.no_grad()
 def remembered(critic: Critic, painted: Tensor, counts: Tensor, chance: Tensor) -> Tensor:
-    """What a critic is shown: a new picture, or half of the time an older one, whose place the new one takes.
+    """What a critic is shown: a new image, or half of the time an older one, whose place the new one takes.
 
-    Until the history is full, every picture is shown and kept. Nothing is kept outside training. Processes that share a batch
-    see all of its pictures, so that their histories stay the same.
+    Until the history is full, every image is shown and kept. Nothing is kept outside training. Processes that share a batch
+    see all of its images, so that their histories stay the same.
 
     Args:
         critic: With `history` `[size, channels, height, width]` and `kept`, how many of them are filled.

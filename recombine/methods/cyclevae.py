@@ -1,12 +1,12 @@
-"""Cycle-consistent VAE: two codes apart by two cycles, through the picture and through the code.
+"""Cycle-consistent VAE: two codes apart by two cycles, through the image and through the code.
 
 Jha, Anand, Singh and Veeravasarapu, "Disentangling Factors of Variation with Cycle-Consistent Variational Auto-Encoders",
 ECCV 2018. https://arxiv.org/abs/1804.10469
 Reported: as a baseline of rodi (its Fig. 7), Sprites, mean squared error of transfers on [-1, 1]: 0.0170.
 
-Forward: two pictures of one thing exchange their `appearance` (the paper's class, or specified factors) and must be rebuilt,
+Forward: two images of one thing exchange their `appearance` (the paper's class, or specified factors) and must be rebuilt,
 each from its own sampled `pose` (the paper's style, or unspecified factors). Backward: one pose drawn from the prior is
-decoded with the appearances of two things, and the encoder must find the same pose in both pictures.
+decoded with the appearances of two things, and the encoder must find the same pose in both images.
 
 Differs from the paper: one Adam moves the encoder in both cycles, in two steps as in the paper, which keeps an Adam for each;
 the shared networks, with batch normalisation in the decoder and none in the encoder, in place of instance normalisation in both;
@@ -30,7 +30,7 @@ from recombine.data.schema import Schema
 from recombine.losses import absolute_error, squared_error
 from recombine.method import Progress, Turn, Unsupported
 from recombine.methods.rodi import DiagonalGaussian, pair_attributes
-from recombine.methods.shared.prototypes import Codebook
+from recombine.methods.shared.prototypes import Prototypes
 from recombine.networks import image_decoder, image_trunk
 
 
@@ -38,12 +38,12 @@ from recombine.networks import image_decoder, image_trunk
 class Config:
     """Settings of the method; the defaults are those of the released code, which is for digits."""
 
-    pair_by: tuple[str, ...] = ()           # attributes that both pictures of a pair share; () = the schema's first group
+    pair_by: tuple[str, ...] = ()           # attributes that both images of a pair share; () = the schema's first group
     width: int = 16                         # channels of the first convolution; they double with every halving
-    decoder_start: int = 4                  # pixels, shorter side of the decoder's first picture
+    decoder_start: int = 4                  # pixels, shorter side of the decoder's first image
     pose_size: int = 16                     # length of `pose`, the paper's style
     appearance_size: int = 16               # length of `appearance`, the paper's class
-    rec_weight: float = 2.0                 # of each picture's squared error, a mean over pixels in [0, 1]
+    rec_weight: float = 2.0                 # of each image's squared error, a mean over pixels in [0, 1]
     kl_weight: float = 3.0                  # of each divergence, over the number of pixels and channels
     reverse_weight: float = 10.0            # of the absolute difference of the two poses found, a mean over their length
     learning_rate: float = 1e-4             # Adam's, with betas 0.9 and 0.999
@@ -63,7 +63,7 @@ class CycleVAE(nn.Module):
             binary and categorical ones are read from the codes by probes.
 
     Raises:
-        ValueError: The schema lacks what pairs are drawn by, or the pictures cannot be halved down to 4 to 7 pixels.
+        ValueError: The schema lacks what pairs are drawn by, or the images cannot be halved down to 4 to 7 pixels.
     """
 
     sampler = "pairs"
@@ -78,7 +78,7 @@ class CycleVAE(nn.Module):
         self.encoder = nn.Sequential(*trunk, nn.Linear(features, 2 * pose + appearance))
         self.decoder = image_decoder(size, channels, config.width, pose + appearance, start=config.decoder_start)
         parts = {"pose": (pose,), "appearance": (appearance,)}
-        self.codebook = Codebook(schema, parts, {name: tuple(parts) for name in schema.names})
+        self.codebook = Prototypes(schema, parts, {name: tuple(parts) for name in schema.names})
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -86,16 +86,16 @@ class CycleVAE(nn.Module):
         return self.schema.image_size
 
     def make_sampler(self, pack: Pack, seed: int, mirror: bool) -> Sampler:
-        """Pairs of different pictures that show the same thing."""
+        """Pairs of different images that show the same thing."""
         return Pairs(pack, "train", seed, mirror, by=self.pair_by)
 
     def encode(self, images: Tensor) -> Codes:
-        """Codes of pictures in [-1, 1]: the mean of `pose` `[batch, pose size]`, and `appearance` `[batch, appearance size]`."""
+        """Codes of images in [-1, 1]: the mean of `pose` `[batch, pose size]`, and `appearance` `[batch, appearance size]`."""
         pose, appearance = self._encoded((images + 1) / 2)
         return Codes(pose=pose.mean, appearance=appearance)
 
     def decode(self, codes: Codes) -> Tensor:
-        """Pictures `[batch, channels, height, width]` in [-1, 1]."""
+        """Images `[batch, channels, height, width]` in [-1, 1]."""
         return self._decoded(codes["pose"], codes["appearance"]) * 2 - 1
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:
@@ -104,7 +104,7 @@ class CycleVAE(nn.Module):
 
     def label_code(self, name: str, value: object) -> Tensor:
         """Raises Unsupported: no part stands for a label."""
-        raise Unsupported("cyclevae has no labels, only pose and appearance: swap one of them from another picture, or use advattr, ifcvaegan, mad or matdr")
+        raise Unsupported("cyclevae has no labels, only pose and appearance: swap one of them from another image, or use advattr, ifcvaegan, mad or matdr")
 
     def players(self) -> dict[str, list[str]]:
         """Encoder and decoder play together; in the reverse cycle only the encoder moves."""
@@ -117,7 +117,7 @@ class CycleVAE(nn.Module):
     def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
         """One training step: the forward cycle of pairs, then the reverse cycle with appearances of two things of the batch."""
         if batch.partner is None:
-            raise ValueError("cyclevae is trained on pairs of pictures; this batch has no partners")
+            raise ValueError("cyclevae is trained on pairs of images; this batch has no partners")
         c, size = self.config, batch.size
         x = (torch.cat([batch.images, batch.partner.images]) + 1) / 2
         pose, appearance = self._encoded(x)
@@ -126,12 +126,12 @@ class CycleVAE(nn.Module):
         yield Turn(
             "autoencoder",
             {
-                "rec": (c.rec_weight, 2 * squared_error(x_rec, x).mean()),                                # L_forward, both pictures
+                "rec": (c.rec_weight, 2 * squared_error(x_rec, x).mean()),                                # L_forward, both images
                 "kl": (c.kl_weight, 2 * pose.kl().mean() / x[0].numel()),                                 # L_forward, prior
             },
         )
 
-        # Nothing of the encoder's lies before the new pictures, so they are data to it, and the decoder stays as it is.
+        # Nothing of the encoder's lies before the new images, so they are data to it, and the decoder stays as it is.
         with torch.no_grad():
             _, appearance = self._encoded(x[:size])
             prior = batch.noise("prior", c.pose_size).repeat(2, 1)
@@ -140,10 +140,10 @@ class CycleVAE(nn.Module):
         yield Turn("autoencoder", {"reverse": (c.reverse_weight, absolute_error(first, second).mean())})  # L_reverse
 
     def _encoded(self, x: Tensor) -> tuple[DiagonalGaussian, Tensor]:
-        """Distribution of the pose, and the appearance, of pictures in [0, 1]."""
+        """Distribution of the pose, and the appearance, of images in [0, 1]."""
         pose, appearance = self.encoder(x).split([2 * self.config.pose_size, self.config.appearance_size], 1)
         return DiagonalGaussian.of(pose), appearance
 
     def _decoded(self, pose: Tensor, appearance: Tensor) -> Tensor:
-        """Pictures in [0, 1]."""
+        """Images in [0, 1]."""
         return self.decoder(torch.cat([pose, appearance], 1)).sigmoid()

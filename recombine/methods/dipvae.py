@@ -1,4 +1,4 @@
-"""DIP-VAE: a variational autoencoder whose codes, over all pictures, are held to the covariance of the prior.
+"""DIP-VAE: a variational autoencoder whose codes, over all images, are held to the covariance of the prior.
 
 Kumar, Sattigeri and Balakrishnan, "Variational Inference of Disentangled Latent Concepts from Unlabeled Observations", ICLR
 2018. https://arxiv.org/abs/1711.00848
@@ -7,7 +7,7 @@ Type I asks the identity of the means' covariance, type II of the samples', whic
 labels; attributes are given units of the trained code as in `recombine.methods.betavae`, whose encoder it has. Creswell et
 al., 2017, Fig. 7, compare a linear classifier for each attribute on its code, which is what `predict` does.
 
-Differs from the paper: networks as in `recombine.methods.betavae`; the covariance is that of the pictures one process sees at
+Differs from the paper: networks as in `recombine.methods.betavae`; the covariance is that of the images one process sees at
 a time, so it changes with processes and micro-batches. Batches should be several times as large as the code is long.
 """
 
@@ -34,8 +34,8 @@ from recombine.networks import image_decoder, image_trunk
 class Config:
     """Settings of the method; the paper tries many `lambda_od`, with `lambda_d` 10 times as large (I) or the same (II)."""
 
-    width: int = 32                         # channels of the first and the last hidden picture
-    decoder_start: int = 4                  # pixels, shorter side of the decoder's first picture
+    width: int = 32                         # channels of the first and the last hidden image
+    decoder_start: int = 4                  # pixels, shorter side of the decoder's first image
     hidden: int = 256                       # width of the layer on either side of the code
     num_latents: int = 32                   # length of the code
     units: int = 1                          # of the code that every attribute is given
@@ -45,8 +45,8 @@ class Config:
     learning_rate: float = 1e-4             # Adam
 
 
-# Differs from the paper: 32 px and tens of thousands of pictures, which take longer steps, in batches of 16. The covariance of 16
-# pictures has rank 15 at most and is noisy, so the code must be shorter than that and is held less firmly to the identity.
+# Differs from the paper: 32 px and tens of thousands of images, which take longer steps, in batches of 16. The covariance of 16
+# images has rank 15 at most and is noisy, so the code must be shorter than that and is held less firmly to the identity.
 SMALL = Config(width=24, decoder_start=8, num_latents=12, lambda_od=1.0, lambda_d=10.0, learning_rate=1e-3)
 PRESETS = {
     "paper": Config(),
@@ -79,11 +79,11 @@ class DIPVAE(nn.Module):
         return self.schema.image_size
 
     def encode(self, images: Tensor) -> Codes:
-        """Codes of pictures in [-1, 1]: the mean of the posterior, every attribute's units and `rest`."""
+        """Codes of images in [-1, 1]: the mean of the posterior, every attribute's units and `rest`."""
         return self.codebook.split(self.encoder((images + 1) / 2)[0])
 
     def decode(self, codes: Codes) -> Tensor:
-        """Pictures `[batch, channels, height, width]` in [-1, 1]."""
+        """Images `[batch, channels, height, width]` in [-1, 1]."""
         return self.decoder(self.codebook.join(codes)).sigmoid() * 2 - 1
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:
@@ -91,7 +91,7 @@ class DIPVAE(nn.Module):
         return self.codebook.predict(codes)
 
     def label_code(self, name: str, value: object) -> Tensor:
-        """The mean part `[1, units]` of training pictures that show `value`."""
+        """The mean part `[1, units]` of training images that show `value`."""
         return self.codebook.label_code(name, value)
 
     def players(self) -> dict[str, list[str]]:

@@ -1,4 +1,4 @@
-"""DNA-GAN: a piece of the code for each attribute, which is zero where the attribute is absent and is given to a picture without it.
+"""DNA-GAN: a piece of the code for each attribute, which is zero where the attribute is absent and is given to an image without it.
 
 Xiao, Hong and Ma, "DNA-GAN: Learning Disentangled Representations from Multi-Attribute Images", 2017.
 https://arxiv.org/abs/1711.05415
@@ -9,7 +9,7 @@ judges A without the unit and B with it.
 
 Differs from the paper: categorical attributes, too. Each of their values is a binary attribute with a unit of its own, and the
 attribute's part is all of them. A pair differs in value: A has A's and lacks B's, and the reverse; units of values that a
-picture lacks are annihilated, and the whole part changes hands. For a binary attribute, which has one unit, this is the paper.
+image lacks are annihilated, and the whole part changes hands. For a binary attribute, which has one unit, this is the paper.
 
 Differs from the paper: pairs are those of two random batches that differ, and the others are only rebuilt; fakes are judged
 with the labels they should have, where the released code took the giver's whole vector; the rest has channels of its own, so
@@ -32,16 +32,16 @@ from recombine.data.schema import Schema
 from recombine.losses import absolute_error
 from recombine.method import Progress, Turn
 from recombine.methods.matdr import exchanged, label_bits, num_bits
-from recombine.methods.shared.prototypes import Codebook
+from recombine.methods.shared.prototypes import Prototypes
 from recombine.networks import BatchNorm2d, num_halvings
 
 
 @dataclass(frozen=True)
 class Config:
-    """Settings of the method; the defaults are the released code's, for two attributes and pictures of 64 px."""
+    """Settings of the method; the defaults are the released code's, for two attributes and images of 64 px."""
 
     width: int = 128                        # channels of the first convolution; they double with every halving
-    halvings: int = 3                       # from the picture to the codes
+    halvings: int = 3                       # from the image to the codes
     unit_channels: int = 128                # of each binary attribute, and of each value of a categorical one
     rest_channels: int = 256                # of the attribute-free part
     critic_width: int = 128                 # channels of the critic's first layer; they double up to 4 times as many
@@ -53,7 +53,7 @@ class Config:
     smoothing: float = 0.8                  # RMSprop's alpha
 
 
-# Differs from the paper: 32 px and thousands of pictures. So networks are narrow and steps 20 times as long; the critic's weights
+# Differs from the paper: 32 px and thousands of images. So networks are narrow and steps 20 times as long; the critic's weights
 # may be larger, without which so few of them add up to no opinion; it has fewer steps alone, since it is quickly there.
 PRESETS = {
     "paper": Config(),
@@ -64,7 +64,7 @@ PRESETS = {
 
 
 class Critic(nn.Module):
-    """Picture and label bits -> one score for every attribute."""
+    """Image and label bits -> one score for every attribute."""
 
     def __init__(self, image_size: tuple[int, int], channels: int, width: int, bits: int, attributes: int):
         super().__init__()
@@ -75,7 +75,7 @@ class Critic(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(features, attributes))
 
     def forward(self, images: Tensor, bits: Tensor) -> Tensor:
-        """`[batch, channels, h, w]` and `[batch, bits]` -> `[batch, attributes]`; every bit is a plane beside the picture."""
+        """`[batch, channels, h, w]` and `[batch, bits]` -> `[batch, attributes]`; every bit is a plane beside the image."""
         planes = bits.to(images)[:, :, None, None].expand(-1, -1, *images.shape[2:])
         return self.layers(torch.cat([images, planes], 1))
 
@@ -108,7 +108,7 @@ class DNAGAN(nn.Module):
         step = 1 << config.halvings
         if any(side % step for side in schema.image_size):
             near = [max(step, round(side / step) * step) for side in schema.image_size]
-            raise ValueError(f"pictures of {schema.height}x{schema.width} cannot be divided by {step}; use {near[0]}x{near[1]}")
+            raise ValueError(f"images of {schema.height}x{schema.width} cannot be divided by {step}; use {near[0]}x{near[1]}")
         self.bits = [num_bits(a) for a in schema.attributes]
         sizes = {a.name: num_bits(a) * config.unit_channels for a in schema.attributes}
         self.sizes = {**sizes, "rest": config.rest_channels}
@@ -118,7 +118,7 @@ class DNAGAN(nn.Module):
         last = nn.ConvTranspose2d(up[-1], schema.channels, 4, 2, 1)
         self.decoder = nn.Sequential(*(layer for pair in pairwise(up) for layer in doubling(*pair)), last, nn.Tanh())
         self.critic = Critic(schema.image_size, schema.channels, config.critic_width, sum(self.bits), len(self.bits))
-        self.codebook = Codebook(schema, {name: (size, schema.height // step, schema.width // step) for name, size in sizes.items()})
+        self.codebook = Prototypes(schema, {name: (size, schema.height // step, schema.width // step) for name, size in sizes.items()})
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -126,14 +126,14 @@ class DNAGAN(nn.Module):
         return self.schema.image_size
 
     def encode(self, images: Tensor) -> Codes:
-        """Codes of pictures in [-1, 1]: every attribute's units side by side and `rest`, `[batch, channels, h, w]` each.
+        """Codes of images in [-1, 1]: every attribute's units side by side and `rest`, `[batch, channels, h, w]` each.
 
         As published, nothing is annihilated: without labels nobody knows what.
         """
         return Codes(dict(zip(self.sizes, self.encoder(images).split(list(self.sizes.values()), 1), strict=True)))
 
     def decode(self, codes: Codes) -> Tensor:
-        """Pictures `[batch, channels, height, width]` in [-1, 1]."""
+        """Images `[batch, channels, height, width]` in [-1, 1]."""
         return self.decoder(torch.cat([codes[name] for name in self.sizes], 1))
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:
@@ -141,9 +141,9 @@ class DNAGAN(nn.Module):
         return self.codebook.predict(codes)
 
     def label_code(self, name: str, value: object) -> Tensor:
-        """The mean units `[1, units x unit channels, h, w]` of training pictures that show `value`; 0 where it lacks a unit.
+        """The mean units `[1, units x unit channels, h, w]` of training images that show `value`; 0 where it lacks a unit.
 
-        Differs from the paper: it has no label input and takes another picture's unit; this stands for any such picture.
+        Differs from the paper: it has no label input and takes another image's unit; this stands for any such image.
         """
         mean, attribute = self.codebook.label_code(name, value), self.schema[name]
         bits = label_bits(attribute, torch.tensor([attribute.index(value)], device=mean.device))
@@ -158,10 +158,10 @@ class DNAGAN(nn.Module):
         return torch.optim.RMSprop(parameters, lr=self.config.learning_rate, alpha=self.config.smoothing)
 
     def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
-        """One training step. The first pictures and their partners stand in one batch, so a roll by half of it is the other one.
+        """One training step. The first images and their partners stand in one batch, so a roll by half of it is the other one.
 
         Differs from the paper: one attribute per step, where the released code adds up all; each of the critic's many steps has
-        pictures of its own, since on these steps the generator just does not move.
+        images of its own, since on these steps the generator just does not move.
         """
         assert batch.partner is not None
         c, step = self.config, progress.images_seen // (batch.whole or batch.size)
@@ -190,7 +190,7 @@ class DNAGAN(nn.Module):
             yield Turn("generator", losses)
 
     def _bits(self, batch: Batch) -> Tensor:
-        """Which units the pictures and then their partners have, `[2 batch, bits]` bool; none of a missing label."""
+        """Which units the images and then their partners have, `[2 batch, bits]` bool; none of a missing label."""
         assert batch.partner is not None
         columns = [torch.cat([side.labels[a.name] for side in (batch, batch.partner)]) for a in self.schema.attributes]
         known = [torch.cat([side.known[a.name] for side in (batch, batch.partner)]) for a in self.schema.attributes]

@@ -9,7 +9,7 @@ Contents of one clip must agree. A scene discriminator tells pairs of poses of o
 it undecided, so that poses hold nothing by which a clip is known.
 
 Differs from the paper: the sampler's pairs of one clip in place of frames at most k apart; no skip connections from the content
-encoder to the decoder, one of two released forms, since a picture must follow from its codes; the shared networks in place of
+encoder to the decoder, one of two released forms, since an image must follow from its codes; the shared networks in place of
 DCGAN's, which are normalised throughout; both contents move towards each other, as the paper's text says, where the released
 code moves one.
 """
@@ -30,17 +30,17 @@ from recombine.data.schema import Schema
 from recombine.losses import binary_cross_entropy, squared_error
 from recombine.method import Progress, Turn, Unsupported
 from recombine.methods.rodi import pair_attributes, same_thing
-from recombine.methods.shared.prototypes import Codebook
+from recombine.methods.shared.prototypes import Prototypes
 from recombine.networks import BatchNorm2d, image_decoder, image_trunk
 
 
 @dataclass(frozen=True)
 class Config:
-    """Settings of the method; the defaults are those of the released code, for pictures of 64 px."""
+    """Settings of the method; the defaults are those of the released code, for images of 64 px."""
 
-    pair_by: tuple[str, ...] = ()           # attributes that both pictures of a pair share; () = the schema's first group
+    pair_by: tuple[str, ...] = ()           # attributes that both images of a pair share; () = the schema's first group
     width: int = 64                         # channels of the first convolution; they double with every halving
-    decoder_start: int = 4                  # pixels, shorter side of the decoder's first picture
+    decoder_start: int = 4                  # pixels, shorter side of the decoder's first image
     pose_size: int = 5                      # length of `pose`
     appearance_size: int = 64               # length of `appearance`, the paper's content
     scene_width: int = 100                  # hidden width of the scene discriminator
@@ -50,7 +50,7 @@ class Config:
 
 
 # Differs from the paper: 1,000 steps in place of 100,000, with narrow networks and a decoder that begins at 8 px. At the paper's
-# weight and length the pose moved only a tenth of the picture's error in so few steps, so both give it more room.
+# weight and length the pose moved only a tenth of the image's error in so few steps, so both give it more room.
 PRESETS = {"paper": Config(), "small": Config(width=24, decoder_start=8, pose_size=16, adv_weight=0.02)}
 
 
@@ -63,7 +63,7 @@ class DrNet(nn.Module):
             binary and categorical ones are read from the codes by probes.
 
     Raises:
-        ValueError: The schema lacks what pairs are drawn by, or the pictures cannot be halved down to 4 to 7 pixels.
+        ValueError: The schema lacks what pairs are drawn by, or the images cannot be halved down to 4 to 7 pixels.
     """
 
     sampler = "pairs"
@@ -79,7 +79,7 @@ class DrNet(nn.Module):
         self.decoder = image_decoder(schema.image_size, schema.channels, config.width, pose + appearance, start=config.decoder_start)
         self.scene = nn.Sequential(nn.Linear(2 * pose, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, 1))
         parts = {"pose": (pose,), "appearance": (appearance,)}
-        self.codebook = Codebook(schema, parts, {name: tuple(parts) for name in schema.names})
+        self.codebook = Prototypes(schema, parts, {name: tuple(parts) for name in schema.names})
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -87,15 +87,15 @@ class DrNet(nn.Module):
         return self.schema.image_size
 
     def make_sampler(self, pack: Pack, seed: int, mirror: bool) -> Sampler:
-        """Pairs of different pictures that show the same thing."""
+        """Pairs of different images that show the same thing."""
         return Pairs(pack, "train", seed, mirror, by=self.pair_by)
 
     def encode(self, images: Tensor) -> Codes:
-        """Codes of pictures in [-1, 1]: `pose` `[batch, pose size]` and `appearance` `[batch, appearance size]`, all in [-1, 1]."""
+        """Codes of images in [-1, 1]: `pose` `[batch, pose size]` and `appearance` `[batch, appearance size]`, all in [-1, 1]."""
         return Codes(pose=self.pose_encoder(images), appearance=self.appearance_encoder(images))
 
     def decode(self, codes: Codes) -> Tensor:
-        """Pictures `[batch, channels, height, width]` in [-1, 1]."""
+        """Images `[batch, channels, height, width]` in [-1, 1]."""
         return self._decoded(codes["pose"], codes["appearance"]) * 2 - 1
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:
@@ -104,7 +104,7 @@ class DrNet(nn.Module):
 
     def label_code(self, name: str, value: object) -> Tensor:
         """Raises Unsupported: no part stands for a label."""
-        raise Unsupported("drnet has no labels, only pose and appearance: swap one of them from another picture, or use advattr, ifcvaegan, mad or matdr")
+        raise Unsupported("drnet has no labels, only pose and appearance: swap one of them from another image, or use advattr, ifcvaegan, mad or matdr")
 
     def players(self) -> dict[str, list[str]]:
         """The scene discriminator plays against encoders and decoder."""
@@ -117,7 +117,7 @@ class DrNet(nn.Module):
     def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
         """One training step: the scene discriminator, then encoders and decoder; a pose's stranger stands beside it in the batch."""
         if batch.partner is None:
-            raise ValueError("drnet is trained on pairs of pictures; this batch has no partners")
+            raise ValueError("drnet is trained on pairs of images; this batch has no partners")
         c, x = self.config, torch.cat([batch.images, batch.partner.images])
         (pose_1, pose_2), (content_1, content_2) = self.pose_encoder(x).chunk(2), self.appearance_encoder(x).chunk(2)
 
@@ -143,12 +143,12 @@ class DrNet(nn.Module):
         return self.scene(torch.cat([first, second], 1))
 
     def _decoded(self, pose: Tensor, content: Tensor) -> Tensor:
-        """Pictures in [0, 1]."""
+        """Images in [0, 1]."""
         return self.decoder(torch.cat([pose, content], 1)).sigmoid()
 
 
 def encoder(config: Config, schema: Schema, outputs: int) -> nn.Sequential:
-    """Pictures -> codes `[batch, outputs]` in [-1, 1]; normalised as released, so that contents cannot agree by being small."""
+    """Images -> codes `[batch, outputs]` in [-1, 1]; normalised as released, so that contents cannot agree by being small."""
     trunk, features = image_trunk(schema.image_size, schema.channels, config.width)
     last = [nn.Linear(features, outputs), nn.Unflatten(1, (outputs, 1, 1)), BatchNorm2d(outputs), nn.Flatten(), nn.Tanh()]
     return nn.Sequential(*trunk, *last)

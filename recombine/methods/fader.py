@@ -4,8 +4,8 @@ Lample, Zeghidour, Usunier, Bordes, Denoyer and Ranzato, "Fader Networks: Manipu
 2017. https://arxiv.org/abs/1706.00409
 Sizes and settings are those of the released code (facebookresearch/FaderNetworks). Ours: see LOG.md.
 
-Differs from the paper: it edits pictures whose labels are given; here a classifier beside the game reads them from any
-picture, and gets no gradient into the game and gives none. A missing label is the classifier's guess for the decoder and adds
+Differs from the paper: it edits images whose labels are given; here a classifier beside the game reads them from any
+image, and gets no gradient into the game and gives none. A missing label is the classifier's guess for the decoder and adds
 nothing to any loss. The discriminator keeps its dropout while the encoder plays against it, and sees the code of the same
 batch as the encoder's own step.
 """
@@ -39,7 +39,7 @@ from recombine.networks import BatchNorm2d, image_trunk, num_halvings
 
 @dataclass(frozen=True)
 class Config:
-    """Settings of the method; the defaults are the released code's, for pictures of 256 px."""
+    """Settings of the method; the defaults are the released code's, for images of 256 px."""
 
     width: int = 32                         # channels of the first convolution; they double with every halving ...
     max_width: int = 512                    # ... up to so many
@@ -54,7 +54,7 @@ class Config:
 
 PRESETS = {
     "paper": Config(),
-    # Differs from the paper: tens of thousands of pictures in place of tens of millions, so the weight that hides labels is
+    # Differs from the paper: tens of thousands of images in place of tens of millions, so the weight that hides labels is
     # reached early and is larger, steps are longer, and there is no dropout. A code of few channels leaves less to hide.
     "small": Config(
         width=48,
@@ -80,7 +80,7 @@ def doubling(inputs: int, outputs: int, last: bool) -> nn.Sequential:
 
 
 class Decoder(nn.Module):
-    """Code and labels -> picture; the labels stand beside the channels of every layer's input."""
+    """Code and labels -> image; the labels stand beside the channels of every layer's input."""
 
     def __init__(self, sizes: list[int], num_labels: int):
         super().__init__()
@@ -132,11 +132,11 @@ class Fader(nn.Module):
         return self.schema.image_size
 
     def encode(self, images: Tensor) -> Codes:
-        """Codes of pictures in [-1, 1]: the classifier's probabilities `[batch, 1 or values]` and `rest` `[batch, channels, h, w]`."""
+        """Codes of images in [-1, 1]: the classifier's probabilities `[batch, 1 or values]` and `rest` `[batch, channels, h, w]`."""
         return Codes({**soft(self.schema, self.classifier(images)), "rest": self.encoder(images)})
 
     def decode(self, codes: Codes) -> Tensor:
-        """Pictures `[batch, channels, height, width]` in [-1, 1]."""
+        """Images `[batch, channels, height, width]` in [-1, 1]."""
         return self._decoded(codes["rest"], codes)
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:
@@ -144,7 +144,7 @@ class Fader(nn.Module):
         return probabilities(self.schema, codes)
 
     def label_code(self, name: str, value: object) -> Tensor:
-        """The attribute's part for a picture that shows `value`: `[1, 1]` or one-hot `[1, values]`."""
+        """The attribute's part for an image that shows `value`: `[1, 1]` or one-hot `[1, values]`."""
         return label_code(self.schema, name, value)
 
     def players(self) -> dict[str, list[str]]:

@@ -1,11 +1,11 @@
-"""IcGAN: a conditional GAN first, then two encoders that invert it, so that a picture's labels can be exchanged.
+"""IcGAN: a conditional GAN first, then two encoders that invert it, so that an image's labels can be exchanged.
 
 Perarnau, van de Weijer, Raducanu and Alvarez, "Invertible Conditional GANs for image editing", NeurIPS workshop 2016.
 https://arxiv.org/abs/1611.06355
 Quoted in IFcVAE-GAN's Table 1 for CelebA Smiling: MSE .028, 9.9 % of edits not smiling, 91.9 % smiling. Ours: see LOG.md.
 
-Two phases: generator against critic, which also sees real pictures with wrong labels; then, with both frozen, E_z learns to
-find z again in generated pictures, and E_y the labels of real ones. Nothing is trained to reconstruct.
+Two phases: generator against critic, which also sees real images with wrong labels; then, with both frozen, E_z learns to
+find z again in generated images, and E_y the labels of real ones. Nothing is trained to reconstruct.
 
 Differs from the paper: the networks are the kit's, with 5 x 5 convolutions and no normalisation but in the generator. E_y
 ends in probabilities, and labels are 0 and 1, so that its guess is a label code. The generator gets a missing label as an even
@@ -60,7 +60,7 @@ PRESETS = {
 
 
 class Critic(nn.Module):
-    """Picture and labels -> realness; the labels stand beside the channels of the first hidden layer, as in the paper."""
+    """Image and labels -> realness; the labels stand beside the channels of the first hidden layer, as in the paper."""
 
     def __init__(self, image_size: tuple[int, int], channels: int, width: int, num_labels: int):
         super().__init__()
@@ -75,7 +75,7 @@ class Critic(nn.Module):
 
 
 def encoder(image_size: tuple[int, int], channels: int, width: int, outputs: int) -> nn.Sequential:
-    """Picture -> `[batch, outputs]`."""
+    """Image -> `[batch, outputs]`."""
     trunk, features = image_trunk(image_size, channels, width)
     return nn.Sequential(*trunk, nn.Linear(features, outputs))
 
@@ -101,11 +101,11 @@ class IcGAN(nn.Module):
         return self.schema.image_size
 
     def encode(self, images: Tensor) -> Codes:
-        """Codes of pictures in [-1, 1]: every attribute's probabilities `[batch, 1 or values]` and z `[batch, latents]` as `rest`."""
+        """Codes of images in [-1, 1]: every attribute's probabilities `[batch, 1 or values]` and z `[batch, latents]` as `rest`."""
         return Codes({**soft(self.schema, self.encoder_y(images)), "rest": self.encoder_z(images)})
 
     def decode(self, codes: Codes) -> Tensor:
-        """Pictures `[batch, channels, height, width]` in [-1, 1]."""
+        """Images `[batch, channels, height, width]` in [-1, 1]."""
         return self._generated(codes["rest"], codes)
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:
@@ -113,7 +113,7 @@ class IcGAN(nn.Module):
         return probabilities(self.schema, codes)
 
     def label_code(self, name: str, value: object) -> Tensor:
-        """The attribute's part for a picture that shows `value`: `[1, 1]` or one-hot `[1, values]`."""
+        """The attribute's part for an image that shows `value`: `[1, 1]` or one-hot `[1, values]`."""
         return label_code(self.schema, name, value)
 
     def phases(self) -> list[Phase]:
@@ -158,9 +158,9 @@ class IcGAN(nn.Module):
         return self.generator(torch.cat([joined(self.schema, parts), z], 1)).tanh()
 
     def _one_wrong(self, batch: Batch, truth: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Labels with one wrong value `[batch, label units]`, and where there is one: pictures with a known label `[batch]`.
+        """Labels with one wrong value `[batch, label units]`, and where there is one: images with a known label `[batch]`.
 
-        Differs from the paper: exactly one attribute is wrong, drawn for every picture, so that the critic must read them all.
+        Differs from the paper: exactly one attribute is wrong, drawn for every image, so that the critic must read them all.
         """
         known = torch.stack([batch.known[name] for name in self.schema.names], 1)
         chosen = torch.where(known, batch.uniform("which", known.shape[1]), -1).argmax(1)

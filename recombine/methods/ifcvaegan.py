@@ -2,7 +2,7 @@
 
 Creswell, Mohamied, Sengupta and Bharath, "Adversarial Information Factorization", 2017. https://arxiv.org/abs/1711.05175
 Reported: Table 3, CelebA Smiling, MSE .011, 98 % of edits not smiling, 100 % smiling, label head 92 %; these
-percentages very probably rest on 46 pictures. Ours: see LOG.md.
+percentages very probably rest on 46 images. Ours: see LOG.md.
 
 Differs from the paper: any number of binary, categorical and continuous attributes in one model. A binary attribute is the
 paper's single sigmoid unit, a categorical one a softmax over its values, a continuous one a number with -1 and 1 at the ends
@@ -49,8 +49,8 @@ class Config:
 
     width: int = 64                         # channels of the first convolution; 64 in the released code
     decoder_width: int = 0                  # channels of the decoder's last hidden layer; 0 = width, as released
-    decoder_start: int = 4                  # pixels, shorter side of the decoder's first picture; 4 as released, 16 suits aligned drawings
-    decoder_hidden: int = 0                 # width of a layer before that picture; 0 = none, as released
+    decoder_start: int = 4                  # pixels, shorter side of the decoder's first image; 4 as released, 16 suits aligned drawings
+    decoder_hidden: int = 0                 # width of a layer before that image; 0 = none, as released
     num_latents: int = 100                  # length of `rest`
     aux_width: int = 1000                   # hidden width of the auxiliary network
     residual: bool = False                  # residual blocks (Tables 2 and 3) in place of single convolutions
@@ -83,7 +83,7 @@ PRESETS = {
 
 
 class Encoder(nn.Module):
-    """Picture -> mean and log variance of `rest`, and the logits of every attribute's values side by side."""
+    """Image -> mean and log variance of `rest`, and the logits of every attribute's values side by side."""
 
     def __init__(self, trunk: nn.Module, features: int, num_latents: int, num_labels: int, detach_label_head: bool):
         super().__init__()
@@ -96,7 +96,7 @@ class Encoder(nn.Module):
     def forward(self, images: Tensor, attached: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         """`[batch, channels, h, w]` in [0, 1] -> `[batch, latents]` twice and `[batch, label units]`.
 
-        `attached` lets the label's gradient through to the picture whatever the setting.
+        `attached` lets the label's gradient through to the image whatever the setting.
         """
         features = self.trunk(images)
         detached = self.detach_label_head and not attached
@@ -136,15 +136,15 @@ class IFcVAEGAN(nn.Module):
         return self.schema.image_size
 
     def encode(self, images: Tensor) -> Codes:
-        """Codes of pictures in [-1, 1]: every attribute's probabilities or number `[batch, 1 or values]` and the mean of `rest`.
+        """Codes of images in [-1, 1]: every attribute's probabilities or number `[batch, 1 or values]` and the mean of `rest`.
 
-        Differs from the paper: the mean, not a sample, so that the same picture always gives the same codes.
+        Differs from the paper: the mean, not a sample, so that the same image always gives the same codes.
         """
         mean, _, logits = self.encoder((images + 1) / 2)
         return Codes({**soft(self.schema, logits), "rest": mean})
 
     def decode(self, codes: Codes) -> Tensor:
-        """Pictures `[batch, channels, height, width]` in [-1, 1]."""
+        """Images `[batch, channels, height, width]` in [-1, 1]."""
         return self._decoder_logits(codes, codes["rest"]).sigmoid() * 2 - 1
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:
@@ -152,7 +152,7 @@ class IFcVAEGAN(nn.Module):
         return probabilities(self.schema, codes)
 
     def label_code(self, name: str, value: object) -> Tensor:
-        """The attribute's part for a picture that shows `value`: `[1, 1]` or one-hot `[1, values]`."""
+        """The attribute's part for an image that shows `value`: `[1, 1]` or one-hot `[1, values]`."""
         return label_code(self.schema, name, value)
 
     def players(self) -> dict[str, list[str]]:
@@ -231,10 +231,10 @@ class IFcVAEGAN(nn.Module):
         return self.decoder(torch.cat([joined(self.schema, labels), rest], 1))
 
     def _rec_labels(self, batch: Batch, progress: Progress, guessed: dict[str, Tensor], true: dict[str, Tensor]) -> dict[str, Tensor]:
-        """What the picture is rebuilt from.
+        """What the image is rebuilt from.
 
         Differs from the paper where asked: from true labels, the decoder learns what they mean before the encoder can tell
-        them; "true_to_guessed" goes over to the guess, one picture after another, in the second half of the training.
+        them; "true_to_guessed" goes over to the guess, one image after another, in the second half of the training.
         """
         if self.config.rec_labels != "true_to_guessed":
             return guessed if self.config.rec_labels == "guessed" else true

@@ -11,7 +11,7 @@ come back, still with its label.
 
 Differs from the paper: any attributes. A group is trained as the paper's identity, or as its style where it is the clip of
 another group; a binary or categorical attribute as its expression; all continuous ones together as its pose, except those
-that belong to the expression. A part `rest` without labels stands beside them where there is no style. Pictures are in
+that belong to the expression. A part `rest` without labels stands beside them where there is no style. Images are in
 [-1, 1], the range of the decoder's tanh, in place of [0, 1] less their mean. Every critic gives logits.
 """
 
@@ -39,7 +39,7 @@ from recombine.data.schema import MISSING, Attribute, Schema
 from recombine.losses import absolute_error, binary_cross_entropy, squared_error
 from recombine.messages import shown
 from recombine.method import Phase, Progress, Turn
-from recombine.methods.shared.prototypes import Codebook
+from recombine.methods.shared.prototypes import Prototypes
 from recombine.methods.shared.triplets import (
     clip_triplets,
     group_triplets,
@@ -76,10 +76,10 @@ class Config:
     dropout: float = 0.2                    # in the code's critic
     rec_weight: float = 255.0               # of the mean absolute error on [0, 1], as released; 0.9 of an L1 in the paper
     enc_weight: float = 1.0
-    adversarial_weight: float = 0.75        # of reconstructions before the picture's critic ...
+    adversarial_weight: float = 0.75        # of reconstructions before the image's critic ...
     generative_weight: float = 0.25         # ... and of samples; 0 = none are drawn, as the released command line has it
     critic_z_every: int = 2                 # iterations between two steps of the critic of codes
-    critic_x_every: int = 4                 # ... and of the critic of pictures
+    critic_x_every: int = 4                 # ... and of the critic of images
     maps_weight: float = 5.0                # of all the maps' losses
     rec_map_weight: float = 4.0             # lambda_rec
     group_weight: float = 1.0               # of a group's triplets ...
@@ -93,7 +93,7 @@ class Config:
     hardest: int = 5                        # a group's negative is one of so many of the nearest; 5 as released, 0 = any, as in the paper
     number_error: Literal["squared", "absolute"] = "squared"  # squared as released, absolute in the paper
     train_all: bool = False                 # shape the parts of all attributes that a batch knows, not only of the one it shuffles
-    pictures: int = 6                       # of one identity or clip in a batch: 20 identities in about 128 pictures ...
+    pictures: int = 6                       # of one identity or clip in a batch: 20 identities in about 128 images ...
     clips: int = 4                          # ... or 5 identities with so many clips
     rounds: tuple[int, ...] = ()            # batches in a round for the continuous attributes, if any, and for each other; () = as released
     shares: tuple[float, ...] = (235.0, 11.0, 11.0)  # of the three phases, thousands of iterations in the paper; 0 = left out
@@ -169,7 +169,7 @@ class BasicBlock(nn.Module):
 class Encoder(nn.Module):
     """ResNet-18, or a smaller one; weights have torchvision's names.
 
-    Differs from the paper: no further stage for pictures of 256 px, which are averaged over a larger last layer.
+    Differs from the paper: no further stage for images of 256 px, which are averaged over a larger last layer.
     """
 
     def __init__(self, channels: int, config: Config):
@@ -185,7 +185,7 @@ class Encoder(nn.Module):
         self.fc = nn.Linear(8 * width, config.num_latents)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Pictures `[batch, channels, height, width]` in [-1, 1] -> z, `[batch, latents]`."""
+        """Images `[batch, channels, height, width]` in [-1, 1] -> z, `[batch, latents]`."""
         hidden = F.relu(self.bn1(self.conv1(images)))
         hidden = F.max_pool2d(hidden, 3, 2, 1) if self.max_pool else hidden
         for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
@@ -253,7 +253,7 @@ class MAD(nn.Module):
         features = sum(self.parts.values())
         self.forward_map = ForwardMap(latents, config.map_width, list(self.parts.values()))
         self.backward_map = nn.Sequential(nn.Linear(features, config.map_width), nn.LeakyReLU(0.01), nn.Linear(config.map_width, latents))
-        self.codebook = Codebook(schema, {name: (width,) for name, width in self.parts.items()})
+        self.codebook = Prototypes(schema, {name: (width,) for name, width in self.parts.items()})
         if config.imagenet and Path(config.imagenet).exists():  # a trained model is opened without the file
             load_imagenet(self.encoder, config.imagenet)
 
@@ -263,7 +263,7 @@ class MAD(nn.Module):
         return self.schema.image_size
 
     def encode(self, images: Tensor) -> Codes:
-        """Codes f of pictures in [-1, 1]: unit vectors `[batch, 32]`, and one number `[batch, 1]` of a continuous attribute.
+        """Codes f of images in [-1, 1]: unit vectors `[batch, 32]`, and one number `[batch, 1]` of a continuous attribute.
 
         Angles are in radians, other continuous attributes from -1 to 1 over the range seen in training.
         """
@@ -271,12 +271,12 @@ class MAD(nn.Module):
         return Codes(dict(zip(self.parts, features.split(list(self.parts.values()), 1), strict=True)))
 
     def decode(self, codes: Codes) -> Tensor:
-        """Pictures `[batch, channels, height, width]` in [-1, 1]; mixtures of unit parts are given length 1 again."""
+        """Images `[batch, channels, height, width]` in [-1, 1]; mixtures of unit parts are given length 1 again."""
         features = unit_parts(torch.cat([codes[name] for name in self.parts], 1), list(self.parts.values()))
         return self.decoder(self.backward_map(features))
 
     def sample(self, count: int, seed: int = 0) -> Tensor:
-        """New pictures `[count, channels, height, width]` in [-1, 1] from standard normal z; the same ones for the same seed."""
+        """New images `[count, channels, height, width]` in [-1, 1] from standard normal z; the same ones for the same seed."""
         z = torch.randn(count, self.config.num_latents, generator=torch.Generator().manual_seed(seed))
         return self.decoder(z.to(next(self.decoder.parameters())))
 
@@ -285,7 +285,7 @@ class MAD(nn.Module):
         return self.codebook.predict(codes)
 
     def label_code(self, name: str, value: object) -> Tensor:
-        """The part for a picture that shows `value`: the class mean `[1, 32]`, or the number itself `[1, 1]`.
+        """The part for an image that shows `value`: the class mean `[1, 32]`, or the number itself `[1, 1]`.
 
         Raises:
             ValueError: There is no such attribute or value; or a group's part, which can be swapped, is asked for.
@@ -294,7 +294,7 @@ class MAD(nn.Module):
         if name in self.affect:
             raise ValueError(f"{name} has no part of its own: it says how far values of {self.expression} are apart; set {self.expression}")
         if attribute.kind == "group":
-            raise ValueError(f"{name} is a group, whose values are not edited by name; swap the part {name!r} from another picture")
+            raise ValueError(f"{name} is a group, whose values are not edited by name; swap the part {name!r} from another image")
         if attribute.kind == "continuous":
             return self._scaled(attribute, torch.tensor([[attribute.number(value)]]))
         return self.codebook.label_code(name, value)
@@ -325,7 +325,7 @@ class MAD(nn.Module):
         Where several data sets were joined, each batch is of one of them, which take turns as well.
 
         Raises:
-            ValueError: Too few pictures are labelled to train an attribute, or the file of ImageNet weights is missing.
+            ValueError: Too few images are labelled to train an attribute, or the file of ImageNet weights is missing.
         """
         if self.config.imagenet and not Path(self.config.imagenet).exists():
             raise ValueError(f"there is no file {self.config.imagenet} with ImageNet weights; leave out `imagenet` to start from random weights")
@@ -458,7 +458,7 @@ class MAD(nn.Module):
 
 
 class Labelled(Iid):
-    """The training pictures that have a label of one of some attributes, in shuffled epochs.
+    """The training images that have a label of one of some attributes, in shuffled epochs.
 
     Raises:
         ValueError: An attribute has fewer than two different labels.
@@ -473,13 +473,13 @@ class Labelled(Iid):
 
 
 def labelled(pack: Pack, name: str) -> np.ndarray:
-    """Which training pictures have a label, [rows] bool."""
+    """Which training images have a label, [rows] bool."""
     column = pack.labels[name][pack.rows("train")]
     return ~np.isnan(column) if pack.schema[name].kind == "continuous" else column != MISSING
 
 
 def check_labels(pack: Pack, name: str) -> None:
-    """Raise ValueError where the training pictures do not have two different labels."""
+    """Raise ValueError where the training images do not have two different labels."""
     if len(np.unique(pack.labels[name][pack.rows("train")][labelled(pack, name)])) < 2:
         raise ValueError(f"column {name!r} has fewer than two different labels in split 'train'; leave it out of --attributes")
 
@@ -545,7 +545,7 @@ def title(names: Sequence[str]) -> str:
 
 
 def shuffled(batch: Batch, order: Tensor) -> Batch:
-    """The same batch with the labels, and what they belong to, in another order; the pictures stay."""
+    """The same batch with the labels, and what they belong to, in another order; the images stay."""
     labels, known = ({name: column[order] for name, column in columns.items()} for columns in (batch.labels, batch.known))
     return replace(batch, labels=labels, known=known, rows=batch.rows[order.to(batch.rows.device)])
 
@@ -566,7 +566,7 @@ def caught(logits: Tensor) -> Tensor:
 
 
 def picture_decoder(image_size: tuple[int, int], channels: int, width: int, num_latents: int) -> nn.Sequential:
-    """G: z `[batch, latents]` -> pictures in [-1, 1], an inverted ResNet; four blocks at 128 px."""
+    """G: z `[batch, latents]` -> images in [-1, 1], an inverted ResNet; four blocks at 128 px."""
     halvings = num_halvings(image_size)
     height, breadth = (side >> halvings for side in image_size)
     sizes = [max(8 * width >> level, width) for level in range(halvings)]
@@ -587,7 +587,7 @@ def code_critic(num_latents: int, width: int, dropout: float) -> nn.Sequential:
 
 
 def picture_critic(image_size: tuple[int, int], channels: int, width: int) -> nn.Sequential:
-    """D_x: pictures -> logit `[batch, 1]`; halves the picture to 4 to 7 pixels and averages what a 4 x 4 window says."""
+    """D_x: images -> logit `[batch, 1]`; halves the image to 4 to 7 pixels and averages what a 4 x 4 window says."""
     sizes = [channels, *widths(width, num_halvings(image_size))]
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(sizes):
@@ -611,5 +611,5 @@ def load_imagenet(encoder: Encoder, path: str) -> None:
     found = {name: tuple(value.shape) for name, value in weights.items()}
     wrong = [f"{name} {found.get(name, 'missing')}, not {wanted.get(name, 'expected')}" for name in {**wanted, **found} if found.get(name) != wanted.get(name)]
     if wrong:
-        raise ValueError(f"{path} does not fit the encoder: {shown(wrong, 4)}; it must be torchvision's resnet18, with encoder_width=64, encoder_blocks=2 and colour pictures")
+        raise ValueError(f"{path} does not fit the encoder: {shown(wrong, 4)}; it must be torchvision's resnet18, with encoder_width=64, encoder_blocks=2 and colour images")
     encoder.load_state_dict(weights, strict=False)

@@ -1,13 +1,13 @@
-"""MATDR: groups of channels, one for each attribute, that change hands between two pictures and come back.
+"""MATDR: groups of channels, one for each attribute, that change hands between two images and come back.
 
 Zhang, Huang, Li, Zhao and Zhang, "Multi-Attribute Transfer via Disentangled Representation", AAAI 2019.
 https://doi.org/10.1609/aaai.v33i01.33019195
-Reported: Table 1, CelebA Bangs, Smiling and Eyeglasses, 128 px, FID 45.23 on 2000 pictures; Table 2, FID against the weight of
+Reported: Table 1, CelebA Bangs, Smiling and Eyeglasses, 128 px, FID 45.23 on 2000 images; Table 2, FID against the weight of
 the verification: 55.15 without it, 45.23 at 0.1, 70.72 at 10. Ours: see LOG.md.
 
-Two labelled pictures are encoded, some attributes' units are exchanged, both are decoded; the same once more must return the
+Two labelled images are encoded, some attributes' units are exchanged, both are decoded; the same once more must return the
 originals. A critic judges realism and labels. A verification head for each attribute tells from |a - a'| whether two units
-come from the same picture, so that a unit keeps its own smile and not just any.
+come from the same image, so that a unit keeps its own smile and not just any.
 
 Differs from the paper: it names two halvings, six residual blocks, 16 channels a unit and 160 for the rest; where the blocks
 sit, where each normalisation goes, the weight of the gradient penalty and the head's input are ours. A missing label belongs
@@ -30,13 +30,13 @@ from recombine.data.batch import Batch
 from recombine.data.schema import Attribute, Schema
 from recombine.losses import absolute_error, binary_cross_entropy, gradient_penalty
 from recombine.method import Progress, Turn
-from recombine.methods.shared.prototypes import Codebook
+from recombine.methods.shared.prototypes import Prototypes
 from recombine.networks import BatchNorm2d, num_halvings
 
 
 @dataclass(frozen=True)
 class Config:
-    """Settings of the method; the defaults are the paper's, for pictures of 128 px."""
+    """Settings of the method; the defaults are the paper's, for images of 128 px."""
 
     width: int = 64                         # channels of the first convolution; they double with every halving
     halvings: int = 2                       # of what the first convolution leaves, on the way to the codes
@@ -53,16 +53,16 @@ class Config:
     ver_weight: float = 0.1                 # of the verification; 0 = no head (Table 2, first column)
     gp_weight: float = 10.0                 # of the gradient penalty; 0 = none
     early_rec_weight: float = 0.0           # of the first decoding where nothing is exchanged; 0 as published
-    stay_weight: float = 0.0                # of how far pictures with exchanged units go from what they were; 0 as published
+    stay_weight: float = 0.0                # of how far images with exchanged units go from what they were; 0 as published
     any_subset: bool = False                # strategy 1 exchanges a random part of N with its labels, in place of all of N
     learning_rate: float = 1e-4             # of both players, Adam
     critic_learning_rate: float = 0.0       # of the critic where it has its own; 0 = the same, as published
 
 
-# Differs from the paper: 64 and 32 px and tens of thousands of pictures in place of 3 million. So steps are 20 times as long;
+# Differs from the paper: 64 and 32 px and tens of thousands of images in place of 3 million. So steps are 20 times as long;
 # networks are narrow, with one or two blocks each, and do nothing at full size; the class loss weighs 200 times as much beside
-# the critic's other terms, which otherwise keep it from reading labels for thousands of pictures, while units learn to be
-# ignored; where nothing is exchanged, the first decoding must be the picture already, and elsewhere it pays for changes that
+# the critic's other terms, which otherwise keep it from reading labels for thousands of images, while units learn to be
+# ignored; where nothing is exchanged, the first decoding must be the image already, and elsewhere it pays for changes that
 # no label asks for; on avatars labels move one by one, since pairs of many-valued attributes differ in nearly all of them.
 SMALL = Config(
     width=32,
@@ -103,7 +103,7 @@ class ResidualBlock(nn.Module):
 
 
 def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> list[nn.Module]:
-    """Convolution, BN, ReLU; a stride of 2 halves the picture."""
+    """Convolution, BN, ReLU; a stride of 2 halves the image."""
     return [nn.Conv2d(inputs, outputs, kernel, stride, (kernel - stride + 1) // 2, bias=False), BatchNorm2d(outputs), nn.ReLU(inplace=True)]
 
 
@@ -113,7 +113,7 @@ def doubling(inputs: int, outputs: int) -> list[nn.Module]:
 
 
 def encoder(config: Config, channels: int, code_channels: int) -> nn.Sequential:
-    """Picture `[batch, channels, height, width]` -> codes `[batch, code channels, h, w]`."""
+    """Image `[batch, channels, height, width]` -> codes `[batch, code channels, h, w]`."""
     sizes = [config.width << level for level in range(config.halvings + 1)]
     layers = convolution(channels, sizes[0], config.outer_kernel, config.outer_stride)
     for before, after in pairwise(sizes):
@@ -123,7 +123,7 @@ def encoder(config: Config, channels: int, code_channels: int) -> nn.Sequential:
 
 
 def decoder(config: Config, channels: int, code_channels: int) -> nn.Sequential:
-    """Codes `[batch, code channels, h, w]` -> picture `[batch, channels, height, width]` in [-1, 1]."""
+    """Codes `[batch, code channels, h, w]` -> image `[batch, channels, height, width]` in [-1, 1]."""
     sizes = [config.width << level for level in range(config.halvings, -1, -1)]
     layers = convolution(code_channels, sizes[0], 3)
     layers += [ResidualBlock(sizes[0]) for _ in range(config.residual_blocks)]
@@ -153,13 +153,13 @@ class Critic(nn.Module):
         self.bits = nn.Conv2d(sizes[-1], num_bits, (image_size[0] >> halvings, image_size[1] >> halvings), bias=False)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Pictures -> realism of every patch `[batch, 1, h, w]` and logits of the label bits `[batch, bits]`."""
+        """Images -> realism of every patch `[batch, 1, h, w]` and logits of the label bits `[batch, bits]`."""
         features = self.trunk(images)
         return self.real(features), self.bits(features).flatten(1)
 
 
 class Verification(nn.Module):
-    """For every attribute: do two units come from the same picture?"""
+    """For every attribute: do two units come from the same image?"""
 
     def __init__(self, count: int, shape: tuple[int, int, int], pooled: bool):
         super().__init__()
@@ -168,7 +168,7 @@ class Verification(nn.Module):
         self.heads = nn.ModuleList(nn.Linear(inputs, 1) for _ in range(count))
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
-        """Two codes `[batch, channels, h, w]`, units first -> logits `[batch, attributes]`, high where it is the same picture."""
+        """Two codes `[batch, channels, h, w]`, units first -> logits `[batch, attributes]`, high where it is the same image."""
         apart = (first - second).abs()[:, : self.count * self.shape[0]].unflatten(1, (self.count, self.shape[0]))
         apart = apart.mean((3, 4)) if self.pooled else apart.flatten(2)
         return torch.cat([head(apart[:, place]) for place, head in enumerate(self.heads)], 1)
@@ -193,7 +193,7 @@ class MATDR(nn.Module):
         if any(side % step for side in schema.image_size):
             near = [max(step, round(side / step) * step) for side in schema.image_size]
             raise ValueError(
-                f"pictures of {schema.height}x{schema.width} cannot be divided by {step}; use {near[0]}x{near[1]}"
+                f"images of {schema.height}x{schema.width} cannot be divided by {step}; use {near[0]}x{near[1]}"
             )
         count, unit = len(schema.attributes), (config.unit_channels, schema.height // step, schema.width // step)
         code_channels = count * config.unit_channels + config.rest_channels
@@ -202,7 +202,7 @@ class MATDR(nn.Module):
         self.critic = Critic(schema.image_size, schema.channels, config.critic_width, sum(map(num_bits, schema.attributes)))
         if config.ver_weight:
             self.verification = Verification(count, unit, config.pooled_verification)
-        self.codebook = Codebook(schema, dict.fromkeys(schema.names, unit), {name: (name,) for name in schema.names})
+        self.codebook = Prototypes(schema, dict.fromkeys(schema.names, unit), {name: (name,) for name in schema.names})
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -210,12 +210,12 @@ class MATDR(nn.Module):
         return self.schema.image_size
 
     def encode(self, images: Tensor) -> Codes:
-        """Codes of pictures in [-1, 1]: every attribute's unit `[batch, unit channels, h, w]` and `rest` with its own channels."""
+        """Codes of images in [-1, 1]: every attribute's unit `[batch, unit channels, h, w]` and `rest` with its own channels."""
         sizes = [self.config.unit_channels] * len(self.schema.attributes) + [self.config.rest_channels]
         return Codes(dict(zip((*self.schema.names, "rest"), self.encoder(images).split(sizes, 1), strict=True)))
 
     def decode(self, codes: Codes) -> Tensor:
-        """Pictures `[batch, channels, height, width]` in [-1, 1]."""
+        """Images `[batch, channels, height, width]` in [-1, 1]."""
         return self.decoder(torch.cat([codes[name] for name in (*self.schema.names, "rest")], 1))
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:
@@ -223,9 +223,9 @@ class MATDR(nn.Module):
         return self.codebook.predict(codes)
 
     def label_code(self, name: str, value: object) -> Tensor:
-        """The mean unit `[1, unit channels, h, w]` of training pictures that show `value`.
+        """The mean unit `[1, unit channels, h, w]` of training images that show `value`.
 
-        Differs from the paper: it has no label input and takes another picture's unit; this stands for any such picture.
+        Differs from the paper: it has no label input and takes another image's unit; this stands for any such image.
         """
         return self.codebook.label_code(name, value)
 
@@ -240,7 +240,7 @@ class MATDR(nn.Module):
         return torch.optim.Adam(parameters, lr=rate, betas=(0.5, 0.999))
 
     def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
-        """One training step. The first pictures and their partners stand in one batch, so a roll by half of it is the other one."""
+        """One training step. The first images and their partners stand in one batch, so a roll by half of it is the other one."""
         assert batch.partner is not None
         c, count = self.config, batch.size
         x = torch.cat([batch.images, batch.partner.images])
@@ -274,7 +274,7 @@ class MATDR(nn.Module):
             same, other = self.verification(e, e_back), self.verification(e, e_back.roll(count, 0))
             ver = 2 * (binary_cross_entropy(same, 1.0) + binary_cross_entropy(other, 0.0)).mean()
             losses["ver"] = (c.ver_weight, ver)                                                           # L_ver
-        # Differs from the paper where asked: what the first decoding owes its picture is said to it and not only to the cycle.
+        # Differs from the paper where asked: what the first decoding owes its image is said to it and not only to the cycle.
         apart, touched = absolute_error(x_swapped, x), mask.any(1)
         if c.early_rec_weight:
             losses["early_rec"] = (c.early_rec_weight, 2 * (apart * ~touched).mean())
@@ -283,7 +283,7 @@ class MATDR(nn.Module):
         yield Turn("generator", losses)
 
     def _labels(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Values and whether they are known, of the first pictures and then of their partners: `[2 batch, attributes]` twice."""
+        """Values and whether they are known, of the first images and then of their partners: `[2 batch, attributes]` twice."""
         sides = [side for side in (batch, batch.partner) if side is not None]
         columns = [[torch.cat([getattr(side, kind)[name] for side in sides]) for name in self.schema.names] for kind in ("labels", "known")]
         return torch.stack(columns[0], 1), torch.stack(columns[1], 1)
@@ -306,7 +306,7 @@ class MATDR(nn.Module):
         return exchanged(e, mask[:, :, None, None])
 
     def _class_loss(self, logits: Tensor, y: Tensor, known: Tensor) -> Tensor:
-        """Cross-entropy of each label bit, averaged over bits and pictures; the bits of a missing label add nothing."""
+        """Cross-entropy of each label bit, averaged over bits and images; the bits of a missing label add nothing."""
         bits = torch.cat([label_bits(a, y[:, place]) for place, a in enumerate(self.schema.attributes)], 1).to(logits)
         widths = torch.tensor([num_bits(a) for a in self.schema.attributes], device=known.device)
         loss = F.binary_cross_entropy_with_logits(logits, bits, reduction="none")
@@ -316,7 +316,7 @@ class MATDR(nn.Module):
 def swap_mask(equal: Tensor, different: Tensor, coins: Tensor, labels_move: Tensor) -> Tensor:
     """Which units of a pair are exchanged: S = A and N where the labels move, else S = A, with A a random subset of P.
 
-    Either way the new pictures' combinations of labels are those of the pair.
+    Either way the new images' combinations of labels are those of the pair.
 
     Args:
         equal: P, whether the two labels are the same; bool `[pairs, attributes]`, as is the result.

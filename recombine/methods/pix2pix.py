@@ -1,20 +1,20 @@
-"""pix2pix: a U-Net that repaints a picture as another one of the same person, learnt from pairs.
+"""pix2pix: a U-Net that repaints an image as another one of the same person, learnt from pairs.
 
 Isola, Zhu, Zhou and Efros, "Image-to-Image Translation with Conditional Adversarial Networks", CVPR 2017.
 https://arxiv.org/abs/1611.07004
 Reported: Table 1, Cityscapes labels -> photographs, FCN score 0.66 per pixel with L1 and the conditional critic, 0.42 with L1
 alone. Ours: see LOG.md.
 
-Two pictures of one group that differ in a binary attribute are an example for either direction. Each direction has its own
-generator and its own critic, which sees the given picture beside the true or the painted one.
+Two images of one group that differ in a binary attribute are an example for either direction. Each direction has its own
+generator and its own critic, which sees the given image beside the true or the painted one.
 
-There is no code to learn here: `rest` is the picture itself, so that it tells everything, and leakage is total by construction.
-The attribute's part is the probability that the picture shows the second value.
+There is no code to learn here: `rest` is the image itself, so that it tells everything, and leakage is total by construction.
+The attribute's part is the probability that the image shows the second value.
 
 Differs from the paper: that probability comes from a small classifier with a player of its own. A generator has never seen
-pictures that show its value already, so decoding goes from the picture towards the painted one by as much as the attribute's
-part was moved from what the classifier reads, and an unchanged code gives the picture back. Dropout acts in training only, so
-that a code always gives the same picture. Every picture is normalised by itself, as the paper's batches of one are.
+images that show its value already, so decoding goes from the image towards the painted one by as much as the attribute's
+part was moved from what the classifier reads, and an unchanged code gives the image back. Dropout acts in training only, so
+that a code always gives the same image. Every image is normalised by itself, as the paper's batches of one are.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from recombine.networks import num_halvings, widths
 class Config:
     """Settings of the method; the defaults are the paper's."""
 
-    pair_by: str = ""                       # attribute that both pictures of a pair share; "" = the data's first group
+    pair_by: str = ""                       # attribute that both images of a pair share; "" = the data's first group
     width: int = 64                         # channels of a generator's first layer; they double with every halving, up to 8 times
     dropped: int = 3                        # a generator's first doublings that have dropout; its noise
     critic_width: int = 64                  # channels of a critic's first layer
@@ -60,19 +60,19 @@ PRESETS = {
 
 
 class Aligned:
-    """Pairs whose two pictures are mirrored together or not at all."""
+    """Pairs whose two images are mirrored together or not at all."""
 
     def __init__(self, pairs: Pairs):
         self.pairs, self.left_out = pairs, pairs.left_out
 
     def draw(self, position: int, batch_size: int) -> Draw:
-        """The next pictures and their partners."""
+        """The next images and their partners."""
         draw = self.pairs.draw(position, batch_size)
         return replace(draw, partner_mirror=draw.mirror)
 
 
 class UNet(nn.Module):
-    """Picture -> picture: halved to one pixel and doubled again, each size joined by what it was on the way down."""
+    """Image -> image: halved to one pixel and doubled again, each size joined by what it was on the way down."""
 
     def __init__(self, image_size: tuple[int, int], channels: int, width: int, dropped: int):
         super().__init__()
@@ -106,14 +106,14 @@ class UNet(nn.Module):
 
 
 class Pix2Pix(nn.Module):
-    """The method; parts of its codes are the attribute `[batch, 1]` and `rest`, the picture itself.
+    """The method; parts of its codes are the attribute `[batch, 1]` and `rest`, the image itself.
 
     Args:
         config: Settings.
         schema: One binary attribute, beside any of kind `group` and the one that pairs share.
 
     Raises:
-        ValueError: There is no binary attribute or more than one, or the pictures cannot be halved to one pixel, or are too
+        ValueError: There is no binary attribute or more than one, or the images cannot be halved to one pixel, or are too
             small for the critics.
     """
 
@@ -142,16 +142,16 @@ class Pix2Pix(nn.Module):
         """Pairs of one group; those that show the same value count for nothing.
 
         Raises:
-            ValueError: There is no such group, or no two pictures share one.
+            ValueError: There is no such group, or no two images share one.
         """
         return Aligned(Pairs(pack, "train", seed, mirror, by=[self.config.pair_by] if self.config.pair_by else None))
 
     def encode(self, images: Tensor) -> Codes:
-        """Codes of pictures in [-1, 1]: the probability `[batch, 1]` of the second value, and the picture as `rest`."""
+        """Codes of images in [-1, 1]: the probability `[batch, 1]` of the second value, and the image as `rest`."""
         return Codes({self.name: self.reader(images).sigmoid(), "rest": images})
 
     def decode(self, codes: Codes) -> Tensor:
-        """Pictures `[batch, channels, height, width]` in [-1, 1]: `rest`, repainted by as much as the attribute's part was moved."""
+        """Images `[batch, channels, height, width]` in [-1, 1]: `rest`, repainted by as much as the attribute's part was moved."""
         images = codes["rest"]
         moved = (codes[self.name] - self.reader(images).sigmoid())[:, :, None, None]
         painted = moved.relu() * (self.to_1(images) - images) + (-moved).relu() * (self.to_0(images) - images)

@@ -1,11 +1,11 @@
-"""RoDi: pose and appearance apart, from pairs of pictures of one thing, by bounding what one code tells of the other.
+"""RoDi: pose and appearance apart, from pairs of images of one thing, by bounding what one code tells of the other.
 
 Esser, Haux and Ommer, "Unsupervised Robust Disentangling of Latent Characteristics for Image Synthesis", ICCV 2019.
 https://github.com/CompVis/robust-disentangling
 Reported: Fig. 7, Sprites, mean squared error of transfers on [-1, 1]: 0.0026, with the adversary alone 0.0057, with the
 bottleneck alone 0.0069. Table 1: estimated information between the codes 0.1201 nats, with the adversary alone 0.8727.
 
-The appearance comes from one picture, the pose from another of the same thing, and the second is rebuilt. A classifier T
+The appearance comes from one image, the pose from another of the same thing, and the second is rebuilt. A classifier T
 estimates the information between the codes, and the pose encoder descends it; but the encoder learns to fool T. A second
 classifier T', trained alike and connected to nobody, measures how far T is fooled, and that gap drives the weight gamma of
 a bottleneck on the pose, which is used only as much as it is needed.
@@ -33,21 +33,21 @@ from recombine.data.schema import Schema
 from recombine.losses import absolute_error, kl_to_standard_normal, squared_error
 from recombine.messages import shown
 from recombine.method import Progress, Turn, Unsupported
-from recombine.methods.shared.prototypes import Codebook
+from recombine.methods.shared.prototypes import Prototypes
 
 
 @dataclass(frozen=True)
 class Config:
     """Settings of the paper's method; the defaults are those of Sprites, 64 x 64 pixels, as in the authors' PyTorch code.
 
-    Pictures of other sizes fit where both sides can be halved as often as `widths` asks for.
+    Images of other sizes fit where both sides can be halved as often as `widths` asks for.
     """
 
-    pair_by: tuple[str, ...] = ()           # attributes that both pictures of a pair share; () = the schema's first group
+    pair_by: tuple[str, ...] = ()           # attributes that both images of a pair share; () = the schema's first group
     codes: Literal["spatial", "vector"] = "spatial"        # maps and a diagonal Gaussian, or vectors and a full covariance
-    widths: tuple[int, ...] = (16, 32, 128, 256, 256)      # encoders' channels; each after the first halves the picture
+    widths: tuple[int, ...] = (16, 32, 128, 256, 256)      # encoders' channels; each after the first halves the image
     blocks: int = 5                         # encoders' residual blocks at the smallest size
-    decoder_widths: tuple[int, ...] = (256, 128, 64, 32, 16)  # decoder's channels; each after the first doubles the picture
+    decoder_widths: tuple[int, ...] = (256, 128, 64, 32, 16)  # decoder's channels; each after the first doubles the image
     decoder_blocks: int = 4                 # decoder's residual blocks at the smallest size; vectors: for each code
     patch: int = 1                          # pixels, sides of the squares that the first and last convolution take as one; 1 as published
     pose_size: int = 16                     # channels of the pose's map, or its length
@@ -161,7 +161,7 @@ class Up(nn.Module):
 
 
 def encoder(config: Config, channels: int, outputs: int) -> nn.Sequential:
-    """Pictures `[batch, channels, height, width]` -> `[batch, outputs]`, or maps `[batch, outputs, h, w]`."""
+    """Images `[batch, channels, height, width]` -> `[batch, outputs]`, or maps `[batch, outputs, h, w]`."""
     spatial, widths = config.codes == "spatial", tuple(config.widths)
     layers: list[nn.Module] = [nn.PixelUnshuffle(config.patch)] if config.patch > 1 else []
     layers += [nn.Conv2d(channels * config.patch**2, widths[0], 3, padding=1)]
@@ -179,7 +179,7 @@ def encoder(config: Config, channels: int, outputs: int) -> nn.Sequential:
 
 
 class Decoder(nn.Module):
-    """Codes, of which there may be one or two, -> picture; its last layer is linear."""
+    """Codes, of which there may be one or two, -> image; its last layer is linear."""
 
     def __init__(self, config: Config, channels: int, codes: tuple[int, ...], smallest: tuple[int, int]):
         super().__init__()
@@ -303,7 +303,7 @@ class RoDi(nn.Module):
             binary and categorical ones are read from the codes by probes.
 
     Raises:
-        ValueError: The schema lacks what pairs are drawn by, the pictures' size cannot be halved as often as asked for, or
+        ValueError: The schema lacks what pairs are drawn by, the images' size cannot be halved as often as asked for, or
             VGG19's weights are not named.
     """
 
@@ -319,7 +319,7 @@ class RoDi(nn.Module):
             if not config.vgg_weights:
                 raise ValueError("reconstruction 'vgg' needs vgg_weights: a safetensors file of VGG19 with keys features.0.weight to features.30.bias; or use reconstruction 'l2'")
             if schema.channels != 3:
-                raise ValueError(f"reconstruction 'vgg' takes pictures of 3 channels, not {schema.channels}; use reconstruction 'l2'")
+                raise ValueError(f"reconstruction 'vgg' takes images of 3 channels, not {schema.channels}; use reconstruction 'l2'")
         spatial, pose, appearance = config.codes == "spatial", config.pose_size, config.appearance_size
         parameters = 2 * pose if spatial else pose + pose * (pose + 1) // 2
         self.pose_encoder = encoder(config, schema.channels, parameters)
@@ -335,7 +335,7 @@ class RoDi(nn.Module):
                 keep_size(network)
         self.pose_shape = (pose, height, width) if spatial else (pose,)
         shapes = {"pose": self.pose_shape, "appearance": (appearance, *self.pose_shape[1:])}
-        self.codebook = Codebook(schema, shapes, {name: ("pose", "appearance") for name in schema.names})
+        self.codebook = Prototypes(schema, shapes, {name: ("pose", "appearance") for name in schema.names})
         self.controllers = {"lambda": config.multiplier, "gamma": config.gamma, "average I_T": 0.0, "average I_T'": 0.0, "averaged": 0.0}
         self.features: list[VGGFeatures] = []  # read when first needed; in a list, so that it is not saved with the model
 
@@ -345,18 +345,18 @@ class RoDi(nn.Module):
         return self.schema.image_size
 
     def make_sampler(self, pack: Pack, seed: int, mirror: bool) -> Sampler:
-        """Pairs of different pictures that show the same thing."""
+        """Pairs of different images that show the same thing."""
         return Pairs(pack, "train", seed, mirror, by=self.pair_by)
 
     def encode(self, images: Tensor) -> Codes:
-        """Codes of pictures in [-1, 1]: the mean of `pose`, and `appearance`; both `[batch, channels, h, w]` or `[batch, length]`.
+        """Codes of images in [-1, 1]: the mean of `pose`, and `appearance`; both `[batch, channels, h, w]` or `[batch, length]`.
 
-        Differs from the paper's code: the mean, not a sample, so that the same picture always gives the same codes.
+        Differs from the paper's code: the mean, not a sample, so that the same image always gives the same codes.
         """
         return Codes(pose=self._distribution(images).mean, appearance=self.appearance_encoder(images))
 
     def decode(self, codes: Codes) -> Tensor:
-        """Pictures `[batch, channels, height, width]`; what the linear last layer gives beyond [-1, 1] is cut off."""
+        """Images `[batch, channels, height, width]`; what the linear last layer gives beyond [-1, 1] is cut off."""
         return self.decoder(codes["pose"], codes["appearance"]).clamp(-1, 1)
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:
@@ -365,7 +365,7 @@ class RoDi(nn.Module):
 
     def label_code(self, name: str, value: object) -> Tensor:
         """Raises Unsupported: no part stands for a label."""
-        raise Unsupported("rodi has no labels, only pose and appearance: swap one of them from another picture, or use advattr, ifcvaegan, mad or matdr")
+        raise Unsupported("rodi has no labels, only pose and appearance: swap one of them from another image, or use advattr, ifcvaegan, mad or matdr")
 
     def players(self) -> dict[str, list[str]]:
         """T and T' play for themselves; visualisers look on."""
@@ -380,7 +380,7 @@ class RoDi(nn.Module):
     def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
         """One training step: encoders and decoder, then T, then T'; T must not change before the gradient has passed through it."""
         if batch.partner is None:
-            raise ValueError("rodi is trained on pairs of pictures; this batch has no partners")
+            raise ValueError("rodi is trained on pairs of images; this batch has no partners")
         weight, gamma = self.controllers["lambda"], self.controllers["gamma"]
         x_1, x_2 = batch.images, batch.partner.images
         distribution = self._distribution(x_2)
@@ -505,7 +505,7 @@ class VGGFeatures(nn.Module):
         return torch.stack([absolute_error(a, b) for a, b in pairs]).sum(0)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """The prepared picture, and the features of each block's second convolution; images in [-1, 1]."""
+        """The prepared image, and the features of each block's second convolution; images in [-1, 1]."""
         means, deviations, scale = self.MEANS[self.kind]
         x = (images.flip(1) if self.kind == "bgr" else images + 0) / 2 + 0.5
         x = (x * scale - images.new_tensor(means).view(1, 3, 1, 1)) / images.new_tensor(deviations).view(1, 3, 1, 1)
@@ -528,7 +528,7 @@ def pair_attributes(method: str, pair_by: Sequence[str], schema: Schema) -> tupl
     groups = [a.name for a in schema.attributes if a.kind == "group"]
     if not pair_by and not groups:
         raise ValueError(
-            f"{method} needs pairs of pictures that show the same thing: an attribute of kind 'group' (a person, a clip, an object) "
+            f"{method} needs pairs of images that show the same thing: an attribute of kind 'group' (a person, a clip, an object) "
             f"among the attributes, or pair_by naming some of {shown(schema.names)}"
         )
     names = tuple(pair_by) or (groups[0],)
@@ -556,7 +556,7 @@ def halved(side: int, config: Config, schema: Schema) -> int:
         raise ValueError(f"decoder_widths must be as many as widths, {len(config.widths)}, not {len(config.decoder_widths)}")
     if side % step:
         near = [max(step, round(s / step) * step) for s in schema.image_size]
-        raise ValueError(f"pictures of {schema.height}x{schema.width} do not divide by {step}, as these widths ask; use {near[0]}x{near[1]}")
+        raise ValueError(f"images of {schema.height}x{schema.width} do not divide by {step}, as these widths ask; use {near[0]}x{near[1]}")
     return side // step
 
 
@@ -582,7 +582,7 @@ def next_gamma(gamma: float, excess: float, rate: float, most: float = math.inf)
 
 
 def cropped(images: Tensor, places: Tensor, size: int = 224) -> Tensor:
-    """Squares of at most `size` pixels from pictures `[batch, channels, h, w]`; `places` [batch, 2] in [0, 1)."""
+    """Squares of at most `size` pixels from images `[batch, channels, h, w]`; `places` [batch, 2] in [0, 1)."""
     sizes = [min(size, side) for side in images.shape[2:]]
     room = torch.tensor([side - kept + 1 for side, kept in zip(images.shape[2:], sizes, strict=True)])
     starts = (places.cpu() * room).long().tolist()

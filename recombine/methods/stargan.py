@@ -1,15 +1,15 @@
-"""StarGAN: one network that repaints a picture for whatever labels it is told.
+"""StarGAN: one network that repaints an image for whatever labels it is told.
 
 Choi, Choi, Kim, Ha, Kim and Choo, "StarGAN: Unified Generative Adversarial Networks for Multi-Domain Image-to-Image
 Translation", CVPR 2018. https://arxiv.org/abs/1711.09020
 Reported: Table 3, RaFD, 2.12 % of synthesised expressions are classified wrongly (real ones: 0.45 %), with 53.2 million
 parameters. Ours: see LOG.md.
 
-The generator sees a picture with the wanted labels tiled beside its channels. A critic judges realism and reads labels; the
-picture, repainted with its own labels, must come back.
+The generator sees an image with the wanted labels tiled beside its channels. A critic judges realism and reads labels; the
+image, repainted with its own labels, must come back.
 
-There is no code to learn here: `rest` is the picture itself, and an attribute's part is what the critic reads from that
-picture. So the rest tells everything, and leakage is total by construction; what can be judged are the edits.
+There is no code to learn here: `rest` is the image itself, and an attribute's part is what the critic reads from that
+image. So the rest tells everything, and leakage is total by construction; what can be judged are the edits.
 
 Differs from the paper: binary and categorical attributes may stand side by side, binary cross-entropies as for its CelebA
 and softmax cross-entropies as for its RaFD, added up. Where a label is missing, what the critic reads takes its place, and
@@ -45,7 +45,7 @@ from recombine.networks import num_halvings
 
 @dataclass(frozen=True)
 class Config:
-    """Settings of the method; the defaults are the paper's, for pictures of 128 px."""
+    """Settings of the method; the defaults are the paper's, for images of 128 px."""
 
     width: int = 64                         # channels of the generator's first convolution; they double with every halving
     halvings: int = 2                       # of what the generator's first convolution leaves
@@ -58,14 +58,14 @@ class Config:
     class_weight: float = 1.0               # lambda_cls
     rec_weight: float = 10.0                # lambda_rec
     gp_weight: float = 10.0                 # lambda_gp
-    stay_weight: float = 0.0                # of how far a repainted picture goes from what it was; 0 as published
+    stay_weight: float = 0.0                # of how far a repainted image goes from what it was; 0 as published
     critic_steps: int = 5                   # of the critic for each of the generator
     learning_rate: float = 1e-4             # of both players, Adam
 
 
-# Differs from the paper: 32 px and some ten thousand pictures in place of 3 million. So steps are 20 times as long, players take
+# Differs from the paper: 32 px and some ten thousand images in place of 3 million. So steps are 20 times as long, players take
 # turns, networks are narrow and do nothing at full size; the class loss weighs 40 times as much beside the critic's other terms,
-# which otherwise keep it from reading labels; and a repainted picture is held to what it was at once, beside the way back.
+# which otherwise keep it from reading labels; and a repainted image is held to what it was at once, beside the way back.
 PRESETS = {
     "paper": Config(),
     "small": Config(
@@ -94,7 +94,7 @@ def norm(channels: int, running: bool) -> nn.InstanceNorm2d:
 
 
 class Generator(nn.Module):
-    """Picture and labels -> picture. Padded with zeros: reflected, the constant label planes would not outlive the first IN."""
+    """Image and labels -> image. Padded with zeros: reflected, the constant label planes would not outlive the first IN."""
 
     def __init__(self, channels: int, num_labels: int, config: Config):
         super().__init__()
@@ -127,13 +127,13 @@ class Critic(nn.Module):
         self.label = nn.Conv2d(sizes[-1], num_labels, (image_size[0] >> halvings, image_size[1] >> halvings), bias=False)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Pictures -> scores of every patch `[batch, 1, h, w]` and logits of the labels `[batch, label units]`."""
+        """Images -> scores of every patch `[batch, 1, h, w]` and logits of the labels `[batch, label units]`."""
         features = self.trunk(images)
         return self.real(features), self.label(features).flatten(1)
 
 
 class StarGAN(nn.Module):
-    """The method; parts of its codes are the attributes `[batch, 1 or values]` and `rest`, the picture itself.
+    """The method; parts of its codes are the attributes `[batch, 1 or values]` and `rest`, the image itself.
 
     Raises:
         ValueError: There is no attribute, or one that is neither binary nor categorical.
@@ -156,11 +156,11 @@ class StarGAN(nn.Module):
         return self.schema.image_size
 
     def encode(self, images: Tensor) -> Codes:
-        """Codes of pictures in [-1, 1]: the probabilities `[batch, 1 or values]` that the critic reads, and the picture as `rest`."""
+        """Codes of images in [-1, 1]: the probabilities `[batch, 1 or values]` that the critic reads, and the image as `rest`."""
         return Codes({**soft(self.schema, self.critic(images)[1]), "rest": images})
 
     def decode(self, codes: Codes) -> Tensor:
-        """Pictures `[batch, channels, height, width]` in [-1, 1]: `rest`, repainted with the labels."""
+        """Images `[batch, channels, height, width]` in [-1, 1]: `rest`, repainted with the labels."""
         return self.generator(codes["rest"], joined(self.schema, codes))
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:
@@ -180,13 +180,13 @@ class StarGAN(nn.Module):
         return torch.optim.Adam(parameters, lr=self.config.learning_rate, betas=(0.5, 0.999))
 
     def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
-        """One step of the critic, and on every `critic_steps`-th batch one of the generator. Wanted labels are those of other pictures."""
+        """One step of the critic, and on every `critic_steps`-th batch one of the generator. Wanted labels are those of other images."""
         c, x, schema = self.config, batch.images, self.schema
         order = batch.uniform("order").argsort()
         labels, known = ({name: column[order] for name, column in columns.items()} for columns in (batch.labels, batch.known))
 
         real, logits = self.critic(x)
-        y = joined(schema, given(schema, batch, soft(schema, logits)))                                    # c, the picture's own
+        y = joined(schema, given(schema, batch, soft(schema, logits)))                                    # c, the image's own
         with torch.no_grad():
             x_fake = self.generator(x, y[order])
         slope = gradient_penalty(lambda images: self.critic(images)[0], x, x_fake, batch.uniform("between"))

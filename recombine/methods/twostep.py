@@ -5,10 +5,10 @@ Widths, weights and the number of adversary steps are those of the released code
 (naamahadad/A-Two-Step-Disentanglement-Method). Ours: see LOG.md.
 
 Two phases: S and a classifier of it learn the labels; then both are frozen, and the encoder of Z and the decoder rebuild
-pictures from (S, Z), while an adversary reads the labels from Z and the encoder of Z works against it.
+images from (S, Z), while an adversary reads the labels from Z and the encoder of Z works against it.
 
 Differs from the paper: any number of attributes. S is split into a part for each, which is all that this attribute's classifier
-sees; the adversary reads all of them, and their losses are added up. A label is set by the mean part of the training pictures
+sees; the adversary reads all of them, and their losses are added up. A label is set by the mean part of the training images
 that show it. Encoders and decoder are the kit's, the decoder ends in tanh, and hidden layers of
 classifiers and adversary have layer norm in place of batch norm, which would be another one in every process.
 """
@@ -27,7 +27,7 @@ from recombine.data.schema import Schema
 from recombine.losses import squared_error
 from recombine.method import Phase, Progress, Turn
 from recombine.methods.shared.label_codes import check_kinds, joined, label_loss, num_units, probabilities, soft, units
-from recombine.methods.shared.prototypes import Codebook
+from recombine.methods.shared.prototypes import Prototypes
 from recombine.networks import image_decoder, image_trunk
 
 
@@ -36,7 +36,7 @@ class Config:
     """Settings of the method; the defaults are the released code's, but for wider convolutions."""
 
     width: int = 64                         # channels of both encoders' first convolution and of the decoder's last
-    decoder_start: int = 4                  # pixels, shorter side of the decoder's first picture; 16 suits aligned drawings
+    decoder_start: int = 4                  # pixels, shorter side of the decoder's first image; 16 suits aligned drawings
     label_width: int = 10                   # length of each attribute's part of S
     num_latents: int = 16                   # length of Z, which is `rest`
     hidden: int = 64                        # width of the three hidden layers of classifiers and adversary
@@ -99,7 +99,7 @@ class TwoStep(nn.Module):
         self.classifier = Classifiers([units(attribute) for attribute in schema.attributes], config.label_width, config.hidden)
         self.decoder = image_decoder(size, channels, config.width, length + config.num_latents, start=config.decoder_start)
         self.adversary = perceptron(config.num_latents, config.hidden, num_units(schema))
-        self.codebook = Codebook(schema, dict.fromkeys(schema.names, (config.label_width,)))
+        self.codebook = Prototypes(schema, dict.fromkeys(schema.names, (config.label_width,)))
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -107,12 +107,12 @@ class TwoStep(nn.Module):
         return self.schema.image_size
 
     def encode(self, images: Tensor) -> Codes:
-        """Codes of pictures in [-1, 1]: every attribute's part of S `[batch, label width]` and Z `[batch, latents]` as `rest`."""
+        """Codes of images in [-1, 1]: every attribute's part of S `[batch, label width]` and Z `[batch, latents]` as `rest`."""
         parts = self.encoder_s(images).chunk(len(self.schema.attributes), 1)
         return Codes({**dict(zip(self.schema.names, parts, strict=True)), "rest": self.encoder_z(images)})
 
     def decode(self, codes: Codes) -> Tensor:
-        """Pictures `[batch, channels, height, width]` in [-1, 1]."""
+        """Images `[batch, channels, height, width]` in [-1, 1]."""
         return self._decoded(joined(self.schema, codes), codes["rest"])
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:
@@ -120,7 +120,7 @@ class TwoStep(nn.Module):
         return probabilities(self.schema, soft(self.schema, self.classifier(joined(self.schema, codes))))
 
     def label_code(self, name: str, value: object) -> Tensor:
-        """The mean part `[1, label width]` of training pictures that show `value`."""
+        """The mean part `[1, label width]` of training images that show `value`."""
         return self.codebook.label_code(name, value)
 
     def phases(self) -> list[Phase]:
@@ -164,6 +164,6 @@ class TwoStep(nn.Module):
 
 
 def encoder(image_size: tuple[int, int], channels: int, width: int, outputs: int) -> nn.Sequential:
-    """Picture -> code `[batch, outputs]` without negative numbers, as released."""
+    """Image -> code `[batch, outputs]` without negative numbers, as released."""
     trunk, features = image_trunk(image_size, channels, width)
     return nn.Sequential(*trunk, nn.Linear(features, outputs), nn.ReLU())

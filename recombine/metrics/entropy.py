@@ -21,7 +21,7 @@ Heads = Callable[[Tensor, str], Tensor | None]
 
 
 def posterior_entropy(logits: Tensor) -> Mean:
-    """Mean entropy over ln K, from 0 to 1, with the interval over pictures.
+    """Mean entropy over ln K, from 0 to 1, with the interval over images.
 
     Args:
         logits: `[batch, values]`; logarithms of probabilities serve as well.
@@ -37,7 +37,7 @@ def posterior_entropy(logits: Tensor) -> Mean:
 
 
 def entropies(logits: Tensor) -> Tensor:
-    """The entropy over ln K of every picture, `[batch]`; arguments and errors as for `posterior_entropy`."""
+    """The entropy over ln K of every image, `[batch]`; arguments and errors as for `posterior_entropy`."""
     if logits.ndim != 2 or logits.shape[1] < 2:
         raise ValueError(f"the entropy of a head needs logits [batch, values] of two values or more, not {tuple(logits.shape)}")
     log_likely = logits.detach().double().log_softmax(1)
@@ -50,7 +50,7 @@ def entropy_matrix(heads: Heads, codes: Codes, attributes: Sequence[str]) -> dic
 
     Args:
         heads: Reads an attribute from a part.
-        codes: Codes of any number of pictures.
+        codes: Codes of any number of images.
         attributes: Whose heads.
     """
     with torch.no_grad():
@@ -70,8 +70,8 @@ def off_part_entropy(matrix: Matrix, own: Mapping[str, Collection[str]]) -> dict
         own: Part -> attributes that it should carry; a part that is not named should carry none.
 
     Returns:
-        `off_part`, the mean over pictures and all such parts and attributes; `matrix`, part -> attribute -> the same for
-        one of them, with `prior`, the entropy of the training pictures' labels: that of a probe that sees nothing.
+        `off_part`, the mean over images and all such parts and attributes; `matrix`, part -> attribute -> the same for
+        one of them, with `prior`, the entropy of the training images' labels: that of a probe that sees nothing.
 
     Raises:
         ValueError: There is no such part and attribute of two values or more.

@@ -21,8 +21,8 @@ import numpy as np
 from recombine.metrics.intervals import Mean, mean, share
 from recombine.metrics.realism import jackknife
 
-GROUPS = 10                                 # that pictures are put into, to find how sure a number is
-FEWEST = 2 * GROUPS                         # pictures
+GROUPS = 10                                 # that images are put into, to find how sure a number is
+FEWEST = 2 * GROUPS                         # images
 BINS = 20                                   # of equal width, that numbers are put into to count how often they meet
 
 
@@ -39,7 +39,7 @@ def mig(codes: np.ndarray, factors: Mapping[str, np.ndarray], bins: int = BINS, 
         `all`, the mean over factors, and `factors`; each `value`, `n`, `low`, `high`.
 
     Raises:
-        ValueError: Fewer than 20 pictures, a factor with one value, or another number of pictures.
+        ValueError: Fewer than 20 images, a factor with one value, or another number of images.
     """
     codes, factors = _checked(codes, factors)
     columns = [_binned(column, bins) for column in codes.T]
@@ -54,8 +54,8 @@ def mig(codes: np.ndarray, factors: Mapping[str, np.ndarray], bins: int = BINS, 
 def sap(codes: np.ndarray, factors: Mapping[str, np.ndarray], seed: int = 0) -> dict:
     """Separated attribute predictability: the gap in reading each factor linearly from the best number and the second.
 
-    Values are read by logistic regression of the one number, on the pictures that it was fitted to: two or three
-    parameters do not learn pictures by heart. Arguments, result and errors as for `mig`.
+    Values are read by logistic regression of the one number, on the images that it was fitted to: two or three
+    parameters do not learn images by heart. Arguments, result and errors as for `mig`.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -84,7 +84,7 @@ def sap(codes: np.ndarray, factors: Mapping[str, np.ndarray], seed: int = 0) -> 
 def dci(codes: np.ndarray, factors: Mapping[str, np.ndarray], trees: int = 30, seed: int = 0) -> dict:
     """Disentanglement, completeness and informativeness.
 
-    Ten forests per factor are each grown without one group of pictures and read the factor of that group. Importances
+    Ten forests per factor are each grown without one group of images and read the factor of that group. Importances
     are the mean over forests; their scatter gives the intervals.
 
     Args:
@@ -95,7 +95,7 @@ def dci(codes: np.ndarray, factors: Mapping[str, np.ndarray], trees: int = 30, s
 
     Returns:
         `disentanglement` and `completeness`, each `value`, `n`, `low`, `high`; `informativeness`, factor -> the accuracy
-        on pictures that the forest did not see, with interval, or where continuous `value` R^2; `importance`, factor ->
+        on images that the forest did not see, with interval, or where continuous `value` R^2; `importance`, factor ->
         share of every number.
 
     Raises:
@@ -157,7 +157,7 @@ def _read(truth: np.ndarray, seen: np.ndarray) -> dict:
 
 
 def _jackknifed(gaps: Callable[[np.ndarray], list[float]], factors: Mapping[str, np.ndarray], seed: int) -> dict:
-    """Every factor's gap and their mean, with the interval from leaving out one group of pictures after the other."""
+    """Every factor's gap and their mean, with the interval from leaving out one group of images after the other."""
     count = len(next(iter(factors.values())))
     group = _groups(count, seed)
     values = np.array(gaps(np.ones(count, dtype=bool)))
@@ -174,7 +174,7 @@ def _checked(codes: np.ndarray, factors: Mapping[str, np.ndarray]) -> tuple[np.n
     codes = np.asarray(codes, dtype=np.float64)
     arrays = {name: np.asarray(factor) for name, factor in factors.items()}
     if codes.ndim != 2 or len(codes) < FEWEST or not arrays:
-        raise ValueError(f"codes must be [pictures, numbers] of {FEWEST} pictures or more, with a factor or more, not {codes.shape} with {len(arrays)}")
+        raise ValueError(f"codes must be [images, numbers] of {FEWEST} images or more, with a factor or more, not {codes.shape} with {len(arrays)}")
     for name, factor in arrays.items():
         if len(factor) != len(codes) or (factor == factor[0]).all():
             raise ValueError(f"the factor {name!r} must have {len(codes)} entries of two values or more")

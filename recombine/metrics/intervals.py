@@ -2,7 +2,7 @@
 
 Shares have the Wilson score interval (E. B. Wilson, "Probable inference, the law of succession, and statistical
 inference", JASA 22, 1927), which stays inside [0, 1] and does not collapse at 0 or 1. Means have a percentile bootstrap.
-Several verdicts on one picture are not independent: they then count as fewer, by their own design effect.
+Several verdicts on one image are not independent: they then count as fewer, by their own design effect.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def share(hits: Sequence[bool] | np.ndarray, pictures: Sequence[int] | np.ndarra
 
     Args:
         hits: One verdict each, at least one.
-        pictures: The picture that each verdict is about, where several are about the same one.
+        pictures: The image that each verdict is about, where several are about the same one.
 
     Raises:
         ValueError: There is no verdict.
@@ -109,7 +109,7 @@ def mean(values: Sequence[float] | np.ndarray, samples: int = 1000, seed: int = 
 
 
 def _effective(hits: np.ndarray, pictures: np.ndarray) -> tuple[int, float]:
-    """Number of pictures, and how many independent verdicts all of them are worth."""
+    """Number of images, and how many independent verdicts all of them are worth."""
     _, which = np.unique(pictures, return_inverse=True)
     groups, value = int(which.max()) + 1, hits.mean()
     plain = value * (1 - value) / len(hits)

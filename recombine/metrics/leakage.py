@@ -1,7 +1,7 @@
 """Leakage: what a fresh probe can read of every attribute from every part of the codes.
 
 A part that should not carry an attribute leaks it where a probe, trained on codes of the training split, reads it from
-codes of other pictures better than guessing does. A probe that is trained too little looks like perfect disentanglement,
+codes of other images better than guessing does. A probe that is trained too little looks like perfect disentanglement,
 so both kinds are trained to convergence, and how strongly they are held back is chosen on training codes kept aside:
 
 - "linear": multinomial logistic regression; ridge regression for a continuous attribute;
@@ -44,23 +44,23 @@ WIDE = 32                                   # ... for fewer features than these
 
 @dataclass(frozen=True)
 class Reading:
-    """What one probe reads of one attribute from one part, picture by picture, beside what guessing would say."""
+    """What one probe reads of one attribute from one part, image by image, beside what guessing would say."""
 
     attribute: Attribute
     probe: str                              # which kind
     aside: float                            # its accuracy, or R^2, on the training codes kept aside
-    truth: np.ndarray                       # [pictures] of the judged codes; the missing are `MISSING` or NaN
-    seen: np.ndarray                        # [pictures]
+    truth: np.ndarray                       # [images] of the judged codes; the missing are `MISSING` or NaN
+    seen: np.ndarray                        # [images]
     guess: float                            # the training codes' most frequent value, or their mean
-    likely: np.ndarray | None = None        # [pictures, values] probabilities, of a linear probe of values
+    likely: np.ndarray | None = None        # [images, values] probabilities, of a linear probe of values
     prior: np.ndarray | None = None         # [values] their shares of the training codes
     @property
     def known(self) -> np.ndarray:
-        """Which judged pictures have a label, bool `[pictures]`."""
+        """Which judged images have a label, bool `[pictures]`."""
         return _known(self.attribute, self.truth)
 
     def above(self) -> np.ndarray:
-        """Per labelled picture: 1 where only the probe is right, -1 where only the guess is, else 0."""
+        """Per labelled image: 1 where only the probe is right, -1 where only the guess is, else 0."""
         truth, seen = self.truth[self.known], self.seen[self.known]
         return (seen == truth).astype(float) - (truth == self.guess)
 
@@ -69,7 +69,7 @@ class Reading:
 
         Returns:
             `probe`; for a binary or categorical attribute `accuracy`, `majority` (the share that always guessing the
-            training codes' most frequent value gets right on the same pictures) and `above`, their difference; for a
+            training codes' most frequent value gets right on the same images) and `above`, their difference; for a
             continuous one `r2`, the share of the variance that is explained, below 0 where the mean explains more.
         """
         truth, seen = self.truth[self.known], self.seen[self.known]
@@ -100,7 +100,7 @@ def leakage(
     Args:
         codes_train: Codes that the probes learn from: those of the training split.
         labels_train: Attribute -> labels `[pictures]` of these; missing ones are `MISSING`, or NaN where continuous.
-        codes_test: Codes that they are judged on, of other pictures.
+        codes_test: Codes that they are judged on, of other images.
         labels_test: Attribute -> labels of these.
         attributes: What is looked for. Groups are left out: a probe can only name values that it has seen.
         probe: Its kind, "linear", "two_layer" or "both".
@@ -121,7 +121,7 @@ def leakage(
     for codes, labels in ((codes_train, labels_train), (codes_test, labels_test)):
         for a in attributes:
             if len(labels[a.name]) != codes.batch_size:
-                raise ValueError(f"{len(labels[a.name])} labels of {a.name!r} for codes of {codes.batch_size} pictures")
+                raise ValueError(f"{len(labels[a.name])} labels of {a.name!r} for codes of {codes.batch_size} images")
     kinds = {"linear": [_linears], "two_layer": [_two_layers], "both": [_linears, _two_layers]}[probe]
     matrix: Matrix = {}
     for part in codes_train:
@@ -149,15 +149,15 @@ def off_part(matrix: Matrix, own: Mapping[str, Collection[str]], samples: int = 
     """The headline: mean accuracy above guessing, over every part and attribute that the part should not carry.
 
     Args:
-        matrix: What `leakage` found; all cells on the same judged pictures.
+        matrix: What `leakage` found; all cells on the same judged images.
         own: Part -> attributes that it should carry; a part that is not named should carry none.
-        samples: Bootstrap samples of the interval. Pictures are drawn, each with all its cells, since one picture's
+        samples: Bootstrap samples of the interval. Images are drawn, each with all its cells, since one image's
             readings are not independent. The probes stay as they are.
         seed: Of these samples.
 
     Returns:
         0 = nothing leaks, to 1. Continuous attributes are left out: R^2 and accuracy have no mean that means anything.
-        `n` is the number of judged pictures that have any of the labels.
+        `n` is the number of judged images that have any of the labels.
 
     Raises:
         ValueError: `own` names a part that is not there, or no cell is left.
@@ -171,7 +171,7 @@ def off_part(matrix: Matrix, own: Mapping[str, Collection[str]], samples: int = 
     ]
     if not cells:
         raise ValueError("every attribute belongs to every part that was probed for it; there is nowhere to leak to")
-    known = np.stack([cell.known for cell in cells], 1).astype(float)          # [pictures, cells]
+    known = np.stack([cell.known for cell in cells], 1).astype(float)          # [images, cells]
     above = np.zeros_like(known)
     for column, cell in enumerate(cells):
         above[cell.known, column] = cell.above()
@@ -207,8 +207,8 @@ class _Job:
     """Everything that a probe of one cell needs."""
 
     attribute: Attribute
-    train: np.ndarray                       # [pictures, features] of all training codes
-    wanted: np.ndarray                      # [pictures] their labels
+    train: np.ndarray                       # [images, features] of all training codes
+    wanted: np.ndarray                      # [images] their labels
     test: np.ndarray                        # [others, features]
     truth: np.ndarray                       # [others]
     learnt: np.ndarray                      # places of the training codes that are learnt from ...
@@ -335,7 +335,7 @@ def _r2(truth: np.ndarray, seen: np.ndarray) -> float:
 
 
 def _explained(truth: np.ndarray, seen: np.ndarray, samples: int = 1000) -> Mean:
-    """R^2 with its bootstrap interval over pictures."""
+    """R^2 with its bootstrap interval over images."""
     chance = np.random.default_rng(0)
     draws = (chance.integers(0, len(truth), len(truth)) for _ in range(samples))
     low, high = np.quantile([_r2(truth[d], seen[d]) for d in draws], [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])

@@ -1,8 +1,8 @@
 """How much two parts know about each other: mutual information in nats, by a separately trained pair classifier.
 
-A network T learns to tell codes of one picture from codes of two (Esser et al., eq. 12). At its optimum it is the log
-ratio of both densities, whose mean over pairs of one picture is the mutual information. It never sees the method train,
-and is measured on other pictures.
+A network T learns to tell codes of one image from codes of two (Esser et al., eq. 12). At its optimum it is the log
+ratio of both densities, whose mean over pairs of one image is the mutual information. It never sees the method train,
+and is measured on other images.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from recombine.metrics.leakage import features
 WIDTH = 64                                  # units of every hidden layer of T
 MEET = 32                                   # numbers in which its two towers meet
 ASIDE = 0.2                                 # share of the training codes that choose the epoch and calibrate
-SHIFTS = 8                                  # codes of other pictures that every code kept aside is paired with
+SHIFTS = 8                                  # codes of other images that every code kept aside is paired with
 FEWEST = 50                                 # training codes
 
 
@@ -29,24 +29,24 @@ def mutual_information(
 
     Args:
         a_train: One part of the training codes `[batch, ...]`; maps are reduced as in `recombine.metrics.leakage`.
-        b_train: The other part of the same pictures.
-        a_test: The first part of other pictures, on which is measured.
+        b_train: The other part of the same images.
+        a_test: The first part of other images, on which is measured.
         b_test: The second part of these.
         epochs: Over the training codes.
         seed: Of the weights and the pairs.
 
     Returns:
         Nats; slightly below 0 is possible where there is none. Few codes of many features make it too low. The interval is
-        over the measured pictures, with T as it is.
+        over the measured images, with T as it is.
 
     Raises:
-        ValueError: Parts are not of equally many pictures, or there are fewer than 50 to learn from.
+        ValueError: Parts are not of equally many images, or there are fewer than 50 to learn from.
 
     Differs from the paper: T's scale and offset are fitted once more on codes kept aside, since they wander in training
     and the mean of T wanders with them; and T is the inner product of two towers plus a network on both codes together.
     """
     if len(a_train) != len(b_train) or len(a_test) != len(b_test):
-        raise ValueError(f"both parts must be of the same pictures, not {len(a_train)} and {len(b_train)}, {len(a_test)} and {len(b_test)}")
+        raise ValueError(f"both parts must be of the same images, not {len(a_train)} and {len(b_train)}, {len(a_test)} and {len(b_test)}")
     if len(a_train) < FEWEST or not len(a_test):
         raise ValueError(f"mutual information needs {FEWEST} codes to learn from and some to measure on, not {len(a_train)} and {len(a_test)}")
     sides = ((torch.from_numpy(side) for side in features(*pair)) for pair in ((a_train, a_test), (b_train, b_test)))
@@ -62,7 +62,7 @@ def mutual_information(
 
 
 class PairClassifier(nn.Module):
-    """T: `[batch, a]` and `[batch, b]` -> `[batch]`, above 0 where both seem to be of one picture."""
+    """T: `[batch, a]` and `[batch, b]` -> `[batch]`, above 0 where both seem to be of one image."""
 
     def __init__(self, width_a: int, width_b: int):
         super().__init__()
@@ -75,7 +75,7 @@ class PairClassifier(nn.Module):
 
 
 def pair_loss(joint: Tensor, apart: Tensor) -> Tensor:
-    """What T minimises, from its logits for pairs of one picture and of two.
+    """What T minimises, from its logits for pairs of one image and of two.
 
     Example:
         >>> pair_loss(torch.tensor([2.0, 0.0]), torch.tensor([-1.0, 3.0]))
@@ -94,7 +94,7 @@ def _trained(a: Tensor, b: Tensor, a_aside: Tensor, b_aside: Tensor, epochs: int
     best, kept = float("inf"), network.state_dict()
     for _ in range(epochs):
         order = torch.randperm(len(a))
-        others = order.roll(1)                                              # a chance partner, never the picture itself
+        others = order.roll(1)                                              # a chance partner, never the image itself
         for rows, other in zip(order.split(size), others.split(size), strict=True):
             optimizer.zero_grad(set_to_none=True)
             pair_loss(network(a[rows], b[rows]), network(a[rows], b[other])).backward()
@@ -109,7 +109,7 @@ def _trained(a: Tensor, b: Tensor, a_aside: Tensor, b_aside: Tensor, epochs: int
 
 
 def _apart(network: PairClassifier, a: Tensor, b: Tensor) -> Tensor:
-    """Logits of every code with those of several other pictures."""
+    """Logits of every code with those of several other images."""
     return torch.cat([network(a, b.roll(shift, 0)) for shift in range(1, 1 + SHIFTS)])
 
 

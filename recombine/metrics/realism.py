@@ -1,7 +1,7 @@
-"""How like real pictures made ones are, as a set: Frechet distance and kernel distance (KID) between their features.
+"""How like real images made ones are, as a set: Frechet distance and kernel distance (KID) between their features.
 
-Both depend on who looks at the pictures and on how many there are, so the extractor's name, the number of features and
-both numbers of pictures stand beside every result; numbers with different ones cannot be compared. Where no network with
+Both depend on who looks at the images and on how many there are, so the extractor's name, the number of features and
+both numbers of images stand beside every result; numbers with different ones cannot be compared. Where no network with
 well-known weights is at hand, the data set's own judge looks: fit to compare methods on that data set, and nothing else.
 """
 
@@ -17,22 +17,22 @@ from torch import Tensor
 from recombine.evaluation.classifier import Classifier
 from recombine.metrics.intervals import CONFIDENCE
 
-GROUPS = 20                                 # that the pictures are put into to find how sure a Frechet distance is
-FEWEST = 2 * GROUPS                         # pictures on both sides of either distance; a Frechet distance of many features needs more
+GROUPS = 20                                 # that the images are put into to find how sure a Frechet distance is
+FEWEST = 2 * GROUPS                         # images on both sides of either distance; a Frechet distance of many features needs more
 
 
 @dataclass(frozen=True)
 class Extractor:
-    """Who looks at the pictures."""
+    """Who looks at the images."""
 
     name: str                               # stands in every result
-    function: Callable[[Tensor], Tensor]    # pictures [batch, channels, height, width] in [-1, 1] -> [batch, features]
+    function: Callable[[Tensor], Tensor]    # images [batch, channels, height, width] in [-1, 1] -> [batch, features]
 
 
 def judge_extractor(classifier: Classifier) -> Extractor:
-    """The last features of a data set's judge, averaged over the picture: 144 of a quick one, 192 of a thorough one.
+    """The last features of a data set's judge, averaged over the image: 144 of a quick one, 192 of a thorough one.
 
-    Where the judge looks at pictures and their mirror images, the features are the mean of both.
+    Where the judge looks at images and their mirror images, the features are the mean of both.
     """
     convolutions = classifier.trunk[:-3]                                    # without pooling to 4 x 4, flattening, dropout
 
@@ -45,10 +45,10 @@ def judge_extractor(classifier: Classifier) -> Extractor:
 
 
 def extract(extractor: Extractor, pictures: Iterable[Tensor]) -> np.ndarray:
-    """Features `[pictures, features]`, float64, of pictures that come a batch at a time.
+    """Features `[pictures, features]`, float64, of images that come a batch at a time.
 
     Raises:
-        ValueError: The extractor gives something else than one vector per picture, or there is no picture.
+        ValueError: The extractor gives something else than one vector per image, or there is no image.
     """
     parts = []
     with torch.no_grad():
@@ -56,23 +56,23 @@ def extract(extractor: Extractor, pictures: Iterable[Tensor]) -> np.ndarray:
             found = extractor.function(batch)
             if found.ndim != 2 or len(found) != len(batch):
                 raise ValueError(
-                    f"the extractor {extractor.name!r} must give features [batch, features]; for {len(batch)} pictures it "
+                    f"the extractor {extractor.name!r} must give features [batch, features]; for {len(batch)} images it "
                     f"gave a tensor of shape {tuple(found.shape)}"
                 )
             parts.append(found.cpu().double().numpy())
     if not parts:
-        raise ValueError("there is no picture to look at")
+        raise ValueError("there is no image to look at")
     return np.concatenate(parts)
 
 
 def frechet_distance(real: np.ndarray, made: np.ndarray, extractor: str, seed: int = 0) -> dict:
     """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), from means m and covariances C of both sets' features.
 
-    It is biased: too large for few pictures, even between two halves of one set. The interval is that of a jackknife over
-    20 random groups of pictures and knows nothing of this bias.
+    It is biased: too large for few images, even between two halves of one set. The interval is that of a jackknife over
+    20 random groups of images and knows nothing of this bias.
 
     Args:
-        real: Features `[pictures, features]` of the real pictures.
+        real: Features `[pictures, features]` of the real images.
         made: Features of the made ones.
         extractor: Name of who looked.
         seed: Of the groups.
@@ -81,14 +81,14 @@ def frechet_distance(real: np.ndarray, made: np.ndarray, extractor: str, seed: i
         `value`, `low`, `high`, `n` (the smaller of `n_real` and `n_made`), `features`, `extractor`.
 
     Raises:
-        ValueError: One set has fewer than twice as many pictures as there are features (and at least 40): its covariance
+        ValueError: One set has fewer than twice as many images as there are features (and at least 40): its covariance
             would be mostly chance. Use `kernel_distance`, which is not biased.
     """
     real, made = _checked(real, made)
     needed = max(2 * real.shape[1], FEWEST)
     if min(len(real), len(made)) < needed:
         raise ValueError(
-            f"a Frechet distance of {real.shape[1]} features needs {needed} pictures on both sides, not {len(real)} and "
+            f"a Frechet distance of {real.shape[1]} features needs {needed} images on both sides, not {len(real)} and "
             f"{len(made)}; take more, or kernel_distance"
         )
     groups = [np.random.default_rng(seed).permutation(np.arange(len(side)) % GROUPS) for side in (real, made)]
@@ -106,25 +106,25 @@ def kernel_distance(
     M. Binkowski et al., "Demystifying MMD GANs", ICLR 2018. About 0 for sets of one kind, and then as often below it.
 
     Args:
-        real: Features `[pictures, features]` of the real pictures.
+        real: Features `[pictures, features]` of the real images.
         made: Features of the made ones.
         extractor: Name of who looked.
         subsets: How many are drawn.
-        size: Pictures of each side in a subset; half of the smaller side, at most 1,000, when None.
+        size: Images of each side in a subset; half of the smaller side, at most 1,000, when None.
         seed: Of the draw.
 
     Returns:
         `value`, `n` (the smaller of `n_real` and `n_made`), `features`, `extractor`, `subset_size`; `low` and `high` hold the middle 95 % of
-        single subsets, so they are those of that many pictures, wider than for all of them.
+        single subsets, so they are those of that many images, wider than for all of them.
 
     Raises:
-        ValueError: A subset would hold fewer than two pictures, or more than there are.
+        ValueError: A subset would hold fewer than two images, or more than there are.
     """
     real, made = _checked(real, made)
     fewest = min(len(real), len(made))
     size = min(1000, fewest // 2) if size is None else size
     if not 2 <= size <= fewest:
-        raise ValueError(f"subsets must hold 2 pictures or more and at most the {fewest} that there are, not {size}")
+        raise ValueError(f"subsets must hold 2 images or more and at most the {fewest} that there are, not {size}")
     chance = np.random.default_rng(seed)
     values = [
         _discrepancy(*(side[chance.choice(len(side), size, replace=False)] for side in (real, made))) for _ in range(subsets)
@@ -154,9 +154,9 @@ def jackknife(value: float, without: list[float]) -> tuple[float, float]:
 def _checked(real: np.ndarray, made: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     real, made = np.asarray(real, np.float64), np.asarray(made, np.float64)
     if real.ndim != 2 or made.ndim != 2 or real.shape[1] != made.shape[1]:
-        raise ValueError(f"features must be [pictures, features] with as many features on both sides, not {real.shape} and {made.shape}")
+        raise ValueError(f"features must be [images, features] with as many features on both sides, not {real.shape} and {made.shape}")
     if not (np.isfinite(real).all() and np.isfinite(made).all()):
-        raise ValueError("some features are not finite; look for a broken picture or extractor")
+        raise ValueError("some features are not finite; look for a broken image or extractor")
     return real, made
 
 

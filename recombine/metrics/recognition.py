@@ -1,4 +1,4 @@
-"""Who is it, what do they feel, where do they look: parts of the codes as descriptors of pictures.
+"""Who is it, what do they feel, where do they look: parts of the codes as descriptors of images.
 
 Verification, retrieval, one-vs-rest AUC and pose error, as Browatzki and Wallraven report them for the parts of mad and
 Esser et al. for re-identification. All of them take any part, so that the same numbers show what a part should tell and
@@ -21,7 +21,7 @@ from recombine.metrics.intervals import CONFIDENCE, Mean, mean, share
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pairs of pictures, by position, and whether both show the same one."""
+    """Pairs of images, by position, and whether both show the same one."""
 
     first: np.ndarray                       # [pairs] int64
     second: np.ndarray                      # [pairs] int64
@@ -32,12 +32,12 @@ class Pairs:
 
 
 def verification_pairs(groups: np.ndarray, n: int, seed: int = 0) -> Pairs:
-    """Draw pairs for verification: half of the same group, half of different ones, no pair of pictures twice.
+    """Draw pairs for verification: half of the same group, half of different ones, no pair of images twice.
 
     Pairs of the same group are drawn from all groups in turn, so that large groups do not outweigh the others.
 
     Args:
-        groups: Whom every picture shows, `[pictures]`; `MISSING` takes no part.
+        groups: Whom every image shows, `[pictures]`; `MISSING` takes no part.
         n: Pairs, an even number.
         seed: Of the draw.
 
@@ -59,14 +59,14 @@ def verification_pairs(groups: np.ndarray, n: int, seed: int = 0) -> Pairs:
 
 
 def verification(codes: np.ndarray, pairs: Pairs, folds: int = 10, seed: int = 0) -> dict:
-    """Do two pictures show the same one? Accuracy by a threshold on their distance that is chosen on the other folds.
+    """Do two images show the same one? Accuracy by a threshold on their distance that is chosen on the other folds.
 
     Thresholds are sought over all observed distances (Browatzki and Wallraven's code ends at 2, which would make parts of
     larger norm look as if they knew nothing).
 
     Args:
-        codes: One vector per picture `[pictures, features]`; maps are flattened.
-        pairs: Which pictures to compare; `verification_pairs` draws them.
+        codes: One vector per image `[pictures, features]`; maps are flattened.
+        pairs: Which images to compare; `verification_pairs` draws them.
         folds: The threshold of each is chosen on all others.
         seed: Of the folds, which hold equally many pairs of both kinds.
 
@@ -90,20 +90,20 @@ def verification(codes: np.ndarray, pairs: Pairs, folds: int = 10, seed: int = 0
 
 
 def retrieval(codes: np.ndarray, groups: np.ndarray, chunk: int = 200) -> dict:
-    """Look for every picture's group among all other pictures, by the distance of their codes.
+    """Look for every image's group among all other images, by the distance of their codes.
 
     Args:
-        codes: One vector per picture `[pictures, features]`; maps are flattened.
+        codes: One vector per image `[pictures, features]`; maps are flattened.
         groups: Whom each shows, `[pictures]`; `MISSING` takes no part.
-        chunk: Pictures that are looked for at a time.
+        chunk: Images that are looked for at a time.
 
     Returns:
-        `map`, the mean of the average precision, and `top1`, the share of pictures whose nearest other picture is of the
-        same group; both over the pictures that have another of their group. Pictures at equal distance share a place, so
-        constant codes score what chance does. The picture itself is never found.
+        `map`, the mean of the average precision, and `top1`, the share of images whose nearest other image is of the
+        same group; both over the images that have another of their group. Images at equal distance share a place, so
+        constant codes score what chance does. The image itself is never found.
 
     Raises:
-        ValueError: No group has two pictures.
+        ValueError: No group has two images.
     """
     groups = np.asarray(groups)
     codes, groups = _vectors(codes)[groups != MISSING], groups[groups != MISSING]
@@ -117,7 +117,7 @@ def retrieval(codes: np.ndarray, groups: np.ndarray, chunk: int = 200) -> dict:
             precisions.append(found.mean())
             tops.append(alike[distances == everything[0]].mean())
     if not precisions:
-        raise ValueError("retrieval needs a group with two pictures; here every picture is alone in its group")
+        raise ValueError("retrieval needs a group with two images; here every image is alone in its group")
     return {"map": mean(precisions).to_json(), "top1": share(np.array(tops)).to_json()}
 
 
@@ -130,11 +130,11 @@ def one_vs_rest_auc(
         scores: `[pictures, values]`, higher = likelier.
         labels: `[pictures]` positions in `values`; `MISSING` takes no part.
         values: Their names.
-        samples: Bootstrap samples of the intervals, of pictures.
+        samples: Bootstrap samples of the intervals, of images.
         seed: Of these.
 
     Returns:
-        Value (and `mean`) -> area, n and interval. A value that no or every picture has is left out.
+        Value (and `mean`) -> area, n and interval. A value that no or every image has is left out.
 
     Raises:
         ValueError: Nothing is left, or scores are not finite.
@@ -143,7 +143,7 @@ def one_vs_rest_auc(
     scores, labels = np.asarray(scores, dtype=np.float64)[labels != MISSING], labels[labels != MISSING]
     present = [v for v in range(len(values)) if 0 < (labels == v).sum() < len(labels)]
     if not present or not np.isfinite(scores).all():
-        raise ValueError("AUC needs finite scores of pictures that have a value and of others that have not")
+        raise ValueError("AUC needs finite scores of images that have a value and of others that have not")
     drawn = np.random.default_rng(seed).multinomial(len(labels), np.full(len(labels), 1 / len(labels)), samples)
     whole = np.ones((1, len(labels)))
     found = {values[v]: [_auc(scores[:, v], labels == v, weights) for weights in (whole, drawn)] for v in present}
@@ -264,7 +264,7 @@ def _mean_of_known(areas: np.ndarray) -> np.ndarray:
 
 
 def _auc(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Areas `[samples]` with every picture counted `weights` `[samples, pictures]` times; ties count half."""
+    """Areas `[samples]` with every image counted `weights` `[samples, pictures]` times; ties count half."""
     places, which = np.unique(scores, return_inverse=True)
     areas = []
     for part in np.array_split(weights, max(1, weights.size // 2_000_000)):

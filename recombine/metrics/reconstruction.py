@@ -1,6 +1,6 @@
-"""How near one picture is to another: MSE, PSNR and SSIM, each per picture.
+"""How near one image is to another: MSE, PSNR and SSIM, each per image.
 
-All pictures come in [-1, 1], are cut off there, and are measured on [0, 1], so that numbers of different methods can be compared.
+All images come in [-1, 1], are cut off there, and are measured on [0, 1], so that numbers of different methods can be compared.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ SMALLEST = 1e-10  # mean squared error that counts as none; caps PSNR at 100 dB
 
 
 def mse(images: Tensor, truth: Tensor) -> Tensor:
-    """Mean squared error `[batch]` of pictures `[batch, channels, height, width]`, on [0, 1]."""
+    """Mean squared error `[batch]` of images `[batch, channels, height, width]`, on [0, 1]."""
     if images.shape != truth.shape:
-        raise ValueError(f"pictures of shape {tuple(images.shape)} cannot be compared with {tuple(truth.shape)}")
+        raise ValueError(f"images of shape {tuple(images.shape)} cannot be compared with {tuple(truth.shape)}")
     return (_unit(images) - _unit(truth)).square().flatten(1).mean(1)
 
 
 def psnr(images: Tensor, truth: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio `[batch]` in dB: of every picture by itself, so a mean is one of dB, not of errors.
+    """Peak signal-to-noise ratio `[batch]` in dB: of every image by itself, so a mean is one of dB, not of errors.
 
-    Equal pictures have 100 dB.
+    Equal images have 100 dB.
 
     Example:
         >>> import torch
@@ -32,13 +32,13 @@ def psnr(images: Tensor, truth: Tensor) -> Tensor:
 
 
 def ssim(images: Tensor, truth: Tensor) -> Tensor:
-    """Structural similarity `[batch]`, 1 for equal pictures; Gaussian window of 11 pixels, sigma 1.5.
+    """Structural similarity `[batch]`, 1 for equal images; Gaussian window of 11 pixels, sigma 1.5.
 
     Raises:
-        ValueError: The pictures are smaller than the window.
+        ValueError: The images are smaller than the window.
     """
     if min(images.shape[-2:]) < 11:
-        raise ValueError(f"SSIM needs pictures of at least 11 x 11 pixels, not {images.shape[-2]} x {images.shape[-1]}")
+        raise ValueError(f"SSIM needs images of at least 11 x 11 pixels, not {images.shape[-2]} x {images.shape[-1]}")
     values = structural_similarity_index_measure(_unit(images), _unit(truth), data_range=1.0, reduction="none")
     return values.reshape(len(images))  # type: ignore[union-attr]
 

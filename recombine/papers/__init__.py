@@ -9,7 +9,7 @@ from recombine.messages import nearest, shown
 from recombine.papers import advattr, ifcvaegan, mad, matdr, rodi
 from recombine.papers.running import run
 from recombine.papers.table import Claim, Metric, Row, Table, Verdict
-from recombine.papers.workspace import Bench, Given
+from recombine.papers.workspace import Given, Workspace
 
 TABLES = {table.name: table for paper in (advattr, mad, ifcvaegan, rodi, matdr) for table in paper.TABLES}
 
@@ -25,4 +25,4 @@ def find(name: str) -> Table:
     return TABLES[name]
 
 
-__all__ = ["TABLES", "Bench", "Claim", "Given", "Metric", "Row", "Table", "Verdict", "find", "run"]
+__all__ = ["TABLES", "Claim", "Given", "Metric", "Row", "Table", "Verdict", "Workspace", "find", "run"]

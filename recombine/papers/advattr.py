@@ -16,7 +16,7 @@ from recombine.data.packed import Pack
 from recombine.data.synthetic import avatars
 from recombine.edit import set_label
 from recombine.evaluation.classifier import Classifier
-from recombine.inference import decoded, encoded, judging
+from recombine.inference import decode_chunks, encode_rows, evaluation_mode
 from recombine.method import Method
 from recombine.methods.shared.unit_vectors import AdvAttrVectors
 from recombine.metrics.entropy import entropy_matrix
@@ -24,7 +24,7 @@ from recombine.metrics.hopkins import hopkins
 from recombine.metrics.intervals import mean, share
 from recombine.metrics.realism import extract, frechet_distance, judge_extractor
 from recombine.papers.table import Claim, Measured, Metric, Row, Table, Verdict, at_most, every, higher, lower
-from recombine.papers.workspace import Bench, baseline, brief
+from recombine.papers.workspace import Workspace, baseline, brief
 from recombine.recipes import Recipe
 from recombine.recipes.advattr import advattr_avatars, advattr_lfw
 
@@ -42,8 +42,8 @@ CLUSTERED = 0.75                            # a Hopkins statistic above it is re
 def entropies(model: Any, pack: Pack) -> dict:
     """Of an advattr model: part -> head -> mean entropy over ln K, and the mean over all heads that a part should leave unsure."""
     places = {name: place for place, name in enumerate(model.schema.names)}
-    with judging(model):
-        codes = encoded(model, pack, np.asarray(pack.rows("val")))
+    with evaluation_mode(model):
+        codes = encode_rows(model, pack, np.asarray(pack.rows("val")))
         found = entropy_matrix(lambda part, name: model.classifiers(None, [part])[places[name]][0], codes, list(places))
     off = [cell.value for part, row in found.items() for name, cell in row.items() if name != part]
     return {"off_attribute": mean(off).to_json(), "of": {part: {name: cell.to_json() for name, cell in row.items()} for part, row in found.items()}}
@@ -83,10 +83,10 @@ def clusters(faces: np.ndarray, labels: dict[str, np.ndarray], dis_weight: float
     return {"all": mean([s for of in scores.values() for s in of]).to_json(), **means, "light_told": mean(told).to_json()}
 
 
-def clustered(dis_weight: float, bench: Bench, seed: int) -> dict[str, dict]:
+def clustered(dis_weight: float, workspace: Workspace, seed: int) -> dict[str, dict]:
     """A row of Table III."""
-    folder = bench.made(f"runs/advattr-vectors-{dis_weight:g}-{seed}")
-    return bench.kept(folder, "clusters", lambda: clusters(*stage(FACES), dis_weight, TRAININGS, first=100 * seed))
+    folder = workspace.made(f"runs/advattr-vectors-{dis_weight:g}-{seed}")
+    return workspace.kept(folder, "clusters", lambda: clusters(*stage(FACES), dis_weight, TRAININGS, first=100 * seed))
 
 
 HOPKINS = ("neutral", "scream", "squint", "surprise")
@@ -125,9 +125,9 @@ def smiled(model: Method, pack: Pack, classifier: Classifier) -> dict[str, dict]
     """Every val photograph that does not smile made to: accuracy by the judge, and the Frechet distance to real smiles."""
     rows = np.asarray(pack.rows("val"))
     labels, looker = np.asarray(pack.labels["Smiling"])[rows], judge_extractor(classifier)
-    with judging(model):
-        codes = encoded(model, pack, rows[labels == 0])
-        made = torch.cat(list(decoded(model, set_label(model, codes, Smiling=1))))
+    with evaluation_mode(model):
+        codes = encode_rows(model, pack, rows[labels == 0])
+        made = torch.cat(list(decode_chunks(model, set_label(model, codes, Smiling=1))))
     hits = classifier.verdicts(made)["Smiling"] == 1
     real, ours = (extract(looker, images.split(256)) for images in (pack.batch(rows[labels == 1]).images, made))
     count = min(len(real), len(ours))
@@ -135,16 +135,16 @@ def smiled(model: Method, pack: Pack, classifier: Classifier) -> dict[str, dict]
     return {"accuracy": share(hits).to_json(), "fid": {**distance, "n": count}}
 
 
-def translated(recipe: Callable[[Bench], Recipe], bench: Bench, seed: int) -> dict[str, dict]:
+def translated(recipe: Callable[[Workspace], Recipe], workspace: Workspace, seed: int) -> dict[str, dict]:
     """A row of Table IV."""
-    whole = bench.photos
-    run = bench.train(brief(recipe(bench), bench.seen, seed), whole)
-    return bench.once(run, "smiled", lambda model: smiled(model, whole, bench.judge(whole)))
+    whole = workspace.photos
+    run = workspace.train(brief(recipe(workspace), workspace.seen, seed), whole)
+    return workspace.once(run, "smiled", lambda model: smiled(model, whole, workspace.judge(whole)))
 
 
-def domains(method: str, *more: str) -> Callable[[Bench], Recipe]:
+def domains(method: str, *more: str) -> Callable[[Workspace], Recipe]:
     """A baseline between two domains, or of one label."""
-    return lambda bench: baseline(method, (*more, "Smiling"), bench.photos.schema.height)
+    return lambda workspace: baseline(method, (*more, "Smiling"), workspace.photos.schema.height)
 
 
 NULL = {"accuracy": None, "fid": None}
@@ -161,7 +161,7 @@ TABLE4 = Table(
     name="advattr.table4",
     title="Synthesised expressions: seen as intended, and real?",
     data="MultiPIE, BU-3DFE and RaFD",
-    n="192 pictures (RaFD), else not stated",
+    n="192 images (RaFD), else not stated",
     size="128",
     seen="75 epochs, 0.2 to 0.9 million",
     kind="photos",
@@ -172,7 +172,7 @@ TABLE4 = Table(
         Row("pix2pix", NULL, partial(translated, domains("pix2pix", "identity")), needs=("pix2pix",), here="pairs of one person, not aligned"),
         Row("CycleGAN", NULL, partial(translated, domains("cyclegan")), needs=("cyclegan",)),
         Row("StarGAN", NULL, partial(translated, domains("stargan")), needs=("stargan",)),
-        Row("ours", NULL, partial(translated, lambda bench: replace(advattr_lfw(), attributes=("Smiling",))), here="the class mean's code"),
+        Row("ours", NULL, partial(translated, lambda workspace: replace(advattr_lfw(), attributes=("Smiling",))), here="the class mean's code"),
     ),
     claim=Claim("ours is the best in nearly all data sets and measures", best),
     extractor=("a separate CNN for accuracy, Inception (external weights) for FID", "the data set's judge for both"),
@@ -184,11 +184,11 @@ TABLE4 = Table(
 )
 
 
-def unsure(dis_weight: float, bench: Bench, seed: int) -> dict[str, dict]:
+def unsure(dis_weight: float, workspace: Workspace, seed: int) -> dict[str, dict]:
     """A row of Fig. 5: entropy over ln K, of heads on codes of others and on their own."""
-    recipe = replace(advattr_avatars(dis_weight=dis_weight), size=bench.faces.schema.height)
-    run = bench.train(brief(recipe, bench.seen, seed), bench.faces)
-    found = bench.once(run, "entropies", lambda model: entropies(model, bench.faces))
+    recipe = replace(advattr_avatars(dis_weight=dis_weight), size=workspace.faces.schema.height)
+    run = workspace.train(brief(recipe, workspace.seen, seed), workspace.faces)
+    found = workspace.once(run, "entropies", lambda model: entropies(model, workspace.faces))
     own = mean([cell["value"] for part, row in found["of"].items() for name, cell in row.items() if name == part]).to_json()
     return {"others": found["off_attribute"], "own": own}
 

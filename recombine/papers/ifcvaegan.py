@@ -1,6 +1,6 @@
 """IFcVAE-GAN (Creswell et al.): Tables 1 to 3, Fig. 2 and Fig. 7.
 
-The paper's percentages very probably rest on 16 pictures (Table 1: all are multiples of 1/16) and on 46 (Tables 2 and 3: all
+The paper's percentages very probably rest on 16 images (Table 1: all are multiples of 1/16) and on 46 (Tables 2 and 3: all
 are of the form k/46), the Smiling ones of a single batch of the first 100 of CelebA; their standard errors are 6 to 10 and 2 to 7 points.
 """
 
@@ -17,13 +17,13 @@ from recombine.codes import Codes
 from recombine.data.packed import Pack
 from recombine.evaluation.classifier import Classifier
 from recombine.evaluation.transfer import label_rates, sensitivity
-from recombine.inference import decoded, encoded, judging
+from recombine.inference import decode_chunks, encode_rows, evaluation_mode
 from recombine.method import Method
 from recombine.metrics.intervals import mean, share
 from recombine.metrics.leakage import leakage
 from recombine.metrics.reconstruction import mse
 from recombine.papers.table import Cell, Claim, Measured, Metric, Row, Table, Verdict, every, higher, lower
-from recombine.papers.workspace import Bench, baseline, brief
+from recombine.papers.workspace import Workspace, baseline, brief
 from recombine.recipes import Recipe
 from recombine.recipes.lfw import lfw_smiling
 
@@ -38,18 +38,18 @@ RIGHT = Metric("label_accuracy", "higher", "%", title="label head right")
 
 
 def measure_smiles(model: Method, data: Pack, classifier: Classifier) -> dict:
-    """The columns of Tables 1 to 3 on the val pictures; percentages with n and interval.
+    """The columns of Tables 1 to 3 on the val images; percentages with n and interval.
 
     Returns:
-        `mse` on [0, 1]; `not_smiling` and `smiling`, the share of edits of all pictures in which the classifier sees the wanted
-        value, and `_of_smiling` the same of those pictures that smile, as in the paper; `label_accuracy` of the method's
+        `mse` on [0, 1]; `not_smiling` and `smiling`, the share of edits of all images in which the classifier sees the wanted
+        value, and `_of_smiling` the same of those images that smile, as in the paper; `label_accuracy` of the method's
         own label; `sensitivity` of the decoder to the label.
     """
     rows = np.asarray(data.rows("val"))
     labels = np.asarray(data.labels["Smiling"])[rows]
-    with judging(model):
-        codes = encoded(model, data, rows)
-        errors = mse(torch.cat(list(decoded(model, codes))), data.batch(rows).images)
+    with evaluation_mode(model):
+        codes = encode_rows(model, data, rows)
+        errors = mse(torch.cat(list(decode_chunks(model, codes))), data.batch(rows).images)
         guesses = model.predict(codes)["Smiling"].argmax(1).numpy()
     every_face, smiles = (label_rates(model, data, chosen, "Smiling", classifier) for chosen in (rows, rows[labels == 1]))
     return {
@@ -63,18 +63,18 @@ def measure_smiles(model: Method, data: Pack, classifier: Classifier) -> dict:
     }
 
 
-def smiling(recipe: Callable[..., Recipe], bench: Bench, seed: int, **changes: Any) -> dict[str, Cell]:
+def smiling(recipe: Callable[..., Recipe], workspace: Workspace, seed: int, **changes: Any) -> dict[str, Cell]:
     """Train a method for one attribute and measure the columns."""
-    whole = bench.photos
-    run = bench.train(brief(recipe(), bench.seen, seed, **changes), whole)
-    found = bench.once(run, "smiles", lambda model: measure_smiles(model, whole.select("Smiling"), bench.judge(whole)))
+    whole = workspace.photos
+    run = workspace.train(brief(recipe(), workspace.seen, seed, **changes), whole)
+    found = workspace.once(run, "smiles", lambda model: measure_smiles(model, whole.select("Smiling"), workspace.judge(whole)))
     columns = {"mse": "mse", "not_smiling": "not_smiling_of_smiling", "smiling": "smiling_of_smiling", "label_accuracy": "label_accuracy"}
     return {column: found[name] for column, name in columns.items()}
 
 
 def other(method: str) -> Callable[..., dict[str, Cell]]:
     """A baseline's row."""
-    return lambda bench, seed: smiling(lambda: baseline(method, ("Smiling",), bench.photos.schema.height), bench, seed)
+    return lambda workspace, seed: smiling(lambda: baseline(method, ("Smiling",), workspace.photos.schema.height), workspace, seed)
 
 
 def of(variant: str, residual: bool = False) -> Callable[..., dict[str, Cell]]:
@@ -92,7 +92,7 @@ IF = ("terms as batch means, weighted so that the label is used within minutes (
 TABLE1 = Table(
     name="ifcvaegan.table1",
     title="Edits of Smiling by the DCGAN-sized model",
-    n="16 pictures (inferred from the percentages)",
+    n="16 images (inferred from the percentages)",
     metrics=(MSE, NOT, YES),
     rows=(
         Row("ours", {"mse": 0.028, "not_smiling": 0.813, "smiling": 1.0}, of("ours")),
@@ -112,7 +112,7 @@ TABLE1 = Table(
 TABLE2 = Table(
     name="ifcvaegan.table2",
     title="The residual model against the naive cVAE-GAN",
-    n="46 pictures (inferred from the percentages)",
+    n="46 images (inferred from the percentages)",
     metrics=(MSE, NOT, YES),
     rows=(
         Row("ours", {"mse": 0.011, "not_smiling": 0.98, "smiling": 1.0}, of("ours", True)),
@@ -132,7 +132,7 @@ TABLE2 = Table(
 TABLE3 = Table(
     name="ifcvaegan.table3",
     title="Ablations of the residual model",
-    n="46 pictures (inferred from the percentages)",
+    n="46 images (inferred from the percentages)",
     metrics=(MSE, NOT, YES, RIGHT),
     rows=(
         Row("ours_alpha0.005", {"mse": 0.011, "not_smiling": 0.98, "smiling": 1.0, "label_accuracy": 0.92}, of("ours", True)),
@@ -157,17 +157,17 @@ TABLE3 = Table(
 )
 
 
-def ten(bench: Bench, seed: int) -> tuple[Pack, Recipe]:
+def ten(workspace: Workspace, seed: int) -> tuple[Pack, Recipe]:
     """The photographs, and our model of ten attributes at once."""
     recipe = lfw_smiling()
-    return bench.photos, brief(Recipe(recipe.method, recipe.config, recipe.train, recipe.size, attributes=TEN), bench.seen, seed)
+    return workspace.photos, brief(Recipe(recipe.method, recipe.config, recipe.train, recipe.size, attributes=TEN), workspace.seen, seed)
 
 
 def measure_heads(model: Method, whole: Pack, classifier: Classifier) -> dict[str, dict[str, dict]]:
-    """Attribute -> how often the label head is right on val pictures, how often the judge is, and the difference."""
+    """Attribute -> how often the label head is right on val images, how often the judge is, and the difference."""
     rows = np.asarray(whole.rows("val"))
-    with judging(model):
-        guesses = {name: likely.argmax(1).numpy() for name, likely in model.predict(encoded(model, whole, rows)).items()}
+    with evaluation_mode(model):
+        guesses = {name: likely.argmax(1).numpy() for name, likely in model.predict(encode_rows(model, whole, rows)).items()}
     seen = classifier.verdicts(whole.batch(rows).images)
     report = {}
     for name in TEN:
@@ -182,12 +182,12 @@ def measure_heads(model: Method, whole: Pack, classifier: Classifier) -> dict[st
     return report
 
 
-def head(name: str) -> Callable[[Bench, int], Mapping[str, Cell]]:
+def head(name: str) -> Callable[[Workspace, int], Mapping[str, Cell]]:
     """One attribute's row of Fig. 2; all of them come from one training."""
 
-    def measure(bench: Bench, seed: int) -> Mapping[str, Cell]:
-        whole, recipe = ten(bench, seed)
-        return bench.once(bench.train(recipe, whole), "heads", lambda model: measure_heads(model, whole, bench.judge(whole)))[name]
+    def measure(workspace: Workspace, seed: int) -> Mapping[str, Cell]:
+        whole, recipe = ten(workspace, seed)
+        return workspace.once(workspace.train(recipe, whole), "heads", lambda model: measure_heads(model, whole, workspace.judge(whole)))[name]
 
     return measure
 
@@ -223,11 +223,11 @@ FIG2 = Table(
 
 
 def measure_probes(model: Method, whole: Pack) -> dict[str, dict]:
-    """How often a linear probe of the whole code reads each of the ten attributes of val pictures, and their mean."""
+    """How often a linear probe of the whole code reads each of the ten attributes of val images, and their mean."""
     rows, chance = {"val": np.asarray(whole.rows("val"))}, np.random.default_rng(0)
     rows["train"] = np.sort(chance.permutation(whole.rows("train"))[:4_000])
-    with judging(model):
-        codes = {split: flat(encoded(model, whole, of_split)) for split, of_split in rows.items()}
+    with evaluation_mode(model):
+        codes = {split: flat(encode_rows(model, whole, of_split)) for split, of_split in rows.items()}
     labels = {split: {name: np.asarray(whole.labels[name])[rows[split]] for name in TEN} for split in rows}
     found = leakage(codes["train"], labels["train"], codes["val"], labels["val"], [whole.schema[name] for name in TEN])["all"]
     hits = np.stack([found[name].seen == found[name].truth for name in TEN], 1)
@@ -239,15 +239,15 @@ def flat(codes: Codes) -> Codes:
     return Codes(all=torch.cat([codes[name].flatten(1) for name in codes], 1))
 
 
-def probed(recipe: Callable[[Bench, int], Recipe], bench: Bench, seed: int) -> Mapping[str, Cell]:
+def probed(recipe: Callable[[Workspace, int], Recipe], workspace: Workspace, seed: int) -> Mapping[str, Cell]:
     """A method's row of Fig. 7."""
-    run = bench.train(recipe(bench, seed), bench.photos)
-    return bench.once(run, "probes", lambda model: measure_probes(model, bench.photos))
+    run = workspace.train(recipe(workspace, seed), workspace.photos)
+    return workspace.once(run, "probes", lambda model: measure_probes(model, workspace.photos))
 
 
-def unlabelled(method: str) -> Callable[[Bench, int], Recipe]:
+def unlabelled(method: str) -> Callable[[Workspace, int], Recipe]:
     """The recipe of a baseline; one that learns without labels passes them over."""
-    return lambda bench, seed: brief(baseline(method, TEN, bench.photos.schema.height), bench.seen, seed)
+    return lambda workspace, seed: brief(baseline(method, TEN, workspace.photos.schema.height), workspace.seen, seed)
 
 
 def columns(names: Sequence[str]) -> tuple[Metric, ...]:
@@ -261,7 +261,7 @@ FIG7 = Table(
     n="not stated",
     metrics=columns(TEN),
     rows=(
-        Row("ours", dict.fromkeys(("mean", *TEN)), partial(probed, lambda bench, seed: ten(bench, seed)[1]), here="label units and rest together"),
+        Row("ours", dict.fromkeys(("mean", *TEN)), partial(probed, lambda workspace, seed: ten(workspace, seed)[1]), here="label units and rest together"),
         Row("DIP-VAE", dict.fromkeys(("mean", *TEN)), partial(probed, unlabelled("dipvae")), needs=("dipvae",)),
     ),
     claim=Claim("attributes are read better from our codes than from DIP-VAE's", lambda rows: higher(rows, ("ours", "mean"), ("DIP-VAE", "mean"))),

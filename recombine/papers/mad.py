@@ -17,7 +17,7 @@ from recombine import files
 from recombine.codes import Codes
 from recombine.data.packed import Pack
 from recombine.evaluation.classifier import Classifier
-from recombine.inference import encoded, judging
+from recombine.inference import encode_rows, evaluation_mode
 from recombine.method import Method
 from recombine.metrics.intervals import mean
 from recombine.metrics.realism import extract, frechet_distance, judge_extractor
@@ -30,13 +30,13 @@ from recombine.metrics.recognition import (
 )
 from recombine.metrics.reconstruction import mse
 from recombine.papers.table import Cell, Claim, Measured, Metric, Row, Table, Verdict, at_most, every, higher, lower
-from recombine.papers.workspace import Bench, brief
+from recombine.papers.workspace import Workspace, brief
 from recombine.recipes import Recipe
 from recombine.recipes.mad import mad_lfw
 
 ANGLES: tuple[str, ...] = ("yaw", "pitch", "roll")
 PAIRS = 1_000                               # of the verification, as the paper states; its code has LFW's 6,000
-SAMPLES = 1_000                             # real and made pictures of a Frechet distance; the paper has 10,000
+SAMPLES = 1_000                             # real and made images of a Frechet distance; the paper has 10,000
 IMAGES = 12_000                             # more than for other methods: its networks are small, and its phases three
 SHARE = 0.16                                # of the training photographs: 160 thousand of CelebA to a million of VGGFace2
 
@@ -56,8 +56,8 @@ def measure_parts(model: Method, data: Pack, pairs: int = PAIRS) -> dict:
         of guessing the training photographs' mean.
     """
     rows = {split: np.asarray(data.rows(split)) for split in ("train", "val")}
-    with judging(model):
-        codes = {split: encoded(model, data, rows[split]) for split in rows}
+    with evaluation_mode(model):
+        codes = {split: encode_rows(model, data, rows[split]) for split in rows}
     train, val = (parts_of(codes[split]) for split in rows)
     people, feelings = data.labels["identity"][rows["val"]], data.labels["expression"]
     drawn = verification_pairs(people, pairs)
@@ -83,10 +83,10 @@ def before_joint(recipe: Recipe) -> int:
     return round(recipe.train.images * (first + maps) / (first + maps + joint))
 
 
-def trained(bench: Bench, seed: int) -> dict[str, dict]:
+def trained(workspace: Workspace, seed: int) -> dict[str, dict]:
     """`before` and `joint` -> what `measure_parts` found, of one training that is measured where its joint phase begins and at its end."""
-    whole = bench.photos
-    recipe = brief(mad_lfw(), bench.seen, seed)
+    whole = workspace.photos
+    recipe = brief(mad_lfw(), workspace.seen, seed)
     data = whole.select(*recipe.attributes)
     recipe = replace(recipe, train=replace(recipe.train, evaluate_every=before_joint(recipe)))
 
@@ -97,8 +97,8 @@ def trained(bench: Bench, seed: int) -> dict[str, dict]:
             files.write_text(kept, json.dumps(measure_parts(model, data), indent=2))
         return {}
 
-    run = bench.train(recipe, whole, monitor)
-    joint = bench.once(run, "joint", lambda model: measure_parts(model, data))
+    run = workspace.train(recipe, whole, monitor)
+    joint = workspace.once(run, "joint", lambda model: measure_parts(model, data))
     return {"before": json.loads((run / "measured-before.json").read_text("utf-8")), "joint": joint}
 
 
@@ -117,7 +117,7 @@ def measure_space(model: Any, pack: Pack, classifier: Classifier) -> dict[str, d
     """Table 1, of a mad model: Frechet distance between training photographs and samples, and RMSE of val photographs through the autoencoder, 0 to 255."""
     looker, rows = judge_extractor(classifier), np.asarray(pack.rows("val"))
     real = np.random.default_rng(0).permutation(pack.rows("train"))[:SAMPLES]
-    with judging(model):
+    with evaluation_mode(model):
         images = pack.batch(rows).images
         again = torch.cat([model.decoder(model.encoder(part)) for part in images.split(128)])
         made = torch.cat([model.sample(100, seed) for seed in range(-(-len(real) // 100))])[: len(real)]
@@ -125,13 +125,13 @@ def measure_space(model: Any, pack: Pack, classifier: Classifier) -> dict[str, d
     return {"fid": {**distance, "n": len(real)}, "rmse_lfw": mean((255 * mse(again, images).sqrt()).numpy()).to_json()}
 
 
-def space(part: float, bench: Bench, seed: int) -> dict[str, Cell]:
+def space(part: float, workspace: Workspace, seed: int) -> dict[str, Cell]:
     """A row of Table 1: the first phase alone, with samples, on some or all of the training photographs."""
-    whole = bench.photos
+    whole = workspace.photos
     pack = fewer(whole, part) if part < 1 else whole
-    recipe = brief(mad_lfw(shares=(1.0, 0.0, 0.0), generative_weight=0.25), bench.seen, seed)
-    run = bench.train(recipe, pack)
-    return bench.once(run, "space", lambda model: measure_space(model, whole, bench.judge(whole)))
+    recipe = brief(mad_lfw(shares=(1.0, 0.0, 0.0), generative_weight=0.25), workspace.seen, seed)
+    run = workspace.train(recipe, pack)
+    return workspace.once(run, "space", lambda model: measure_space(model, whole, workspace.judge(whole)))
 
 
 DATA = {
@@ -143,7 +143,7 @@ TESTS = {"rmse_celeba": "RMSE CelebA", "rmse_affectnet": "RMSE AffectNet", "rmse
 
 TABLE1 = Table(
     name="mad.table1",
-    title="The autoencoder: realism of samples, and reconstruction of unseen pictures",
+    title="The autoencoder: realism of samples, and reconstruction of unseen images",
     metrics=(
         Metric("fid", "lower", digits=2, title="Frechet distance"),
         *(Metric(name, "lower", digits=2, title=title) for name, title in TESTS.items()),
@@ -153,21 +153,21 @@ TABLE1 = Table(
         Row("VGGFace2_1M", dict(zip(("fid", *TESTS), (18.01, 19.56, 21.78, 21.21, 20.41), strict=True)), partial(space, 1.0), here="all training people"),
     ),
     claim=Claim(
-        "with six times as many training pictures unseen ones are rebuilt better",
+        "with six times as many training images unseen ones are rebuilt better",
         lambda rows: lower(rows, ("VGGFace2_1M", "rmse_lfw"), ("CelebA_160K", "rmse_lfw")),
     ),
     extractor=("Inception (external weights)", "the data set's judge"),
-    differs=(*SMALL, "RMSE of 0 to 255, mean over pictures", "only LFW's own column: the other three data sets are not at hand"),
+    differs=(*SMALL, "RMSE of 0 to 255, mean over images", "only LFW's own column: the other three data sets are not at hand"),
     minutes=2,
-    **{**DATA, "data": "CelebA, VGGFace2, AffectNet, LFW", "n": "10,000 pictures for FID", "seen": "30 million"},
+    **{**DATA, "data": "CelebA, VGGFace2, AffectNet, LFW", "n": "10,000 images for FID", "seen": "30 million"},
 )
 
 CODES2 = {"f_p": "pose", "f_e": "expression", "f_s": "rest", "f_not_id": "not_identity", "f_id": "identity"}
 
 
-def verified(phase: str, bench: Bench, seed: int) -> dict[str, Cell]:
+def verified(phase: str, workspace: Workspace, seed: int) -> dict[str, Cell]:
     """A row of Table 2."""
-    found = trained(bench, seed)[phase]["verification"]
+    found = trained(workspace, seed)[phase]["verification"]
     return {name: found[part]["accuracy"] for name, part in CODES2.items()}
 
 
@@ -223,10 +223,10 @@ QUOTED = {                                  # of other papers -> why there is no
 }
 
 
-def read(name: str, bench: Bench, seed: int) -> Mapping[str, Cell]:
+def read(name: str, workspace: Workspace, seed: int) -> Mapping[str, Cell]:
     """A row of Table 3."""
     phase, code = ("joint", name.removeprefix("joint_")) if name.startswith("joint_") else ("before", name)
-    found = trained(bench, seed)[phase]["auc"][CODES3[code]]
+    found = trained(workspace, seed)[phase]["auc"][CODES3[code]]
     return {short: found[long] for short, long in FEELINGS.items() if long in found}
 
 
@@ -249,16 +249,16 @@ TABLE3 = Table(
     ),
     differs=(*SMALL, "expressions as a public model predicted them, most of them rare", "style has no labels here: f_s is the part `rest`"),
     minutes=1.5,
-    **{**DATA, "data": "AffectNet", "n": "4,000 pictures"},
+    **{**DATA, "data": "AffectNet", "n": "4,000 images"},
 )
 
 
-def posed(key: str, bench: Bench, seed: int) -> Mapping[str, Cell]:
+def posed(key: str, workspace: Workspace, seed: int) -> Mapping[str, Cell]:
     """A row of the pose errors."""
-    return trained(bench, seed)["joint"][key]
+    return trained(workspace, seed)["joint"][key]
 
 
-TESTED: dict[str, float | None] = dict(zip(ANGLES, (2.66, 2.95, 2.05), strict=True))  # on CelebA's test pictures
+TESTED: dict[str, float | None] = dict(zip(ANGLES, (2.66, 2.95, 2.05), strict=True))  # on CelebA's test images
 LIMIT = 4.0                                 # degrees; the paper's largest error is 3.61
 
 def readable(rows: Measured) -> Verdict:

@@ -1,4 +1,4 @@
-"""MATDR (Zhang et al.): Tables 1 and 2, the Frechet distance of pictures that exchange the attributes in which they differ."""
+"""MATDR (Zhang et al.): Tables 1 and 2, the Frechet distance of images that exchange the attributes in which they differ."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from recombine.codes import Codes
 from recombine.data.packed import Pack
 from recombine.data.schema import MISSING
 from recombine.evaluation.classifier import Classifier
-from recombine.inference import decoded, encoded, judging
+from recombine.inference import decode_chunks, encode_rows, evaluation_mode
 from recombine.method import Method
 from recombine.metrics.intervals import Share, share
 from recombine.metrics.realism import extract, frechet_distance, judge_extractor
 from recombine.papers.table import Claim, Metric, Row, Table, every, lower
-from recombine.papers.workspace import Bench, baseline, brief
+from recombine.papers.workspace import Workspace, baseline, brief
 from recombine.recipes.matdr import matdr_lfw
 from recombine.training.recipe import Recipe
 
@@ -39,8 +39,8 @@ def halves(pack: Pack, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def exchanged(model: Method, pack: Pack, rows: tuple[np.ndarray, np.ndarray], by_label: bool) -> Tensor:
-    """Both halves' pictures `[2 pairs, ...]`, each with the other's units, or label values, of the attributes in which the two differ."""
-    first, second = (encoded(model, pack, half) for half in rows)
+    """Both halves' images `[2 pairs, ...]`, each with the other's units, or label values, of the attributes in which the two differ."""
+    first, second = (encode_rows(model, pack, half) for half in rows)
     made = []
     for own, given, (mine, theirs) in ((first, second, rows), (second, first, rows[::-1])):
         parts = {}
@@ -48,7 +48,7 @@ def exchanged(model: Method, pack: Pack, rows: tuple[np.ndarray, np.ndarray], by
             differ, wanted = differing(pack, name, mine, theirs)
             unit = of_label(model, name, wanted).to(own[name]) if by_label else given[name]
             parts[name] = torch.where(differ.view(-1, *[1] * (unit.ndim - 1)), unit, own[name])
-        made += list(decoded(model, own.replace(parts)))
+        made += list(decode_chunks(model, own.replace(parts)))
     return torch.cat(made)
 
 
@@ -77,46 +77,46 @@ def of_label(model: Method, name: str, labels: Tensor) -> Tensor:
 
 
 def measure_realism(model: Method, pack: Pack, classifier: Classifier, by_label: bool = False) -> dict[str, dict]:
-    """Frechet distance between the real val pictures and those that exchanged attributes, and of mere reconstructions, at equal n.
+    """Frechet distance between the real val images and those that exchanged attributes, and of mere reconstructions, at equal n.
 
     Beside it `success`, since a method that changes nothing has the best distance of all.
     """
     looker, rows = judge_extractor(classifier), halves(pack)
-    with judging(model):
+    with evaluation_mode(model):
         made = exchanged(model, pack, rows, by_label)
-        codes: Codes = encoded(model, pack, np.concatenate(rows))
-        rebuilt = torch.cat(list(decoded(model, codes)))
+        codes: Codes = encode_rows(model, pack, np.concatenate(rows))
+        rebuilt = torch.cat(list(decode_chunks(model, codes)))
     seen = [extract(looker, images.split(256)) for images in (pack.batch(np.concatenate(rows)).images, made, rebuilt)]
     found = {name: frechet_distance(seen[0], side, looker.name) for name, side in (("fid", seen[1]), ("rebuilt", seen[2]))}
     success = obeyed(classifier, pack, rows, made, model.schema.names)
     return {**{name: {**distance, "n": distance["n_made"]} for name, distance in found.items()}, "success": success.to_json()}
 
 
-def realism(recipe: Recipe, bench: Bench, images: int, seed: int, by_label: bool = False, **changes: Any) -> dict[str, dict]:
+def realism(recipe: Recipe, workspace: Workspace, images: int, seed: int, by_label: bool = False, **changes: Any) -> dict[str, dict]:
     """Train a method on the three attributes and measure."""
-    run: Path = bench.train(brief(recipe, images, seed, **changes), bench.photos)
-    return bench.once(run, "realism", lambda model: measure_realism(model, bench.photos, bench.judge(bench.photos), by_label))
+    run: Path = workspace.train(brief(recipe, images, seed, **changes), workspace.photos)
+    return workspace.once(run, "realism", lambda model: measure_realism(model, workspace.photos, workspace.judge(workspace.photos), by_label))
 
 
-def ours(weight: float, bench: Bench, seed: int) -> dict[str, dict]:
+def ours(weight: float, workspace: Workspace, seed: int) -> dict[str, dict]:
     """Our row with a weight of the verification loss."""
     recipe = matdr_lfw(weight)
     recipe = Recipe(recipe.method, recipe.config, recipe.train, recipe.size, attributes=ATTRIBUTES)
-    return realism(recipe, bench, bench.seen // 2, seed)
+    return realism(recipe, workspace, workspace.seen // 2, seed)
 
 
-def other(method: str, by_label: bool) -> Callable[[Bench, int], dict[str, dict]]:
+def other(method: str, by_label: bool) -> Callable[[Workspace, int], dict[str, dict]]:
     """A baseline's row."""
-    return lambda bench, seed: realism(baseline(method, ATTRIBUTES, bench.photos.schema.height), bench, bench.seen, seed, by_label)
+    return lambda workspace, seed: realism(baseline(method, ATTRIBUTES, workspace.photos.schema.height), workspace, workspace.seen, seed, by_label)
 
 
 DATA = {
-    "data": "CelebA, bangs, smiling, eyeglasses", "n": "2,000 pictures, fewer than the 2,048 features of the extractor", "size": "128", "seen": "3.2 million pairs",
+    "data": "CelebA, bangs, smiling, eyeglasses", "n": "2,000 images, fewer than the 2,048 features of the extractor", "size": "128", "seen": "3.2 million pairs",
     "kind": "photos", "attributes": ATTRIBUTES, "stand_in": "photographs with Bangs, Smiling and Eyeglasses; all val ones, paired",
     "extractor": ("Inception (external weights), of 2,048 features", "the data set's judge, of 144 or 192 features: only numbers of one column compare"),
     "metrics": (FID, KEPT, SUCCESS), "images": 2_500,
 }
-DIFFERS = ("against the real val pictures; the paper does not say against which", "narrow networks and steps 20 times as large (recombine/methods/matdr.py)")
+DIFFERS = ("against the real val images; the paper does not say against which", "narrow networks and steps 20 times as large (recombine/methods/matdr.py)")
 
 TABLE1 = Table(
     name="matdr.table1",
@@ -140,7 +140,7 @@ TABLE2 = Table(
     title="Realism by the weight of the verification loss",
     rows=tuple(Row(f"{weight:g}", {"fid": paper}, partial(ours, weight)) for weight, paper in WEIGHTS.items()),
     claim=Claim(
-        "0.1 is the best weight, above and below it pictures are less real",
+        "0.1 is the best weight, above and below it images are less real",
         lambda rows: every(*(lower(rows, ("0.1", "fid"), (f"{weight:g}", "fid")) for weight in WEIGHTS if weight != 0.1)),
     ),
     differs=DIFFERS,

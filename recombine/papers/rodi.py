@@ -22,14 +22,14 @@ from recombine.data.packed import Pack
 from recombine.data.synthetic import sprites
 from recombine.edit import swap
 from recombine.evaluation.classifier import Classifier
-from recombine.inference import encoded
+from recombine.inference import encode_rows
 from recombine.method import Method
 from recombine.methods import METHODS
 from recombine.methods.rodi import VARIANTS
 from recombine.metrics.intervals import mean
 from recombine.metrics.mutual_information import mutual_information
 from recombine.papers.table import Cell, Claim, Measured, Metric, Row, Table, Verdict, every, higher, lower
-from recombine.papers.workspace import Bench, baseline, brief
+from recombine.papers.workspace import Workspace, baseline, brief
 from recombine.recipes.rodi import rodi_sprites
 
 TRIPLETS = 1_000                            # measured here; the paper has 8,000
@@ -101,38 +101,38 @@ def fresh_estimate(model: Method, pack: Pack) -> dict:
         order = np.lexsort((rows, character))
         first, second = order[:-1], order[1:]
         same = character[first] == character[second]
-        one, two = encoded(model, pack, rows[first[same]]), encoded(model, pack, rows[second[same]])
+        one, two = encode_rows(model, pack, rows[first[same]]), encode_rows(model, pack, rows[second[same]])
         codes.append((two["pose"], one["appearance"]))
     return mutual_information(*codes[0], *codes[1]).to_json()
 
 
-def variant(name: str, bench: Bench, seed: int) -> Path:
+def variant(name: str, workspace: Workspace, seed: int) -> Path:
     """The run of ours, of a row of Table 1, or of a mark of Fig. 7; T begins to count after a tenth of the training at most."""
     recipe = rodi_sprites(**VARIANTS.get(name, {}))
-    warmup = min(recipe.config.warmup_images, bench.seen // 10)
-    return bench.train(brief(recipe, bench.seen // 2, seed, warmup_images=warmup), bench.figures)
+    warmup = min(recipe.config.warmup_images, workspace.seen // 10)
+    return workspace.train(brief(recipe, workspace.seen // 2, seed, warmup_images=warmup), workspace.figures)
 
 
-def moved(bench: Bench, run: Path) -> dict[str, Cell]:
+def moved(workspace: Workspace, run: Path) -> dict[str, Cell]:
     """Fig. 7's number of a run."""
-    errors = bench.once(run, "transfers", lambda model: [mean(side).to_json() for side in transfers(model, bench.figures, bench.sheets, TRIPLETS)])
+    errors = workspace.once(run, "transfers", lambda model: [mean(side).to_json() for side in transfers(model, workspace.figures, workspace.sheets, TRIPLETS)])
     return {"mse": errors[0], "rec": errors[1]}
 
 
-def bounded(name: str, bench: Bench, seed: int) -> dict[str, Cell]:
+def bounded(name: str, workspace: Workspace, seed: int) -> dict[str, Cell]:
     """A row of Table 1."""
-    run = variant(name, bench, seed)
-    fresh = bench.once(run, "information", lambda model: fresh_estimate(model, bench.figures))
+    run = variant(name, workspace, seed)
+    fresh = workspace.once(run, "information", lambda model: fresh_estimate(model, workspace.figures))
     names = {"mi_trained": "I_T", "mi_measured": "I_T'"}
     found = {names[name]: cell for name, cell in estimated(run).items() if cell["n"] >= LINES}
-    return {**found, "rec": moved(bench, run)["rec"], "fresh": fresh}
+    return {**found, "rec": moved(workspace, run)["rec"], "fresh": fresh}
 
 
-def other(method: str, bench: Bench, seed: int) -> dict[str, Cell]:
+def other(method: str, workspace: Workspace, seed: int) -> dict[str, Cell]:
     """A baseline's mark of Fig. 7: from pairs of one character, or from the labels of its looks."""
     pairs = "group" in METHODS[method][0].kinds
-    recipe = baseline(method, ("character",) if pairs else LOOKS, bench.figures.schema.height, mirror=False)
-    return moved(bench, bench.train(brief(recipe, bench.seen // (2 if pairs else 1), seed), bench.figures))
+    recipe = baseline(method, ("character",) if pairs else LOOKS, workspace.figures.schema.height, mirror=False)
+    return moved(workspace, workspace.train(brief(recipe, workspace.seen // (2 if pairs else 1), seed), workspace.figures))
 
 
 DATA = {"kind": "sheets", "stand_in": "figures drawn from Liberated Pixel Cup sheets; held-out characters", "images": 5_000}
@@ -179,18 +179,18 @@ TABLE1 = Table(
 )
 
 
-def recognised(name: str, bench: Bench, seed: int) -> dict[str, Cell]:
+def recognised(name: str, workspace: Workspace, seed: int) -> dict[str, Cell]:
     """A row of Table 2: are characters found again, and is the stance the one that was given?"""
-    run, pack = variant(name, bench, seed), bench.figures
-    return bench.once(run, "recognition", lambda model: measure_recognition(model, pack, bench.sheets, bench.judge(pack), 600))
+    run, pack = variant(name, workspace, seed), workspace.figures
+    return workspace.once(run, "recognition", lambda model: measure_recognition(model, pack, workspace.sheets, workspace.judge(pack), 600))
 
 
 @torch.no_grad()
 def measure_recognition(model: Method, pack: Pack, sheets: sprites.Sheets, classifier: Classifier, count: int) -> dict[str, dict]:
-    """Retrieval of real pictures of the character by made ones, and how often the stance is misread, both by the judge.
+    """Retrieval of real images of the character by made ones, and how often the stance is misread, both by the judge.
 
     Returns:
-        `reid_rec` and `reid_transfer`, mean average precision among real val pictures, which are compared by what the judge
+        `reid_rec` and `reid_transfer`, mean average precision among real val images, which are compared by what the judge
         sees of their looks; `pose_rec` and `pose_transfer`, the share of action, direction and frame that it misreads.
     """
     rows = np.asarray(pack.rows("val"))
@@ -212,7 +212,7 @@ def looks(classifier: Classifier, images: Tensor) -> np.ndarray:
 
 
 def precisions(made: np.ndarray, wanted: np.ndarray, gallery: np.ndarray, owners: np.ndarray) -> list[float]:
-    """Average precision of every made picture's search for real pictures of its character, nearest first."""
+    """Average precision of every made image's search for real images of its character, nearest first."""
     from sklearn.metrics import average_precision_score
 
     found = []
@@ -288,10 +288,10 @@ FIG7 = Table(
     metrics=(Metric("mse", "lower", digits=4, title="MSE on [-1, 1]"), Metric("rec", "lower", digits=4, title="reconstruction")),
     rows=(
         mark("drnet", 0.0590, partial(other, "drnet"), needs=("drnet",)),
-        mark("bvae", 0.0472, lambda bench, seed: moved(bench, variant("bvae", bench, seed)), here="ours with a fixed weight on the bottleneck and no T"),
+        mark("bvae", 0.0472, lambda workspace, seed: moved(workspace, variant("bvae", workspace, seed)), here="ours with a fixed weight on the bottleneck and no T"),
         mark("atsdm", 0.0422, partial(other, "twostep"), needs=("twostep",), here="from labels of the looks, not from pairs"),
         mark("cyclevae", 0.0170, partial(other, "cyclevae"), needs=("cyclevae",)),
-        *(mark(name, paper, lambda bench, seed, name=name: moved(bench, variant(name, bench, seed))) for name, paper in MARKS.items()),
+        *(mark(name, paper, lambda workspace, seed, name=name: moved(workspace, variant(name, workspace, seed))) for name, paper in MARKS.items()),
     ),
     claim=Claim("ours transfers best, then the adversary alone, then the bottleneck alone, then all others", order),
     differs=(*SHORT, "other characters than the paper's", "the paper's values are read off a plot, +-0.0003; whether they are means or medians is not stated"),

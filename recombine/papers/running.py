@@ -11,16 +11,16 @@ from recombine import files
 from recombine.methods import METHODS
 from recombine.papers.showing import markdown
 from recombine.papers.table import Cell, Row, Table
-from recombine.papers.workspace import Bench
+from recombine.papers.workspace import Workspace
 from recombine.training.engine import Diverged
 
 
-def run(table: Table, bench: Bench, seeds: int = 1) -> dict:
+def run(table: Table, workspace: Workspace, seeds: int = 1) -> dict:
     """Train what a table needs, measure, and write `table.json` and `table.md` into a folder of its name.
 
     Args:
         table: Which.
-        bench: Data, folder and budget.
+        workspace: Data, folder and budget.
         seeds: Trainings of every row. Of several the mean is shown, and an interval that holds all of theirs.
 
     Returns:
@@ -30,30 +30,30 @@ def run(table: Table, bench: Bench, seeds: int = 1) -> dict:
     Raises:
         ValueError: The data that it needs was not given.
     """
-    if missing := bench.given.missing(table):
+    if missing := workspace.given.missing(table):
         raise ValueError(f"{table.name} cannot be run: {missing}")
-    bench = replace(bench, table=table) if bench.table is not table else bench
-    rows = [told(row, bench, seeds) for row in table.rows]
+    workspace = replace(workspace, table=table) if workspace.table is not table else workspace
+    rows = [told(row, workspace, seeds) for row in table.rows]
     measured = {row["name"]: row["ours"] for row in rows if row["ours"]}
     verdict = table.claim.judge(measured)
     result = {
         "name": table.name,
         "title": table.title,
-        "images": bench.seen,
+        "images": workspace.seen,
         "seeds": seeds,
         "claim": {"words": table.claim.words, "holds": verdict.holds, "why": verdict.why},
         "metrics": [{"name": m.name, "heading": m.heading, "unit": m.unit, "better": m.better} for m in table.metrics],
         "rows": rows,
-        "differs": differences(table, bench, measured, seeds),
+        "differs": differences(table, workspace, measured, seeds),
         "notes": list(table.differs),
     }
-    folder = bench.made(table.name)
+    folder = workspace.made(table.name)
     files.write_text(folder / "table.json", json.dumps(result, indent=2, ensure_ascii=False))
     files.write_text(folder / "table.md", markdown(table, result))
     return result
 
 
-def told(row: Row, bench: Bench, seeds: int) -> dict[str, Any]:
+def told(row: Row, workspace: Workspace, seeds: int) -> dict[str, Any]:
     """A row as plain values: the paper's numbers, ours or why there are none."""
     ours, why_not = None, row.why_not
     absent = [name for name in row.needs if name not in METHODS]
@@ -61,7 +61,7 @@ def told(row: Row, bench: Bench, seeds: int) -> dict[str, Any]:
         why_not = f"the method {absent[0]} is not there"
     elif row.measure is not None:
         try:
-            ours = over_seeds([row.measure(bench, seed) for seed in range(seeds)])
+            ours = over_seeds([row.measure(workspace, seed) for seed in range(seeds)])
         except (ValueError, NotImplementedError, Diverged) as error:
             why_not = str(error)
     return {"name": row.name, "paper": dict(row.paper), "quoted": row.quoted, "ours": ours, "why_not": why_not, "here": row.here}
@@ -77,12 +77,12 @@ def over_seeds(found: Sequence[Mapping[str, Cell]]) -> dict[str, dict[str, float
     return cells
 
 
-def differences(table: Table, bench: Bench, measured: Mapping[str, Mapping[str, Cell]], seeds: int) -> dict[str, dict[str, str]]:
+def differences(table: Table, workspace: Workspace, measured: Mapping[str, Mapping[str, Cell]], seeds: int) -> dict[str, dict[str, str]]:
     """What is not the same as in the paper: data, n, size, images seen and extractor."""
     counts = sorted({int(cell["n"]) for cells in measured.values() for cell in cells.values()})
     n = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}" if counts else "nothing was measured"
-    packs = {"photos": lambda: bench.photos, "avatars": lambda: bench.faces, "sheets": lambda: bench.figures}
-    trainings = f"{bench.seen:,} by each training" + (f", {seeds} trainings a row" if seeds > 1 else ", one training a row")
+    packs = {"photos": lambda: workspace.photos, "avatars": lambda: workspace.faces, "sheets": lambda: workspace.figures}
+    trainings = f"{workspace.seen:,} by each training" + (f", {seeds} trainings a row" if seeds > 1 else ", one training a row")
     told = {
         "data": (table.data, table.stand_in),
         "n": (table.n, n),

@@ -26,7 +26,7 @@ def paper_shown(metric: Metric, row: dict) -> str:
 
 
 def n_shown(row: dict) -> str:
-    """How many pictures, pairs or triplets stand behind a row."""
+    """How many images, pairs or triplets stand behind a row."""
     counts = sorted({int(cell["n"]) for cell in row["ours"].values()}) if row["ours"] else []
     return " to ".join(f"{count:,}" for count in dict.fromkeys((counts[0], counts[-1]))) if counts else ""
 

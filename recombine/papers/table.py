@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from recombine.papers.workspace import Bench
+    from recombine.papers.workspace import Workspace
 
 Cell = Mapping[str, float]                  # value, low, high and n, as a Share or Mean gives them
 Measured = Mapping[str, Mapping[str, Cell]]  # row -> metric -> cell; rows that were not run are not there
@@ -48,7 +48,7 @@ class Row:
 
     name: str                               # as the paper calls it
     paper: Mapping[str, float | None] = field(default_factory=dict)  # metric -> number; None = missing in every copy we have
-    measure: Callable[[Bench, int], Mapping[str, Cell]] | None = None  # bench and seed -> metric -> cell
+    measure: Callable[[Workspace, int], Mapping[str, Cell]] | None = None  # workspace and seed -> metric -> cell
     why_not: str = ""                       # why ours is not measured, where `measure` is None
     quoted: str = ""                        # where the paper took its numbers; "" = measured by its authors
     here: str = ""                          # what ours is, where it is not the same thing
@@ -78,19 +78,19 @@ class Table:
     name: str                               # paper.table
     title: str
     data: str                               # the paper's
-    n: str                                  # how many pictures the paper's numbers rest on
-    size: str                               # pixels of the paper's pictures
-    seen: str                               # pictures seen in the paper's trainings
+    n: str                                  # how many images the paper's numbers rest on
+    size: str                               # pixels of the paper's images
+    seen: str                               # images seen in the paper's trainings
     kind: Kind                              # what stands in here
     stand_in: str                           # in words
     metrics: tuple[Metric, ...]
     rows: tuple[Row, ...]
     claim: Claim
-    attributes: tuple[str, ...] = ()        # that the pictures must be labelled with
-    extractor: tuple[str, str] = ("", "")   # who looks at the pictures: the paper's, ours
+    attributes: tuple[str, ...] = ()        # that the images must be labelled with
+    extractor: tuple[str, str] = ("", "")   # who looks at the images: the paper's, ours
     differs: tuple[str, ...] = ()           # what else is not the same
     ours: Mapping[str, str] = field(default_factory=dict)  # `size` and `images seen` here, where they are not those of the pack and the budget
-    images: int = 4_000                     # pictures seen by every training when nothing is asked for
+    images: int = 4_000                     # images seen by every training when nothing is asked for
     minutes: float = 1.0                    # for these, on one core, with packs and judges at hand
 
 

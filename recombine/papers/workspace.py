@@ -27,7 +27,7 @@ from recombine.training.engine import Monitor, TrainConfig
 from recombine.training.runs import load, start
 
 SIZE = 32                                   # pixels of drawn faces and photographs
-FACES, SPRITES = 3_000, 4_000               # pictures drawn
+FACES, SPRITES = 3_000, 4_000               # images drawn
 WANTED = {
     "photos": "a folder of labelled photographs, or a pack of one (--data FOLDER)",
     "sheets": "a folder of Liberated Pixel Cup sheets (--data SHEETS)",
@@ -93,7 +93,7 @@ def kind_of(folder: Path) -> Kind:
 
 
 @dataclass
-class Bench:
+class Workspace:
     """One folder of trainings and measurements; what is there already is not done again."""
 
     out: Path
@@ -105,7 +105,7 @@ class Bench:
 
     @property
     def seen(self) -> int:
-        """Pictures seen by every training of the table, a pair as two."""
+        """Images seen by every training of the table, a pair as two."""
         assert self.table is not None
         return self.images or self.table.images
 
@@ -164,7 +164,7 @@ class Bench:
         return json.loads(path.read_text("utf-8"))
 
     def made(self, name: str) -> Path:
-        """A folder within the bench's, made if it is not there."""
+        """A folder within the workspace's, made if it is not there."""
         folder = self.out / name
         folder.mkdir(parents=True, exist_ok=True)
         return folder

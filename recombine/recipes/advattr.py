@@ -32,8 +32,8 @@ def advattr_lfw(images: int = 60_000, seed: int = 0, **variant: Any) -> Recipe:
 def advattr_rafd() -> Recipe:
     """RaFD as in the paper: `recombine train advattr.rafd --data RAFD --pattern rafd`.
 
-    59 subjects x 8 expressions x 3 gazes; half of the pictures seen are mirrored, left and right gaze exchanged, in place
-    of storing every picture twice. The paper's accuracies are missing in every copy we have.
+    59 subjects x 8 expressions x 3 gazes; half of the images seen are mirrored, left and right gaze exchanged, in place
+    of storing every image twice. The paper's accuracies are missing in every copy we have.
     """
     return paper(59 * 24 * 2, "expression", "gaze", mirror=True)
 
@@ -55,6 +55,6 @@ def advattr_multipie() -> Recipe:
 
 
 def paper(pictures: int, *attributes: str, mirror: bool = False) -> Recipe:
-    """The paper's networks at 128 px, batches of 16 and 75 epochs of so many pictures."""
+    """The paper's networks at 128 px, batches of 16 and 75 epochs of so many images."""
     train = TrainConfig(images=EPOCHS * pictures, batch_size=16, mirror=mirror, decay=DECAY, evaluate_every=10 * pictures)
     return Recipe("advattr", PRESETS["paper"], train, size=128, attributes=attributes)

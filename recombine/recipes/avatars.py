@@ -7,7 +7,7 @@ from recombine.methods.ifcvaegan import Config
 from recombine.training.engine import TrainConfig
 from recombine.training.recipe import Drawn, Recipe
 
-# Differs from the paper: every drawn factor is an attribute, so little is left for the rest to tell; pictures are rebuilt
+# Differs from the paper: every drawn factor is an attribute, so little is left for the rest to tell; images are rebuilt
 # from the true labels, drawings without noise need no critic, and Adam takes larger steps than RMSprop.
 FAST = Config(
     width=24,
@@ -31,7 +31,7 @@ LABELS = ("expression", "lighting", "glasses", "hair_color")  # what the methods
 COURSE = TrainConfig(images=24_000, batch_size=16, mirror=False, ema_images=2_000, decay=0.4, log_every=1_600, evaluate_every=12_000)
 
 # Differs from the paper: as FAST; and since the rest is large here, the auxiliary network is wide and is asked for a uniform guess,
-# without which labels were still ignored after 24,000 pictures. At FAST's rate the encoder died in the run without that network.
+# without which labels were still ignored after 24,000 images. At FAST's rate the encoder died in the run without that network.
 COMPARED = replace(FAST, learning_rate=1e-3, num_latents=32, aux_width=500, aux_weight=0.3, aux_form="uniform", kl_weight=5e-5)
 
 

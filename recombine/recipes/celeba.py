@@ -1,10 +1,10 @@
-"""The published settings on CelebA's aligned pictures; give the folder as DATA."""
+"""The published settings on CelebA's aligned images; give the folder as DATA."""
 
 from recombine.methods.ifcvaegan import PRESETS
 from recombine.training.engine import TrainConfig
 from recombine.training.recipe import Recipe
 
-TRAIN = TrainConfig(images=2_000_000, batch_size=64, mirror=False)  # 10 epochs of 202,599 pictures
+TRAIN = TrainConfig(images=2_000_000, batch_size=64, mirror=False)  # 10 epochs of 202,599 images
 
 
 def celeba_table1() -> Recipe:

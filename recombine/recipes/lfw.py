@@ -9,7 +9,7 @@ from recombine.training.engine import TrainConfig
 from recombine.training.recipe import Recipe
 
 # Differs from the paper: 32 px and half its width; all terms as batch means, weighted so that the label is used after tens
-# of thousands of pictures instead of millions; the label head trains the convolutions; an average of the weights is kept.
+# of thousands of images instead of millions; the label head trains the convolutions; an average of the weights is kept.
 SMALL = Config(
     width=32,
     scaling="means",

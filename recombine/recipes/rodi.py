@@ -60,7 +60,7 @@ def rodi_deepfashion(**variant: Any) -> Recipe:
 
 
 def human(variant: dict[str, Any]) -> Recipe:
-    """The settings of pictures of persons, 256 px."""
+    """The settings of images of persons, 256 px."""
     config = replace(PRESETS["human"], **{"pair_by": ("person",), "vgg_weights": "vgg19.safetensors", **variant})
     return Recipe("rodi", config, PUBLISHED, size=256, attributes=("person",))
 

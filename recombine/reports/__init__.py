@@ -1,1 +1,1 @@
-"""What pages are made of: words and numbers, tables, pictures, curves, and one style sheet."""
+"""What pages are made of: words and numbers, tables, images, curves, and one style sheet."""

@@ -1,4 +1,4 @@
-"""Pictures inside a page: label edits and swaps of judged pictures, each embedded as a PNG."""
+"""Images inside a page: label edits and swaps of judged images, each embedded as a PNG."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from recombine.edit import set_label, swap
 from recombine.method import Method
 from recombine.reports.words import escape
 
-MOST_ATTRIBUTES = 16  # with pictures of their own on the page
+MOST_ATTRIBUTES = 16  # with images of their own on the page
 
 
 def label_figures(model: Method, codes: Codes, images: Tensor) -> str:
-    """A table of pictures: the original, its reconstruction, and one column a value."""
+    """A table of images: the original, its reconstruction, and one column a value."""
     groups = [("", [("original", images), ("rebuilt", model.decode(codes))])]
     editable = [a for a in model.schema.attributes if a.kind != "group" and a.name in codes]
     for attribute in editable[:MOST_ATTRIBUTES]:
@@ -36,7 +36,7 @@ def label_figures(model: Method, codes: Codes, images: Tensor) -> str:
     cells = "".join(
         f'<td>{picture(strip(images), f"{name} {text}".strip(), images.shape[-1])}</td>' for name, columns in groups for text, images in columns
     )
-    return f'<div class="wide"><table class="pictures"><thead><tr>{top}</tr><tr>{names}</tr></thead><tbody><tr>{cells}</tr></tbody></table></div>'
+    return f'<div class="wide"><table class="images"><thead><tr>{top}</tr><tr>{names}</tr></thead><tbody><tr>{cells}</tr></tbody></table></div>'
 
 
 def swap_figures(model: Method, codes: Codes, images: Tensor, given: Codes, giving: Tensor) -> Iterator[str]:
@@ -61,12 +61,12 @@ def shown_values(attribute: Attribute) -> list[tuple[str, object]]:
 
 
 def strip(images: Tensor) -> Tensor:
-    """Pictures below each other, as a canvas `[pictures, 1, channels, height, width]`."""
+    """Images below each other, as a canvas `[pictures, 1, channels, height, width]`."""
     return images[:, None]
 
 
 def picture(canvas: Tensor, text: str, width: int, gap: int = 2, apart: int = 0) -> str:
-    """An embedded PNG of pictures `[down, across, channels, height, width]` with clear gaps; NaN stays clear.
+    """An embedded PNG of images `[down, across, channels, height, width]` with clear gaps; NaN stays clear.
 
     The first row and column stand `apart` pixels more from the others.
     """

@@ -27,9 +27,9 @@ td small { display: block } td.none { color: var(--soft) }
 .matrix td { text-align: center; padding: .3rem .45rem; background: rgb(var(--alarm) / calc(var(--damage, 0) * .8)); font-size: .78rem }
 .matrix td.own { background: rgb(var(--accent) / .16); box-shadow: inset 0 0 0 2px rgb(var(--accent) / .7) } td.words { white-space: normal; min-width: 9rem }
 .matrix .turned { vertical-align: bottom; padding: .3rem } .turned span { writing-mode: vertical-rl; transform: rotate(180deg) }
-.pictures th { text-align: center; padding: .1rem .3rem; white-space: nowrap; position: static } .pictures td { padding: 0 1px; background: none }
-.pictures thead tr:first-child th { color: var(--ink) } .pictures tbody tr { border: 0 } .pictures td img { margin: auto }
-img { display: block; max-width: 100%; height: auto } .pictures img { max-width: none }
+.images th { text-align: center; padding: .1rem .3rem; white-space: nowrap; position: static } .images td { padding: 0 1px; background: none }
+.images thead tr:first-child th { color: var(--ink) } .images tbody tr { border: 0 } .images td img { margin: auto }
+img { display: block; max-width: 100%; height: auto } .images img { max-width: none }
 .figures { display: flex; flex-wrap: wrap; gap: 1rem 1.5rem } figure { margin: 0; max-width: 100% }
 figcaption { color: var(--soft); font-size: .85rem; text-align: center; padding-top: .2rem } .curves { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 330px), 1fr)); gap: 1rem }
 .curves img { width: 100% }

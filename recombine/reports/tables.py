@@ -108,9 +108,9 @@ def codes_table(judgement: Mapping) -> str:
 
 
 def realism_table(judgement: Mapping) -> str:
-    """Distances of made pictures from real ones, beside those of other real ones."""
+    """Distances of made images from real ones, beside those of other real ones."""
     found = look(judgement, "realism") or {}
-    names = {"reconstructions": "reconstructions", "swaps": "swaps", "real": "other real pictures"}
+    names = {"reconstructions": "reconstructions", "swaps": "swaps", "real": "other real images"}
     rows = {text: "".join(cell(look(found, name, kind), number) for kind in ("frechet", "kid")) for name, text in names.items() if name in found}
     return table(["Fréchet distance", "kernel distance (KID)"], rows)
 
@@ -127,8 +127,8 @@ def recognition_tables(judgement: Mapping) -> list[str]:
         parts += [f'<h3>{escape(group)}</h3><p class="lead">{chance}</p>', table(["same or not", "retrieval mAP", "nearest is the same"], rows)]
         kept = found.get("identity_kept", {})
         words = {
-            "verifier": "the verifier itself is right", "original": "unedited pictures recognised", "rebuilt": "rebuilt pictures recognised",
-            "kept": "edited pictures recognised", "others": "pictures of others taken for it",
+            "verifier": "the verifier itself is right", "original": "unedited images recognised", "rebuilt": "rebuilt images recognised",
+            "kept": "edited images recognised", "others": "images of others taken for it",
         }
         cells = {text: cell(kept[name], percent) for name, text in words.items() if name in kept}
         parts.append(table(list(cells), {f"{group} kept": "".join(cells.values())}))

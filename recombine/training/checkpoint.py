@@ -1,7 +1,7 @@
 """Models and runs on disk: safetensors and JSON under a manifest of SHA-256 hashes. No pickle is ever opened.
 
 A run folder holds `model/` (all that is needed to use the model, and all that is shared) and `resume/step-N/` (all that
-is needed to go on training from the N-th picture; two are kept). Both are written whole or not at all.
+is needed to go on training from the N-th image; two are kept). Both are written whole or not at all.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Resume:
     """A point from which training goes on."""
 
     path: Path
-    step_images: int                        # pictures seen
+    step_images: int                        # images seen
     tensors: dict[str, dict[str, Tensor]]   # file stem -> tensors, on the CPU
     state: dict
     passed_over: list[str] = field(default_factory=list)  # one sentence for each newer checkpoint that was broken
@@ -80,7 +80,7 @@ def save_model(run: Path, tensors: Mapping[str, Tensor], config: dict, schema: S
         run: The run's folder.
         tensors: Everything the model needs.
         config: At least `method`, its short name, and `config`, its settings as plain JSON values.
-        schema: The attributes and the picture format that the model was built for.
+        schema: The attributes and the image format that the model was built for.
 
     Raises:
         SaveFailed: The disk refused; the earlier model still stands.
@@ -149,7 +149,7 @@ def save_resume(run: Path, step_images: int, tensors: Mapping[str, Mapping[str, 
 
     Args:
         run: The run's folder; it must exist.
-        step_images: Pictures seen so far.
+        step_images: Images seen so far.
         tensors: File stem -> tensors.
         state: Anything JSON can hold, with strings as keys; floats come back bit for bit.
 

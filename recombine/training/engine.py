@@ -1,6 +1,6 @@
 """The one loop that trains every method: turns, phases, averages, checkpoints, logs, and stopping without loss.
 
-Schedules, random numbers and the order of the pictures are functions of (seed, images seen), so a training that was
+Schedules, random numbers and the order of the images are functions of (seed, images seen), so a training that was
 stopped and resumed at any step ends with the same bits as one that was not.
 """
 
@@ -27,7 +27,7 @@ from recombine.data.batch import Batch, mix_seed
 from recombine.data.packed import Pack
 from recombine.data.samplers import SAMPLERS, Sampler
 from recombine.method import Method, Phase, Progress, Turn
-from recombine.methods.shared.prototypes import Codebook, fit_codebook
+from recombine.methods.shared.prototypes import Prototypes, fit_codebook
 from recombine.training import checkpoint
 from recombine.training.ema import Average
 from recombine.training.log import Journal, Meter
@@ -43,11 +43,11 @@ class TrainConfig:
     accumulate: int = 1                     # micro-batches a step is split into, to fit the memory
     seed: int = 0
     precision: str = "32-true"              # Fabric's name; "bf16-mixed" where the hardware has it
-    mirror: bool = True                     # show pictures mirrored half of the time, with mirrored labels
+    mirror: bool = True                     # show images mirrored half of the time, with mirrored labels
     decay: float = 0.0                      # last share of the training in which the learning rate falls to 0
     ema_images: int = 0                     # half-life of the averaged weights, in images; 0 = no average
     log_every: int = 2_000                  # images between two lines of the log
-    evaluate_every: int = 20_000            # images between two evaluations and picture grids
+    evaluate_every: int = 20_000            # images between two evaluations and image grids
     save_seconds: float = 60.0              # between two checkpoints
     patience: int = 3                       # steps with NaN or infinity in a row before going back to a checkpoint
     rollbacks: int = 2                      # times the training goes back before it gives up
@@ -79,7 +79,7 @@ class State:
     """Where a training stands, beside its tensors; everything here is saved."""
 
     images_seen: int = 0
-    rollbacks: int = 0                      # each changes the order of the pictures and halves the learning rate
+    rollbacks: int = 0                      # each changes the order of the images and halves the learning rate
     bad_in_row: int = 0
     controllers: dict[str, float] = field(default_factory=dict)
 
@@ -97,7 +97,7 @@ def fit(
     monitor: Monitor | None = None,
     quiet: bool = False,
 ) -> Path:
-    """Train a method until `config.images` pictures have been seen, or go on where an earlier call stopped.
+    """Train a method until `config.images` images have been seen, or go on where an earlier call stopped.
 
     Under `torchrun` every process calls this; together they do what one process would do.
 
@@ -107,7 +107,7 @@ def fit(
         config: How to train.
         run: The run's folder, made if it is not there.
         settings: Written to `config.json` beside the training's own; `method` and `config` are what `load` needs.
-        monitor: Called with the averaged method in eval mode and the path for a picture grid, at the start and every
+        monitor: Called with the averaged method in eval mode and the path for an image grid, at the start and every
             `evaluate_every` images; what it returns is logged.
         quiet: No progress bar.
 
@@ -156,7 +156,7 @@ class Training:
             setattr(method, name, fabric.setup_module(network.to(memory_format=torch.channels_last)))  # type: ignore[call-overload]
         self.dtype = next(method.parameters()).dtype
         self.average = Average(self.networks, config.ema_images)
-        self.codebook: Codebook | None = getattr(method, "codebook", None)
+        self.codebook: Prototypes | None = getattr(method, "codebook", None)
         self.phases: list[Phase] = method.phases() if hasattr(method, "phases") else [Phase("train")]  # type: ignore[attr-defined]
         self.phase: Phase | None = None
         self.parameters = {p: [w for name in names for w in self.networks[name].parameters()] for p, names in method.players().items()}
@@ -173,7 +173,7 @@ class Training:
     def go(self, stop: list[int], monitor: Monitor | None) -> None:
         """Train to the end, or until a signal stands in `stop`."""
         if not self.state.images_seen and (left_out := getattr(self.sampler, "left_out", 0)):
-            self.journal.event(0, "left out", f"{left_out} training pictures stand alone in their group, form no pair and are not used")
+            self.journal.event(0, "left out", f"{left_out} training images stand alone in their group, form no pair and are not used")
         self.evaluate(monitor, when=self.state.images_seen == 0)
         while self.state.images_seen < self.config.images:
             self.round(stop, monitor)
@@ -267,7 +267,7 @@ class Training:
         self.journal.event(self.state.images_seen, "skipped", f"{self.bad}; the step was not taken")
 
     def roll_back(self) -> None:
-        """Go back to the newest checkpoint with another order of pictures and half the learning rate, or give up."""
+        """Go back to the newest checkpoint with another order of images and half the learning rate, or give up."""
         used = self.state.rollbacks
         found = checkpoint.newest_resume(self.run) if used < self.config.rollbacks else None
         if found is None:
@@ -298,11 +298,11 @@ class Training:
         return batch.to(self.fabric.device, self.dtype)
 
     def view(self, rows: np.ndarray, mirror: np.ndarray | None, share: slice) -> Batch:
-        """This process's part of drawn pictures."""
+        """This process's part of drawn images."""
         return self.pack.batch(rows[share], mirror=None if mirror is None else mirror[share])
 
     def new_sampler(self) -> Sampler:
-        """The order of the pictures; another one after every rollback."""
+        """The order of the images; another one after every rollback."""
         if hasattr(self.method, "make_sampler"):
             return self.method.make_sampler(self.pack, self.seed, self.config.mirror)  # type: ignore[attr-defined]
         return SAMPLERS[self.method.sampler](self.pack, "train", seed=self.seed, mirror=self.config.mirror)

@@ -22,12 +22,12 @@ from recombine.method import Method
 
 
 class EditMonitor:
-    """Measures edits on pictures that are not trained on, and draws the same few every time.
+    """Measures edits on images that are not trained on, and draws the same few every time.
 
     Args:
         pack: The data; its `val` rows are used, or `train` where there are none.
-        classifier: The independent judge of edits; without one, only the pictures are drawn.
-        pictures: How many pictures are edited for the success.
+        classifier: The independent judge of edits; without one, only the images are drawn.
+        pictures: How many images are edited for the success.
         shown: How many of them are drawn.
     """
 
@@ -55,9 +55,9 @@ class EditMonitor:
         return measures
 
     def picture(self, model: Method, images: Tensor, codes: Codes, rebuilt: Tensor) -> Tensor:
-        """Pictures, reconstructions, then for every attribute its swap with the next picture that differs.
+        """Images, reconstructions, then for every attribute its swap with the next image that differs.
 
-        A method without attributes shows every part's swap with the next picture.
+        A method without attributes shows every part's swap with the next image.
         """
         rows = [images, rebuilt]
         labelled = [name for name in codes if name in self.pack.schema.names]
@@ -100,12 +100,12 @@ def diagnose(measures: Mapping[str, float], fraction: float) -> dict[str, str]:
         )
     elif success is not None and success < 0.3 and fraction >= 0.5:
         found["edits fail"] = (
-            f"{success:.0%} of edits show the wanted value; look at the newest picture in grids/: train longer, check that the labels "
-            "belong to the pictures, or raise the weight of what makes the decoder use them"
+            f"{success:.0%} of edits show the wanted value; look at the newest image in grids/: train longer, check that the labels "
+            "belong to the images, or raise the weight of what makes the decoder use them"
         )
     if measures.get("critic_accuracy", 0.5) > 0.98 and fraction >= 0.1:
         found["critic wins"] = (
-            f"the critic is right on {measures['critic_accuracy']:.0%} of pictures, and its gradient teaches nothing: lower its learning rate "
+            f"the critic is right on {measures['critic_accuracy']:.0%} of images, and its gradient teaches nothing: lower its learning rate "
             "or the weight of the adversarial loss"
         )
     return found

@@ -12,7 +12,7 @@ from recombine.training.engine import TrainConfig
 class Drawn:
     """Built-in avatars, drawn when they are first needed."""
 
-    count: int = 6_000                      # pictures
+    count: int = 6_000                      # images
     seed: int = 0
 
 

@@ -36,7 +36,7 @@ def build(name: str, settings: Mapping[str, Any], schema: Schema) -> Method:
     Args:
         name: Its short name.
         settings: Fields of its `Config`; those left out keep their defaults.
-        schema: Attributes and picture format the networks are built for.
+        schema: Attributes and image format the networks are built for.
 
     Raises:
         ValueError: There is no such method or setting, or the method cannot work with this schema.

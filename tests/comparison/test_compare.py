@@ -22,9 +22,8 @@ from small_comparison import METHODS, OPTIONS
 
 from recombine.cli import APP, main
 from recombine.codes import Codes
-from recombine.comparison import compare, judging, plan
+from recombine.comparison import compare, judging, leases, plan
 from recombine.comparison import finished_runs as found
-from recombine.comparison import leases as claims
 from recombine.comparison import samples as pictures
 from recombine.comparison import worker as work
 from recombine.comparison.page import report
@@ -67,7 +66,7 @@ def test_every_cell_is_a_run_with_its_judgement(done):
     plan = json.loads((done / "plan.json").read_text())
     assert plan["methods"] == list(METHODS) and plan["seeds"] == [0, 1] and plan["budget"] == {"images": 192, "seconds": None}
     assert plan["settings"]["signs"]["matdr:tiny"]["from"] == "preset tiny" and plan["commands"] == ["recombine compare signs"]
-    for method, images in (("ifcvaegan-tiny", 192), ("matdr-tiny", 96)):  # a pair counts as two pictures
+    for method, images in (("ifcvaegan-tiny", 192), ("matdr-tiny", 96)):  # a pair counts as two images
         for seed in (0, 1):
             train = json.loads((done / f"runs/signs/{method}/{seed}/config.json").read_text())["train"]
             assert (train["images"], train["seed"]) == (images, seed)
@@ -124,7 +123,7 @@ def test_a_second_call_trains_and_judges_nothing(done, signs, monkeypatch):
 
 
 def test_more_seeds_and_methods_may_be_added_and_another_plan_is_refused(done, signs, monkeypatch):
-    monkeypatch.setattr(work.Work, "visit", lambda *_: None)
+    monkeypatch.setattr(work.Worker, "visit", lambda *_: None)
     plan = (done / "plan.json").read_text()
     try:
         small_comparison.run(done, signs, methods=("ifcvaegan:kl_weight=0",), seeds=3)
@@ -168,7 +167,7 @@ def test_a_stopped_cell_goes_on_to_the_same_bits(done, signs, tmp_path, monkeypa
 
 
 def test_two_processes_make_the_table_that_one_makes(done, signs, tmp_path):
-    environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parent), "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, SCRIPT.parents[:2])), "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
     other = subprocess.Popen([sys.executable, SCRIPT, tmp_path, signs.path, "2/2"], env=environment, stderr=subprocess.PIPE)
     small_comparison.run(tmp_path, signs, shard=(1, 2))
     assert other.communicate()[1].count(b"Traceback") == 0 == other.returncode
@@ -178,7 +177,7 @@ def test_two_processes_make_the_table_that_one_makes(done, signs, tmp_path):
 
 def test_shards_share_all_cells_out_and_none_twice(signs, tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(work.Work, "visit", lambda self, cell, called: seen.append((cell.method, cell.seed)))
+    monkeypatch.setattr(work.Worker, "visit", lambda self, cell, called: seen.append((cell.method, cell.seed)))
     for i in (1, 2, 3):
         small_comparison.run(tmp_path, signs, shard=(i, 3))
     assert sorted(seen) == [(method, seed) for method in METHODS for seed in (0, 1)]
@@ -285,8 +284,8 @@ def test_codes_are_asked_for_the_compared_attributes_alone(runs, signs, sign_rea
 def test_too_few_pictures_are_a_reason(sign_editor, signs, sign_reader):
     how = compare.Judging(pictures=10, measures=("leakage", "disentanglement"))
     found = judging.judge_run(sign_editor(), signs, how, ("lamp",), sign_reader)
-    assert "probes need 20 training pictures and as many to judge, and there are 300 and 10" in found["left_out"]["leakage"]
-    assert "20 judged pictures" in found["left_out"]["disentanglement"]
+    assert "probes need 20 training images and as many to judge, and there are 300 and 10" in found["left_out"]["leakage"]
+    assert "20 judged images" in found["left_out"]["disentanglement"]
     assert reason(found, METRIC["leakage"]) == found["left_out"]["leakage"] and reason(found, METRIC["mig"]) == found["left_out"]["disentanglement"]
 
 
@@ -334,48 +333,48 @@ def test_runs_that_share_nothing_are_refused(runs, tmp_path):
 
 
 def test_pictures_that_a_run_was_trained_on_are_refused_unless_asked_for_and_marked(runs, signs, tmp_path):
-    order = np.roll(np.arange(len(signs)), 200)  # the same pictures, split anew
+    order = np.roll(np.arange(len(signs)), 200)  # the same images, split anew
     labels = {name: np.asarray(column)[order] for name, column in signs.labels.items()}
     other = write_pack(tmp_path / "other", np.asarray(signs.images[:])[order], signs.schema, [f"new {i}" for i in order], labels, list(signs.splits))
-    with pytest.raises(ValueError, match=r"a was trained on \d+ of the 60 pictures of the split 'val' of other"):
+    with pytest.raises(ValueError, match=r"a was trained on \d+ of the 60 images of the split 'val' of other"):
         compared(tmp_path / "x", [runs / "a"], {"other": other})
     judging = compare.Judging(24, allow_training_data=True, measures=("reconstruction",))
     out = compared(tmp_path / "x", [runs / "a"], {"other": other}, judging=judging)
-    assert "judged on pictures that they were trained on" in (out / "report.md").read_text()
-    assert '<p class="warning">Some runs are judged on pictures that they were trained on' in (out / "report.html").read_text()
+    assert "judged on images that they were trained on" in (out / "report.md").read_text()
+    assert '<p class="warning">Some runs are judged on images that they were trained on' in (out / "report.html").read_text()
 
 
 # Claims
 
 
 def test_a_claim_is_held_by_one(tmp_path):
-    held = claims.claim(tmp_path / "claim")
-    assert held.held() and claims.claim(tmp_path / "claim") is None
-    assert f"process {os.getpid()} on " in claims.holder_of(tmp_path / "claim")
+    held = leases.take(tmp_path / "claim")
+    assert held.held() and leases.take(tmp_path / "claim") is None
+    assert f"process {os.getpid()} on " in leases.holder_of(tmp_path / "claim")
     held.release()
-    assert list(tmp_path.iterdir()) == [] and claims.claim(tmp_path / "claim") is not None
+    assert list(tmp_path.iterdir()) == [] and leases.take(tmp_path / "claim") is not None
 
 
 def test_a_claim_of_another_machine_is_taken_over_after_its_silence(tmp_path, monkeypatch):
     path = tmp_path / "claim"
     path.write_text(json.dumps({**myself(), "host": "elsewhere"}))
-    assert claims.claim(path) is None
-    os.utime(path, (0, path.stat().st_mtime - claims.SILENCE - 5))
-    assert claims.claim(path).held()
+    assert leases.take(path) is None
+    os.utime(path, (0, path.stat().st_mtime - leases.SILENCE - 5))
+    assert leases.take(path).held()
     assert [entry.name for entry in tmp_path.iterdir()] == ["claim"]
 
 
 def test_half_a_claim_counts_as_held_until_its_silence(tmp_path):
     path = tmp_path / "claim"
     path.write_text('{"pid": 1')
-    assert claims.claim(path) is None
-    os.utime(path, (0, path.stat().st_mtime - claims.SILENCE - 5))
-    assert claims.claim(path) is not None
+    assert leases.take(path) is None
+    os.utime(path, (0, path.stat().st_mtime - leases.SILENCE - 5))
+    assert leases.take(path) is not None
 
 
 def test_a_claim_gives_signs_of_life_and_leaves_its_successors_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr(claims, "BEAT", 0.01)
-    held = claims.claim(tmp_path / "claim")
+    monkeypatch.setattr(leases, "BEAT", 0.01)
+    held = leases.take(tmp_path / "claim")
     os.utime(tmp_path / "claim", (0, 0))
     for _ in range(200):
         if (tmp_path / "claim").stat().st_mtime > 0:
@@ -388,10 +387,10 @@ def test_a_claim_gives_signs_of_life_and_leaves_its_successors_alone(tmp_path, m
 
 
 def test_a_claim_is_waited_for(tmp_path, monkeypatch):
-    monkeypatch.setattr(claims, "LOOK", 0.01)
-    other, waits = claims.claim(tmp_path / "claim"), []
-    monkeypatch.setattr(claims.time, "sleep", lambda seconds: (waits.append(seconds), other.release()))
-    with claims.waiting(tmp_path / "claim") as held:
+    monkeypatch.setattr(leases, "LOOK", 0.01)
+    other, waits = leases.take(tmp_path / "claim"), []
+    monkeypatch.setattr(leases.time, "sleep", lambda seconds: (waits.append(seconds), other.release()))
+    with leases.waiting(tmp_path / "claim") as held:
         assert held.held() and waits == [0.01]
     assert not (tmp_path / "claim").exists()
 
@@ -445,7 +444,7 @@ JUDGEMENT = {
     },
     "disentanglement": {"mig": {"all": number(0.1), "factors": {"mouth": number(0.2), "gaze": number(0)}}, "dci": {"disentanglement": number(0.3), "completeness": number(0.9)}},
     "information": number(1.5),
-    "left_out": {"truth": "photographs", "kid": "too few pictures", "realism of swaps": "one part"},
+    "left_out": {"truth": "photographs", "kid": "too few images", "realism of swaps": "one part"},
 }  # fmt: skip
 
 
@@ -468,7 +467,7 @@ def test_what_was_judged_beyond_the_compared_attributes_does_not_count():
 
 def test_what_is_missing_has_a_reason():
     assert reason(JUDGEMENT, METRIC["edit_psnr_db"]) == "photographs"
-    assert reason(JUDGEMENT, METRIC["kid"]) == "too few pictures"
+    assert reason(JUDGEMENT, METRIC["kid"]) == "too few images"
     assert reason(JUDGEMENT, METRIC["ssim"]) == "not measured"
 
 

@@ -25,7 +25,7 @@ def noise(*shape, most=255, seed=0):
 
 
 def smooth(height=16, width=16):
-    """A picture that compression hardly changes, different in every direction and colour."""
+    """An image that compression hardly changes, different in every direction and colour."""
     y, x = np.mgrid[0:height, 0:width] / max(height, width)
     return np.stack([255 * y, 255 * x, 255 * (1 - x) * y], axis=-1).round().astype(np.uint8)
 
@@ -122,7 +122,7 @@ def test_grey_becomes_colour_and_colour_grey():
 
 
 def test_more_channels_than_picture_files_have_are_told_where_to_go():
-    with pytest.raises(ValueError, match=r"the schema says 5; give such pictures as arrays to .*write_pack"):
+    with pytest.raises(ValueError, match=r"the schema says 5; give such images as arrays to .*write_pack"):
         decode(saved(noise(16, 16, 3), "PNG"), replace(EIGHT, channels=5))
 
 
@@ -363,7 +363,7 @@ def test_what_is_no_picture_is_called_by_its_name(tmp_path, name):
     (tmp_path / "a.jpg").write_bytes(data)
     with pytest.raises(BadImage, match=f"a.jpg: is .*{message.removeprefix('is ')}") as error:
         decode(tmp_path / "a.jpg", EIGHT)
-    assert error.value.kind == "not a picture" and error.value.path == tmp_path / "a.jpg"
+    assert error.value.kind == "not an image" and error.value.path == tmp_path / "a.jpg"
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF"])
@@ -433,7 +433,7 @@ def test_the_limit_can_be_moved(monkeypatch, tmp_path):
         decode(data, EIGHT)
     (tmp_path / "a.png").write_bytes(data)
     monkeypatch.setenv("recombine_MAX_PIXELS", "100")
-    with pytest.raises(BadImage, match="more than any picture within the limits"):
+    with pytest.raises(BadImage, match="more than any image within the limits"):
         decode(tmp_path / "a.png", EIGHT)
 
 
@@ -504,7 +504,7 @@ def test_what_is_saved_is_read_again(tmp_path):
 def test_several_pictures_under_one_path_are_numbered(tmp_path):
     written = save_images(torch.zeros(11, 3, 8, 8), tmp_path / "a.png")
     assert [path.name for path in written][::10] == ["a_00.png", "a_10.png"] and all(p.exists() for p in written)
-    with pytest.raises(ValueError, match="11 pictures cannot be saved under 2 paths"):
+    with pytest.raises(ValueError, match="11 images cannot be saved under 2 paths"):
         save_images(torch.zeros(11, 3, 8, 8), [tmp_path / "a.png", tmp_path / "b.png"])
 
 
@@ -513,7 +513,7 @@ def test_what_cannot_be_saved_is_said(tmp_path):
         save_images(torch.zeros(1, 3, 8, 8), tmp_path / "a.bmp")
     with pytest.raises(ValueError, match=r"16 bits can only be saved as .png, not .jpg"):
         save_images(torch.zeros(1, 3, 8, 8), tmp_path / "a.jpg", bits=16)
-    with pytest.raises(ValueError, match="1 or 3 channels, this picture has 5"):
+    with pytest.raises(ValueError, match="1 or 3 channels, this image has 5"):
         save_images(torch.zeros(1, 5, 8, 8), tmp_path / "a.png")
 
 
@@ -543,5 +543,5 @@ def test_a_grid_of_rows_with_texts():
     assert grid(rows, titles=["a long title", "b"]).shape[2] == 34 + 14 * 2  # two lines in a column of 42 pixels
     with pytest.raises(ValueError, match=r"one shape; \(1, 3, 16, 40\) and \(1, 3, 8, 8\) came"):
         grid([[torch.zeros(1, 3, 16, 40), torch.zeros(1, 3, 8, 8)]])
-    with pytest.raises(ValueError, match="at least one picture"):
+    with pytest.raises(ValueError, match="at least one image"):
         grid([[]])

@@ -147,7 +147,7 @@ def test_pictures_of_two_formats_and_attributes_of_two_kinds_are_refused(packs, 
 )
 def test_contradicting_mirror_rules_are_refused(tmp_path, kind, values, rules):
     packs = [made(tmp_path / str(n), 6, (Attribute("x", kind, values, mirror=rule),), {"x": np.arange(6) % 2}, n) for n, rule in enumerate(rules)]
-    with pytest.raises(ValueError, match="x becomes another value in a mirrored picture by different rules"):
+    with pytest.raises(ValueError, match="x becomes another value in a mirrored image by different rules"):
         join(packs)
 
 

@@ -132,15 +132,15 @@ def test_pictures_may_come_in_chunks_and_replace_an_older_pack(tmp_path):
 
 
 def test_what_does_not_fit_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"schema says pictures \[n, 3, 4, 6\] of uint8; these are \[4, 3, 4, 6\] of uint16"):
+    with pytest.raises(ValueError, match=r"schema says images \[n, 3, 4, 6\] of uint8; these are \[4, 3, 4, 6\] of uint16"):
         write(tmp_path, images=pictures().astype(np.uint16))
-    with pytest.raises(ValueError, match="4 files were named but 3 pictures came"):
+    with pytest.raises(ValueError, match="4 files were named but 3 images came"):
         write(tmp_path, images=pictures(3))
     with pytest.raises(ValueError, match="side has 3 values, stored as 0 to 2, or -1 for missing; row 1 holds 3"):
         write(tmp_path, labels=LABELS | {"side": [0, 3, 0, 0]})
     with pytest.raises(ValueError, match="the schema has 'yaw' but there are labels only for lamp, side, parting"):
         write(tmp_path, labels={name: LABELS[name] for name in ("lamp", "side", "parting")})
-    with pytest.raises(ValueError, match="lamp has 3 entries for 4 pictures"):
+    with pytest.raises(ValueError, match="lamp has 3 entries for 4 images"):
         write(tmp_path, labels=LABELS | {"lamp": [0, 1, 0]})
     with pytest.raises(ValueError, match="a split is one of train, val, test; the table has training"):
         write(tmp_path, splits=["training"] * 4)

@@ -78,7 +78,7 @@ def test_processes_give_the_same_pack(tmp_path, monkeypatch):
 
 
 def spoil(data):
-    """Three of twelve pictures cannot be used."""
+    """Three of twelve images cannot be used."""
     root, files = data.root, data.table.files
     (root / files[2]).write_bytes((root / files[2]).read_bytes()[:300])
     (root / files[5]).write_bytes(b"<!doctype html>")
@@ -89,11 +89,11 @@ def spoil(data):
 def test_bad_pictures_are_all_named_after_everything_was_read(tmp_path):
     data = source(tmp_path / "in")
     bad = spoil(data)
-    with pytest.raises(BadPictures, match=r"3 of 12 pictures cannot be used \(.*not a picture 1.*on_bad='skip'") as error:
+    with pytest.raises(BadPictures, match=r"3 of 12 images cannot be used \(.*not an image 1.*on_bad='skip'") as error:
         packed(data, tmp_path / "out")
     assert "002 ä.png: is cut off" in str(error.value) and "005 ä.png: is an HTML page" in str(error.value)
     assert {problem["file"] for problem in error.value.problems} == bad
-    assert {problem["kind"] for problem in error.value.problems} == {"truncated", "not a picture", "unreadable"}
+    assert {problem["kind"] for problem in error.value.problems} == {"truncated", "not an image", "unreadable"}
     assert len(json.loads((tmp_path / "out/problems.json").read_text())["excluded"]) == 3
     with pytest.raises(BadPack, match="no manifest"):
         Pack(tmp_path / "out")
@@ -309,7 +309,7 @@ def test_a_packing_that_is_killed_goes_on_and_equals_one_that_was_not(tmp_path, 
 
 
 def interrupted(data, out, after, **more):
-    """A packing that stops after some pictures, as by Ctrl-C."""
+    """A packing that stops after some images, as by Ctrl-C."""
     count = iter(range(1000))
 
     def stopping(*arguments):
@@ -331,7 +331,7 @@ def test_a_torn_journal_and_lost_pixels_are_read_again(tmp_path, monkeypatch):
     journal.write_bytes(journal.read_bytes()[:-10])      # the eighth line is torn
     with open(out / packing.PART, "rb+") as part:
         part.seek(2 * 16 * 16 * 3)
-        part.write(bytes(16 * 16 * 3))                   # the third picture never reached the disk
+        part.write(bytes(16 * 16 * 3))                   # the third image never reached the disk
     (data.root / data.table.files[5]).touch()            # and the sixth was changed since
     seen = watched(monkeypatch)
     result = packed(data, out)
@@ -353,7 +353,7 @@ def test_nothing_but_bad_pictures_is_an_error_whatever_is_asked(tmp_path):
     data = source(tmp_path / "in", 2)
     for file in data.table.files:
         (data.root / file).write_bytes(b"")
-    with pytest.raises(BadPictures, match="2 of 2 pictures cannot be used"):
+    with pytest.raises(BadPictures, match="2 of 2 images cannot be used"):
         packed(data, tmp_path / "out", on_bad="skip")
 
 

@@ -19,7 +19,7 @@ SCHEMA = Schema(
 
 @pytest.fixture(scope="module")
 def pack(tmp_path_factory):
-    """Ten people with two clips of two pictures (40), one with one picture, 9 pictures of nobody, 10 for validation."""
+    """Ten people with two clips of two images (40), one with one image, 9 images of nobody, 10 for validation."""
     person = np.full(COUNT, MISSING)
     person[:40] = np.arange(40) // 4
     person[40] = 10
@@ -80,7 +80,7 @@ def test_iid_shows_every_picture_of_the_split_once_an_epoch_in_a_new_order(pack)
 
 
 def test_an_empty_split_is_named(pack):
-    with pytest.raises(ValueError, match="no pictures in split 'test'"):
+    with pytest.raises(ValueError, match="no images in split 'test'"):
         Iid(pack, "test")
 
 
@@ -104,7 +104,7 @@ def test_pairs_share_the_group_and_are_never_the_same_picture(pack):
 def test_pairs_say_what_is_left_out(pack):
     sampler = Pairs(pack, by="person")
     assert sampler.left_out == 10  # one alone and nine of nobody
-    assert "10 pictures have no partner" in repr(sampler)
+    assert "10 images have no partner" in repr(sampler)
 
 
 def test_pairs_can_share_a_combination(pack):
@@ -113,9 +113,9 @@ def test_pairs_can_share_a_combination(pack):
 
 
 def test_pairs_that_cannot_be_are_refused(pack):
-    with pytest.raises(ValueError, match=r"age is a number; pictures are grouped by"):
+    with pytest.raises(ValueError, match=r"age is a number; images are grouped by"):
         Pairs(pack, by="age")
-    with pytest.raises(ValueError, match="no two pictures of split 'val' share person"):
+    with pytest.raises(ValueError, match="no two images of split 'val' share person"):
         Pairs(pack, "val")
     with pytest.raises(ValueError, match="no attribute of kind 'group'"):
         Pairs(pack.select("age"))
@@ -142,9 +142,9 @@ def test_macro_fills_up_by_repeating_and_says_what_is_left_out(pack):
     sampler = Macro(pack, identity="person", pictures=6)
     rows = sampler.draw(0, 6).rows
     assert len(set(rows)) == 4 and sampler.left_out == 10
-    with pytest.raises(ValueError, match="no person of split 'val' has two pictures"):
+    with pytest.raises(ValueError, match="no person of split 'val' has two images"):
         Macro(pack, "val")
-    with pytest.raises(ValueError, match="2 or more pictures of 1 or more clips, not 1 of 1"):
+    with pytest.raises(ValueError, match="2 or more images of 1 or more clips, not 1 of 1"):
         Macro(pack, pictures=1)
 
 

@@ -66,9 +66,9 @@ def test_what_cannot_be_measured_is_left_out_with_its_reason(sign_editor, signs,
 
 
 def test_training_pictures_are_refused_unless_asked_for(sign_editor, signs, sign_reader):
-    with pytest.raises(ValueError, match="300 of the 300 pictures to judge on were used in training"):
+    with pytest.raises(ValueError, match="300 of the 300 images to judge on were used in training"):
         judge(sign_editor(), signs, split="train", classifier=sign_reader)
-    with pytest.raises(ValueError, match="1 of the 60 pictures"):
+    with pytest.raises(ValueError, match="1 of the 60 images"):
         judge(sign_editor(), signs, classifier=sign_reader, trained_on=[signs.files[300]])
     marked = judge(sign_editor(), signs, split="train", pictures=20, classifier=sign_reader, measures=EDITS, allow_training_data=True)
     assert marked["on_training_data"] is True and marked["pictures"] == 20 and marked["of"] == 300
@@ -92,7 +92,7 @@ def test_what_goes_with_an_edit_is_no_damage(sign_editor, signs, sign_reader):
 def test_one_picture(sign_editor, signs, sign_reader, true_sign):
     judgement = judge(sign_editor(), signs, pictures=1, classifier=sign_reader, render=true_sign, measures=EDITS)
     assert judgement["edits"]["all"]["success"]["n"] == 3
-    assert "no judged picture" in judgement["left_out"]["swaps"]
+    assert "no judged image" in judgement["left_out"]["swaps"]
 
 
 def test_the_same_rows_are_drawn_for_every_method(signs):
@@ -133,7 +133,7 @@ def test_what_parts_tell_is_found_and_what_they_do_not_is_not(codes):
         assert set(matrix) == set(codes["carries"]) and set(matrix["rest"]) == {"colour", "lamp", "stripes", "shade"}
         for name in ("colour", "lamp", "stripes"):
             assert matrix[name][name]["accuracy"]["value"] == 1
-            assert matrix["rest"][name]["accuracy"]["value"] > 0.95       # the whole picture, only smaller
+            assert matrix["rest"][name]["accuracy"]["value"] > 0.95       # the whole image, only smaller
         assert matrix["shade"]["shade"]["r2"]["value"] > 0.95
         # Nine cells tell nothing, three everything: what these are above guessing, shared out.
         above = sum(matrix["rest"][name]["above"]["value"] for name in ("colour", "lamp", "stripes"))
@@ -258,11 +258,11 @@ def test_a_method_without_labels_and_with_pictures_for_codes(signs):
 def test_too_few_pictures_are_left_out_measure_by_measure(signs):
     found = judge(CompactEditor(), signs, pictures=6, classifier=SignReader(), extractor=MEANS)
     reasons = found["left_out"]
-    assert "probes are judged on 20 pictures or more, and there are 6" in reasons["leakage"] == reasons["entropy"]
-    assert "needs 50 training and 20 judged pictures, not 300 and 6" in reasons["information"]
-    assert "need 40 pictures, and 6 are judged" in reasons["realism"]
-    assert "it needs 20 judged pictures whose labels are all known, and there are 6" in reasons["disentanglement"]
-    assert "fewer than 10 pairs" in reasons["recognition of maker"] and "enough groups have two judged pictures" in reasons["recognition"]
+    assert "probes are judged on 20 images or more, and there are 6" in reasons["leakage"] == reasons["entropy"]
+    assert "needs 50 training and 20 judged images, not 300 and 6" in reasons["information"]
+    assert "need 40 images, and 6 are judged" in reasons["realism"]
+    assert "it needs 20 judged images whose labels are all known, and there are 6" in reasons["disentanglement"]
+    assert "fewer than 10 pairs" in reasons["recognition of maker"] and "enough groups have two judged images" in reasons["recognition"]
     assert found["parts"]["all"]["success"]["n"] > 0
 
 
@@ -271,15 +271,15 @@ def test_without_training_pictures_there_are_no_fresh_probes(signs, tmp_path):
     columns = {name: column[val] for name, column in signs.labels.items()}
     pack = write_pack(tmp_path, np.asarray(signs.images[val]), signs.schema, [signs.files[r] for r in val], columns, ["val"] * 60)
     found = judge(CompactEditor(), pack, classifier=SignReader(), extractor=MEANS, measures=["leakage", "information", "realism", "recognition"])
-    assert "training pictures that are not judged, and there are none" in found["left_out"]["leakage"] == found["left_out"]["information"]
+    assert "training images that are not judged, and there are none" in found["left_out"]["leakage"] == found["left_out"]["information"]
     assert set(found["realism"]) == {"extractor", "reconstructions", "swaps"}
-    assert "learnt from 10 training groups of two pictures, and there are 0" in found["left_out"]["maker kept"]
+    assert "learnt from 10 training groups of two images, and there are 0" in found["left_out"]["maker kept"]
 
 
 def test_frechet_of_many_features_is_left_out_and_kid_is_not(signs):
     wide = Extractor("pixels", lambda pictures: pictures.flatten(1)[:, ::8])
     found = judge(CompactEditor(), signs, classifier=SignReader(), extractor=wide, measures=["realism"])
-    assert "96 features needs 192 pictures" in found["left_out"]["frechet"] and set(found["realism"]["swaps"]) == {"kid"}
+    assert "96 features needs 192 images" in found["left_out"]["frechet"] and set(found["realism"]["swaps"]) == {"kid"}
     unseen = judge(CompactEditor(), signs, classifier=SignReader(), measures=["realism"])
     assert "no features to look at" in unseen["left_out"]["realism"]
 

@@ -25,7 +25,7 @@ def pack(tmp_path):
     labels["shade"][3] = np.nan
     labels["colour"][4] = -1
     splits = ["train"] * 160 + ["val"] * 40
-    labels["colour"][170] = 2 - labels["colour"][170]                     # not among the training pictures
+    labels["colour"][170] = 2 - labels["colour"][170]                     # not among the training images
     images = np.zeros((count, 3, 16, 16), np.uint8)
     return write_pack(tmp_path, images, SIGNS, [f"{i}.png" for i in range(count)], labels, splits)
 

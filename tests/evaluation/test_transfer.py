@@ -104,7 +104,7 @@ def test_rates_of_an_ignoring_editor_add_up_to_one(sign_editor, signs, sign_read
 
 def test_sensitivity_by_hand(sign_editor, signs):
     found = transfer.sensitivity(sign_editor(), signs, signs.rows("val"))
-    # The lamp is a quarter of the picture and goes from 0 to 1; a colour's block has one channel off and one on.
+    # The lamp is a quarter of the image and goes from 0 to 1; a colour's block has one channel off and one on.
     assert found["lamp"]["value"] == pytest.approx(64 / 256)
     assert found["colour"]["value"] == pytest.approx(64 / 256 * 2 / 3)
     assert found["shade"]["value"] == pytest.approx(64 / 256, abs=1e-5)
@@ -140,7 +140,7 @@ def test_unknown_attribute_is_refused(sign_editor, signs, sign_reader):
 def test_judging_gives_every_network_its_mode_back(sign_editor):
     model = sign_editor()
     model.free, model.frozen = torch.nn.Dropout(), torch.nn.Dropout().eval()
-    with inference.judging(model):
+    with inference.evaluation_mode(model):
         assert not model.free.training and not torch.is_grad_enabled()
     assert model.free.training and not model.frozen.training and torch.is_grad_enabled()
 

@@ -180,7 +180,7 @@ def test_generator_steps_leave_every_layer_and_the_critic_bit_identical():
 
 
 class Told(nn.Module):
-    """Stands for the encoders: the code of attribute m is pixel (0, m) of the picture, as one-hot logits."""
+    """Stands for the encoders: the code of attribute m is pixel (0, m) of the image, as one-hot logits."""
 
     def forward(self, images):
         return [20 * F.one_hot(images[:, 0, 0, m].long(), 4).float()[:, :, None, None] for m in range(3)]
@@ -321,7 +321,7 @@ def test_presets_play_on_pictures_of_any_shape(name, height, width, channels):
 
 
 def test_sizes_and_attributes_that_it_cannot_use():
-    with pytest.raises(ValueError, match="pictures of 50x50 cannot be halved 2 times; use 48x48"):
+    with pytest.raises(ValueError, match="images of 50x50 cannot be halved 2 times; use 48x48"):
         AdvAttr(TINY, schema(size=50))
     with pytest.raises(ValueError, match="'person' is group: leave it out of --attributes, or pack the data with --kind person=categorical"):
         AdvAttr(TINY, schema(SMILING, Attribute("person", "group", ("a", "b"))))

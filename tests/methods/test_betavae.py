@@ -22,7 +22,7 @@ def losses(method, data):
 
 
 def posterior(method, mean, log_variance):
-    """The method with an encoder that says this of every picture."""
+    """The method with an encoder that says this of every image."""
     for head, value in ((method.encoder.mean, mean), (method.encoder.log_variance, log_variance)):
         nn.init.zeros_(head.weight)
         nn.init.constant_(head.bias, value)
@@ -30,7 +30,7 @@ def posterior(method, mean, log_variance):
 
 
 def test_kl_of_a_posterior_that_is_worked_by_hand():
-    # Mean 0.5 and variance 4 in 6 units: 6 * (0.25 + 4 - 1 - ln 4) / 2 = 5.591117 a picture.
+    # Mean 0.5 and variance 4 in 6 units: 6 * (0.25 + 4 - 1 - ln 4) / 2 = 5.591117 an image.
     method = posterior(BetaVAE(SMALL, schema()), 0.5, math.log(4.0))
     weight, value = losses(method, batch(method.schema))["autoencoder/kl"]
     assert weight == 20.0 and value.item() == pytest.approx(5.591117, abs=1e-5)
@@ -38,7 +38,7 @@ def test_kl_of_a_posterior_that_is_worked_by_hand():
 
 
 def test_reconstruction_is_nats_of_the_whole_picture():
-    # Logits 0 say 0.5 of every number: ln 2 each, whatever the picture, and 16 * 16 * 3 of them; a grey one of 16 * 32 has 512.
+    # Logits 0 say 0.5 of every number: ln 2 each, whatever the image, and 16 * 16 * 3 of them; a grey one of 16 * 32 has 512.
     for shape, numbers in ((schema(), 768), (Schema((SMILING,), 16, 32, 1), 512)):
         method = BetaVAE(SMALL, shape)
         nn.init.zeros_(method.decoder[-1].weight)
@@ -72,7 +72,7 @@ def test_labels_change_nothing_in_training():
 
 
 def test_beta_pays_for_less_information_with_worse_pictures(signs):
-    # Plain Adam on the same pictures: a heavy KL ends with less of it and a larger reconstruction loss.
+    # Plain Adam on the same images: a heavy KL ends with less of it and a larger reconstruction loss.
     images = signs.batch(signs.rows("train")[:32])
 
     def trained(beta):

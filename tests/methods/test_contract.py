@@ -102,7 +102,7 @@ def test_codes_have_every_attribute_and_the_rest(name, count):
     assert codes.batch_size == count
     assert set(codes) == set(PAIRED[name]) if name in PAIRED else set(codes) > {a.name for a in labelled(method)}
     again = method.encode(batch(method.schema, count).images)
-    assert again == codes, "the same picture must give the same codes"
+    assert again == codes, "the same image must give the same codes"
 
 
 def test_pictures_come_back_in_size_and_range(name):
@@ -143,7 +143,7 @@ def test_label_codes_fit_the_parts(name):
             method.label_code("maker", "a")
         return
     if hasattr(method, "codebook"):
-        with pytest.raises(ValueError, match="no training picture shows"):
+        with pytest.raises(ValueError, match="no training image shows"):
             method.label_code("Smiling", 1)
         method.codebook.fit(codes, {a: labels.numpy() for a, labels in data.labels.items()})
     for attribute in labelled(method):

@@ -41,12 +41,12 @@ def test_classes_are_matched_by_their_means_one_attribute_after_another():
     data = replace(data, labels=labels, known=known)
     real, made = torch.tensor([[1.0], [3.0], [5.0]]), torch.zeros(3, 1)
     assert method._class_means(real, made, data).item() == pytest.approx(14.5 + 5.0)
-    # Another class's pictures do not count: made features 3, 1 and 5 have the same means.
+    # Another class's images do not count: made features 3, 1 and 5 have the same means.
     assert method._class_means(real, torch.tensor([[3.0], [1.0], [5.0]]), replace(data, known={**known, "hair": torch.zeros(3, dtype=torch.bool)})).item() == 0
 
 
 class Features(nn.Module):
-    """A critic or classifier of one number: the picture's mean."""
+    """A critic or classifier of one number: the image's mean."""
 
     def forward(self, images):
         mean = images.mean((1, 2, 3))[:, None]
@@ -54,7 +54,7 @@ class Features(nn.Module):
 
 
 def test_terms_of_a_grey_decoder():
-    # Pictures of 0.5, and 0 from the decoder: 3 * 16 * 16 pixels of 0.25 / 2 = 96. The feature is 0.5 against 0: 0.125, for
+    # Images of 0.5, and 0 from the decoder: 3 * 16 * 16 pixels of 0.25 / 2 = 96. The feature is 0.5 against 0: 0.125, for
     # every pair and for the means; the classes' means, two of them, 0.25. The encoder says N(0, I): no divergence.
     method = CVAEGAN(SMALL, schema())
     for layer in (method.encoder.last, method.decoder[-1]):

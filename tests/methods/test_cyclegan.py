@@ -1,4 +1,4 @@
-"""CycleGAN against numbers worked by hand, its routes, its history of painted pictures, and its domains."""
+"""CycleGAN against numbers worked by hand, its routes, its history of painted images, and its domains."""
 
 import math
 from dataclasses import replace
@@ -27,14 +27,14 @@ def count(network):
 
 
 def domains(shape=None, seed=0):
-    """A batch whose first pictures are of domain 0 and whose partners are of domain 1."""
+    """A batch whose first images are of domain 0 and whose partners are of domain 1."""
     data = batch(shape or schema(), seed=seed, partner=True)
     sides = [replace(side, labels={"Smiling": torch.full((8,), value)}) for value, side in enumerate((data, data.partner))]
     return replace(sides[0], partner=sides[1])
 
 
 class Function(nn.Module):
-    """A function as a network, with a history of no pictures."""
+    """A function as a network, with a history of no images."""
 
     history = torch.zeros(0)
 
@@ -78,7 +78,7 @@ def test_a_score_sees_70_pixels():
 
 
 def test_every_term_by_hand():
-    # Scores 0 everywhere: generators (0 - 1)^2 each, critics (0 - 1)^2 + 0^2 each. Over and back moves a picture by 0.1 - 0.3.
+    # Scores 0 everywhere: generators (0 - 1)^2 each, critics (0 - 1)^2 + 0^2 each. Over and back moves an image by 0.1 - 0.3.
     # Left where they are, domain 0 should stay and is moved by 0.3, domain 1 by 0.1. A reader without opinion pays ln 2.
     terms = losses(stub(), domains())
     assert {name: (weight, round(value.item(), 5)) for name, (weight, value) in terms.items()} == {
@@ -89,7 +89,7 @@ def test_every_term_by_hand():
 
 
 def test_every_critic_meets_its_own_domain_and_what_leads_to_it():
-    # Critic 1 scores the mean of a picture: pictures of domain 1 are 0.5, of domain 0 are 0, painted ones 0 + 0.1.
+    # Critic 1 scores the mean of an image: images of domain 1 are 0.5, of domain 0 are 0, painted ones 0 + 0.1.
     # Generator (0.1 - 1)^2 = 0.81; critic (0.5 - 1)^2 + 0.1^2 = 0.26. Critic 0: painted 0.5 - 0.3: 0.64; 1 + 0.2^2 = 1.04.
     def average(images):
         return images.mean((1, 2, 3), keepdim=True)
@@ -114,7 +114,7 @@ def test_pictures_of_the_wrong_domain_and_of_none_count_for_nothing():
 
 
 def test_squares_and_mean():
-    # Scores 0, 2 against 1: (1 + 1) / 2; 1, 1: 0; of two pictures only the first counts: 1 / 2.
+    # Scores 0, 2 against 1: (1 + 1) / 2; 1, 1: 0; of two images only the first counts: 1 / 2.
     scores = torch.tensor([0.0, 2, 1, 1]).reshape(2, 1, 1, 2)
     assert squares(scores, 1).tolist() == [1, 0] and mean(squares(scores, 1), torch.tensor([True, False])).item() == 0.5
 
@@ -132,7 +132,7 @@ def test_history_is_filled_and_then_shown_half_of_the_time():
     assert critic.history[:, 0, 0, 0].tolist() == [1, 3] and critic.kept == 2
     assert shown(numbered[1], [[0.4, 0.5], [0.5, 0.0], [0.1, 0.49]]) == [3, 5, 1]
     assert critic.history[:, 0, 0, 0].tolist() == [6, 4]
-    assert shown(numbered[0], [[0.0, 0.0]] * 3, ~every) == [1, 2, 3], "pictures that count for nothing are not kept"
+    assert shown(numbered[0], [[0.0, 0.0]] * 3, ~every) == [1, 2, 3], "images that count for nothing are not kept"
     critic.eval()
     assert shown(numbered[0], [[0.0, 0.0]] * 3) == [1, 2, 3] and critic.history[:, 0, 0, 0].tolist() == [6, 4]
 
@@ -188,7 +188,7 @@ def test_domains_are_drawn_apart_and_every_picture_once_an_epoch(signs):
     for whole, part in ((draw.rows, later.rows), (draw.mirror, later.mirror), (draw.partner, later.partner), (draw.partner_mirror, later.partner_mirror)):
         assert np.array_equal(whole[100:150], part)
     pack.labels = {"lamp": np.zeros_like(labels)}
-    with pytest.raises(ValueError, match="no training picture shows lamp=1; cyclegan needs pictures of both domains"):
+    with pytest.raises(ValueError, match="no training image shows lamp=1; cyclegan needs images of both domains"):
         Domains(pack, "lamp", 0, False)
 
 
@@ -212,7 +212,7 @@ def test_refuses_more_than_one_pair_of_domains(attributes, got):
 
 
 def test_refuses_pictures_that_are_smaller_than_its_patches():
-    with pytest.raises(ValueError, match="pictures of 16x16 are too small for patches of 3 halvings; set critic_halvings to at most 2"):
+    with pytest.raises(ValueError, match="images of 16x16 are too small for patches of 3 halvings; set critic_halvings to at most 2"):
         CycleGAN(replace(SMALL, critic_halvings=3), schema())
     CycleGAN(SMALL, schema()).critic_0(torch.zeros(1, 3, 16, 16))
 
@@ -222,7 +222,7 @@ def test_small_networks_stay_in_their_budget():
 
 
 def painted_bright(cycle_weight):
-    """How much brighter dark pictures become on the way to domain 1, whose pictures are, and how far off they come back."""
+    """How much brighter dark images become on the way to domain 1, whose images are, and how far off they come back."""
     torch.manual_seed(0)
     method = CycleGAN(replace(SMALL, critic_halvings=1, learning_rate=3e-3, identity_weight=0.0, cycle_weight=cycle_weight), schema(size=8))
     steppers = optimizers(method)

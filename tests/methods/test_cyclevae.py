@@ -36,18 +36,18 @@ class Stub(nn.Module):
 
 
 def plain(images):
-    """Codes of plain pictures in [0, 1] with value v: pose (v, 2 v) of no variance, appearance v."""
+    """Codes of plain images in [0, 1] with value v: pose (v, 2 v) of no variance, appearance v."""
     v = images.mean((1, 2, 3))[:, None]
     return torch.cat([v, 2 * v, torch.full_like(v, -99).expand(-1, 2), v], 1)
 
 
 def drawn(codes):
-    """Logits of a plain picture whose value is the appearance."""
+    """Logits of a plain image whose value is the appearance."""
     return codes[:, 2].logit()[:, None, None, None].expand(-1, 3, 16, 16)
 
 
 def plain_method(values, partners):
-    """The method with these networks, and a batch of plain pictures."""
+    """The method with these networks, and a batch of plain images."""
     method, data = make(), batch(SHAPE, len(values), partner=True)
     first, second = (torch.tensor(v)[:, None, None, None].expand(-1, 3, 16, 16) * 2 - 1 for v in (values, partners))
     method.encoder, method.decoder = Stub(plain), Stub(drawn)
@@ -60,7 +60,7 @@ def losses(method, data):
 
 
 def test_pictures_exchange_their_appearance_and_keep_their_pose():
-    # Rebuilt values are those of the partners, so each of the two pictures of a pair errs by 0.1^2 or 0.5^2: 2 x 0.13.
+    # Rebuilt values are those of the partners, so each of the two images of a pair errs by 0.1^2 or 0.5^2: 2 x 0.13.
     method, data = plain_method([0.2, 0.3], [0.3, 0.8])
     assert losses(method, data)["autoencoder/rec"] == (2.0, pytest.approx(0.26, abs=1e-6))
     expected = [[0.2, 0.4, 0.3], [0.3, 0.6, 0.8], [0.3, 0.6, 0.2], [0.8, 1.6, 0.3]]
@@ -77,14 +77,14 @@ def test_pose_is_sampled_from_its_distribution():
 
 
 def test_divergence_is_that_of_both_pictures_over_their_numbers():
-    # Means (1, -1), variances (1, 4): 2.5 - ln 2 = 1.806853 nats for each picture, over 3 x 16 x 16 numbers, twice.
+    # Means (1, -1), variances (1, 4): 2.5 - ln 2 = 1.806853 nats for each image, over 3 x 16 x 16 numbers, twice.
     method, data = plain_method([0.2, 0.3], [0.3, 0.8])
     method.encoder = Stub(lambda x: torch.tensor([1.0, -1.0, 0.0, math.log(4), 0.5]).expand(len(x), -1))
     assert losses(method, data)["autoencoder/kl"] == (3.0, pytest.approx(2 * 1.806853 / 768, rel=1e-5))
 
 
 def test_one_pose_drawn_with_two_appearances_is_found_again():
-    # Pictures 0.2, 0.8, 0.6 and, with the appearance of the one before, 0.6, 0.2, 0.8. The poses found differ by 0.4, 0.6 and 0.2,
+    # Images 0.2, 0.8, 0.6 and, with the appearance of the one before, 0.6, 0.2, 0.8. The poses found differ by 0.4, 0.6 and 0.2,
     # and twice that in their second number: mean 0.4 x 1.5 = 0.6.
     method, data = plain_method([0.2, 0.8, 0.6], [0.5, 0.5, 0.5])
     assert losses(method, data)["autoencoder/reverse"] == (10.0, pytest.approx(0.6, abs=1e-5))
@@ -139,7 +139,7 @@ def test_pairs_are_drawn_by_the_schema_s_group(signs):
 
 
 def test_what_pairs_need_is_said():
-    with pytest.raises(ValueError, match="cyclevae needs pairs of pictures that show the same thing"):
+    with pytest.raises(ValueError, match="cyclevae needs pairs of images that show the same thing"):
         CycleVAE(SMALL, schema(SMILING))
     with pytest.raises(ValueError, match="this batch has no partners"):
         next(make().turns(batch(SHAPE), Progress()))

@@ -13,7 +13,7 @@ from recombine.method import Progress
 from recombine.methods.dipvae import DIPVAE, PRESETS, Config, covariance_of_means, covariance_of_samples
 
 SMALL = Config(width=4, hidden=16, num_latents=6)
-# Two pictures, means (1, 2) and (3, -2): their centre is (2, 0), they lie (-1, 2) and (1, -2) from it, so C = ((1, -2), (-2, 4)).
+# Two images, means (1, 2) and (3, -2): their centre is (2, 0), they lie (-1, 2) and (1, -2) from it, so C = ((1, -2), (-2, 4)).
 MEANS = torch.tensor([[1.0, 2.0], [3.0, -2.0]])
 # Variances (1, 0.5) and (3, 1.5), on average (2, 1): type II is ((3, -2), (-2, 5)).
 VARIANCES = torch.tensor([[1.0, 0.5], [3.0, 1.5]])
@@ -57,7 +57,7 @@ def test_regularisers_worked_by_hand(kind, diagonal):
 
 
 def test_kl_worked_by_hand():
-    # Half of 1 + 1 - 1 - 0, 4 + .5 - 1 - ln .5, 9 + 3 - 1 - ln 3 and 4 + 1.5 - 1 - ln 1.5, over two pictures.
+    # Half of 1 + 1 - 1 - 0, 4 + .5 - 1 - ln .5, 9 + 3 - 1 - ln 3 and 4 + 1.5 - 1 - ln 1.5, over two images.
     expected = (1 + 3.5 + math.log(2) + 11 - math.log(3) + 4.5 - math.log(1.5)) / 4
     weight, value = losses(stub("I"), batch(schema(), count=2))["autoencoder/kl"]
     assert weight == 1.0 and value.item() == pytest.approx(expected, rel=1e-5)
@@ -72,7 +72,7 @@ def test_reconstruction_is_nats_of_the_whole_picture():
 
 
 def test_the_two_types_ask_different_things_of_the_variance():
-    # Type I never sees it. Type II's pull on the first variance: d/ds 3 (C_11 - 1)^2 with C_11 = 3 and half of it this picture's: 6 * 2 / 2.
+    # Type I never sees it. Type II's pull on the first variance: d/ds 3 (C_11 - 1)^2 with C_11 = 3 and half of it this image's: 6 * 2 / 2.
     for kind, slope in (("I", None), ("II", 6.0)):
         method = stub(kind)
         weight, value = losses(method, batch(method.schema, count=2))["autoencoder/diagonal"]
@@ -92,7 +92,7 @@ def test_every_loss_reaches_its_networks_and_no_other(kind):
 
 
 def test_the_regulariser_takes_units_apart(signs):
-    # Plain Adam on the same pictures, with and without: how large the covariances are beside the variances.
+    # Plain Adam on the same images, with and without: how large the covariances are beside the variances.
     pictures = signs.batch(signs.rows("train")[:64])
 
     def trained(**weights):

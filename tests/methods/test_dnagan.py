@@ -24,7 +24,7 @@ def losses(method, data, progress=None):
 
 
 def pair(a, b, known_a=True):
-    """One picture and its partner, white and black, with these labels."""
+    """One image and its partner, white and black, with these labels."""
     sides = []
     for labels, known, value in ((a, known_a, 1.0), (b, True, -1.0)):
         columns = {name: torch.tensor([label]) for name, label in labels.items()}
@@ -48,7 +48,7 @@ class Spy(nn.Module):
 def spied(attributes, data, step=0):
     """The codes that the decoder is given in one step (swapped, then own) and the bits the critic is told (real, then fake).
 
-    Code channels are numbered: unit u of the first picture holds u + 1 everywhere, of the partner 10 times as much.
+    Code channels are numbered: unit u of the first image holds u + 1 everywhere, of the partner 10 times as much.
     """
     method = DNAGAN(replace(SMALL, unit_channels=1, rest_channels=1), schema(*attributes))
     numbers = torch.arange(1.0, sum(method.bits) + 2)
@@ -111,7 +111,7 @@ def test_a_missing_label_forms_no_pair_and_keeps_its_unit():
 
 
 def opinionated(data):
-    """Terms of one step with a critic that says 3 times the picture's mean plus 5 times the bit, and a decoder of grey (0)."""
+    """Terms of one step with a critic that says 3 times the image's mean plus 5 times the bit, and a decoder of grey (0)."""
     method = DNAGAN(SMALL, schema())
     method.critic = Spy(lambda x, bits: 3 * x.mean((1, 2, 3))[:, None] + 5 * bits)
     method.decoder = Spy(lambda e: e.new_zeros(len(e), 3, 16, 16) + 0 * e.sum())

@@ -61,7 +61,7 @@ def test_pose_encoder_wants_the_discriminator_undecided():
 
 
 def test_contents_of_a_clip_must_agree_and_the_second_frame_is_rebuilt():
-    # Contents 0.1 and 0.4 apart: mean of 0.01 and 0.16. A picture of 1/2 against pictures in [0, 1].
+    # Contents 0.1 and 0.4 apart: mean of 0.01 and 0.16. An image of 1/2 against images in [0, 1].
     method, data = make(), batch(SHAPE, 2, partner=True)
     method.pose_encoder = Fixed(torch.tensor([[0.1, 0.2], [0.3, 0.4], [0.5, 0.6], [0.7, 0.8]]))
     method.appearance_encoder = Fixed(torch.tensor([[0.1] * 3, [0.2] * 3, [0.2] * 3, [0.6] * 3]))
@@ -151,7 +151,7 @@ def test_pairs_are_drawn_by_the_schema_s_group(signs):
 
 
 def test_what_pairs_need_is_said():
-    with pytest.raises(ValueError, match="drnet needs pairs of pictures that show the same thing"):
+    with pytest.raises(ValueError, match="drnet needs pairs of images that show the same thing"):
         DrNet(SMALL, schema(SMILING))
     with pytest.raises(ValueError, match="this batch has no partners"):
         next(make().turns(batch(SHAPE), Progress()))

@@ -48,7 +48,7 @@ def test_labels_stand_at_the_input_of_every_decoder_layer():
 
 
 def test_discriminator_is_told_the_label_and_the_encoder_asks_for_another():
-    # It says 0.9 for Smiling and all pictures smile: -ln 0.9 for itself, -ln 0.1 for the encoder.
+    # It says 0.9 for Smiling and all images smile: -ln 0.9 for itself, -ln 0.1 for the encoder.
     method = Fader(SMALL, schema())
     opinion(method.discriminator[-1], math.log(9))
     data = batch(method.schema)
@@ -59,7 +59,7 @@ def test_discriminator_is_told_the_label_and_the_encoder_asks_for_another():
 
 
 def test_a_categorical_attribute_wants_any_wrong_class():
-    # Logits (0, ln 2, ln 5): probabilities 1/8, 1/4, 5/8. All pictures are black: ln 4 or ln 1.6 for the encoder, never ln 8.
+    # Logits (0, ln 2, ln 5): probabilities 1/8, 1/4, 5/8. All images are black: ln 4 or ln 1.6 for the encoder, never ln 8.
     method = Fader(SMALL, schema(HAIR))
     nn.init.zeros_(method.discriminator[-1].weight)
     method.discriminator[-1].bias.data = torch.tensor([0, math.log(2), math.log(5)])
@@ -72,7 +72,7 @@ def test_a_categorical_attribute_wants_any_wrong_class():
 
 
 def test_reconstruction_is_the_mean_squared_error():
-    # A grey picture, 0 everywhere, for pictures of 0.5: 0.25.
+    # A grey image, 0 everywhere, for images of 0.5: 0.25.
     method = Fader(SMALL, schema())
     nn.init.zeros_(method.decoder.layers[-1][0].weight)
     data = batch(method.schema)
@@ -155,7 +155,7 @@ def test_attributes_that_it_cannot_use():
 
 
 def trained_on_brightness(hide_weight):
-    """How much brighter label 1 decodes than label 0, after a training on noisy pictures whose label is their brightness."""
+    """How much brighter label 1 decodes than label 0, after a training on noisy images whose label is their brightness."""
     torch.manual_seed(0)
     config = replace(SMALL, hidden=16, hide_weight=hide_weight, hide_ramp=0, learning_rate=1e-2)
     method = Fader(config, schema(size=8))

@@ -54,7 +54,7 @@ def test_critic_with_an_opinion():
 
 
 def test_exactly_one_label_is_wrong_and_any_of_them():
-    # Half of 20,000 pictures each; three standard deviations are 0.0106.
+    # Half of 20,000 images each; three standard deviations are 0.0106.
     method = IcGAN(SMALL, schema(SMILING, HAIR))
     data = batch(method.schema, count=20_000)
     truth = {"Smiling": data.labels["Smiling"][:, None].float(), "hair": nn.functional.one_hot(data.labels["hair"], 3).float()}
@@ -154,7 +154,7 @@ def test_attributes_that_it_cannot_use():
 
 
 def trained_on_brightness(told):
-    """How much brighter label 1 is generated than label 0, after the first phase on pictures whose label is their brightness."""
+    """How much brighter label 1 is generated than label 0, after the first phase on images whose label is their brightness."""
     torch.manual_seed(0)
     method = IcGAN(replace(SMALL, learning_rate=4e-3), schema(size=8))
     steppers = optimizers(method)

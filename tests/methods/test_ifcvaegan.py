@@ -240,7 +240,7 @@ def test_attributes_that_it_cannot_use():
 
 
 def trained_on_brightness(aux_weight):
-    """How much brighter label 1 decodes than label 0, after a training on pictures whose label is their brightness."""
+    """How much brighter label 1 decodes than label 0, after a training on images whose label is their brightness."""
     torch.manual_seed(0)
     config = replace(SMALL, scaling="means", gan_weight=0.0, kl_weight=0.01, class_weight=1.0, learning_rate=3e-3)
     method = IFcVAEGAN(replace(config, aux_weight=aux_weight, detach_label_head=False), schema(size=8))

@@ -194,7 +194,7 @@ def test_every_candidate_is_drawn_by_its_share_of_the_interval():
 
 
 def stubs(method):
-    """Pictures are codes f: encoder after decoder and map after inverse map are the identity."""
+    """Images are codes f: encoder after decoder and map after inverse map are the identity."""
     method.encoder = method.decoder = method.backward_map = nn.Identity()
     method.forward_map.layers = nn.Identity()
     return method
@@ -327,7 +327,7 @@ def test_weights_as_released():
 
 
 def test_reconstruction_is_the_mean_absolute_error_on_the_unit_scale():
-    # A black decoder before white pictures: an error of 1 on [0, 1], 255 times weighted.
+    # A black decoder before white images: an error of 1 on [0, 1], 255 times weighted.
     method = MAD(SMALL, schema()).eval()
     method.decoder = Constant()
     data = replace(batch(method.schema), images=torch.ones(8, 3, 16, 16))
@@ -473,7 +473,7 @@ def test_batches_of_an_attribute_hold_labelled_pictures_alone(signs, tmp_path):
         ("lamp", lambda c: np.full(400, -1), "column 'lamp' has fewer than two different labels"),
         ("shade", lambda c: np.full(400, 0.5, np.float32), "column 'shade' has fewer than two different labels"),
         ("maker", lambda c: np.zeros(400, np.int64), "column 'maker' has fewer than two different labels"),
-        ("maker", lambda c: np.where(np.arange(400) % 10, -1, c), "no maker of split 'train' has two pictures"),
+        ("maker", lambda c: np.where(np.arange(400) % 10, -1, c), "no maker of split 'train' has two images"),
     ],
 )
 def test_attributes_that_cannot_be_trained_are_named_before_the_training(signs, tmp_path, name, change, sentence):

@@ -27,7 +27,7 @@ def losses(method, data):
 
 
 def labelled(a, b, known=None):
-    """A batch without pictures: labels of the first ones and of their partners, attribute -> list."""
+    """A batch without images: labels of the first ones and of their partners, attribute -> list."""
     count = len(next(iter(a.values())))
     sides = []
     for labels in (a, b):
@@ -141,7 +141,7 @@ class Recorder(nn.Module):
 
 
 def stub(encode, decode, attributes, **config):
-    """The method with functions in place of its encoder and decoder, at the pictures' own size."""
+    """The method with functions in place of its encoder and decoder, at the images' own size."""
     method = MATDR(replace(SMALL, halvings=0, **config), Schema(attributes=attributes, height=16, width=16))
     method.encoder, method.decoder = Function(encode), Function(decode)
     return method
@@ -159,7 +159,7 @@ class Function(nn.Module):
 
 
 def test_perfect_codes_come_back_and_verification_sees_them_after_the_swap_back():
-    # E6: codes are the picture's own three channels.
+    # E6: codes are the image's own three channels.
     method = stub(lambda x: x * 1, lambda e: e * 1, (SMILING, HAIR), unit_channels=1, rest_channels=1)
     method.verification = Recorder(2)
     assert losses(method, batch(method.schema, count=32, partner=True))["generator/rec"][1].item() == 0
@@ -239,7 +239,7 @@ def test_missing_labels_stay_in_place_and_add_nothing():
     moved = torch.stack([drawn_mask(method, replace(data, seed=seed)) for seed in range(40)])
     assert moved[:, :2, 0].any(0).all() and not moved[:, 2:, 0].any() and moved[:, :, 1].any(0).all()
 
-    # Zero logits, one of four bits masked in every second picture: 7/8 of ln 2.
+    # Zero logits, one of four bits masked in every second image: 7/8 of ln 2.
     nn.init.zeros_(method.critic.bits.weight)
     data = batch(method.schema, partner=True)
     half = {"Smiling": torch.arange(8) % 2 == 0, "hair": torch.ones(8, dtype=torch.bool)}
@@ -344,7 +344,7 @@ def test_resumed_training_ends_with_the_same_bits(signs, tmp_path):
 
 
 def trained_on_brightness(class_weight):
-    """How much brighter dark pictures become with a bright one's unit, after a training on pictures whose label is their brightness."""
+    """How much brighter dark images become with a bright one's unit, after a training on images whose label is their brightness."""
     torch.manual_seed(0)
     config = replace(SMALL, halvings=1, rest_channels=8, adv_weight=0.1, gp_weight=1.0, class_weight=class_weight, learning_rate=3e-3)
     method = MATDR(config, schema(size=8))

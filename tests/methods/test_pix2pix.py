@@ -70,7 +70,7 @@ def test_parameter_counts_are_those_of_the_released_networks():
 
 def test_every_term_by_hand():
     # A critic without opinion: ln 2 for real and for painted. Domain 0 is 0 and domain 1 is 0.5: painted ones are off by
-    # 0.4 (0 + 0.1 for 0.5) and by 0.2 (0.5 - 0.3 for 0), whichever picture of a pair comes first.
+    # 0.4 (0 + 0.1 for 0.5) and by 0.2 (0.5 - 0.3 for 0), whichever image of a pair comes first.
     data = pairs()
     light = [0.5 * side.labels["Smiling"][:, None, None, None] for side in (data, data.partner)]
     data = replace(data, images=0 * data.images + light[0], partner=replace(data.partner, images=0 * data.images + light[1]))
@@ -85,7 +85,7 @@ def test_every_term_by_hand():
 
 
 def test_a_critic_sees_the_given_picture_beside_the_true_or_the_painted_one():
-    # Logit = second picture's mean - first one's: 0.5 for a real pair, 0.1 for a painted one of direction 1; -0.5 and -0.3 of 0.
+    # Logit = second image's mean - first one's: 0.5 for a real pair, 0.1 for a painted one of direction 1; -0.5 and -0.3 of 0.
     def difference(both):
         return (both[:, 3:] - both[:, :3]).mean((1, 2, 3), keepdim=True)
 
@@ -139,7 +139,7 @@ def test_noise_is_dropout_of_the_batch_and_silent_in_eval_mode():
     assert network.dropped == [(16, 2, 2), (8, 4, 4), (4, 8, 8)]
     plain, low, high = (network(images, noise) for noise in (None, torch.zeros(8, drops), torch.ones(8, drops)))
     assert not torch.equal(plain, low) and not torch.equal(low, high)
-    assert torch.equal(network(images), plain), "without noise the same picture gives the same picture"
+    assert torch.equal(network(images), plain), "without noise the same image gives the same image"
     # The first doubling's output, all dropped: what comes behind sees zeros there, as if that layer had given zeros.
     with torch.no_grad():
         network.up[0][2].weight.zero_()
@@ -175,7 +175,7 @@ def test_pairs_share_their_maker_and_are_mirrored_together(signs):
 
 
 def test_decoding_goes_from_the_picture_as_far_as_the_label_was_moved():
-    # The stub's reader says 0.5 of every picture.
+    # The stub's reader says 0.5 of every image.
     method = stub()
     images = batch(method.schema).images * 0.5
     codes = method.encode(images)
@@ -201,7 +201,7 @@ def test_small_networks_stay_in_their_budget():
 
 
 def test_pairs_teach_what_changes_and_what_stays():
-    # Value 1 is the same picture, brighter by 1.2.
+    # Value 1 is the same image, brighter by 1.2.
     torch.manual_seed(0)
     method = Pix2Pix(replace(SMALL, critic_halvings=1, dropped=1, learning_rate=3e-3), schema(size=8))
     steppers = optimizers(method)

@@ -27,7 +27,7 @@ def count(network):
 
 
 class Constant(nn.Module):
-    """A critic that says the same of every picture, and a weight that it does not use."""
+    """A critic that says the same of every image, and a weight that it does not use."""
 
     def __init__(self, logits):
         super().__init__()
@@ -38,7 +38,7 @@ class Constant(nn.Module):
 
 
 class Painter(nn.Module):
-    """A generator that adds a hundredth of the first label to the picture and keeps what it was asked for."""
+    """A generator that adds a hundredth of the first label to the image and keeps what it was asked for."""
 
     def __init__(self):
         super().__init__()
@@ -72,7 +72,7 @@ def test_small_networks_stay_in_their_budget():
 
 def test_terms_of_a_critic_without_opinion():
     # Scores of 0.5 everywhere: critic 0.5 - 0.5, slope of length 0: (0 - 1)^2, generator -0.5. Logits of 0: ln 2 for the binary
-    # attribute, added to ln 3 for the three values. The picture moves by c'/100 and then by c/100.
+    # attribute, added to ln 3 for the three values. The image moves by c'/100 and then by c/100.
     method = StarGAN(SMALL, schema(SMILING, HAIR))
     method.critic, method.generator = Constant(torch.zeros(4)), Painter()
     data = batch(method.schema)
@@ -90,7 +90,7 @@ def test_terms_of_a_critic_without_opinion():
 
 def test_the_critic_answers_for_true_labels_and_the_generator_for_wanted_ones():
     # Logit 2 for smiling, and 1, 0, 0 for hair: softplus(-2) = 0.126928 for a smile, softplus(2) = 2.126928 for none;
-    # ln(e + 2) = 1.551445 less 1 for the first colour. All eight pictures are permuted together, so the mean stays.
+    # ln(e + 2) = 1.551445 less 1 for the first colour. All eight images are permuted together, so the mean stays.
     method = StarGAN(SMALL, schema(SMILING, HAIR))
     method.critic, method.generator = Constant(torch.tensor([2.0, 1, 0, 0])), Painter()
     data = batch(method.schema)
@@ -99,7 +99,7 @@ def test_the_critic_answers_for_true_labels_and_the_generator_for_wanted_ones():
     terms = losses(method, data)
     assert terms["critic/class"][1].item() == pytest.approx(by_hand.mean().item(), abs=1e-5)
     assert terms["generator/class"][1].item() == pytest.approx(by_hand.mean().item(), abs=1e-5)
-    # With half of the pictures unlabelled, those whose wanted label is unknown add nothing to the generator's.
+    # With half of the images unlabelled, those whose wanted label is unknown add nothing to the generator's.
     known = torch.arange(8) < 4
     data = replace(data, known={"Smiling": known, "hair": known})
     order = data.uniform("order").argsort()
@@ -187,7 +187,7 @@ def test_refuses_what_it_cannot_learn():
 
 
 def painted_bright(class_weight):
-    """How much brighter dark pictures become when asked, after a training on pictures whose label is their brightness."""
+    """How much brighter dark images become when asked, after a training on images whose label is their brightness."""
     torch.manual_seed(0)
     method = StarGAN(replace(SMALL, outer_kernel=3, critic_width=8, adv_weight=0.1, gp_weight=1.0, class_weight=class_weight, learning_rate=3e-3), schema(size=8))
     steppers = optimizers(method)

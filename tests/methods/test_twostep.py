@@ -39,7 +39,7 @@ def without_opinion(network):
 
 
 def test_losses_of_networks_without_opinion():
-    # ln 2 for Smiling and ln 3 for hair, for the classifiers and for the adversary; a grey picture, 0, for one of 0.5: 0.25.
+    # ln 2 for Smiling and ln 3 for hair, for the classifiers and for the adversary; a grey image, 0, for one of 0.5: 0.25.
     method = TwoStep(SMALL, schema(SMILING, HAIR))
     for network in (*method.classifier.heads, method.adversary):
         without_opinion(network)
@@ -55,7 +55,7 @@ def test_losses_of_networks_without_opinion():
 
 
 def test_what_the_adversary_gains_the_encoder_loses():
-    # sigmoid = 0.9 and every picture smiles: -ln 0.9, descended by the adversary and climbed by the encoder with a tenth of the weight.
+    # sigmoid = 0.9 and every image smiles: -ln 0.9, descended by the adversary and climbed by the encoder with a tenth of the weight.
     method = TwoStep(SMALL, schema())
     without_opinion(method.adversary)
     nn.init.constant_(method.adversary[-1].bias, math.log(9))
@@ -153,7 +153,7 @@ def test_attributes_that_it_cannot_use():
 
 
 def trained_on_brightness(adv_weight):
-    """How much brighter label 1 decodes than label 0, after both phases on noisy pictures whose label is their brightness."""
+    """How much brighter label 1 decodes than label 0, after both phases on noisy images whose label is their brightness."""
     torch.manual_seed(0)
     config = replace(SMALL, adv_weight=adv_weight, main_every=1, learning_rate=1e-2, adversary_rate=0.2)
     method = TwoStep(config, schema(size=8))

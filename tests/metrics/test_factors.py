@@ -92,7 +92,7 @@ def test_gap_by_hand():
 
 
 def test_interval_covers_the_truth_about_as_often_as_it_says():
-    # A number that has the lamp right in 80 % of all pictures, and one that knows nothing: a gap of 0.3.
+    # A number that has the lamp right in 80 % of all images, and one that knows nothing: a gap of 0.3.
     covered = 0
     for seed in range(40):
         chance = np.random.default_rng(seed)
@@ -105,7 +105,7 @@ def test_interval_covers_the_truth_about_as_often_as_it_says():
 def test_mistakes_are_named():
     with pytest.raises(ValueError, match="the factor 'lamp' must have 600 entries of two values or more"):
         mig(PERFECT, {"lamp": np.zeros(600, int)})
-    with pytest.raises(ValueError, match="20 pictures or more"):
+    with pytest.raises(ValueError, match="20 images or more"):
         sap(PERFECT[:5], {"lamp": FACTORS["lamp"][:5]})
     with pytest.raises(ValueError, match="DCI needs two factors"):
         dci(PERFECT, {"lamp": FACTORS["lamp"]})

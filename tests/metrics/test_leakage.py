@@ -115,7 +115,7 @@ def test_off_part_by_hand(labels):
 
 
 def test_interval_of_the_headline_covers_the_truth_as_often_as_it_says(labels):
-    # A code that shows the lamp rightly in 70 % of all pictures: 20 % above guessing.
+    # A code that shows the lamp rightly in 70 % of all images: 20 % above guessing.
     covered = 0
     for seed in range(40):
         chance = np.random.default_rng(seed)
@@ -164,7 +164,7 @@ def test_mistakes_are_named(labels):
     codes = codes_of(labels).select("perfect")
     with pytest.raises(ValueError, match="no probe 'cubic'; there are linear, two_layer and both"):
         probed(codes, labels, COLOUR, probe="cubic")
-    with pytest.raises(ValueError, match="899 labels of 'colour' for codes of 900 pictures"):
+    with pytest.raises(ValueError, match="899 labels of 'colour' for codes of 900 images"):
         leakage(codes, {"colour": labels["colour"][1:]}, codes, labels, [COLOUR])
     matrix = probed(codes, labels, COLOUR)
     with pytest.raises(ValueError, match="no part 'hat' was probed; the parts are perfect"):

@@ -62,7 +62,7 @@ def test_classifier_can_tell_interactions_apart():
 
 def test_mistakes_are_named():
     a, b = gaussians(0.5, 400)
-    with pytest.raises(ValueError, match="of the same pictures, not 400 and 399"):
+    with pytest.raises(ValueError, match="of the same images, not 400 and 399"):
         mutual_information(a, b[1:], a, b)
     with pytest.raises(ValueError, match="needs 50 codes to learn from and some to measure on, not 49 and 400"):
         mutual_information(a[:49], b[:49], a, b)

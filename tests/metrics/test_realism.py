@@ -38,7 +38,7 @@ def test_frechet_of_known_gaussians():
 
 
 def test_frechet_interval_covers_the_truth_about_as_often_as_it_says():
-    # One feature, shifted by 1: the distance is 1, and 2,000 pictures leave next to no bias.
+    # One feature, shifted by 1: the distance is 1, and 2,000 images leave next to no bias.
     covered = 0
     for seed in range(60):
         chance = np.random.default_rng(seed)
@@ -48,9 +48,9 @@ def test_frechet_interval_covers_the_truth_about_as_often_as_it_says():
 
 
 def test_frechet_of_too_few_pictures_is_refused():
-    with pytest.raises(ValueError, match=r"of 64 features needs 128 pictures on both sides, not 200 and 127; take more, or kernel_"):
+    with pytest.raises(ValueError, match=r"of 64 features needs 128 images on both sides, not 200 and 127; take more, or kernel_"):
         frechet_distance(np.zeros((200, 64)), np.zeros((127, 64)), "")
-    with pytest.raises(ValueError, match="needs 40 pictures"):
+    with pytest.raises(ValueError, match="needs 40 images"):
         frechet_distance(np.zeros((39, 2)), np.zeros((50, 2)), "")
 
 
@@ -84,9 +84,9 @@ def test_any_function_may_look():
     means = Extractor("means", lambda pictures: pictures.mean((2, 3)))
     pictures = torch.rand(10, 3, 4, 4)
     assert extract(means, pictures.split(3)) == pytest.approx(pictures.mean((2, 3)).numpy())
-    with pytest.raises(ValueError, match=r"'maps' must give features \[batch, features\]; for 10 pictures it gave a tensor of shape"):
+    with pytest.raises(ValueError, match=r"'maps' must give features \[batch, features\]; for 10 images it gave a tensor of shape"):
         extract(Extractor("maps", lambda pictures: pictures), [pictures])
-    with pytest.raises(ValueError, match="no picture"):
+    with pytest.raises(ValueError, match="no image"):
         extract(means, [])
 
 

@@ -103,11 +103,11 @@ def test_retrieval_by_codes_that_know_and_codes_that_do_not():
 
 
 def test_retrieval_never_finds_the_picture_itself():
-    # Picture 0 has a double of another group and its own partner far away: rank 2 among the others, so 1/2.
+    # Image 0 has a double of another group and its own partner far away: rank 2 among the others, so 1/2.
     found = retrieval(np.array([[0.0], [0.0], [5.0]]), np.array([0, 1, 0]))
     assert found["top1"]["value"] == pytest.approx((0 + 0.5) / 2) and found["map"]["value"] == pytest.approx((0.5 + 0.5) / 2)
     assert found["map"]["n"] == 2
-    with pytest.raises(ValueError, match="every picture is alone"):
+    with pytest.raises(ValueError, match="every image is alone"):
         retrieval(np.zeros((3, 1)), np.array([0, 1, -1]))
 
 

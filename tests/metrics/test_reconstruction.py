@@ -1,4 +1,4 @@
-"""Picture distances against scikit-image."""
+"""Image distances against scikit-image."""
 
 import numpy as np
 import pytest

@@ -15,7 +15,7 @@ from recombine.data.schema import Attribute, Schema
 from recombine.data.synthetic import avatars
 from recombine.evaluation.classifier import Settings
 from recombine.methods import METHODS
-from recombine.papers import TABLES, Bench, Given, find, run
+from recombine.papers import TABLES, Given, Workspace, find, run
 from recombine.papers.matdr import differing, exchanged
 from recombine.papers.rodi import precisions
 from recombine.papers.table import Verdict, at_most, every, higher, lower
@@ -189,7 +189,7 @@ def test_what_is_missing_is_said_in_words(arguments, text, tmp_path, monkeypatch
 
 
 def smiles(folder, count=240):
-    """Pictures of 16 pixels: a bright lower half for a smile, its shade for the person."""
+    """Images of 16 pixels: a bright lower half for a smile, its shade for the person."""
     chance = np.random.default_rng(0)
     labels = {"Smiling": np.arange(count) % 2, "identity": np.arange(count) // 4}
     shade = (60 + 2 * labels["identity"])[:, None, None, None] + chance.integers(0, 8, (count, 3, 16, 16))
@@ -208,8 +208,8 @@ def test_a_table_from_end_to_end(tmp_path):
     table = find("ifcvaegan.table1")
     few = replace(table, rows=tuple(row for row in table.rows if row.name != "class_loss_on_xhat"))
     lines = []
-    bench = Bench(tmp_path / "out", Given.of(["avatars", tmp_path / "smiles"]), 64, QUICK, lines.append)
-    result = run(few, bench)
+    workspace = Workspace(tmp_path / "out", Given.of(["avatars", tmp_path / "smiles"]), 64, QUICK, lines.append)
+    result = run(few, workspace)
     ours, without, quoted = result["rows"]
     assert ours["ours"]["not_smiling"]["n"] == 40 and 0 <= ours["ours"]["not_smiling"]["low"] <= 1
     assert without["paper"] == {"mse": 0.028, "not_smiling": 0.188, "smiling": 0.813}
@@ -229,22 +229,22 @@ def test_a_table_from_end_to_end(tmp_path):
         assert f"{found['mse']['value']:.3f} ({found['mse']['low']:.3f} to {found['mse']['high']:.3f})" in line
 
     lines.clear()
-    again = run(few, Bench(tmp_path / "out", bench.given, 64, QUICK, lines.append))
+    again = run(few, Workspace(tmp_path / "out", workspace.given, 64, QUICK, lines.append))
     assert again == result and lines == []  # nothing is trained or measured twice
 
 
 def test_rows_that_fail_are_said_and_several_seeds_widen_the_interval(tmp_path):
-    def broken(bench, seed):
-        raise ValueError("there are too few pictures")
+    def broken(workspace, seed):
+        raise ValueError("there are too few images")
 
     table = find("ifcvaegan.table2")
-    lucky = replace(table.rows[0], measure=lambda bench, seed: {"mse": cell(0.1 + 0.1 * seed, 0.01), "not_smiling": cell(0.9)})
+    lucky = replace(table.rows[0], measure=lambda workspace, seed: {"mse": cell(0.1 + 0.1 * seed, 0.01), "not_smiling": cell(0.9)})
     smiles(tmp_path / "smiles", 20)
     made = replace(table, rows=(lucky, replace(table.rows[1], measure=broken)))
-    result = run(made, Bench(tmp_path / "out", Given.of([tmp_path / "smiles"]), 8, QUICK), seeds=2)
+    result = run(made, Workspace(tmp_path / "out", Given.of([tmp_path / "smiles"]), 8, QUICK), seeds=2)
     assert result["rows"][0]["ours"]["mse"] == pytest.approx({"value": 0.15, "low": 0.09, "high": 0.21, "n": 100})
     assert result["rows"][1]["ours"] is None and result["claim"]["why"] == "cVAE_GAN was not run"
-    assert "not run: cVAE_GAN: there are too few pictures" in (tmp_path / "out" / table.name / "table.md").read_text()
+    assert "not run: cVAE_GAN: there are too few images" in (tmp_path / "out" / table.name / "table.md").read_text()
 
 
 def test_entropies_of_drawn_faces_from_the_command_line(tmp_path, monkeypatch, capsys):

@@ -90,7 +90,7 @@ def test_it_needs_nothing_from_outside(page):
 
 def test_names_stay_text(page):
     assert "<script>alert(1)</script> & more" in page.text
-    assert "a<b, judged on 60 pictures" in page.text
+    assert "a<b, judged on 60 images" in page.text
 
 
 def test_headline_numbers_are_those_of_the_judgement(page, judgement):
@@ -98,7 +98,7 @@ def test_headline_numbers_are_those_of_the_judgement(page, judgement):
     assert f"{100 * success['value']:.1f} %" in page.text
     assert f"{100 * success['low']:.1f} to {100 * success['high']:.1f} %n = 180" in page.text
     assert "Left out" not in page.text
-    assert "the wanted label is seen; true pictures score 100.0 %" in page.text
+    assert "the wanted label is seen; true images score 100.0 %" in page.text
 
 
 def test_embedded_pictures_are_pictures(page):
@@ -116,8 +116,8 @@ def test_swaps_stand_where_the_words_say(run, judgement, sign_editor, signs):
     assert pixels[0, 0, 3] == 0  # the corner is clear
     lamp = np.array([[pixels[18 * i + 4, 18 * j + 14, 0] for j in range(6)] for i in range(6)])
     colour = np.array([[pixels[18 * i + 4, 18 * j + 4, :3].argmax() for j in range(6)] for i in range(6)])
-    assert (lamp[1:, 1:] == lamp[0, 1:]).all()  # the lamp is that of the picture above
-    assert (colour[1:, 1:] == colour[1:, :1]).all()  # the colour is that of the picture on the left
+    assert (lamp[1:, 1:] == lamp[0, 1:]).all()  # the lamp is that of the image above
+    assert (colour[1:, 1:] == colour[1:, :1]).all()  # the colour is that of the image on the left
     assert len(set(lamp[0, 1:])) == 2
 
 
@@ -145,7 +145,7 @@ def test_nested_losses_are_read_too(tmp_path):
 def test_training_pictures_are_marked(tmp_path, sign_editor, signs, sign_reader):
     marked = judge(sign_editor(), signs, split="train", pictures=5, classifier=sign_reader, measures=PICTURES, allow_training_data=True)
     text = Page(report(tmp_path, marked).read_text()).text
-    assert "These pictures were used in training" in text and "judged on 5 of 300 pictures" in text
+    assert "These images were used in training" in text and "judged on 5 of 300 images" in text
     assert "Left out: truth" in text
 
 
@@ -156,7 +156,7 @@ def test_what_the_codes_tell_stands_on_the_page(tmp_path, whole):
         found = whole["leakage"]["off_part"][name]
         assert f"{100 * found['value']:.1f} %{100 * found['low']:.1f} to {100 * found['high']:.1f} %n = 60" in words
     assert f"{whole['information']['value']:.3f}{whole['information']['low']:.3f} to" in words
-    assert "Seen by: <means>; 12 features, 60 pictures on both sides." in words
+    assert "Seen by: <means>; 12 features, 60 images on both sides." in words
     for part, found in whole["recognition"]["maker"]["verification"].items():
         assert f"{part}{100 * found['value']:.1f} %" in words
     assert "Left out: maker kept" in words and "colour, lamp" not in words

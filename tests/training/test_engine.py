@@ -307,5 +307,5 @@ def test_pictures_that_form_no_pair_are_counted_and_said(signs, tmp_path, capsys
     lone = Pairs(signs, "train", by=["maker", "colour", "lamp", "stripes"]).left_out
     assert lone > 0
     fit(Paired(signs.schema), signs, TrainConfig(images=16, batch_size=8), tmp_path, quiet=True)
-    sentence = f"{lone} training pictures stand alone in their group, form no pair and are not used"
+    sentence = f"{lone} training images stand alone in their group, form no pair and are not used"
     assert sentence in (tmp_path / "log.jsonl").read_text() and sentence in " ".join(capsys.readouterr().err.split())

@@ -1,4 +1,4 @@
-"""CelebA's own files: attributes, identities and splits in three lists, pictures in one folder.
+"""CelebA's own files: attributes, identities and splits in three lists, images in one folder.
 
 Liu, Luo, Wang and Tang, "Deep Learning Face Attributes in the Wild", ICCV 2015. The lists are read as the authors
 hand them out (`Anno/`, `Eval/`, `Img/` or all in one place), and as the CSV files by which they are often passed on.
@@ -49,7 +49,7 @@ def read_celeba(root: Path, files: Sequence[str], attributes: str) -> Cells:
 
 
 def _companion(path: Path, column: str, cells: Cells) -> list[str]:
-    """One more column, matched by file name; empty where the list does not know a picture."""
+    """One more column, matched by file name; empty where the list does not know an image."""
     if path.suffix == ".csv":
         other = read_cells(path)
         if len(other.columns) != 2:
@@ -62,6 +62,6 @@ def _companion(path: Path, column: str, cells: Cells) -> list[str]:
     unknown = [name for name in cells.columns["file_name"] if name not in known]
     cells.notes += other.notes
     if unknown:
-        text = f"{path.name} does not list {len(unknown)} of {len(cells)} pictures, such as {printable(unknown[0])}"
+        text = f"{path.name} does not list {len(unknown)} of {len(cells)} images, such as {printable(unknown[0])}"
         cells.notes.append(Note("warning", text, "fetch it again unless you shortened it yourself"))
     return [known.get(name, "") for name in cells.columns["file_name"]]

@@ -90,7 +90,7 @@ def read_cells(path: Path | str, name: str | None = None) -> Cells:
     if path.suffix.lower() == ".parquet" or data.startswith(b"PAR1"):
         return _read_parquet(path, name)
     if not data.strip():
-        raise BadTable(f"{name} is empty; expected a header line and a line for each picture")
+        raise BadTable(f"{name} is empty; expected a header line and a line for each image")
     text, encoding, notes = _decode(data, name)
     if path.suffix.lower() in (".jsonl", ".ndjson"):
         return _read_json_lines(text, name, notes)
@@ -166,7 +166,7 @@ def _by_column(header: list[str], rows: list[list[str]], lines: list[int], name:
     if twice:
         raise BadTable(f"{name} has the column {printable(twice[0])} {names.count(twice[0])} times; rename one")
     if not rows:
-        raise BadTable(f"{name} has a header and no rows; expected a line for each picture")
+        raise BadTable(f"{name} has a header and no rows; expected a line for each image")
     for line, row in zip(lines, rows, strict=True):
         if len(row) == len(names) + 1 and not row[-1].strip():
             row.pop()
@@ -248,7 +248,7 @@ def _read_parquet(path: Path, name: str) -> Cells:
         else:
             columns[column.name] = [_text(value) for value in table.column(column.name).to_pylist()]
     if not table.num_rows:
-        raise BadTable(f"{name} has columns and no rows; expected a row for each picture")
+        raise BadTable(f"{name} has columns and no rows; expected a row for each image")
     count = table.num_rows
     return Cells(columns, [f"{name} row"] * count, list(range(1, count + 1)), notes)
 
@@ -257,8 +257,8 @@ def _refuse_embedded(column, name: str, pyarrow) -> None:
     struct = pyarrow.types.is_struct(column.type) and {f.name for f in column.type} == {"bytes", "path"}
     if struct or pyarrow.types.is_binary(column.type):
         raise BadTable(
-            f"{name} carries pictures inside its column {printable(column.name)}; expected paths of files; "
-            "write each picture to a file and put its path in a column file_name"
+            f"{name} carries images inside its column {printable(column.name)}; expected paths of files; "
+            "write each image to a file and put its path in a column file_name"
         )
 
 

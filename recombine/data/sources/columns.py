@@ -305,8 +305,8 @@ def _constant(column: Column, asked: bool) -> Note:
     held = f"has the one value {column.texts[0]!r}" if column.texts else "is empty in every row"
     if asked:
         text = f"attribute {column.label} {held}, so nothing can be learnt from it"
-        return Note("error", text, "do not ask for it, or add pictures with another value")
-    return Note("warning", f"column {column.label} {held} and was left out", "add pictures with another value to use it")
+        return Note("error", text, "do not ask for it, or add images with another value")
+    return Note("warning", f"column {column.label} {held} and was left out", "add images with another value to use it")
 
 
 def _explain(column: Column, kind: Kind) -> list[Note]:
@@ -356,7 +356,7 @@ def natural(text: str) -> list[tuple[int, float, str]]:
 def mirror_rule(
     name: str, kind: Kind, values: Sequence[str] = ()
 ) -> Literal["keep", "negate"] | tuple[tuple[str, str], ...]:
-    """What becomes of a label when the picture is mirrored, judged by the words left and right and by common names."""
+    """What becomes of a label when the image is mirrored, judged by the words left and right and by common names."""
     if kind == "continuous":
         sideways = named(name, ("yaw", "roll")) or (named(name, ("gaze",)) and named(name, ("x", "horizontal")))
         return "negate" if sideways else "keep"

@@ -1,4 +1,4 @@
-"""A folder of pictures and a label table become one source: which picture shows what, and what is wrong with it."""
+"""A folder of images and a label table become one source: which image shows what, and what is wrong with it."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ LISTED = 10             # names shown of many
 
 @dataclass
 class Source:
-    """Pictures and their labels, before anything is decoded."""
+    """Images and their labels, before anything is decoded."""
 
     root: Path
     table: LabelTable
     notes: list[Note]
-    stored: Stereo | None = None            # where pictures are no files; then the table's files are names alone
+    stored: Stereo | None = None            # where images are no files; then the table's files are names alone
 
 
 @dataclass
@@ -55,7 +55,7 @@ class _Found:
     column: str | None = None           # of the paths, where the format says so
     folders: tuple[str, ...] = ()       # that paths may start from
     splits: list[str] | None = None     # of each row, where folders say so
-    prefer: str = ""                    # of several folders with such pictures
+    prefer: str = ""                    # of several folders with such images
     naming: Naming = field(default_factory=lambda: Naming(()))  # of names that hold the labels
 
 
@@ -75,28 +75,28 @@ def read_source(
     few: int = FEW,
     strict: bool = True,
 ) -> Source:
-    """Find the label table of a folder, read it, and match it with the pictures.
+    """Find the label table of a folder, read it, and match it with the images.
 
     Understood are a Hugging Face imagefolder (`metadata.csv`, `.jsonl` or `.parquet`), CelebA's own files, any CSV, TSV,
     JSON-lines or Parquet table with a column of paths, small NORB's binary files, and a folder for each class, all of
     them also below `train/`, `val/` and `test/`.
 
     Args:
-        path: The folder of pictures, or a table that lies in it.
+        path: The folder of images, or a table that lies in it.
         table: The table, where it cannot be told from the folder; relative to here or to the folder.
         pattern: Where labels stand in file and folder names: how, such as `{identity}/{clip}/*.jpg`, or a name in
-            `recombine.data.sources.patterns.PATTERNS`. Pictures that do not match are dropped with a warning, or kept with
+            `recombine.data.sources.patterns.PATTERNS`. Images that do not match are dropped with a warning, or kept with
             `unlabelled="keep"`.
         kinds: By column: `binary`, `categorical`, `continuous`, `group`, the values it may have, or an `Attribute`.
         attributes: Columns to use; all that can serve unless given. One asked for that cannot serve is an error.
         image_column: The column of paths.
-        eye: Which pictures of small NORB's stereo pairs: `left`, `right` or `both`.
-        unlabelled: Pictures without a row: `error`, `keep` them with all labels missing (in train, where there are splits),
+        eye: Which images of small NORB's stereo pairs: `left`, `right` or `both`.
+        unlabelled: Images without a row: `error`, `keep` them with all labels missing (in train, where there are splits),
             or `drop` them.
-        absent: Rows without a picture: `error`, or `drop` them.
+        absent: Rows without an image: `error`, or `drop` them.
         new_values: Values that do not belong: `error`, `add` them, or read them as `missing`.
         links: Follow links that stay `inside` the folder, or `anywhere`.
-        few: Values with fewer pictures than this are warned about.
+        few: Values with fewer images than this are warned about.
         strict: Raise at the end if there are errors; otherwise they are left among the notes and the rows concerned
             are dropped, the cells missing.
 
@@ -138,7 +138,7 @@ def read_source(
         labels = _with_unlabelled(labels, listing, base, unlabelled, notes)
     if not labels.attributes and unlabelled != "keep":
         fix = "add a table with a column file_name and a column for each label, or a folder for each class"
-        notes.append(Note("error", f"{printable(str(root))} has no labels: {len(labels)} pictures, no attribute", fix))
+        notes.append(Note("error", f"{printable(str(root))} has no labels: {len(labels)} images, no attribute", fix))
     return _checked(Source(listing.root, labels, notes), strict)
 
 
@@ -152,12 +152,12 @@ def _checked(source: Source, strict: bool) -> Source:
 
 
 def _places(path: Path | str, table: Path | str | None) -> tuple[Path, Path | None]:
-    """The folder of pictures and the table that was asked for, both existing."""
+    """The folder of images and the table that was asked for, both existing."""
     path = Path(path).expanduser()
     if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist; expected a folder of pictures, or a table that lies in one")
+        raise FileNotFoundError(f"{path} does not exist; expected a folder of images, or a table that lies in one")
     if path.is_file() and path.name.lower().endswith(SUFFIXES):
-        raise BadTable(f"{path} is one picture; expected a folder of pictures, or a table that lies in one")
+        raise BadTable(f"{path} is one image; expected a folder of images, or a table that lies in one")
     if path.is_file():
         return path.parent, path if table is None else Path(table)
     if table is None:
@@ -247,9 +247,9 @@ def _usable_kinds(found: _Found) -> dict[str, Stated]:
 
 
 def _folders(listing: Listing) -> _Found:
-    """A folder for each class, perhaps below a folder for each split; pictures outside are left to be unlabelled."""
+    """A folder for each class, perhaps below a folder for each split; images outside are left to be unlabelled."""
     if not listing.pictures:
-        raise BadTable(f"{printable(str(listing.root))} holds no pictures and no table; is it the right folder?")
+        raise BadTable(f"{printable(str(listing.root))} holds no images and no table; is it the right folder?")
     paths = [name.split("/") for name in listing.pictures]
     while _wrapped(paths):
         paths = [parts[1:] for parts in paths]
@@ -275,7 +275,7 @@ def _by_split(paths: list[list[str]]) -> bool:
 
 
 def _wrapped(paths: list[list[str]]) -> bool:
-    """Whether all pictures lie in one folder that is neither a class nor a split but holds classes."""
+    """Whether all images lie in one folder that is neither a class nor a split but holds classes."""
     first = {parts[0] for parts in paths}
     return len(first) == 1 and first.pop().lower() not in SPLITS and any(len(parts) > 2 for parts in paths)
 
@@ -341,7 +341,7 @@ def _path_note(
     if found[rows[0]].file is None:
         level = "error" if absent == "error" else "warning"
         fix = "add the files, correct the paths, or set absent to 'drop'" if level == "error" else "they were dropped"
-        what = "have no picture" if rule == "absent" else f"name {rule}, which was not followed"
+        what = "have no image" if rule == "absent" else f"name {rule}, which was not followed"
         return Note(level, f"{len(rows)} of {len(texts)} rows {what}: {places}", fix)
     return Note("info", f"{len(rows)} paths were found by {rule}, such as {printable(texts[rows[0]])!r}")
 
@@ -364,19 +364,19 @@ def _unique(files: list[str | None], cells: Cells, column: str, notes: list[Note
     if equal:
         notes.append(Note("info", f"{len(equal)} rows repeat an earlier one and were dropped: {_names(equal)}"))
     if conflicts:
-        text = f"{len(conflicts)} rows contradict an earlier row of the same picture: {shown(conflicts, LISTED)}"
-        notes.append(Note("error", text, "keep one row for each picture"))
+        text = f"{len(conflicts)} rows contradict an earlier row of the same image: {shown(conflicts, LISTED)}"
+        notes.append(Note("error", text, "keep one row for each image"))
     return first
 
 
 def _with_unlabelled(labels: LabelTable, listing: Listing, base: str, unlabelled: str, notes: list[Note]) -> LabelTable:
-    """Deal with pictures that no row speaks of, below the folder that the table's paths start from."""
+    """Deal with images that no row speaks of, below the folder that the table's paths start from."""
     labelled = set(labels.files)
     below = f"{base}/" if base and all(name.startswith(f"{base}/") for name in labelled) else ""
     lone = [name for name in listing.pictures if name.startswith(below) and name not in labelled]
     elsewhere = sum(not name.startswith(below) for name in listing.pictures)
     if elsewhere:
-        text = f"{elsewhere} pictures lie outside {printable(base)}, where the table's are, and were not used"
+        text = f"{elsewhere} images lie outside {printable(base)}, where the table's are, and were not used"
         notes.append(Note("info", text))
     if lone and labels.attributes:
         fix = {
@@ -385,7 +385,7 @@ def _with_unlabelled(labels: LabelTable, listing: Listing, base: str, unlabelled
             "drop": "they were dropped",
         }[unlabelled]
         level = "error" if unlabelled == "error" else "warning"
-        notes.append(Note(level, f"{len(lone)} of {len(listing.pictures)} pictures have no label: {_names(lone)}", fix))
+        notes.append(Note(level, f"{len(lone)} of {len(listing.pictures)} images have no label: {_names(lone)}", fix))
     return _append(labels, lone) if lone and (unlabelled == "keep" or not labels.attributes) else labels
 
 
@@ -400,7 +400,7 @@ def _append(labels: LabelTable, lone: Sequence[str]) -> LabelTable:
 
 
 def describe(source: Source | LabelTable) -> dict:
-    """What a source holds, as plain values: pictures, attributes with counts, splits, groups and notes."""
+    """What a source holds, as plain values: images, attributes with counts, splits, groups and notes."""
     table = source.table if isinstance(source, Source) else source
     notes = source.notes if isinstance(source, Source) else []
     group = find_group(table)

@@ -1,4 +1,4 @@
-"""The label table: what every picture is known to show, as typed columns, and how it is divided into splits."""
+"""The label table: what every image is known to show, as typed columns, and how it is divided into splits."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ SPLITS = {
 }
 NUMBERED_SPLITS = {"0": "train", "1": "val", "2": "test"}           # CelebA's
 SPLIT_COLUMNS = ("split", "partition", "subset", "set")
-FEW = 20            # pictures per value below which a warning is due
+FEW = 20            # images per value below which a warning is due
 
 
 @dataclass(frozen=True)
 class LabelTable:
-    """Labels of all pictures, one row for each file."""
+    """Labels of all images, one row for each file."""
 
     attributes: tuple[Attribute, ...]
     files: list[str]                        # relative to the root, as in the folder, posix
@@ -60,7 +60,7 @@ class LabelTable:
         raise KeyError(f"no attribute {name!r}; there are {shown(names)}{nearest(name, names)}")
 
     def select(self, *names: str) -> LabelTable:
-        """The same pictures with only these attributes, in this order."""
+        """The same images with only these attributes, in this order."""
         return replace(
             self, attributes=tuple(self[name] for name in names), columns={name: self.columns[name] for name in names}
         )
@@ -73,11 +73,11 @@ class LabelTable:
         return replace(self, files=[self.files[row] for row in rows], columns=columns, splits=splits)
 
     def known(self, name: str) -> np.ndarray:
-        """Mask `[rows]` of the pictures for which an attribute is labelled."""
+        """Mask `[rows]` of the images for which an attribute is labelled."""
         return _known(self.columns[name])
 
     def counts(self, name: str) -> dict[str, int]:
-        """Number of pictures for each value of an attribute; empty for a continuous one."""
+        """Number of images for each value of an attribute; empty for a continuous one."""
         attribute = self[name]
         if attribute.kind == "continuous":
             return {}
@@ -105,14 +105,14 @@ def make_table(
 
     Args:
         cells: The table, a row for each file.
-        files: Paths of the pictures, relative to the root.
+        files: Paths of the images, relative to the root.
         notes: What was found is appended here; problems have the level `error`.
         kinds: By column: its kind, the only values it may have, or an attribute of an existing schema.
         attributes: Columns to use; all that can serve as attributes unless given.
         new_values: What to do with a value that does not belong: `error`, `add` it, or treat it as `missing`.
         skip: Columns that are no labels, such as the paths.
         splits: Split of each row, where it is known from elsewhere.
-        few: Values with fewer pictures are warned about.
+        few: Values with fewer images are warned about.
 
     Raises:
         ValueError: `kinds` or `attributes` name a column or a kind that does not exist.
@@ -143,7 +143,7 @@ def _check_names(wanted: Sequence[str], names: Sequence[str]) -> None:
 
 
 def _with_range(attribute: Attribute, values: np.ndarray, splits: np.ndarray | None) -> Attribute:
-    """Smallest and largest value among the training pictures, or among all where those have none."""
+    """Smallest and largest value among the training images, or among all where those have none."""
     if attribute.kind != "continuous" or attribute.low is not None or not _known(values).any():
         return attribute
     seen = values if splits is None else values[splits == "train"]
@@ -164,7 +164,7 @@ def _answers(column: Column) -> list[str]:
 
 
 def check_mirrors(table: LabelTable) -> list[Note]:
-    """Notes on attributes whose label for a mirrored picture cannot be told."""
+    """Notes on attributes whose label for a mirrored image cannot be told."""
     notes = []
     for attribute in table.attributes:
         name = printable(attribute.name)
@@ -173,15 +173,15 @@ def check_mirrors(table: LabelTable) -> list[Note]:
         if lone:
             notes.append(Note("warning", f"{name}: {shown(lone)} has no value for the other side", "train without mirroring"))
         if attribute.mirror == "negate" and attribute.low is not None and attribute.low >= 0 < (attribute.high or 0):
-            text = f"{name} runs from {attribute.low:g} to {attribute.high:g}, and a mirrored picture would have its negative"
+            text = f"{name} runs from {attribute.low:g} to {attribute.high:g}, and a mirrored image would have its negative"
             notes.append(Note("warning", text, "shift it so that 0 is straight ahead, or train without mirroring"))
         if attribute.kind == "binary" and named(attribute.name, ("left", "right")):
-            notes.append(Note("warning", f"{name} changes sides in a mirrored picture", "train without mirroring"))
+            notes.append(Note("warning", f"{name} changes sides in a mirrored image", "train without mirroring"))
     return notes
 
 
-def check_counts(table: LabelTable, few: int = FEW, pictures: str = "pictures") -> list[Note]:
-    """Notes on values with few pictures, numbers known for few, and spellings that may be one value."""
+def check_counts(table: LabelTable, few: int = FEW, images: str = "images") -> list[Note]:
+    """Notes on values with few images, numbers known for few, and spellings that may be one value."""
     rare, notes = [], []
     for attribute in table.attributes:
         if attribute.kind in ("binary", "categorical"):
@@ -193,12 +193,12 @@ def check_counts(table: LabelTable, few: int = FEW, pictures: str = "pictures") 
             notes += _twins(attribute)
     if rare:
         fix = "label more of these, join values, or leave the attributes out: such edits are learnt badly"
-        notes.append(Note("warning", f"fewer than {few} {pictures} show {shown(rare)}", fix))
+        notes.append(Note("warning", f"fewer than {few} {images} show {shown(rare)}", fix))
     return notes
 
 
 def check_lone(table: LabelTable) -> list[Note]:
-    """A note for every group attribute on pictures that are alone in their group and split, and so have no partner."""
+    """A note for every group attribute on images that are alone in their group and split, and so have no partner."""
     notes = []
     for attribute in table.attributes:
         if attribute.kind != "group":
@@ -210,7 +210,7 @@ def check_lone(table: LabelTable) -> list[Note]:
         lone = [printable(attribute.values[value]) for value in found[0][sizes == 1]]
         if lone:
             where = "" if table.splits is None else " of their split"
-            text = f"{len(lone)} of {known.sum()} pictures{where} are the only one of their {printable(attribute.name)}: {shown(lone, 10)}"
+            text = f"{len(lone)} of {known.sum()} images{where} are the only one of their {printable(attribute.name)}: {shown(lone, 10)}"
             notes.append(Note("info", text, "they cannot form a pair and are left out where a method draws pairs"))
     return notes
 
@@ -221,11 +221,11 @@ def scarce(pack: Pack, names: Sequence[str] = (), few: int = FEW) -> list[str]:
     Args:
         pack: The data.
         names: Attributes that are to be learnt; all but groups unless given.
-        few: Values with fewer pictures are named.
+        few: Values with fewer images are named.
     """
     names = names or [a.name for a in pack.schema.attributes if a.kind != "group"]
     table = LabelTable(pack.schema.attributes, pack.files, pack.labels).take(pack.rows("train")).select(*names)
-    return [str(note) for note in [*check_counts(table, few, "training pictures"), *check_lone(table)]]
+    return [str(note) for note in [*check_counts(table, few, "training images"), *check_lone(table)]]
 
 
 def _twins(attribute: Attribute) -> list[Note]:
@@ -266,10 +266,10 @@ def read_splits(cells: Cells, name: str, notes: list[Note]) -> np.ndarray:
 
 
 def find_group(table: LabelTable, group: str | None = None) -> Attribute | None:
-    """The attribute that says which pictures show the same one: that stated, one named like a person, or any group."""
+    """The attribute that says which images show the same one: that stated, one named like a person, or any group."""
     if group is not None:
         if table[group].kind == "continuous":
-            raise ValueError(f"{group} is continuous and cannot keep pictures together; expected a group attribute")
+            raise ValueError(f"{group} is continuous and cannot keep images together; expected a group attribute")
         return table[group]
     groups = [a for a in table.attributes if a.kind == "group"]
     persons = [a for a in groups if named(a.name, PERSONS)]
@@ -277,7 +277,7 @@ def find_group(table: LabelTable, group: str | None = None) -> Attribute | None:
 
 
 def check_leaks(table: LabelTable) -> list[Note]:
-    """A warning where somebody's pictures stand in more than one split."""
+    """A warning where somebody's images stand in more than one split."""
     group = find_group(table)
     if group is None or table.splits is None:
         return []
@@ -288,7 +288,7 @@ def check_leaks(table: LabelTable) -> list[Note]:
     if not torn:
         return []
     text = f"{len(torn)} of {len(members)} values of {printable(group.name)} stand in more than one split: {shown(torn, 10)}"
-    fix = "numbers on held-out pictures would be too good; remove the split column to have splits made by group"
+    fix = "numbers on held-out images would be too good; remove the split column to have splits made by group"
     return [Note("warning", text, fix)]
 
 
@@ -308,9 +308,9 @@ def split_by_group(
     The result depends on seed, files and groups alone, not on the order of rows.
 
     Args:
-        table: The pictures.
+        table: The images.
         seed: Another seed gives another division.
-        fractions: Wanted shares of the pictures in train, val and test.
+        fractions: Wanted shares of the images in train, val and test.
         group: The attribute whose values stay together; unless given, one named like a person, or the first group.
             Rows without the label, and all rows where there is no group, are divided one by one.
 

@@ -38,7 +38,7 @@ CHUNK = 256     # pairs read at a time
 
 @dataclass(frozen=True)
 class Stereo:
-    """The pictures of some parts, left where they lie until they are packed."""
+    """The images of some parts, left where they lie until they are packed."""
 
     parts: tuple[np.ndarray, ...]           # each uint8 [pairs, 2, height, width]
     eyes: tuple[int, ...]                   # 0 left, 1 right
@@ -54,7 +54,7 @@ class Stereo:
         return sum(map(len, self.parts)) * len(self.eyes)
 
     def chunks(self, schema: Schema) -> Iterator[np.ndarray]:
-        """All pictures as the schema wants them, `[n, channels, height, width]` at a time, in the order of the table."""
+        """All images as the schema wants them, `[n, channels, height, width]` at a time, in the order of the table."""
         from PIL import Image
 
         from recombine.data.decoding import Picture, fitted
@@ -90,16 +90,16 @@ def find_norb(files: Sequence[str]) -> dict[str, dict[str, str]]:
 
 
 def read_norb(root: Path, found: dict[str, dict[str, str]], eye: Eye = "left") -> tuple[Cells, list[str] | None, Stereo]:
-    """Labels as a table, the split of each row, and the pictures.
+    """Labels as a table, the split of each row, and the images.
 
     Args:
         root: The folder.
         found: From `find_norb`.
-        eye: Which picture of each pair; `both` gives two rows with an attribute `eye`.
+        eye: Which image of each pair; `both` gives two rows with an attribute `eye`.
 
     Returns:
         Columns `category`, `instance` (a group: `car 4`), `elevation` and `azimuth` in degrees, `lighting` (0 to 5), and
-        perhaps `eye`; train and test, or None where only one part is there; the pictures, in the same order.
+        perhaps `eye`; train and test, or None where only one part is there; the images, in the same order.
 
     Raises:
         BadTable: A file is no such matrix, is cut off, or does not fit the other two.
@@ -128,8 +128,8 @@ def read_norb(root: Path, found: dict[str, dict[str, str]], eye: Eye = "left") -
         pictures.append(images)
     names = [name for name in rows[0] if name != "eye" or eye == "both"]
     columns = {name: [row[name] for row in rows] for name in names}
-    words = f"small NORB: {len(rows)} pictures of the {eye} eye{'s' * (eye == 'both')}, {' and '.join(found)}"
-    caution = "azimuth and lighting: what they become in a mirrored picture is not known; train without mirroring to learn them"
+    words = f"small NORB: {len(rows)} images of the {eye} eye{'s' * (eye == 'both')}, {' and '.join(found)}"
+    caution = "azimuth and lighting: what they become in a mirrored image is not known; train without mirroring to learn them"
     notes = [Note("info", words), Note("warning", caution)]
     cells = Cells(columns, ["small NORB, row"] * len(rows), list(range(1, len(rows) + 1)), notes)
     return cells, splits if len(found) == len(PARTS) else None, Stereo(tuple(pictures), EYES[eye])

@@ -17,7 +17,7 @@ SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm",
     ".avif", ".heic", ".heif", ".jp2",
 )  # fmt: skip
-SAMPLE = 60  # rows that are looked at to find the path column and the pictures' folder
+SAMPLE = 60  # rows that are looked at to find the path column and the images' folder
 
 Links = Literal["inside", "anywhere"]
 
@@ -32,7 +32,7 @@ class Listing:
 
     @cached_property
     def pictures(self) -> list[str]:
-        """Those files whose ending is a picture's."""
+        """Those files whose ending is an image's."""
         return [name for name in self.files if name.lower().endswith(SUFFIXES)]
 
     @cached_property
@@ -52,7 +52,7 @@ class Listing:
 
     @cached_property
     def by_stem(self) -> dict[str, list[str]]:
-        """Pictures by their path without upper case and ending."""
+        """Images by their path without upper case and ending."""
         return _index(self.pictures, stem)
 
     @cached_property
@@ -78,7 +78,7 @@ def walk(root: Path | str, links: Links = "inside") -> Listing:
     """
     root = Path(root).resolve()
     if not root.is_dir():
-        raise NotADirectoryError(f"{root} is not a folder; expected a folder of pictures")
+        raise NotADirectoryError(f"{root} is not a folder; expected a folder of images")
     files, skipped, linked, visited = [], defaultdict(list), [], set()
     pending = [""]
     while pending or linked:
@@ -197,7 +197,7 @@ def folded(path: str) -> str:
 
 
 def stem(path: str) -> str:
-    """A path, folded, without a picture's ending."""
+    """A path, folded, without an image's ending."""
     path = folded(path)
     return path[: path.rindex(".")] if path.endswith(SUFFIXES) else path
 
@@ -233,7 +233,7 @@ def find_base(listing: Listing, texts: Sequence[str], folders: Sequence[str] = (
     stated = [base for base in winners if base in ("", *folders)] or [b for b in winners if prefer and prefer in b]
     if best and len(winners) > 1 and not stated:
         raise ValueError(
-            f"pictures of these names lie in {winners[0]} and in {winners[1]}; "
+            f"images of these names lie in {winners[0]} and in {winners[1]}; "
             "give the folder that is meant as the path, and the table with the option table"
         )
     return (stated or winners)[0], best

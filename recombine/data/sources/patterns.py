@@ -1,6 +1,6 @@
 r"""Labels that stand in names: a pattern says which part of a path means what, and fills the label table.
 
-A pattern describes the whole path of a picture below the folder that is read, from left to right:
+A pattern describes the whole path of an image below the folder that is read, from left to right:
 
     {name}              a label: any text without `/`, as short as what follows allows; met again, the same text again
     {name:REGEX}        a label of this form; fields may stand inside it: {identity:{gender:[FM]}\d+}
@@ -9,7 +9,7 @@ A pattern describes the whole path of a picture below the folder that is read, f
     **/                 any number of folders, or none
     anything else       stands for itself
 
-Without an ending such as `.jpg` a pattern takes every picture format. A field `split` says train, val or test.
+Without an ending such as `.jpg` a pattern takes every image format. A field `split` says train, val or test.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Naming:
     about: str = ""                                 # the data set, and where its naming is described
     kinds: Mapping[Kind, tuple[str, ...]] = field(default_factory=dict)
     columns: Mapping[str, tuple[tuple[str, ...], Mapping[str, str]]] = field(default_factory=dict)  # from fields, by a table
-    mirrors: Mapping[str, Pairs] = field(default_factory=dict)      # values that change places in a mirrored picture
+    mirrors: Mapping[str, Pairs] = field(default_factory=dict)      # values that change places in a mirrored image
     caution: str = ""                               # what must be known before training
 
 
@@ -166,9 +166,9 @@ class Pattern:
 
 @dataclass
 class Names:
-    """What a pattern found in the names of many pictures."""
+    """What a pattern found in the names of many images."""
 
-    cells: Cells                # a row for each picture that matches, its path as file_name; with notes
+    cells: Cells                # a row for each image that matches, its path as file_name; with notes
     naming: Naming
 
 
@@ -190,12 +190,12 @@ def find_naming(pattern: str) -> Naming:
 
 
 def read_names(pictures: Sequence[str], pattern: str, fate: str = "they were dropped") -> Names:
-    """Labels of pictures, read from their paths.
+    """Labels of images, read from their paths.
 
     Args:
         pictures: Paths, relative to the folder that is read.
         pattern: See the module, or a name in `PATTERNS`.
-        fate: What the warning says of pictures that do not match.
+        fate: What the warning says of images that do not match.
 
     Raises:
         BadTable: Nothing matches; the message shows one path and where it stops matching.
@@ -210,24 +210,24 @@ def read_names(pictures: Sequence[str], pattern: str, fate: str = "they were dro
     else:
         closest = _closest(choices, pictures)
         raise BadTable(
-            f"none of {len(pictures)} pictures matches the pattern {closest[0].text!r}: {closest[0].explain(closest[1])}"
+            f"none of {len(pictures)} images matches the pattern {closest[0].text!r}: {closest[0].explain(closest[1])}"
             if closest
-            else "there are no pictures whose names could match a pattern; is it the right folder?"
+            else "there are no images whose names could match a pattern; is it the right folder?"
         )
     rows = list(found.values())
     columns = {name: [row[name] for row in rows] for name in used.fields}
     columns.update(_translated(columns, naming))
-    notes = [Note("info", f"labels read from names by {used.text!r}: {len(rows)} of {len(pictures)} pictures")]
+    notes = [Note("info", f"labels read from names by {used.text!r}: {len(rows)} of {len(pictures)} images")]
     notes += _clips_apart(columns)
     unmatched = [path for path in pictures if path not in found]
     if unmatched:
         closest = _closest([used], unmatched)
-        text = f"{len(unmatched)} of {len(pictures)} pictures do not match the pattern: {shown(list(map(printable, unmatched)), NAMED)}"
+        text = f"{len(unmatched)} of {len(pictures)} images do not match the pattern: {shown(list(map(printable, unmatched)), NAMED)}"
         notes.append(Note("warning", f"{text}; the nearest miss: {used.explain(closest[1])}" if closest else text, fate))
     if naming.caution:
         notes.append(Note("warning", naming.caution))
     files = list(found)
-    origins = [f"{printable(path)}, picture" for path in files]
+    origins = [f"{printable(path)}, image" for path in files]
     return Names(Cells({"file_name": files, **columns}, origins, list(range(1, len(files) + 1)), notes), naming)
 
 
@@ -263,7 +263,7 @@ def _clips_apart(columns: dict[str, list[str]]) -> list[Note]:
 
 
 def with_mirrors(attributes: Sequence[Attribute], naming: Naming, notes: list[Note]) -> dict[str, Pairs]:
-    """By attribute the values that change places in a mirrored picture; a warning where one lacks its counterpart."""
+    """By attribute the values that change places in a mirrored image; a warning where one lacks its counterpart."""
     found = {}
     for attribute in attributes:
         pairs = naming.mirrors.get(attribute.name, ()) if attribute.kind == "categorical" else ()
@@ -316,7 +316,7 @@ PATTERNS: dict[str, Naming] = {
         mirrors={
             "camera": (("110", "240"), ("120", "010"), ("090", "200"), ("080", "190"), ("130", "041"), ("140", "050"), ("081", "191"))
         },
-        caution="illumination: which flash becomes which in a mirrored picture is not known; train without mirroring to learn it",
+        caution="illumination: which flash becomes which in a mirrored image is not known; train without mirroring to learn it",
     ),
     "bu3dfe": Naming(
         (r"**/{identity:{gender:[FM]}\d{4}}_{expression:[A-Z]{2}}{intensity:\d\d}{ancestry:[A-Z]{2}}_F2D",),

@@ -1,4 +1,4 @@
-"""Avatars: drawn faces of which every factor is known, so that the true picture of every edit can be drawn.
+"""Avatars: drawn faces of which every factor is known, so that the true image of every edit can be drawn.
 
 The parts are python-avatars' (MIT licence, after Pablo Stanley's Avataaars); they are put together here, so that the head
 can turn and tilt, the eyes can look aside, and light can fall from one side, and are rasterised by resvg.
@@ -54,9 +54,9 @@ FACTORS: dict[str, tuple[str, ...]] = {
     "background": tuple(BACKGROUNDS),
 }
 NUMBERS: dict[str, tuple[float, float]] = {
-    "yaw": (-30.0, 30.0),                   # degrees; positive: the face looks to the picture's left
-    "roll": (-3.0, 3.0),                    # degrees; positive: the head tilts to the picture's right
-    "light": (-1.0, 1.0),                   # -1: from the picture's left, 0: even, 1: from its right
+    "yaw": (-30.0, 30.0),                   # degrees; positive: the face looks to the image's left
+    "roll": (-3.0, 3.0),                    # degrees; positive: the head tilts to the image's right
+    "light": (-1.0, 1.0),                   # -1: from the image's left, 0: even, 1: from its right
 }
 IDENTITY = ("hair", "hair_color", "skin", "beard")  # the factors that make a person
 CLIP = ("background", "clothes", "clothes_color", "light")  # what stays while one person is filmed
@@ -67,8 +67,8 @@ FEELINGS = {  # (valence, arousal) that a factor's value adds
 }
 EXPRESSIONS = ("neutral", "happiness", "sadness", "surprise", "anger", "fear")
 LIGHTINGS = ("left", "even", "right")      # thirds of the range of `light`
-PER_CLIP, PER_PERSON = 4, 8                 # pictures of one clip; of one person in two clips
-CHUNK = 256                                 # pictures drawn and kept at a time
+PER_CLIP, PER_PERSON = 4, 8                 # images of one clip; of one person in two clips
+CHUNK = 256                                 # images drawn and kept at a time
 
 
 def render(factors: Mapping[str, Any], size: int = 64) -> np.ndarray:
@@ -79,7 +79,7 @@ def render(factors: Mapping[str, Any], size: int = 64) -> np.ndarray:
         size: Height and width in pixels.
 
     Returns:
-        `[3, size, size]`, uint8. Equal factors give equal pictures.
+        `[3, size, size]`, uint8. Equal factors give equal images.
 
     Raises:
         ValueError: A factor is missing or has a value that does not exist.
@@ -102,7 +102,7 @@ def edit(factors: Mapping[str, Any], name: str, value: str | float) -> Factors:
 
 
 def mirror(factors: Mapping[str, Any]) -> Factors:
-    """The factors of the mirrored picture: yaw, roll and light change sign, and left and right gaze change places."""
+    """The factors of the mirrored image: yaw, roll and light change sign, and left and right gaze change places."""
     turned = {name: -float(factors[name]) for name in NUMBERS}
     return {**factors, **turned, "gaze": {"left": "right", "right": "left"}.get(str(factors["gaze"]), "centre")}
 
@@ -123,7 +123,7 @@ def check(factors: Mapping[str, Any]) -> None:
 
 
 def sample(count: int, seed: int = 0) -> list[Factors]:
-    """Factors of many avatars: persons with eight pictures each, in two clips of four.
+    """Factors of many avatars: persons with eight images each, in two clips of four.
 
     Single factors are uniform and independent of each other; every combination that makes a person is used before one
     comes again.
@@ -187,7 +187,7 @@ def build(folder: str | Path, count: int = 6_000, size: int = 64, seed: int = 0,
 
     Args:
         folder: Of the pack; avatars that are there are opened if they are these, and drawn anew if not.
-        count: Pictures.
+        count: Images.
         size: Height and width in pixels.
         seed: Of the factors.
         workers: Processes; all cores when None.
@@ -197,7 +197,7 @@ def build(folder: str | Path, count: int = 6_000, size: int = 64, seed: int = 0,
         The pack: 80 % of the persons train, 10 % val, 10 % test.
 
     Raises:
-        ValueError: The folder holds a pack of other pictures, or count is not positive.
+        ValueError: The folder holds a pack of other images, or count is not positive.
     """
     if count < 1:
         raise ValueError(f"count is the number of avatars to draw, 1 or more, not {count}")
@@ -219,7 +219,7 @@ def build(folder: str | Path, count: int = 6_000, size: int = 64, seed: int = 0,
 
 
 def holds(pack: Pack, drawn: list[Factors], size: int) -> bool:
-    """Whether a pack has these avatars, drawn as they are drawn today (the first and the last picture tell)."""
+    """Whether a pack has these avatars, drawn as they are drawn today (the first and the last image tell)."""
     if len(pack) != len(drawn) or pack.schema.image_size != (size, size) or set(labels(drawn[0])) != set(pack.schema.names):
         return False
     if any(pack.schema[name].values != values for name, values in FACTORS.items()):
@@ -229,7 +229,7 @@ def holds(pack: Pack, drawn: list[Factors], size: int) -> bool:
 
 
 def chunks(folder: Path, drawn: list[Factors], size: int, seed: int, workers: int | None, progress: bool) -> Iterator[np.ndarray]:
-    """Pictures `[n, 3, size, size]` in order, each chunk kept in a file as soon as it is drawn."""
+    """Images `[n, 3, size, size]` in order, each chunk kept in a file as soon as it is drawn."""
     from joblib import Parallel, delayed
     from rich.progress import track
 
@@ -272,12 +272,12 @@ def table(rows: list[dict[str, Any]], size: int) -> tuple[dict[str, np.ndarray],
 
 
 def mirrored(name: str) -> Literal["keep"] | tuple[tuple[str, str], ...]:
-    """How a factor's label changes in the mirrored picture."""
+    """How a factor's label changes in the mirrored image."""
     return (("left", "right"),) if name == "gaze" else "keep"
 
 
 def splits(rows: list[dict[str, Any]]) -> list[str]:
-    """A split for every picture, whole persons together."""
+    """A split for every image, whole persons together."""
     people = sorted({str(row["identity"]) for row in rows})
     order = np.random.default_rng(0).permutation(len(people))
     edge = max(1, round(len(people) / 10)) if len(people) > 2 else 0

@@ -1,4 +1,4 @@
-"""Sprites: figures put together from Liberated Pixel Cup sheets, so that looks and pose are known of every picture.
+"""Sprites: figures put together from Liberated Pixel Cup sheets, so that looks and pose are known of every image.
 
 A folder of sheets has one folder per layer and in it one PNG per variant: `body/0.png`, `hair/long.png`. A sheet is a
 grid of 64 x 64 cells, 13 columns by 21 rows; four rows per action (back, left, front, right) and one for `hurt`. The
@@ -31,7 +31,7 @@ TURNING = ("spellcast", "thrust", "walk", "slash", "shoot")  # seen from all fou
 POSE = ("action", "direction", "frame")
 CELL, COLUMNS, ROWS = 64, 13, 21            # pixels; cells of a sheet
 WHITE = (255, 255, 255)
-CHUNK = 256                                 # pictures composed at a time
+CHUNK = 256                                 # images composed at a time
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def read_sheet(path: Path) -> np.ndarray:
         with Image.open(path) as image:
             sheet = np.asarray(image.convert("RGBA"))
     except OSError as error:
-        raise ValueError(f"{path} cannot be read as a picture ({error}); replace it or take it out of the folder") from error
+        raise ValueError(f"{path} cannot be read as an image ({error}); replace it or take it out of the folder") from error
     if sheet.shape[:2] != (ROWS * CELL, COLUMNS * CELL):
         raise ValueError(
             f"{path} is {sheet.shape[1]} x {sheet.shape[0]} pixels; a sheet is {COLUMNS * CELL} x {ROWS * CELL}, "
@@ -223,9 +223,9 @@ def sample(
 
     Args:
         sheets: From `open_sheets`.
-        count: Pictures; the last character has fewer where this does not divide.
+        count: Images; the last character has fewer where this does not divide.
         seed: Another seed gives other characters and poses.
-        per_character: Pictures of one character.
+        per_character: Images of one character.
         actions: What the figures may do.
 
     Raises:
@@ -250,7 +250,7 @@ def characters(sheets: Sheets, count: int, numbers: np.random.Generator, actions
     sizes = [len(variants[layer]) for layer in LAYERS]
     most = int(np.prod(sizes))
     if not 1 <= count <= most:
-        raise ValueError(f"these sheets make {most} characters; {count} were asked for, so ask for fewer pictures or more of each")
+        raise ValueError(f"these sheets make {most} characters; {count} were asked for, so ask for fewer images or more of each")
     for index in numbers.permutation(most)[:count]:
         which = np.unravel_index(index, sizes)
         yield {layer: variants[layer][place] for layer, place in zip(LAYERS, which, strict=True)}
@@ -271,9 +271,9 @@ def build(
     Args:
         folder: Of the pack.
         sheets: From `open_sheets`, or the folder.
-        count: Pictures.
+        count: Images.
         seed: Of characters and poses.
-        per_character: Pictures of one character.
+        per_character: Images of one character.
         actions: What the figures may do.
         background: What stands behind the figures.
         progress: Show a bar.
@@ -311,9 +311,9 @@ def label_table(sheets: Sheets, composed: Sequence[Factors], actions: Sequence[s
 
 
 def turned(values: Sequence[str]) -> Literal["keep"] | tuple[tuple[str, str], ...]:
-    """How a label changes in the mirrored picture: left and right, or poses to the left and right, change places.
+    """How a label changes in the mirrored image: left and right, or poses to the left and right, change places.
 
-    The sheets draw left and right as each other's mirror pictures (measured: above 60 dB). Poses seen from the back or
+    The sheets draw left and right as each other's mirror images (measured: above 60 dB). Poses seen from the back or
     the front have no twin, the other hand would act: where these must be exact, train without mirroring.
     """
     return tuple((value, value.replace("left", "right")) for value in values if "left" in value.split(" ")) or "keep"
@@ -325,7 +325,7 @@ def joined(factors: Mapping[str, str], names: Sequence[str]) -> str:
 
 
 def chunks(sheets: Sheets, composed: Sequence[Factors], background: tuple[int, int, int], progress: bool) -> Iterator[np.ndarray]:
-    """Pictures `[n, 3, 64, 64]` in order."""
+    """Images `[n, 3, 64, 64]` in order."""
     from rich.progress import track
 
     starts = range(0, len(composed), CHUNK)

@@ -1,4 +1,4 @@
-"""What an edit should have become: true pictures, where they can be drawn.
+"""What an edit should have become: true images, where they can be drawn.
 
 Of the built-in avatars every factor is known, so the true result of a label edit and of a swap can be drawn. Some
 attributes stand for several factors (mouth and brows make the expression): these move together.
@@ -15,9 +15,9 @@ from recombine.data.images import to_float
 from recombine.data.packed import Pack
 from recombine.data.synthetic import avatars
 
-# Row, attribute and value -> the true picture [channels, height, width] in [-1, 1], or None where no truth is known.
+# Row, attribute and value -> the true image [channels, height, width] in [-1, 1], or None where no truth is known.
 Render = Callable[[int, str, object], np.ndarray | None]
-# Row, giver's row and the factors that move -> the true picture [channels, height, width] in [-1, 1], or None.
+# Row, giver's row and the factors that move -> the true image [channels, height, width] in [-1, 1], or None.
 Truth = Callable[[int, int, Sequence[str]], np.ndarray | None]
 
 DERIVED = {  # of the built-in avatars: edited factor -> what is made of it, and back
@@ -50,7 +50,7 @@ def true_edits(pack: Pack) -> Render | None:
 def true_swaps(pack: Pack) -> Truth | None:
     """Draws what a swap of the built-in avatars should have become; None for any other pack.
 
-    It is the picture's factors with some of the giver's.
+    It is the image's factors with some of the giver's.
     """
 
     def render(row: int, giver: int, moved: Sequence[str]) -> np.ndarray:
@@ -71,11 +71,11 @@ def factors_behind(names: Collection[str]) -> tuple[str, ...]:
 
 
 def drawn(draw: Callable[..., np.ndarray | None], jobs: Sequence[tuple], workers: int | None = None) -> list[np.ndarray | None]:
-    """True pictures of many edits, drawn in several processes where that pays.
+    """True images of many edits, drawn in several processes where that pays.
 
     Args:
         draw: A `Render` or a `Truth`.
-        jobs: Its arguments, one tuple a picture.
+        jobs: Its arguments, one tuple an image.
         workers: Processes at most; one per core when None, 1 = none but this one.
     """
     workers = min(workers or os.cpu_count() or 1, len(jobs) // FEW)

@@ -87,7 +87,7 @@ def label_loss(
 
 
 def wrong_labels(schema: Schema, batch: Batch) -> dict[str, Tensor]:
-    """For every picture and attribute a value that it does not show, any of them with equal chance: name -> `[batch]`."""
+    """For every image and attribute a value that it does not show, any of them with equal chance: name -> `[batch]`."""
     wrong = {}
     for attribute in schema.attributes:
         others = max(1, attribute.num_values - 1)
@@ -97,7 +97,7 @@ def wrong_labels(schema: Schema, batch: Batch) -> dict[str, Tensor]:
 
 
 def label_code(schema: Schema, name: str, value: object) -> Tensor:
-    """The part for a picture that shows `value`: `[1, 1]` or one-hot `[1, values]`; raises ValueError where there is no such thing."""
+    """The part for an image that shows `value`: `[1, 1]` or one-hot `[1, values]`; raises ValueError where there is no such thing."""
     try:
         attribute = schema[name]
     except KeyError as error:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from recombine.codes import Codes
 from recombine.data.schema import MISSING, Attribute, Schema
-from recombine.methods.shared.prototypes import Codebook
+from recombine.methods.shared.prototypes import Prototypes
 
 BINS = 20                                   # of equal width, that a unit's values are put into
 
@@ -48,7 +48,7 @@ class OwnedUnits(nn.Module):
         self.sizes = {**dict.fromkeys(schema.names, units), "rest": left}
         # As in Creswell et al., 2017, Fig. 7: a linear classifier for each attribute reads the whole code.
         reads = dict.fromkeys(schema.names, tuple(self.sizes))
-        self.means = Codebook(schema, {name: (size,) for name, size in self.sizes.items()}, reads)
+        self.means = Prototypes(schema, {name: (size,) for name, size in self.sizes.items()}, reads)
         self.register_buffer("order", torch.arange(num_latents))  # units, part by part
 
     @property
@@ -68,14 +68,14 @@ class OwnedUnits(nn.Module):
 
     @torch.no_grad()
     def fit(self, codes: Codes, labels: Mapping[str, np.ndarray], probes: bool = True) -> None:
-        """Give units to attributes, then take class means and fit the probes, with the arguments of `Codebook.fit`."""
+        """Give units to attributes, then take class means and fit the probes, with the arguments of `Prototypes.fit`."""
         code = self.join(codes)
         scores = [information(code.cpu().numpy(), np.asarray(labels[name])) for name in self.classes]
         self.order.copy_(torch.tensor(owners(np.array(scores).reshape(-1, code.shape[1]), self.units)))  # type: ignore[operator]
         self.means.fit(self.split(code), labels, probes)
 
     def label_code(self, name: str, value: object) -> Tensor:
-        """The mean part `[1, units]` of training pictures that show `value`; errors as of `Codebook.label_code`."""
+        """The mean part `[1, units]` of training images that show `value`; errors as of `Prototypes.label_code`."""
         return self.means.label_code(name, value)
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:

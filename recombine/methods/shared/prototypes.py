@@ -28,7 +28,7 @@ POOLED = 4                                  # pixels, sides of a map that a prob
 RIDGE = 1e-2                                # weight of the probe's squared weights beside its mean cross-entropy
 
 
-class Codebook(nn.Module):
+class Prototypes(nn.Module):
     """Class means and linear probes of labelled attributes; buffers only, filled by `fit` and saved with the model.
 
     Args:
@@ -54,15 +54,15 @@ class Codebook(nn.Module):
             self.register_buffer(f"count_{self.places[name]}", torch.zeros(self.classes[name].num_values))
 
     def label_code(self, name: str, value: object) -> Tensor:
-        """The mean part `[1, ...]` of the training pictures that show `value`.
+        """The mean part `[1, ...]` of the training images that show `value`.
 
         Raises:
-            ValueError: There is no such attribute or value, it has no classes, or no training picture shows it.
+            ValueError: There is no such attribute or value, it has no classes, or no training image shows it.
         """
         attribute = self._attribute(name)
         place = attribute.index(value)
         if not self.of("count", name)[place]:
-            raise ValueError(f"no training picture shows {name}={attribute.values[place]}, so there is no mean code of it; swap it from a picture instead")
+            raise ValueError(f"no training image shows {name}={attribute.values[place]}, so there is no mean code of it; swap it from an image instead")
         return self.of("mean", name)[place : place + 1]
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:
@@ -78,7 +78,7 @@ class Codebook(nn.Module):
         """Take class means, and fit the probes where asked.
 
         Args:
-            codes: Of training pictures.
+            codes: Of training images.
             labels: Attribute -> positions of their values `[batch]`, `MISSING` where there is none.
             probes: Fit the probes, too; they take some seconds.
         """
@@ -138,8 +138,8 @@ def features(part: Tensor) -> Tensor:
 
 @torch.no_grad()
 def fit_codebook(method: Method, pack: Pack, probes: bool = True, chunk: int = 128) -> None:
-    """Fill the codebook of a method in eval mode from its training pictures, the same ones every time."""
-    codebook: Codebook = method.codebook  # type: ignore[attr-defined]
+    """Fill the codebook of a method in eval mode from its training images, the same ones every time."""
+    codebook: Prototypes = method.codebook  # type: ignore[attr-defined]
     rows = np.asarray(pack.rows("train"))
     chance = np.random.default_rng(mix_seed(0, "codebook"))
     rows = rows[chance.permutation(len(rows))]

@@ -42,13 +42,13 @@ def triplet_loss(part: Tensor, triplets: Triplets, margin: float, clamped: bool 
 
 
 def group_triplets(part: Tensor, groups: Tensor, known: Tensor, rows: Tensor, chance: Tensor, hardest: int = 5) -> Triplets:
-    """Positive: any other picture of the group. Negative: one of the nearest of other groups.
+    """Positive: any other image of the group. Negative: one of the nearest of other groups.
 
     Args:
         part: Codes `[batch, width]`, by which a negative is near.
         groups: Label `[batch]`, for example the identity.
         known: Whether a sample has the label, `[batch]` bool.
-        rows: Which picture each sample is, `[batch]`; the same picture is never its own positive.
+        rows: Which image each sample is, `[batch]`; the same image is never its own positive.
         chance: Uniform numbers `[batch, triplets, 2]`.
         hardest: A negative is one of so many of the nearest; 5 as released, 0 = any, as in the paper.
     """
@@ -60,7 +60,7 @@ def group_triplets(part: Tensor, groups: Tensor, known: Tensor, rows: Tensor, ch
 def clip_triplets(
     part: Tensor, clips: Tensor, owners: Tensor, known: Tensor, rows: Tensor, chance: Tensor, hardest: int = 5
 ) -> Triplets:
-    """Positive: another picture of the clip. Negative: one of the nearest of the same person's other clips.
+    """Positive: another image of the clip. Negative: one of the nearest of the same person's other clips.
 
     Arguments as for `group_triplets`; `owners` is the identity `[batch]`, and both labels must be `known`.
     """
@@ -95,7 +95,7 @@ def label_triplets(distance: Tensor, known: Tensor, rows: Tensor, chance: Tensor
     Args:
         distance: Between labels, `[batch, batch]`.
         known: Whether a sample has the label, `[batch]` bool.
-        rows: Which picture each sample is, `[batch]`; the same picture is never its own positive.
+        rows: Which image each sample is, `[batch]`; the same image is never its own positive.
         chance: Uniform numbers `[batch, triplets, 2]`.
     """
     usable = known[:, None] & known[None] & ~pairs(rows)

@@ -1,4 +1,4 @@
-"""Matching tables with the pictures of a folder."""
+"""Matching tables with the images of a folder."""
 
 import json
 import os
@@ -86,7 +86,7 @@ def test_a_table_beside_the_pictures_folder(tmp_path):
     root = labelled(pictures(tmp_path, "images/a.png", "images/b.png", "masks/x.png"), {"a.png": 0, "b.png": 1}, "labels.csv")
     source = read_source(root)
     assert source.table.files == ["images/a.png", "images/b.png"]
-    assert any("1 pictures lie outside images" in text for text in infos(source))
+    assert any("1 images lie outside images" in text for text in infos(source))
 
 
 def test_a_table_given_by_path(tmp_path):
@@ -136,7 +136,7 @@ def test_a_class_may_be_called_train_but_splits_and_classes_do_not_mix(tmp_path)
 
 
 def test_one_class_is_no_label(tmp_path):
-    with pytest.raises(BadTable, match=r"column class has the one value 'cat' and was left out.*\n.*has no labels: 2 pictures"):
+    with pytest.raises(BadTable, match=r"column class has the one value 'cat' and was left out.*\n.*has no labels: 2 images"):
         read_source(pictures(tmp_path, "cat/1.png", "cat/2.png"))
 
 
@@ -202,28 +202,28 @@ def test_celeba_lists_cut_short(tmp_path):
     (root / "list_attr_celeba.txt").write_text(text)
     source = read_source(root)
     assert source.table.columns["identity"].tolist() == [0, 1, MISSING]
-    assert any("does not list 1 of 3 pictures, such as 000003.jpg" in text for text in infos(source, "warning"))
+    assert any("does not list 1 of 3 images, such as 000003.jpg" in text for text in infos(source, "warning"))
     assert any("announces 202599 rows and holds 3" in text for text in infos(source, "warning"))
     (root / "list_attr_celeba.txt").write_text(text + "000004.jpg -1 1\n")
     with pytest.raises(BadTable, match=r"list_attr_celeba.txt line 6 has 3 cells where the header has 4"):
         read_source(root)
 
 
-# Rows without pictures, pictures without rows
+# Rows without images, images without rows
 
 
 def test_rows_without_a_picture(tmp_path):
     root = labelled(pictures(tmp_path, *ABC), {**SMILES, **{f"x{i}.png": 0 for i in range(12)}})
-    with pytest.raises(BadTable, match=r"12 of 15 rows have no picture: 'x0.png' \(metadata.csv line 5\), .*'x9.png' .*12 in all"):
+    with pytest.raises(BadTable, match=r"12 of 15 rows have no image: 'x0.png' \(metadata.csv line 5\), .*'x9.png' .*12 in all"):
         read_source(root)
     source = read_source(root, absent="drop")
     assert source.table.files == list(ABC)
-    assert any("12 of 15 rows have no picture" in text and "dropped" in text for text in infos(source, "warning"))
+    assert any("12 of 15 rows have no image" in text and "dropped" in text for text in infos(source, "warning"))
 
 
 def test_pictures_without_a_row(tmp_path):
     root = labelled(pictures(tmp_path, *ABC, "sub/d.png"), SMILES)
-    with pytest.raises(BadTable, match=r"1 of 4 pictures have no label: sub/d.png; add rows, or set unlabelled to 'keep'"):
+    with pytest.raises(BadTable, match=r"1 of 4 images have no label: sub/d.png; add rows, or set unlabelled to 'keep'"):
         read_source(root)
     kept = read_source(root, unlabelled="keep").table
     assert kept.files == [*ABC, "sub/d.png"] and kept.columns["smile"].tolist() == [0, 1, 1, MISSING]
@@ -232,13 +232,13 @@ def test_pictures_without_a_row(tmp_path):
 
 def test_a_folder_without_labels(tmp_path):
     root = pictures(tmp_path, *ABC)
-    with pytest.raises(BadTable, match="has no labels: 3 pictures, no attribute; add a table with a column file_name"):
+    with pytest.raises(BadTable, match="has no labels: 3 images, no attribute; add a table with a column file_name"):
         read_source(root)
     assert read_source(root, unlabelled="keep").table.files == list(ABC)
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [(".", "holds no pictures and no table"), ("nowhere", "does not exist; expected a folder of pictures")]
+    ("name", "message"), [(".", "holds no images and no table"), ("nowhere", "does not exist; expected a folder of images")]
 )
 def test_a_folder_without_anything(tmp_path, name, message):
     with pytest.raises((BadTable, FileNotFoundError), match=message):
@@ -246,7 +246,7 @@ def test_a_folder_without_anything(tmp_path, name, message):
 
 
 def test_one_picture_is_no_source(tmp_path):
-    with pytest.raises(BadTable, match=r"a.png is one picture; expected a folder"):
+    with pytest.raises(BadTable, match=r"a.png is one image; expected a folder"):
         read_source(pictures(tmp_path, "a.png") / "a.png")
 
 
@@ -268,7 +268,7 @@ def test_paths_relative_to_the_table(tmp_path):
     root = labelled(pictures(tmp_path, *(f"images/{n}" for n in ABC)), {f"../images/{n}": v for n, v in SMILES.items()}, "labels/t.csv")
     assert read_source(root, table="labels/t.csv").table.files == [f"images/{name}" for name in ABC]
     pictures(root, "images/d.png")
-    with pytest.raises(BadTable, match=r"1 of 4 pictures have no label: images/d\.png"):
+    with pytest.raises(BadTable, match=r"1 of 4 images have no label: images/d\.png"):
         read_source(root, table="labels/t.csv")
 
 
@@ -434,9 +434,9 @@ def test_everything_wrong_is_said_at_once_or_noted(tmp_path):
         read_source(root)
     wrong = str(caught.value).splitlines()
     assert len(wrong) == 3
-    assert "1 of 20 rows have no picture: 'x.png'" in wrong[0]
+    assert "1 of 20 rows have no image: 'x.png'" in wrong[0]
     assert "metadata.csv line 2, column hair: unknown value 'blnod'" in wrong[1] and "did you mean 'blond'" in wrong[1]
-    assert "1 of 20 pictures have no label: 19.png" in wrong[2]
+    assert "1 of 20 images have no label: 19.png" in wrong[2]
     source = read_source(root, strict=False)
     assert infos(source, "error") == wrong
     assert source.table.columns["hair"][0] == MISSING and len(source.table) == 19

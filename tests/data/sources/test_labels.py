@@ -105,7 +105,7 @@ def test_parquet(tmp_path):
 
 def test_parquet_with_pictures_inside(tmp_path):
     pq.write_table(pa.table({"image": [{"bytes": b"x", "path": "a.png"}]}), tmp_path / "m.parquet")
-    with pytest.raises(BadTable, match=r"carries pictures inside its column image; expected paths"):
+    with pytest.raises(BadTable, match=r"carries images inside its column image; expected paths"):
         read_cells(tmp_path / "m.parquet")
 
 
@@ -178,7 +178,7 @@ def test_spellings_are_reported_once_for_all_columns():
         ("code", [f"n{i // 3}" for i in range(900)], "group"),
         ("breed", [f"breed {i % 120}" for i in range(1200)], "categorical"),
         ("badge", ["001", "002", "003"] * 100, "categorical"),
-        ("caption", [f"a picture of {i}" for i in range(50)], None),
+        ("caption", [f"an image of {i}" for i in range(50)], None),
         ("uid", [f"u{i}" for i in range(50)], None),
         ("index", list(range(50)), None),
         ("age_group", ["child", "adult", "child"], "categorical"),
@@ -340,7 +340,7 @@ def test_a_constant_column_is_left_out_unless_asked_for():
 
 def test_rare_values_are_warned_about_in_one_note():
     _, notes = typed({"hat": [0] * 30 + [1] * 3, "hair": ["red"] * 31 + ["dark"] * 2}, few=20)
-    assert [n.text for n in notes if n.level == "warning"] == ["fewer than 20 pictures show hat=1 (3), hair=dark (2)"]
+    assert [n.text for n in notes if n.level == "warning"] == ["fewer than 20 images show hat=1 (3), hair=dark (2)"]
 
 
 def test_rest_is_no_name_for_an_attribute():
@@ -374,7 +374,7 @@ def test_labels_that_cannot_be_mirrored_are_warned_about():
         "yaw": ["10.5", "350.5", "20.5"], "look": ["left", "ahead", "left"], "left_eye_closed": [0, 1, 0],
     })  # fmt: skip
     text = " ".join(map(str, notes))
-    assert "yaw runs from 10.5 to 350.5, and a mirrored picture would have its negative" in text
+    assert "yaw runs from 10.5 to 350.5, and a mirrored image would have its negative" in text
     assert "look: left has no value for the other side" in text
     assert "left_eye_closed changes sides" in text
 
@@ -502,7 +502,7 @@ def test_reports_hold_no_formulas(tmp_path):
 
 
 def packed_labels(folder, splits):
-    """30 pictures: red 27 and blue 3, ages of 5, persons a, a, b (alone in its split) and so on, in these splits."""
+    """30 images: red 27 and blue 3, ages of 5, persons a, a, b (alone in its split) and so on, in these splits."""
     schema = Schema(
         (
             Attribute("hair", "categorical", ("blue", "green", "red")),
@@ -523,7 +523,7 @@ def packed_labels(folder, splits):
 def test_what_there_is_too_little_of_is_said_with_counts_of_training_pictures(tmp_path):
     pack = packed_labels(tmp_path, ["train"] * 28 + ["val"] * 2)
     (text,) = scarce(pack)
-    assert text.startswith("fewer than 20 training pictures show hair=blue (3), hair=green (0), age (5); label more of these")
+    assert text.startswith("fewer than 20 training images show hair=blue (3), hair=green (0), age (5); label more of these")
     assert scarce(pack, ["hair"], few=3) == [text.replace("20", "3").replace("hair=blue (3), ", "").replace(", age (5)", "")]
     assert scarce(pack, ["age"], few=5) == []
 
@@ -532,10 +532,10 @@ def test_who_has_one_picture_in_a_split_is_counted_and_named(tmp_path):
     pack = packed_labels(tmp_path, ["train", "val", *["train"] * 28])
     table = LabelTable(pack.schema.attributes, pack.files, pack.labels, pack.splits)
     (note,) = check_lone(table)
-    assert str(note).startswith("4 of 6 pictures of their split are the only one of their person: a, a, b, c; they cannot form a pair")
+    assert str(note).startswith("4 of 6 images of their split are the only one of their person: a, a, b, c; they cannot form a pair")
     (text,) = scarce(pack, ["person"])
-    assert text.startswith("3 of 5 pictures are the only one of their person: a, b, c;")
-    assert check_lone(LabelTable(pack.schema.attributes, pack.files, pack.labels))[0].text.startswith("2 of 6 pictures are the only one of their person: b, c")
+    assert text.startswith("3 of 5 images are the only one of their person: a, b, c;")
+    assert check_lone(LabelTable(pack.schema.attributes, pack.files, pack.labels))[0].text.startswith("2 of 6 images are the only one of their person: b, c")
     assert Pairs(pack, by="person").left_out == 29 - 2
 
 
@@ -543,7 +543,7 @@ def test_data_and_train_say_it(tmp_path, capsys):
     packed_labels(tmp_path / "pack", ["train"] * 28 + ["val"] * 2)
     assert main(["data", str(tmp_path / "pack")]) == 0
     out = " ".join(capsys.readouterr().out.split())
-    assert "warning: fewer than 20 pictures show hair=blue (3), hair=green (0), age (5)" in out
-    assert "info: 2 of 6 pictures of their split are the only one of their person: b, c; they cannot form a pair" in out
+    assert "warning: fewer than 20 images show hair=blue (3), hair=green (0), age (5)" in out
+    assert "info: 2 of 6 images of their split are the only one of their person: b, c; they cannot form a pair" in out
     main(["train", str(tmp_path / "pack"), "--attributes", "hair", "--out", str(tmp_path / "run"), "--judge", "none", "--images", "8"])
-    assert "warning: fewer than 20 training pictures show hair=blue (3), hair=green (0); label more" in capsys.readouterr().err
+    assert "warning: fewer than 20 training images show hair=blue (3), hair=green (0); label more" in capsys.readouterr().err

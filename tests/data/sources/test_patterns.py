@@ -22,7 +22,7 @@ def pictures(root: Path, *names: str) -> Path:
 
 
 def texts(table, name):
-    """An attribute's values, picture by picture; None where missing."""
+    """An attribute's values, image by image; None where missing."""
     attribute, column = table[name], table.columns[name]
     if attribute.kind == "continuous":
         return [None if np.isnan(number) else float(number) for number in column]
@@ -114,16 +114,16 @@ def test_what_does_not_match_is_counted_named_and_explained(tmp_path):
     source = read_source(root, pattern="{identity}/*")
     assert source.table.files == ["anna/1.png", "anna/2.png", "ben/1.png", "ben/2.png"]
     (text,) = warnings(source)[:1]
-    assert "2 of 6 pictures do not match the pattern: ben/more/3.png, cover.png; the nearest miss: ben/more/3.png fits" in text
+    assert "2 of 6 images do not match the pattern: ben/more/3.png, cover.png; the nearest miss: ben/more/3.png fits" in text
     assert text.endswith("they were dropped")
     kept = read_source(root, pattern="{identity}/*", unlabelled="keep")
     assert texts(kept.table, "identity")[-2:] == [None, None] and len(kept.table) == 6
 
 
 def test_nothing_matches(tmp_path):
-    with pytest.raises(BadTable, match=r"none of 2 pictures matches the pattern 's\{identity\}/\*': .*at 't1/a.png' 's' was expected"):
+    with pytest.raises(BadTable, match=r"none of 2 images matches the pattern 's\{identity\}/\*': .*at 't1/a.png' 's' was expected"):
         read_source(pictures(tmp_path, "t1/a.png", "t2/a.png"), pattern="s{identity}/*")
-    with pytest.raises(BadTable, match="there are no pictures whose names could match"):
+    with pytest.raises(BadTable, match="there are no images whose names could match"):
         read_source(pictures(tmp_path / "empty", "x/a.txt"), pattern="s{identity}/*")
 
 
@@ -184,7 +184,7 @@ def test_multipie(tmp_path):
     assert {n for f, n in zip(table.files, texts(table, "expression"), strict=True) if "_02_02_" in f} == {"surprise"}
     assert {n for f, n in zip(table.files, texts(table, "yaw"), strict=True) if "_081_" in f} == {None}
     assert table["camera"].mirror == (("130", "041"),) and table["identity"].kind == "group"
-    assert any("illumination: which flash becomes which in a mirrored picture is not known" in text for text in warnings(source))
+    assert any("illumination: which flash becomes which in a mirrored image is not known" in text for text in warnings(source))
 
 
 def test_bu3dfe(tmp_path):

@@ -45,7 +45,7 @@ def test_every_value_of_every_factor_is_seen(name):
     images = [avatars.render(avatars.edit(PLAIN, name, value)) for value in (PLAIN[name], *other_values(name))]
     for place, image in enumerate(images):
         for other in images[:place]:
-            # 10 pixels of 4096 that differ by an eighth of the range, or, for light, a quarter of the picture that differs by a
+            # 10 pixels of 4096 that differ by an eighth of the range, or, for light, a quarter of the image that differs by a
             # thirtieth: what an eye finds at this size.
             apart = np.abs(image.astype(int) - other).max(0)
             assert (apart > 8).mean() >= 0.25 if name == "light" else (apart > 32).sum() >= 10
@@ -71,7 +71,7 @@ def test_a_mirrored_picture_is_the_picture_of_mirrored_factors(hair):
     flipped, mirrored = avatars.render(factors)[:, :, ::-1], avatars.mirror(factors)
     assert avatars.mirror(mirrored) == factors
     assert psnr(flipped, avatars.render(mirrored)) > 40
-    for name in ("yaw", "roll", "light", "gaze"):                  # each of them must change, or the picture is another
+    for name in ("yaw", "roll", "light", "gaze"):                  # each of them must change, or the image is another
         assert psnr(flipped, avatars.render({**mirrored, name: factors[name]})) < 30
 
 

@@ -193,10 +193,10 @@ def test_sheets_that_are_none_are_named(folder, tmp_path):
     (tmp_path / "hair").unlink()
     (tmp_path / "hair").mkdir()
     Image.new("RGBA", (64, 64)).save(tmp_path / "hair" / "0.png")
-    (tmp_path / "hair" / "1.png").write_text("no picture")
+    (tmp_path / "hair" / "1.png").write_text("no image")
     with pytest.raises(ValueError, match=r"0.png is 64 x 64 pixels; a sheet is 832 x 1344"):
         sprites.render(sprites.open_sheets(tmp_path), STANDING)
-    with pytest.raises(ValueError, match=r"1.png cannot be read as a picture"):
+    with pytest.raises(ValueError, match=r"1.png cannot be read as an image"):
         sprites.render(sprites.open_sheets(tmp_path), {**STANDING, "hair": "1"})
 
 
@@ -217,7 +217,7 @@ def test_the_command_line_composes_sheets_and_uses_them_again(folder, tmp_path, 
     from recombine.commands.train import find_pack
     from recombine.recipes import RECIPES
 
-    monkeypatch.setattr(sprites.build, "__defaults__", (64, *sprites.build.__defaults__[1:]))  # pictures
+    monkeypatch.setattr(sprites.build, "__defaults__", (64, *sprites.build.__defaults__[1:]))  # images
     pack = find_pack(RECIPES["rodi.sprites"](), [folder], tmp_path, Reading())
     monkeypatch.setattr(sprites, "build", None)
     again = find_pack(RECIPES["rodi.sprites"](), [folder], tmp_path, Reading())

@@ -1,4 +1,4 @@
-"""True pictures of swaps of avatars."""
+"""True images of swaps of avatars."""
 
 import numpy as np
 import pytest

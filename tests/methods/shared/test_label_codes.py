@@ -51,7 +51,7 @@ def test_a_missing_label_is_guessed_without_gradient():
 
 
 def test_label_loss_adds_attributes_up_and_leaves_missing_ones_out():
-    # sigmoid = 3/4 for label 1: -ln 3/4; the other picture's label is missing: half of it. Hair without opinion: ln 3.
+    # sigmoid = 3/4 for label 1: -ln 3/4; the other image's label is missing: half of it. Hair without opinion: ln 3.
     labels = {"Smiling": torch.tensor([1, 0]), "hair": torch.tensor([0, 2])}
     known = {"Smiling": torch.tensor([True, False]), "hair": torch.tensor([True, True])}
     logits = torch.tensor([[math.log(3), 0, 0, 0], [5.0, 0, 0, 0]])
@@ -59,7 +59,7 @@ def test_label_loss_adds_attributes_up_and_leaves_missing_ones_out():
 
 
 def test_wrong_labels_are_wrong_and_any_of_the_others():
-    # Each of the two wrong colours for half of 20,000 pictures; three standard deviations are 0.0106.
+    # Each of the two wrong colours for half of 20,000 images; three standard deviations are 0.0106.
     data = batch(BOTH, count=20_000)
     wrong = wrong_labels(BOTH, data)
     assert torch.equal(wrong["Smiling"], 1 - data.labels["Smiling"])

@@ -32,7 +32,7 @@ def fitted(units=1):
 
 
 def test_information_of_tables_that_are_counted_by_hand():
-    # Eight pictures, four of each value: the unit that is the value tells everything, one that is the same for all nothing, one
+    # Eight images, four of each value: the unit that is the value tells everything, one that is the same for all nothing, one
     # that is right in three of four: 1 - H(1/4) / ln 2, with H(1/4) = 1/4 ln 4 + 3/4 ln 4/3.
     labels = np.array([0, 0, 0, 0, 1, 1, 1, 1])
     code = np.stack([labels * 3.0 - 7, np.full(8, 0.3), np.array([0, 0, 0, 1, 0, 1, 1, 1.0])], 1)
@@ -119,7 +119,7 @@ def test_a_method_is_given_its_units_by_the_training_pictures(signs):
     first = method.codebook.order.tolist()
     after = method.encode(images)
     assert list(before) == list(after) == ["lamp", "colour", "rest"] and isinstance(after, Codes)
-    assert torch.allclose(method.decode(after), picture, atol=1e-6), "who owns what changes no picture"
+    assert torch.allclose(method.decode(after), picture, atol=1e-6), "who owns what changes no image"
     fit_codebook(method, pack)
     assert sorted(first) == list(range(6)) and method.codebook.order.tolist() == first
 
@@ -137,5 +137,5 @@ def test_attributes_that_cannot_own_units():
 def test_an_attribute_it_does_not_have():
     with pytest.raises(ValueError, match="no attribute 'hat'"):
         fitted()[0].label_code("hat", 1)
-    with pytest.raises(ValueError, match="no training picture shows Smiling=1"):
+    with pytest.raises(ValueError, match="no training image shows Smiling=1"):
         OwnedUnits(schema(SMILING, HAIR), 6, 1).label_code("Smiling", 1)

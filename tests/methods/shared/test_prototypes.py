@@ -7,7 +7,7 @@ from games import HAIR, SMILING, schema
 
 from recombine.codes import Codes
 from recombine.data.schema import MISSING
-from recombine.methods.shared.prototypes import Codebook, features
+from recombine.methods.shared.prototypes import Prototypes, features
 
 SHAPES = {"Smiling": (2,), "hair": (3, 8, 8), "rest": (5,)}
 
@@ -23,7 +23,7 @@ def example(count=120):
 
 def fitted(**options):
     codes, labels = example()
-    book = Codebook(schema(SMILING, HAIR), SHAPES, **options)
+    book = Prototypes(schema(SMILING, HAIR), SHAPES, **options)
     book.fit(codes, labels)
     return book, codes, labels
 
@@ -37,7 +37,7 @@ def test_the_mean_code_of_a_label_is_the_mean_of_its_pictures():
 def test_pictures_without_a_label_are_left_out():
     codes, labels = example()
     labels = {**labels, "Smiling": np.where(np.arange(120) < 60, labels["Smiling"], MISSING)}
-    book = Codebook(schema(SMILING, HAIR), SHAPES)
+    book = Prototypes(schema(SMILING, HAIR), SHAPES)
     book.fit(codes, labels)
     assert book.of("count", "Smiling").tolist() == [30, 30]
     assert torch.allclose(book.label_code("Smiling", 1)[0, 1], codes["Smiling"][1:60:2, 1].mean(), atol=1e-6)
@@ -52,16 +52,16 @@ def test_probes_read_what_is_there_and_nothing_where_it_is_not():
 
 def test_an_attribute_without_a_part_has_a_probe_and_no_mean():
     codes, labels = example()
-    book = Codebook(schema(SMILING), {"rest": (5,)}, reads={"Smiling": ("rest",)})
+    book = Prototypes(schema(SMILING), {"rest": (5,)}, reads={"Smiling": ("rest",)})
     book.fit(codes.select("rest"), labels)
     assert set(book.predict(codes)) == {"Smiling"} and not hasattr(book, "mean_0")
 
 
 def test_a_label_that_no_picture_shows_has_no_mean():
     codes, labels = example()
-    book = Codebook(schema(SMILING, HAIR), SHAPES)
+    book = Prototypes(schema(SMILING, HAIR), SHAPES)
     book.fit(codes, {**labels, "hair": labels["hair"] % 2})
-    with pytest.raises(ValueError, match=r"no training picture shows hair=blond"):
+    with pytest.raises(ValueError, match=r"no training image shows hair=blond"):
         book.label_code("hair", "blond")
 
 
@@ -72,6 +72,6 @@ def test_maps_are_averaged_to_four_by_four():
 
 def test_it_is_saved_with_its_buffers():
     book, codes, _ = fitted()
-    again = Codebook(schema(SMILING, HAIR), SHAPES)
+    again = Prototypes(schema(SMILING, HAIR), SHAPES)
     again.load_state_dict(book.state_dict())
     assert torch.equal(again.predict(codes)["hair"], book.predict(codes)["hair"])
