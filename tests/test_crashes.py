@@ -371,8 +371,8 @@ import os, random, signal, sys, time
 from pathlib import Path
 import torch
 sys.path.insert(0, sys.argv[2])
-from recombine import checkpoint
 from recombine.data.schema import Schema
+from recombine.training import checkpoint
 
 torch.set_num_threads(1)
 run, random = Path(sys.argv[1]), random.Random(0)

@@ -22,7 +22,7 @@ from recombine.data.decoding import BadImage, decode, fitted, read
 from recombine.data.schema import Schema
 from recombine.files import write_bytes
 
-__all__ = ["BadImage", "decode", "grid", "read_images", "save_images", "to_float", "to_pixels"]
+__all__ = ["BadImage", "decode", "from_unit", "grid", "read_images", "save_images", "to_float", "to_pixels", "to_unit"]
 
 DTYPES = {8: np.uint8, 16: np.uint16}
 NOTE = "edited with recombine"              # what an output may carry, in its own words and as the IPTC code below
@@ -54,6 +54,16 @@ def to_pixels(images: Tensor, bits: int = 8) -> np.ndarray:
         raise ValueError("an image holds NaN or infinity: the network diverged, load an older checkpoint")
     half = (2**bits - 1) / 2
     return images.clamp(-1, 1).add(1).mul(half).round().numpy().astype(DTYPES[bits])
+
+
+def to_unit(images: Tensor) -> Tensor:
+    """Images of any shape from [-1, 1] to [0, 1]."""
+    return (images + 1) / 2
+
+
+def from_unit(images: Tensor) -> Tensor:
+    """Images of any shape from [0, 1] to [-1, 1]."""
+    return images * 2 - 1
 
 
 def read_images(

@@ -13,7 +13,7 @@ from PIL import Image, ImageCms, ImageFile
 
 from recombine.data import decoding
 from recombine.data.decoding import BadImage, decode, decode_noted, read
-from recombine.data.images import NOTE, encoded, grid, read_images, save_images, to_float, to_pixels
+from recombine.data.images import NOTE, encoded, from_unit, grid, read_images, save_images, to_float, to_pixels, to_unit
 from recombine.data.schema import Schema
 
 EIGHT = Schema(height=16, width=16)
@@ -87,6 +87,11 @@ def test_what_lies_outside_is_cut_off_and_nan_is_refused():
         to_pixels(torch.tensor([float("nan")]))
     with pytest.raises(ValueError, match="8 or 16 bits, not 12"):
         to_pixels(torch.zeros(1), 12)
+
+
+def test_methods_that_work_between_0_and_1_convert_there_and_back():
+    images = torch.tensor([-1.0, -0.5, 0.0, 1.0])
+    assert to_unit(images).tolist() == [0, 0.25, 0.5, 1] and torch.equal(from_unit(to_unit(images)), images)
 
 
 # Good files
