@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 
 from recombine.codes import Codes
-from recombine.metrics.intervals import Mean, mean
+from recombine.metrics.intervals import Estimate, mean
 from recombine.metrics.leakage import Matrix
 
 # A part [batch, ...] and an attribute -> logits [batch, values], or None where no head reads such a part.
 Heads = Callable[[Tensor, str], Tensor | None]
 
 
-def posterior_entropy(logits: Tensor) -> Mean:
+def posterior_entropy(logits: Tensor) -> Estimate:
     """Mean entropy over ln K, from 0 to 1, with the interval over images.
 
     Args:
@@ -45,7 +45,7 @@ def entropies(logits: Tensor) -> Tensor:
     return (entropy / torch.tensor(logits.shape[1], dtype=torch.float64).log()).clamp(0, 1).cpu()
 
 
-def entropy_matrix(heads: Heads, codes: Codes, attributes: Sequence[str]) -> dict[str, dict[str, Mean]]:
+def entropy_matrix(heads: Heads, codes: Codes, attributes: Sequence[str]) -> dict[str, dict[str, Estimate]]:
     """The entropy of every attribute's head on every part: part -> attribute -> share of ln K.
 
     Args:

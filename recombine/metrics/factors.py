@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from recombine.metrics.intervals import Mean, mean, share
+from recombine.metrics.intervals import Estimate, mean, share
 from recombine.metrics.realism import jackknife
 
 GROUPS = 10                                 # that images are put into, to find how sure a number is
@@ -186,7 +186,7 @@ def _groups(count: int, seed: int) -> np.ndarray:
 
 
 def _mean(value: float, n: int, low: float, high: float) -> dict:
-    return Mean(float(value), n, float(max(0, low)) if value >= 0 else float(low), float(min(1, high))).to_json()
+    return Estimate(float(value), float(max(0, low)) if value >= 0 else float(low), float(min(1, high)), n).to_json()
 
 
 def _gap(scores: np.ndarray) -> float:

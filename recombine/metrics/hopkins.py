@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from recombine.metrics.intervals import CONFIDENCE, Mean
+from recombine.metrics.intervals import CONFIDENCE, Estimate
 
 
 def hopkins(
     points: np.ndarray, samples: int | None = None, repeats: int = 100, dimensions: int | None = None, seed: int = 0
-) -> Mean:
+) -> Estimate:
     """The mean Hopkins statistic of several draws.
 
     Args:
@@ -53,4 +53,4 @@ def hopkins(
     w = np.array([to_other[chance.choice(len(points), samples, replace=False)].sum() for _ in range(repeats)])
     values = u / (u + w)
     ends = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Mean(float(values.mean()), len(points), float(ends[0]), float(ends[1]))
+    return Estimate(float(values.mean()), float(ends[0]), float(ends[1]), len(points))

@@ -8,7 +8,7 @@ Several verdicts on one image are not independent: they then count as fewer, by 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
@@ -17,35 +17,19 @@ CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
-class Share:
-    """A share of verdicts with its Wilson interval."""
+class Estimate:
+    """A measured number with its 95 % confidence interval."""
 
-    value: float                            # from 0 to 1
-    n: int                                  # verdicts
+    value: float                            # in the unit of what was measured; a share lies in [0, 1]
     low: float                              # of the interval
     high: float
-    pictures: int = 0                       # that the verdicts come from; 0 = every verdict from its own
+    n: int                                  # measurements or verdicts behind it
+    images: int | None = None               # that verdicts come from where several are about one image; 0 = one each
 
     def to_json(self) -> dict:
-        """Plain values."""
-        return asdict(self)
-
-    def __str__(self) -> str:
-        return f"{self.value:.1%} ({self.low:.1%} to {self.high:.1%}, n = {self.n})"
-
-
-@dataclass(frozen=True)
-class Mean:
-    """A mean with its bootstrap interval."""
-
-    value: float                            # in the unit of what was measured
-    n: int                                  # measured values
-    low: float                              # of the interval
-    high: float
-
-    def to_json(self) -> dict:
-        """Plain values."""
-        return asdict(self)
+        """Plain values; `pictures` stands for `images`, as in every file written so far."""
+        plain = {"value": self.value, "n": self.n, "low": self.low, "high": self.high}
+        return plain if self.images is None else {**plain, "pictures": self.images}
 
     def __str__(self) -> str:
         return f"{self.value:.4g} ({self.low:.4g} to {self.high:.4g}, n = {self.n})"
@@ -72,12 +56,12 @@ def wilson(hits: float, n: float, confidence: float = CONFIDENCE) -> tuple[float
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def share(hits: Sequence[bool] | np.ndarray, pictures: Sequence[int] | np.ndarray | None = None) -> Share:
+def share(hits: Sequence[bool] | np.ndarray, images: Sequence[int] | np.ndarray | None = None) -> Estimate:
     """The share of true verdicts, with its interval.
 
     Args:
         hits: One verdict each, at least one.
-        pictures: The image that each verdict is about, where several are about the same one.
+        images: The image that each verdict is about, where several are about the same one.
 
     Raises:
         ValueError: There is no verdict.
@@ -87,13 +71,13 @@ def share(hits: Sequence[bool] | np.ndarray, pictures: Sequence[int] | np.ndarra
         raise ValueError("a share of no verdicts is not a number; leave the measurement out")
     value, groups = float(hits.mean()), len(hits)
     effective = float(len(hits))
-    if pictures is not None:
-        groups, effective = _effective(hits, np.asarray(pictures))
+    if images is not None:
+        groups, effective = _effective(hits, np.asarray(images))
     low, high = wilson(value * effective, effective)
-    return Share(value, len(hits), low, high, groups if groups < len(hits) else 0)
+    return Estimate(value, low, high, len(hits), groups if groups < len(hits) else 0)
 
 
-def mean(values: Sequence[float] | np.ndarray, samples: int = 1000, seed: int = 0) -> Mean:
+def mean(values: Sequence[float] | np.ndarray, samples: int = 1000, seed: int = 0) -> Estimate:
     """The mean of some measurements, with the interval of `samples` bootstrap means.
 
     Raises:
@@ -102,15 +86,15 @@ def mean(values: Sequence[float] | np.ndarray, samples: int = 1000, seed: int = 
     values = np.asarray(values, dtype=float)
     if not len(values) or not np.isfinite(values).all():
         raise ValueError(f"a mean needs finite measurements, got {len(values)}, {np.sum(~np.isfinite(values))} not finite")
-    chance = np.random.default_rng(seed)
-    means = [values[chance.integers(0, len(values), len(values))].mean() for _ in range(samples)]
+    rng = np.random.default_rng(seed)
+    means = [values[rng.integers(0, len(values), len(values))].mean() for _ in range(samples)]
     low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Mean(float(values.mean()), len(values), float(low), float(high))
+    return Estimate(float(values.mean()), float(low), float(high), len(values))
 
 
-def _effective(hits: np.ndarray, pictures: np.ndarray) -> tuple[int, float]:
+def _effective(hits: np.ndarray, images: np.ndarray) -> tuple[int, float]:
     """Number of images, and how many independent verdicts all of them are worth."""
-    _, which = np.unique(pictures, return_inverse=True)
+    _, which = np.unique(images, return_inverse=True)
     groups, value = int(which.max()) + 1, hits.mean()
     plain = value * (1 - value) / len(hits)
     excess = np.bincount(which, weights=hits - value)

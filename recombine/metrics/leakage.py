@@ -26,7 +26,7 @@ from recombine.codes import Codes
 from recombine.data.batch import mix_seed
 from recombine.data.schema import MISSING, Attribute
 from recombine.messages import shown
-from recombine.metrics.intervals import CONFIDENCE, Mean, mean, share
+from recombine.metrics.intervals import CONFIDENCE, Estimate, mean, share
 from recombine.metrics.two_layer import Probes, Task, train_probes
 
 Probe = Literal["linear", "two_layer", "both"]
@@ -145,7 +145,7 @@ def matrix_json(matrix: Matrix) -> dict[str, dict[str, dict]]:
     return {part: {name: reading.to_json() for name, reading in row.items()} for part, row in matrix.items()}
 
 
-def off_part(matrix: Matrix, own: Mapping[str, Collection[str]], samples: int = 1000, seed: int = 0) -> Mean:
+def off_part(matrix: Matrix, own: Mapping[str, Collection[str]], samples: int = 1000, seed: int = 0) -> Estimate:
     """The headline: mean accuracy above guessing, over every part and attribute that the part should not carry.
 
     Args:
@@ -180,7 +180,7 @@ def off_part(matrix: Matrix, own: Mapping[str, Collection[str]], samples: int = 
     means = np.where(counts > 0, drawn @ above / np.maximum(counts, 1), np.nan)
     low, high = np.quantile(np.nanmean(means, 1), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     value = float((above.sum(0) / known.sum(0)).mean())
-    return Mean(value, int(known.any(1).sum()), float(low), float(high))
+    return Estimate(value, float(low), float(high), int(known.any(1).sum()))
 
 
 def features(train: Tensor, *others: Tensor) -> list[np.ndarray]:
@@ -334,9 +334,9 @@ def _r2(truth: np.ndarray, seen: np.ndarray) -> float:
     return 1 - float(((truth - seen) ** 2).sum()) / total if total else 0.0
 
 
-def _explained(truth: np.ndarray, seen: np.ndarray, samples: int = 1000) -> Mean:
+def _explained(truth: np.ndarray, seen: np.ndarray, samples: int = 1000) -> Estimate:
     """R^2 with its bootstrap interval over images."""
     chance = np.random.default_rng(0)
     draws = (chance.integers(0, len(truth), len(truth)) for _ in range(samples))
     low, high = np.quantile([_r2(truth[d], seen[d]) for d in draws], [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Mean(_r2(truth, seen), len(truth), float(low), float(high))
+    return Estimate(_r2(truth, seen), float(low), float(high), len(truth))

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from recombine.metrics.intervals import Mean, mean
+from recombine.metrics.intervals import Estimate, mean
 from recombine.metrics.leakage import features
 
 WIDTH = 64                                  # units of every hidden layer of T
@@ -24,7 +24,7 @@ FEWEST = 50                                 # training codes
 
 def mutual_information(
     a_train: Tensor, b_train: Tensor, a_test: Tensor, b_test: Tensor, epochs: int = 10, seed: int = 0
-) -> Mean:
+) -> Estimate:
     """Estimate the mutual information of two parts.
 
     Args:

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from recombine.data.schema import MISSING
-from recombine.metrics.intervals import CONFIDENCE, Mean, mean, share
+from recombine.metrics.intervals import CONFIDENCE, Estimate, mean, share
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def one_vs_rest_auc(
     found["mean"] = [_mean_of_known(np.stack([sides[i] for sides in found.values()])) for i in (0, 1)]
     ends = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
     return {
-        name: Mean(float(value[0]), len(labels), *np.nanquantile(boot, ends).tolist()).to_json()
+        name: Estimate(float(value[0]), *np.nanquantile(boot, ends).tolist(), len(labels)).to_json()
         for name, (value, boot) in found.items()
     }
 

@@ -17,7 +17,7 @@ from recombine.data.schema import MISSING
 from recombine.evaluation.classifier import Classifier
 from recombine.inference import decode_chunks, encode_rows, evaluation_mode
 from recombine.method import Method
-from recombine.metrics.intervals import Share, share
+from recombine.metrics.intervals import Estimate, share
 from recombine.metrics.realism import extract, frechet_distance, judge_extractor
 from recombine.papers.table import Claim, Metric, Row, Table, every, lower
 from recombine.papers.workspace import Workspace, baseline, brief
@@ -58,7 +58,7 @@ def differing(pack: Pack, name: str, mine: np.ndarray, theirs: np.ndarray) -> tu
     return (labels[0] != labels[1]) & (labels[0] != MISSING) & (labels[1] != MISSING), labels[1]
 
 
-def obeyed(classifier: Classifier, pack: Pack, rows: tuple[np.ndarray, np.ndarray], made: Tensor, names: Sequence[str]) -> Share:
+def obeyed(classifier: Classifier, pack: Pack, rows: tuple[np.ndarray, np.ndarray], made: Tensor, names: Sequence[str]) -> Estimate:
     """The share of exchanged attributes in which the judge sees the other one's label."""
     seen, (first, second) = classifier.verdicts(made), rows
     hits, pictures = [], []

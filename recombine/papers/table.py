@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from recombine.papers.workspace import Workspace
 
-Cell = Mapping[str, float]                  # value, low, high and n, as a Share or Mean gives them
+Cell = Mapping[str, float]                  # value, low, high and n, as an Estimate has them
 Measured = Mapping[str, Mapping[str, Cell]]  # row -> metric -> cell; rows that were not run are not there
 Place = tuple[str, str]                     # a row and a metric
 Kind = Literal["avatars", "photos", "sheets"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from recombine.metrics.intervals import Share, mean, share, wilson
+from recombine.metrics.intervals import Estimate, mean, share, wilson
 
 
 def test_wilson_by_hand():
@@ -44,7 +44,7 @@ def test_impossible_shares_are_refused():
 
 def test_share_of_independent_verdicts_is_wilson():
     found = share([True] * 8 + [False] * 2)
-    assert found == Share(0.8, 10, *wilson(8, 10))
+    assert found == Estimate(0.8, *wilson(8, 10), 10, 0)
     assert share([True] * 8 + [False] * 2, range(10)) == found
 
 
@@ -52,7 +52,7 @@ def test_verdicts_that_repeat_do_not_narrow_the_interval():
     plain = share([True] * 80 + [False] * 20)
     hits = np.repeat([True] * 80 + [False] * 20, 9)
     repeated = share(hits, np.repeat(np.arange(100), 9))
-    assert (repeated.n, repeated.pictures, repeated.value) == (900, 100, 0.8)
+    assert (repeated.n, repeated.images, repeated.value) == (900, 100, 0.8)
     assert (repeated.low, repeated.high) == pytest.approx((plain.low, plain.high), abs=2e-3)
 
 
