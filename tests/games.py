@@ -1,12 +1,14 @@
 """Tiny data and a look into the turns of a game, for the tests of methods and of the engine."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from recombine.data.batch import Batch
 from recombine.data.schema import Attribute, Schema
-from recombine.method import Method, Progress
+from recombine.method import Method, Progress, Turn
 
 SMILING = Attribute("Smiling", "binary", ("0", "1"))
 HAIR = Attribute("hair", "categorical", ("black", "brown", "blond"))
@@ -19,20 +21,20 @@ def schema(*attributes: Attribute, size: int = 16, channels: int = 3) -> Schema:
 
 def batch(shape: Schema, count: int = 8, seed: int = 0, partner: bool = False) -> Batch:
     """Random images with random labels, all known; with a second batch beside it where asked."""
-    numbers = np.random.default_rng(seed)
-    images = torch.from_numpy(numbers.uniform(-1, 1, (count, shape.channels, shape.height, shape.width))).float()
-    labels = {a.name: torch.from_numpy(column(numbers, a, count)) for a in shape.attributes}
+    rng = np.random.default_rng(seed)
+    images = torch.from_numpy(rng.uniform(-1, 1, (count, shape.channels, shape.height, shape.width))).float()
+    labels = {a.name: torch.from_numpy(column(rng, a, count)) for a in shape.attributes}
     known = {a.name: torch.ones(count, dtype=torch.bool) for a in shape.attributes}
     other = batch(shape, count, seed + 1) if partner else None
     return Batch(images, labels, known, torch.arange(count), partner=other, seed=seed, whole=count)
 
 
-def column(numbers: np.random.Generator, attribute: Attribute, count: int) -> np.ndarray:
+def column(rng: np.random.Generator, attribute: Attribute, count: int) -> np.ndarray:
     """Labels of an attribute, every value equally often; groups have two images each."""
     if attribute.kind == "continuous":
-        return numbers.uniform(attribute.low, attribute.high, count).astype(np.float32)
+        return rng.uniform(attribute.low, attribute.high, count).astype(np.float32)
     values = np.arange(count) // 2 if attribute.kind == "group" else np.arange(count)
-    return numbers.permutation(values % attribute.num_values)
+    return rng.permutation(values % attribute.num_values)
 
 
 def optimizers(method: Method) -> dict[str, torch.optim.Optimizer]:
@@ -45,14 +47,36 @@ def parameters(method: Method, *networks: str) -> list[nn.Parameter]:
     return [weight for name in networks for weight in getattr(method, name).parameters()]
 
 
-def routes(method: Method, data: Batch) -> dict[str, set[str]]:
-    """`player/loss` -> networks of that player which the loss, as the engine would descend it, reaches."""
-    reached: dict[str, set[str]] = {}
-    for turn in method.turns(data, Progress()):
+def count(network: nn.Module) -> int:
+    """How many numbers the parameters of a network hold."""
+    return sum(weight.numel() for weight in network.parameters())
+
+
+def losses(method: Method, data: Batch, progress: Progress | None = None) -> dict[str, tuple[float, Tensor]]:
+    """`player/loss` -> (weight, value) of one training step in which no player moves."""
+    turns = method.turns(data, progress or Progress())
+    return {f"{turn.player}/{name}": pair for turn in turns for name, pair in turn.losses.items()}
+
+
+def train_step(method: Method, steppers: Mapping[str, torch.optim.Optimizer], data: Batch, progress: Progress | None = None) -> list[Turn]:
+    """One training step as the engine takes it; the turns that were taken."""
+    taken = []
+    for turn in method.turns(data, progress or Progress()):
+        steppers[turn.player].zero_grad()
+        turn.total().backward(inputs=parameters(method, *method.players()[turn.player]))
+        steppers[turn.player].step()
+        taken.append(turn)
+    return taken
+
+
+def routes(method: Method, data: Batch, progress: Progress | None = None, others: bool = False) -> dict[str, set[str]]:
+    """`player/loss` -> networks which the gradient of the loss reaches: the player's own that the phase trains, or with `others` any."""
+    progress = progress or Progress()
+    frozen = {name for phase in getattr(method, "phases", list)() if phase.name == progress.phase for name in phase.frozen}
+    players, reached = method.players(), {}
+    for turn in method.turns(data, progress):
+        networks = [n for own in players.values() for n in own] if others else [n for n in players[turn.player] if n not in frozen]
         for name, (_, value) in turn.losses.items():
-            networks = method.players()[turn.player]
-            weights = parameters(method, *networks)
-            gradients = torch.autograd.grad(value, weights, retain_graph=True, allow_unused=True)
-            owners = [network for network in networks for _ in getattr(method, network).parameters()]
-            reached[f"{turn.player}/{name}"] = {o for o, g in zip(owners, gradients, strict=True) if g is not None and g.abs().sum() > 0}
+            slopes = {n: torch.autograd.grad(value, parameters(method, n), retain_graph=True, allow_unused=True) for n in networks if parameters(method, n)}
+            reached[f"{turn.player}/{name}"] = {n for n, each in slopes.items() if any(s is not None and s.abs().sum() > 0 for s in each)}
     return reached

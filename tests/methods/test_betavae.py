@@ -5,20 +5,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from games import HAIR, SMILING, batch, routes, schema
+from games import HAIR, SMILING, batch, losses, optimizers, routes, schema, train_step
 from torch import nn
 
 from recombine.data.schema import Schema
-from recombine.method import Progress
 from recombine.methods.betavae import PRESETS, BetaVAE, Config
 from recombine.training.engine import TrainConfig, fit
 
 SMALL = Config(width=4, hidden=16, num_latents=6)
-
-
-def losses(method, data):
-    """`player/loss` -> (weight, value) of one step without stepping."""
-    return {f"{turn.player}/{name}": pair for turn in method.turns(data, Progress()) for name, pair in turn.losses.items()}
 
 
 def posterior(method, mean, log_variance):
@@ -78,12 +72,9 @@ def test_beta_pays_for_less_information_with_worse_pictures(signs):
     def trained(beta):
         torch.manual_seed(0)
         method = BetaVAE(replace(SMALL, beta=beta, learning_rate=3e-3), signs.select("lamp").schema)
-        optimizer = method.optimizer("autoencoder", list(method.parameters()))
+        steppers = optimizers(method)
         for step in range(60):
-            (turn,) = method.turns(replace(images, seed=step, whole=32), Progress())
-            optimizer.zero_grad()
-            turn.total().backward()
-            optimizer.step()
+            (turn,) = train_step(method, steppers, replace(images, seed=step, whole=32))
         return {name: value.item() for name, (_, value) in turn.losses.items()}
 
     light, heavy = trained(1.0), trained(50.0)

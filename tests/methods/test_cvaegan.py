@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from games import HAIR, SMILING, batch, optimizers, parameters, routes, schema
+from games import HAIR, SMILING, batch, losses, optimizers, parameters, routes, schema, train_step
 from torch import nn
 
 from recombine.data.schema import Attribute, Schema
@@ -13,11 +13,6 @@ from recombine.method import Progress
 from recombine.methods.cvaegan import CVAEGAN, PRESETS, Config, half_distance
 
 SMALL = Config(width=4, decoder_width=4, num_latents=6)
-
-
-def losses(method, data):
-    """`player/loss` -> (weight, value) of one step without stepping."""
-    return {f"{turn.player}/{name}": pair for turn in method.turns(data, Progress()) for name, pair in turn.losses.items()}
 
 
 def silent(layer):
@@ -162,10 +157,7 @@ def trained_on_brightness(class_mean_weight):
     for step in range(100):
         data = batch(method.schema, count=32, seed=step)
         data = replace(data, images=data.labels["Smiling"].float()[:, None, None, None] * 1.2 - 0.6 + 0.1 * data.images)
-        for turn in method.turns(data, Progress()):
-            steppers[turn.player].zero_grad()
-            turn.total().backward(inputs=parameters(method, *method.players()[turn.player]))
-            steppers[turn.player].step()
+        train_step(method, steppers, data)
     z = torch.randn(64, 6)
     off, on = (method.eval().decoder(torch.cat([torch.full((64, 1), value), z], 1)).tanh() for value in (0.0, 1.0))
     return (on - off).mean().item()

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from games import HAIR, SMILING, batch, optimizers, parameters, routes, schema
+from games import HAIR, SMILING, batch, count, losses, optimizers, parameters, routes, schema, train_step
 from torch import nn
 
 from recombine.codes import Codes
@@ -15,15 +15,6 @@ from recombine.method import Progress
 from recombine.methods.cyclegan import PRESETS, Config, Critic, CycleGAN, Domains, mean, remembered, squares
 
 SMALL = Config(width=4, blocks=1, critic_width=4, critic_halvings=2, reader_width=4, history=6)
-
-
-def losses(method, data):
-    """`player/loss` -> (weight, value) of one step without stepping."""
-    return {f"{turn.player}/{name}": pair for turn in method.turns(data, Progress()) for name, pair in turn.losses.items()}
-
-
-def count(network):
-    return sum(weight.numel() for weight in network.parameters())
 
 
 def domains(shape=None, seed=0):
@@ -229,10 +220,7 @@ def painted_bright(cycle_weight):
     for step in range(30):
         data = domains(method.schema, seed=step)
         data = replace(data, images=0.3 * data.images - 0.6, partner=replace(data.partner, images=0.3 * data.partner.images + 0.6))
-        for turn in method.turns(data, Progress()):
-            steppers[turn.player].zero_grad()
-            turn.total().backward(inputs=parameters(method, *method.players()[turn.player]))
-            steppers[turn.player].step()
+        train_step(method, steppers, data)
     method.eval()
     over = method.to_1(data.images)
     return (over - data.images).mean().item(), (method.to_0(over) - data.images).abs().mean().item()

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from games import SMILING, batch, optimizers, parameters, routes, schema
+from games import SMILING, batch, losses, optimizers, parameters, routes, schema
 from torch import nn
 
 from recombine.data.samplers import Pairs
@@ -52,11 +52,6 @@ def plain_method(values, partners):
     first, second = (torch.tensor(v)[:, None, None, None].expand(-1, 3, 16, 16) * 2 - 1 for v in (values, partners))
     method.encoder, method.decoder = Stub(plain), Stub(drawn)
     return method, replace(data, images=first, partner=replace(data.partner, images=second))
-
-
-def losses(method, data):
-    """`player/loss` -> (weight, value) of one step without stepping."""
-    return {f"{t.player}/{name}": (w, value.detach()) for t in method.turns(data, Progress()) for name, (w, value) in t.losses.items()}
 
 
 def test_pictures_exchange_their_appearance_and_keep_their_pose():

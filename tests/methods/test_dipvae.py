@@ -5,11 +5,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from games import HAIR, SMILING, batch, routes, schema
+from games import HAIR, SMILING, batch, losses, optimizers, routes, schema, train_step
 from torch import nn
 
 from recombine.data.schema import Schema
-from recombine.method import Progress
 from recombine.methods.dipvae import DIPVAE, PRESETS, Config, covariance_of_means, covariance_of_samples
 
 SMALL = Config(width=4, hidden=16, num_latents=6)
@@ -17,11 +16,6 @@ SMALL = Config(width=4, hidden=16, num_latents=6)
 MEANS = torch.tensor([[1.0, 2.0], [3.0, -2.0]])
 # Variances (1, 0.5) and (3, 1.5), on average (2, 1): type II is ((3, -2), (-2, 5)).
 VARIANCES = torch.tensor([[1.0, 0.5], [3.0, 1.5]])
-
-
-def losses(method, data):
-    """`player/loss` -> (weight, value) of one step without stepping."""
-    return {f"{turn.player}/{name}": pair for turn in method.turns(data, Progress()) for name, pair in turn.losses.items()}
 
 
 class Stub(nn.Module):
@@ -98,12 +92,9 @@ def test_the_regulariser_takes_units_apart(signs):
     def trained(**weights):
         torch.manual_seed(0)
         method = DIPVAE(replace(SMALL, learning_rate=3e-3, **weights), signs.select("lamp").schema)
-        optimizer = method.optimizer("autoencoder", list(method.parameters()))
+        steppers = optimizers(method)
         for step in range(60):
-            (turn,) = method.turns(replace(pictures, seed=step, whole=64), Progress())
-            optimizer.zero_grad()
-            turn.total().backward()
-            optimizer.step()
+            (turn,) = train_step(method, steppers, replace(pictures, seed=step, whole=64))
         return turn.losses["off_diagonal"][1].item(), turn.losses["diagonal"][1].item()
 
     (with_od, with_d), (without_od, without_d) = trained(), trained(lambda_od=0.0, lambda_d=0.0)

@@ -3,10 +3,9 @@
 import json
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
-from games import HAIR, SMILING, batch, optimizers, parameters, routes, schema
+from games import HAIR, SMILING, batch, losses, optimizers, parameters, routes, schema, train_step
 from torch import nn
 
 from recombine.data.batch import Batch
@@ -16,11 +15,6 @@ from recombine.methods.dnagan import DNAGAN, PRESETS, Config, Critic, clip, gene
 from recombine.training.engine import TrainConfig, fit
 
 SMALL = Config(width=4, unit_channels=2, rest_channels=4, critic_width=4, critic_steps=1)
-
-
-def losses(method, data, progress=None):
-    """`player/loss` -> (weight, value) of one step without stepping."""
-    return {f"{turn.player}/{name}": pair for turn in method.turns(data, progress or Progress()) for name, pair in turn.losses.items()}
 
 
 def pair(a, b, known_a=True):
@@ -177,22 +171,11 @@ def test_clipping():
     assert network.weight[0].tolist() == pytest.approx([0.01, -0.01, 0.005]) and network.bias.tolist() == pytest.approx([-0.01])
 
 
-def step(method, data, progress):
-    """One step as the engine takes it; the players that moved."""
-    steppers, moved = optimizers(method), []
-    for turn in method.turns(data, progress):
-        steppers[turn.player].zero_grad()
-        turn.total().backward(inputs=parameters(method, *method.players()[turn.player]))
-        steppers[turn.player].step()
-        moved.append(turn.player)
-    return moved
-
-
 @pytest.mark.parametrize("critic_steps", [1, 2])
 def test_the_critic_is_clipped_after_every_one_of_its_steps(critic_steps):
     # Also on a step on which the generator does not move; the generator's weights are left alone.
     method = DNAGAN(replace(SMALL, critic_steps=critic_steps, learning_rate=0.5), schema())
-    moved = step(method, batch(method.schema, partner=True), Progress())
+    moved = [turn.player for turn in train_step(method, optimizers(method), batch(method.schema, partner=True))]
     assert moved == (["critic", "generator"] if critic_steps == 1 else ["critic"])
     assert max(weight.abs().max().item() for weight in parameters(method, "critic")) == pytest.approx(0.01)
     assert max(weight.abs().max().item() for weight in parameters(method, "decoder")) > 0.01
@@ -258,11 +241,10 @@ def test_networks_have_the_released_sizes():
     assert parameters(method, "critic")[-2].shape == (2, 512 * 4 * 4)
 
 
-@pytest.mark.parametrize("name", PRESETS)
-def test_presets_play(name):
-    small = replace(PRESETS[name], width=4, unit_channels=2, rest_channels=4, critic_width=4)
-    method = DNAGAN(small, schema(SMILING, HAIR))
-    data = batch(method.schema, partner=True)
-    assert step(method, data, Progress(8 * (small.critic_steps - 1), 100_000)) == ["critic", "generator"]
-    assert step(method, data, Progress()) == ["critic"]
-    assert np.isfinite([weight.abs().max().item() for weight in method.parameters()]).all()
+@pytest.mark.parametrize(("name", "critic_steps", "clip"), [("paper", 100, 0.01), ("small", 20, 0.05)])
+def test_presets_say_how_long_the_critic_plays_alone_and_how_large_its_weights_are(name, critic_steps, clip):
+    method = DNAGAN(replace(PRESETS[name], width=4, unit_channels=2, rest_channels=4, critic_width=4), schema(SMILING, HAIR))
+    data, steppers = batch(method.schema, partner=True), optimizers(method)
+    moved = [[turn.player for turn in train_step(method, steppers, data, Progress(8 * place, 100_000))] for place in (critic_steps - 2, critic_steps - 1)]
+    assert moved == [["critic"], ["critic", "generator"]]
+    assert max(weight.abs().max().item() for weight in parameters(method, "critic")) == pytest.approx(clip)

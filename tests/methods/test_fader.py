@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from games import HAIR, SMILING, batch, optimizers, parameters, routes, schema
+from games import HAIR, SMILING, batch, losses, optimizers, parameters, routes, schema, train_step
 from torch import nn
 
 from recombine.data.schema import Attribute, Schema
@@ -14,11 +14,6 @@ from recombine.method import Progress
 from recombine.methods.fader import PRESETS, Config, Fader
 
 SMALL = Config(width=4, max_width=8, hidden=8, dropout=0.0, classifier_width=4)
-
-
-def losses(method, data, progress=None):
-    """`player/loss` -> (weight, value) of one step without stepping."""
-    return {f"{turn.player}/{name}": pair for turn in method.turns(data, progress or Progress()) for name, pair in turn.losses.items()}
 
 
 def opinion(layer, logit):
@@ -166,10 +161,7 @@ def trained_on_brightness(hide_weight):
         return replace(data, images=data.labels["Smiling"].float()[:, None, None, None] * 1.2 - 0.6 + 0.1 * data.images)
 
     for step in range(120):
-        for turn in method.turns(draw(step), Progress(1, 2)):
-            steppers[turn.player].zero_grad()
-            turn.total().backward(inputs=parameters(method, *method.players()[turn.player]))
-            steppers[turn.player].step()
+        train_step(method, steppers, draw(step), Progress(1, 2))
     method.eval()
     data = draw(1000)
     codes = method.encode(data.images)

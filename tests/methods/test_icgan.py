@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from games import HAIR, SMILING, batch, optimizers, parameters, schema
+from games import HAIR, SMILING, batch, losses, optimizers, routes, schema, train_step
 from torch import nn
 
 from recombine.data.schema import Attribute, Schema
@@ -14,23 +14,6 @@ from recombine.methods.icgan import PRESETS, Config, IcGAN
 
 SMALL = Config(width=4, decoder_width=4, num_latents=6)
 GAN, ENCODERS = Progress(phase="gan"), Progress(phase="encoders")
-
-
-def losses(method, data, progress):
-    """`player/loss` -> (weight, value) of one step without stepping."""
-    return {f"{turn.player}/{name}": pair for turn in method.turns(data, progress) for name, pair in turn.losses.items()}
-
-
-def reached(method, data, progress):
-    """`player/loss` -> all networks that it reaches, the player's own or not, but for those that the phase freezes."""
-    frozen = next(phase.frozen for phase in method.phases() if phase.name == progress.phase)
-    names = [name for name, _ in method.named_children() if name not in frozen]
-    found = {}
-    for turn in method.turns(data, progress):
-        for loss, (_, value) in turn.losses.items():
-            slopes = {name: torch.autograd.grad(value, parameters(method, name), retain_graph=True, allow_unused=True) for name in names}
-            found[f"{turn.player}/{loss}"] = {n for n, s in slopes.items() if any(slope is not None and slope.abs().sum() > 0 for slope in s)}
-    return found
 
 
 def test_critic_without_opinion():
@@ -111,13 +94,13 @@ def test_encoder_of_z_sees_generated_pictures_and_the_encoder_of_labels_real_one
 def test_every_loss_reaches_its_networks_and_no_other():
     method = IcGAN(SMALL, schema(SMILING, HAIR))
     data = batch(method.schema)
-    assert reached(method, data, GAN) == {
+    assert routes(method, data, GAN, others=True) == {
         "critic/real": {"critic"},
         "critic/wrong": {"critic"},
         "critic/made": {"critic"},
         "generator/gen": {"generator", "critic"},  # through the critic, which is not the generator's to move
     }
-    assert reached(method, data, ENCODERS) == {"encoder_z/z": {"encoder_z"}, "encoder_y/y": {"encoder_y"}}
+    assert routes(method, data, ENCODERS, others=True) == {"encoder_z/z": {"encoder_z"}, "encoder_y/y": {"encoder_y"}}
 
 
 def test_phases_freeze_the_gan_before_the_encoders():
@@ -162,10 +145,7 @@ def trained_on_brightness(told):
         data = batch(method.schema, count=32, seed=step)
         data = replace(data, images=data.labels["Smiling"].float()[:, None, None, None] * 1.2 - 0.6 + 0.1 * data.images)
         data = data if told else replace(data, known={"Smiling": torch.zeros(32, dtype=torch.bool)})
-        for turn in method.turns(data, GAN):
-            steppers[turn.player].zero_grad()
-            turn.total().backward(inputs=parameters(method, *method.players()[turn.player]))
-            steppers[turn.player].step()
+        train_step(method, steppers, data, GAN)
     z = torch.randn(64, 6)
     off, on = (method.eval().generator(torch.cat([torch.full((64, 1), value), z], 1)).tanh() for value in (0.0, 1.0))
     return (on - off).mean().item()

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from games import HAIR, SMILING, batch, optimizers, parameters, routes, schema
+from games import HAIR, SMILING, batch, count, losses, optimizers, parameters, routes, schema, train_step
 from torch import nn
 
 from recombine.codes import Codes
@@ -16,15 +16,6 @@ from recombine.methods.pix2pix import PRESETS, Config, Pix2Pix, UNet
 
 SMALL = Config(width=4, critic_width=4, critic_halvings=2, reader_width=4)
 MAKER = Attribute("maker", "group", tuple("abcd"))
-
-
-def losses(method, data):
-    """`player/loss` -> (weight, value) of one step without stepping."""
-    return {f"{turn.player}/{name}": pair for turn in method.turns(data, Progress()) for name, pair in turn.losses.items()}
-
-
-def count(network):
-    return sum(weight.numel() for weight in network.parameters())
 
 
 def pairs(shape=None, first=(0, 1) * 4, second=(1, 0) * 4, seed=0):
@@ -210,10 +201,7 @@ def test_pairs_teach_what_changes_and_what_stays():
         light = [1.2 * side.labels["Smiling"][:, None, None, None] - 0.6 for side in (data, data.partner)]
         pattern = 0.3 * data.images[:, :, :1, :1]
         data = replace(data, images=pattern + light[0] + 0 * data.images, partner=replace(data.partner, images=pattern + light[1] + 0 * data.images))
-        for turn in method.turns(data, Progress()):
-            steppers[turn.player].zero_grad()
-            turn.total().backward(inputs=parameters(method, *method.players()[turn.player]))
-            steppers[turn.player].step()
+        train_step(method, steppers, data)
     method.eval()
     dark = data.images[data.labels["Smiling"] == 0]
     moved = method.to_1(dark) - dark

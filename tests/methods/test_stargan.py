@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from games import HAIR, SMILING, batch, optimizers, parameters, routes, schema
+from games import HAIR, SMILING, batch, count, losses, optimizers, parameters, routes, schema, train_step
 from torch import nn
 
 from recombine.codes import Codes
@@ -15,15 +15,6 @@ from recombine.method import Progress
 from recombine.methods.stargan import PRESETS, Config, StarGAN
 
 SMALL = Config(width=4, blocks=1, critic_width=4, critic_steps=1)
-
-
-def losses(method, data, progress=None):
-    """`player/loss` -> (weight, value) of one step without stepping."""
-    return {f"{t.player}/{name}": pair for t in method.turns(data, progress or Progress()) for name, pair in t.losses.items()}
-
-
-def count(network):
-    return sum(weight.numel() for weight in network.parameters())
 
 
 class Constant(nn.Module):
@@ -197,10 +188,7 @@ def painted_bright(class_weight):
         return replace(data, images=data.labels["Smiling"].float()[:, None, None, None] * 1.2 - 0.6 + 0.3 * data.images)
 
     for step in range(60):
-        for turn in method.turns(drawn(step), Progress(images_seen=16 * step)):
-            steppers[turn.player].zero_grad()
-            turn.total().backward(inputs=parameters(method, *method.players()[turn.player]))
-            steppers[turn.player].step()
+        train_step(method, steppers, drawn(step), Progress(images_seen=16 * step))
     method.eval()
     data = drawn(1000)
     codes = method.encode(data.images[data.labels["Smiling"] == 0])

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from games import HAIR, SMILING, batch, optimizers, parameters, schema
+from games import HAIR, SMILING, batch, losses, optimizers, routes, schema, train_step
 from torch import nn
 
 from recombine.data.schema import Attribute, Schema
@@ -15,22 +15,6 @@ from recombine.methods.twostep import PRESETS, Config, TwoStep
 
 SMALL = Config(width=4, label_width=3, num_latents=6, hidden=8)
 LABELS, REST = Progress(phase="labels"), Progress(phase="rest")
-
-
-def losses(method, data, progress):
-    """`player/loss` -> (weight, value) of one step without stepping."""
-    return {f"{turn.player}/{name}": pair for turn in method.turns(data, progress) for name, pair in turn.losses.items()}
-
-
-def reached(method, data, progress):
-    """`player/loss` -> all networks that it reaches, the player's own or not."""
-    names = [name for name, child in method.named_children() if any(True for _ in child.parameters())]
-    found = {}
-    for turn in method.turns(data, progress):
-        for loss, (_, value) in turn.losses.items():
-            slopes = {name: torch.autograd.grad(value, parameters(method, name), retain_graph=True, allow_unused=True) for name in names}
-            found[f"{turn.player}/{loss}"] = {n for n, s in slopes.items() if any(slope is not None and slope.abs().sum() > 0 for slope in s)}
-    return found
 
 
 def without_opinion(network):
@@ -69,8 +53,8 @@ def test_what_the_adversary_gains_the_encoder_loses():
 def test_every_loss_reaches_its_networks_and_no_other():
     method = TwoStep(SMALL, schema(SMILING, HAIR))
     data = batch(method.schema)
-    assert reached(method, data, LABELS) == {"labels/class": {"encoder_s", "classifier"}}
-    assert reached(method, data, REST) == {
+    assert routes(method, data, LABELS, others=True) == {"labels/class": {"encoder_s", "classifier"}}
+    assert routes(method, data, REST, others=True) == {
         "adversary/adv": {"adversary"},
         "main/rec": {"encoder_z", "decoder"},
         "main/adv": {"encoder_z", "adversary"},  # through the adversary, which is not the encoder's to move
@@ -164,10 +148,7 @@ def trained_on_brightness(adv_weight):
         return replace(data, images=data.labels["Smiling"].float()[:, None, None, None] * 1.2 - 0.6 + 0.1 * data.images)
 
     for step in range(150):
-        for turn in method.turns(draw(step), LABELS if step < 50 else REST):
-            steppers[turn.player].zero_grad()
-            turn.total().backward(inputs=parameters(method, *method.players()[turn.player]))
-            steppers[turn.player].step()
+        train_step(method, steppers, draw(step), LABELS if step < 50 else REST)
     method.eval()
     data = draw(1000)
     codes = method.encode(data.images)
