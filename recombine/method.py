@@ -17,6 +17,8 @@ from torch import Tensor, nn
 
 from recombine.codes import Codes
 from recombine.data.batch import Batch
+from recombine.data.packed import Pack
+from recombine.data.samplers import Sampler
 from recombine.data.schema import Schema
 
 
@@ -61,18 +63,29 @@ class Progress:
         return self.images_seen / self.images
 
 
+@dataclass(frozen=True)
+class Role:
+    """What a part of the codes is meant to carry; all that is found in it beyond that is a leak.
+
+    The three add up; a part that is meant to carry nothing, such as `rest`, has none of them.
+    """
+
+    attributes: tuple[str, ...] = ()        # these themselves
+    shared_by: tuple[str, ...] = ()         # every attribute that images with equal values of all of these have in common
+    all_else: bool = False                  # every attribute that no other part carries
+
+
 class Unsupported(NotImplementedError):
     """Something that a method truly cannot do; the message says why, and which methods can."""
 
 
 @runtime_checkable
 class Method(Protocol):
-    """What the engine, the edits, the judge and the command line ask of a method; also a `torch.nn.Module`.
+    """What the engine, the edits, the judge and the command line need of a method; also a `torch.nn.Module`.
 
-    Optional, looked up by the engine: `phases() -> list[Phase]`; `controllers: dict[str, float]`, saved with the run;
-    `control(measured, progress)`, called once a step with every loss and measure averaged over the whole batch;
-    `make_sampler(pack, seed, mirror) -> Sampler`, where the sampler takes arguments; `codebook: Prototypes`, class means
-    and probes that are taken from the training images before every evaluation and at the end.
+    Optional are the members of `Phased`, `Controlled`, `OwnSampler`, `Paired` and `Hinting` below, and a child module
+    `codebook` of class means and probes (`recombine.methods.shared.prototypes`), which the engine fits on the training
+    images before every evaluation and at the end.
     """
 
     schema: Schema                          # attributes and image format the networks were built for
@@ -81,7 +94,11 @@ class Method(Protocol):
 
     @property
     def image_size(self) -> tuple[int, int]:
-        """Height and width in pixels."""
+        """Height and width in pixels; `schema_image_size` gives them."""
+        ...
+
+    def roles(self) -> dict[str, Role]:
+        """What every part of the codes is meant to carry."""
         ...
 
     def encode(self, images: Tensor) -> Codes:
@@ -128,3 +145,49 @@ class Method(Protocol):
     def eval(self) -> Self:
         """As `torch.nn.Module`."""
         ...
+
+
+@runtime_checkable
+class Phased(Protocol):
+    """A method that is trained in several phases, one after the other."""
+
+    def phases(self) -> list[Phase]:
+        """At least one."""
+        ...
+
+
+@runtime_checkable
+class Controlled(Protocol):
+    """A method with numbers that change during the training and are saved with it."""
+
+    controllers: dict[str, float]
+
+    def control(self, measured: dict[str, float], progress: Progress) -> None:
+        """Change the controllers after a step, given every loss and measure averaged over the whole batch."""
+        ...
+
+
+@runtime_checkable
+class OwnSampler(Protocol):
+    """A method whose sampler needs more than its name in `Method.sampler`."""
+
+    def make_sampler(self, pack: Pack, seed: int, mirror: bool) -> Sampler:
+        """The order of the training images."""
+        ...
+
+
+@runtime_checkable
+class Paired(Protocol):
+    """A method that learns from pairs of images."""
+
+    pair_by: tuple[str, ...]                # attributes whose values both images of a pair share
+
+
+@runtime_checkable
+class Hinting(Protocol):
+    """A method that has settings to raise where its decoder ignores the labels."""
+
+    hints: tuple[str, ...]                  # fields of its Config, the most effective first
+
+
+schema_image_size = property(lambda method: method.schema.image_size, doc="Height and width in pixels: the schema's.")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -36,6 +36,13 @@ class Sampler(Protocol):
     def draw(self, position: int, batch_size: int) -> Draw:
         """The samples from `position` up to `position + batch_size`."""
         ...
+
+
+@runtime_checkable
+class LeavesOut(Protocol):
+    """A sampler that cannot use every image."""
+
+    left_out: int                           # images of the split that it never draws
 
 
 class Epochs:

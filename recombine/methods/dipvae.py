@@ -24,9 +24,10 @@ from recombine.codes import Codes
 from recombine.data.batch import Batch
 from recombine.data.schema import Schema
 from recombine.losses import binary_cross_entropy, kl_to_standard_normal
-from recombine.method import Progress, Turn
+from recombine.method import Progress, Role, Turn, schema_image_size
 from recombine.methods.betavae import Encoder
-from recombine.methods.shared.latent_units import OwnedUnits
+from recombine.methods.shared.latent_units import LatentUnits
+from recombine.methods.shared.roles import named_roles
 from recombine.networks import image_decoder, image_trunk
 
 
@@ -61,6 +62,7 @@ class DIPVAE(nn.Module):
 
     sampler = "iid"
     kinds = ("binary", "categorical")
+    image_size = schema_image_size
 
     def __init__(self, config: Config, schema: Schema):
         super().__init__()
@@ -71,12 +73,11 @@ class DIPVAE(nn.Module):
         trunk, features = image_trunk(size, channels, config.width)
         self.encoder = Encoder(trunk, features, config.hidden, latents)
         self.decoder = image_decoder(size, channels, config.width, latents, start=config.decoder_start, hidden=config.hidden)
-        self.codebook = OwnedUnits(schema, latents, config.units)
+        self.codebook = LatentUnits(schema, latents, config.units)
 
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """Height and width in pixels."""
-        return self.schema.image_size
+    def roles(self) -> dict[str, Role]:
+        """What every part is meant to carry."""
+        return named_roles(self.schema)
 
     def encode(self, images: Tensor) -> Codes:
         """Codes of images in [-1, 1]: the mean of the posterior, every attribute's units and `rest`."""

@@ -25,9 +25,9 @@ from torch import Tensor, nn
 from recombine import files
 from recombine.data.batch import Batch, mix_seed
 from recombine.data.packed import Pack
-from recombine.data.samplers import SAMPLERS, Sampler
-from recombine.method import Method, Phase, Progress, Turn
-from recombine.methods.shared.prototypes import Prototypes, fit_codebook
+from recombine.data.samplers import SAMPLERS, LeavesOut, Sampler
+from recombine.method import Controlled, Hinting, Method, OwnSampler, Phase, Phased, Progress, Turn
+from recombine.methods.shared.prototypes import fit_prototypes, prototypes_of
 from recombine.training import checkpoint
 from recombine.training.ema import Average
 from recombine.training.log import Journal, Meter
@@ -150,14 +150,14 @@ class Training:
     def __init__(self, fabric: Fabric, method: Method, pack: Pack, config: TrainConfig, run: Path, settings: dict, quiet: bool):
         assert isinstance(method, nn.Module)
         self.fabric, self.method, self.pack, self.config, self.run, self.settings = fabric, method, pack, config, run, settings
-        self.state = State(controllers=dict(getattr(method, "controllers", {})))
+        self.state = State(controllers=dict(method.controllers) if isinstance(method, Controlled) else {})
         self.networks: dict[str, nn.Module] = {name: child for name, child in method.named_children() if any(True for _ in child.parameters())}
         for name, network in self.networks.items():
             setattr(method, name, fabric.setup_module(network.to(memory_format=torch.channels_last)))  # type: ignore[call-overload]
         self.dtype = next(method.parameters()).dtype
         self.average = Average(self.networks, config.ema_images)
-        self.codebook: Prototypes | None = getattr(method, "codebook", None)
-        self.phases: list[Phase] = method.phases() if hasattr(method, "phases") else [Phase("train")]  # type: ignore[attr-defined]
+        self.prototypes = prototypes_of(method)
+        self.phases = method.phases() if isinstance(method, Phased) else [Phase("train")]
         self.phase: Phase | None = None
         self.parameters = {p: [w for name in names for w in self.networks[name].parameters()] for p, names in method.players().items()}
         self.optimizers = {player: method.optimizer(player, weights) for player, weights in self.parameters.items()}
@@ -172,8 +172,8 @@ class Training:
 
     def go(self, stop: list[int], monitor: Monitor | None) -> None:
         """Train to the end, or until a signal stands in `stop`."""
-        if not self.state.images_seen and (left_out := getattr(self.sampler, "left_out", 0)):
-            self.journal.event(0, "left out", f"{left_out} training images stand alone in their group, form no pair and are not used")
+        if not self.state.images_seen and isinstance(self.sampler, LeavesOut) and self.sampler.left_out:
+            self.journal.event(0, "left out", f"{self.sampler.left_out} training images stand alone in their group, form no pair and are not used")
         self.evaluate(monitor, when=self.state.images_seen == 0)
         while self.state.images_seen < self.config.images:
             self.round(stop, monitor)
@@ -218,8 +218,8 @@ class Training:
             measured.update(self.meter.add(turns, self.norm))
         else:
             state.bad_in_row = 0
-            if hasattr(self.method, "control"):
-                self.control(measured, progress)
+            if isinstance(self.method, Controlled):
+                self.control(self.method, measured, progress)
         self.average.update(state.images_seen, self.config.batch_size)
         state.images_seen += self.config.batch_size
         if state.bad_in_row >= self.config.patience:
@@ -278,12 +278,12 @@ class Training:
         self.sampler = self.new_sampler()
         self.journal.event(self.state.images_seen, "rolled back", f"{self.bad}; going on with half the learning rate")
 
-    def control(self, measured: dict[str, Tensor], progress: Progress) -> None:
+    def control(self, method: Controlled, measured: dict[str, Tensor], progress: Progress) -> None:
         """Hand the step's averages over all processes to the method's controllers."""
         values = torch.stack([value.float() for value in measured.values()])
         means = self.fabric.all_reduce(values, reduce_op="mean").tolist()  # type: ignore[union-attr]
-        self.method.control(dict(zip(measured, means, strict=True)), progress)  # type: ignore[attr-defined]
-        self.state.controllers = dict(self.method.controllers)  # type: ignore[attr-defined]
+        method.control(dict(zip(measured, means, strict=True)), progress)
+        self.state.controllers = dict(method.controllers)
 
     def batch(self) -> Batch:
         """This process's share of the step's batch."""
@@ -303,8 +303,8 @@ class Training:
 
     def new_sampler(self) -> Sampler:
         """The order of the images; another one after every rollback."""
-        if hasattr(self.method, "make_sampler"):
-            return self.method.make_sampler(self.pack, self.seed, self.config.mirror)  # type: ignore[attr-defined]
+        if isinstance(self.method, OwnSampler):
+            return self.method.make_sampler(self.pack, self.seed, self.config.mirror)
         return SAMPLERS[self.method.sampler](self.pack, "train", seed=self.seed, mirror=self.config.mirror)
 
     @property
@@ -358,16 +358,17 @@ class Training:
 
     def evaluate(self, monitor: Monitor | None, when: bool) -> None:
         """Judge the averaged weights on the first process while the others wait; draws no random number of the training."""
-        if not when or (monitor is None and not self.codebook):
+        if not when or (monitor is None and not self.prototypes):
             return
         if self.fabric.is_global_zero:
             seen = self.state.images_seen
             with self.averaged(), torch.no_grad():
-                if self.codebook:
-                    fit_codebook(self.method, self.pack, probes=seen >= self.config.images)
+                if self.prototypes:
+                    fit_prototypes(self.method, self.prototypes, self.pack, probes=seen >= self.config.images)
                 measures = monitor(self.method, self.run / "grids" / f"{seen:010d}.png") if monitor else {}
             self.journal.write(seen, measures)
-            for name, sentence in diagnose({**self.measured, **measures}, seen / self.config.images).items():
+            hints = self.method.hints if isinstance(self.method, Hinting) else ()
+            for name, sentence in diagnose({**self.measured, **measures}, seen / self.config.images, hints).items():
                 if name not in self.warned_of:
                     self.journal.event(seen, name, sentence)
                 self.warned_of.add(name)
@@ -397,7 +398,7 @@ class Training:
 
     def write(self) -> None:
         """The checkpoint first, then the model that it would make."""
-        read_off = {f"codebook.{key}": value for key, value in self.codebook.state_dict().items()} if self.codebook else {}
+        read_off = {f"codebook.{key}": value for key, value in self.prototypes.state_dict().items()} if self.prototypes else {}
         own = {f"{name}.{key}": value for name, net in self.networks.items() for key, value in net.state_dict().items()}
         tensors, optimizers = {"weights": {**own, **read_off}}, {}
         if self.average.tensors:
@@ -426,15 +427,15 @@ class Training:
 
     def restore(self, found: checkpoint.Resume) -> None:
         """Weights, averages, optimisers, controllers and position of a checkpoint."""
-        for name, network in {**self.networks, **({"codebook": self.codebook} if self.codebook else {})}.items():
+        for name, network in {**self.networks, **({"codebook": self.prototypes} if self.prototypes else {})}.items():
             network.load_state_dict({key.removeprefix(f"{name}."): value for key, value in found.tensors["weights"].items() if key.startswith(f"{name}.")})
         self.average.load(found.tensors.get("average", {}))
         for player, optimizer in self.optimizers.items():
             optimizer.load_state_dict(checkpoint.unflatten_optimizer(found.tensors.get(f"optimizer-{player}", {}), found.state["optimizers"][player]))
             match_strides(optimizer)
         self.state = State(**{name: found.state[name] for name in vars(self.state)})
-        if hasattr(self.method, "controllers"):
-            self.method.controllers.update(self.state.controllers)  # type: ignore[attr-defined]
+        if isinstance(self.method, Controlled):
+            self.method.controllers.update(self.state.controllers)
         self.phase = None
 
 

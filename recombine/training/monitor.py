@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from recombine.edit import set_label, swap
 from recombine.evaluation.classifier import Classifier
 from recombine.evaluation.transfer import edit_success, settable
 from recombine.inference import device_of
+from recombine.messages import shown
 from recombine.method import Method
 
 
@@ -85,7 +86,7 @@ def sensitivity(model: Method, codes: Codes) -> float | None:
     return torch.stack(moved).mean().item() if moved else None
 
 
-def diagnose(measures: Mapping[str, float], fraction: float) -> dict[str, str]:
+def diagnose(measures: Mapping[str, float], fraction: float, hints: Sequence[str] = ()) -> dict[str, str]:
     """Likely causes, name -> sentence, of what the measures show after a fraction of the training.
 
     "The attribute does not change" is the field's most common failure, and falling losses hide it.
@@ -95,8 +96,7 @@ def diagnose(measures: Mapping[str, float], fraction: float) -> dict[str, str]:
     if moved is not None and moved < 0.002 and fraction >= 0.1:
         found["decoder ignores the labels"] = (
             f"changing a label moves pixels by {moved:.4f} of their range; the rest of the code tells the decoder everything: "
-            "raise the weight of what keeps labels out of it (ifcvaegan: aux_weight, kl_weight; advattr: gen_weight; mad: cycle_weight; "
-            "matdr, stargan: class_weight; fader: hide_weight; twostep: adv_weight; cvaegan: class_mean_weight)"
+            f"raise the weight of what keeps labels out of it{f': {shown(tuple(hints))}' if hints else ''}"
         )
     elif success is not None and success < 0.3 and fraction >= 0.5:
         found["edits fail"] = (

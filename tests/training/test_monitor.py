@@ -23,4 +23,6 @@ def test_named_causes():
     assert list(diagnose({"sensitivity": 0.0005, "edit_success/all": 0.05}, 0.5)) == ["decoder ignores the labels"]
     assert list(diagnose({"sensitivity": 0.05, "edit_success/all": 0.05}, 0.5)) == ["edits fail"]
     assert list(diagnose({"sensitivity": 0.05, "critic_accuracy": 0.995}, 0.5)) == ["critic wins"]
+    ignored = diagnose({"sensitivity": 0.0005}, 0.5, hints=("aux_weight", "kl_weight"))["decoder ignores the labels"]
+    assert ignored.endswith("raise the weight of what keeps labels out of it: aux_weight, kl_weight")
     assert diagnose({"sensitivity": 0.0005, "edit_success/all": 0.0, "critic_accuracy": 1.0}, 0.01) == {}, "too early to say"

@@ -22,7 +22,7 @@ from recombine.methods.shared.prototypes import Prototypes
 BINS = 20                                   # of equal width, that a unit's values are put into
 
 
-class OwnedUnits(nn.Module):
+class LatentUnits(nn.Module):
     """A codebook that first says which units of a vector are whose; buffers only, filled by `fit` and saved with the model.
 
     Until `fit` the first units are the first attribute's, the next ones the second's, and so on.
@@ -71,7 +71,7 @@ class OwnedUnits(nn.Module):
         """Give units to attributes, then take class means and fit the probes, with the arguments of `Prototypes.fit`."""
         code = self.join(codes)
         scores = [information(code.cpu().numpy(), np.asarray(labels[name])) for name in self.classes]
-        self.order.copy_(torch.tensor(owners(np.array(scores).reshape(-1, code.shape[1]), self.units)))  # type: ignore[operator]
+        self.order.copy_(torch.tensor(assigned(np.array(scores).reshape(-1, code.shape[1]), self.units)))  # type: ignore[operator]
         self.means.fit(self.split(code), labels, probes)
 
     def label_code(self, name: str, value: object) -> Tensor:
@@ -97,7 +97,7 @@ def information(code: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.array([mutual_info_score(labels, column) for column in columns]) / mutual_info_score(labels, labels)
 
 
-def owners(scores: np.ndarray, count: int) -> list[int]:
+def assigned(scores: np.ndarray, count: int) -> list[int]:
     """Units in the order of their owners, greedily: the highest score of all is settled first, and so on.
 
     Args:
@@ -108,7 +108,7 @@ def owners(scores: np.ndarray, count: int) -> list[int]:
         The first attribute's units, the second's, ..., and those that nobody owns.
 
     Example:
-        >>> owners(np.array([[0.9, 0.8, 0.1], [0.95, 0.2, 0.3]]), 1)
+        >>> assigned(np.array([[0.9, 0.8, 0.1], [0.95, 0.2, 0.3]]), 1)
         [1, 0, 2]
     """
     owned: list[list[int]] = [[] for _ in scores]

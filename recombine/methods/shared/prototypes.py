@@ -21,8 +21,9 @@ from recombine.data.schema import MISSING, Attribute, Schema
 if TYPE_CHECKING:
     from recombine.data.packed import Pack
     from recombine.method import Method
+    from recombine.methods.shared.latent_units import LatentUnits
 
-PICTURES = 2_000                            # of the training set that are looked at, beside ...
+IMAGES = 2_000                              # of the training set that class means and probes are taken from, beside ...
 PER_VALUE = 40                              # ... so many of every value, so that rare ones have a mean, too
 POOLED = 4                                  # pixels, sides of a map that a probe reads
 RIDGE = 1e-2                                # weight of the probe's squared weights beside its mean cross-entropy
@@ -136,18 +137,25 @@ def features(part: Tensor) -> Tensor:
     return part.flatten(1)
 
 
+def prototypes_of(method: Method) -> Prototypes | LatentUnits | None:
+    """The class means and probes of a method: its child module `codebook`; None where it has none.
+
+    A runtime-checkable protocol cannot answer this: from Python 3.12 on it does not see the children of a module.
+    """
+    return getattr(method, "codebook", None)
+
+
 @torch.no_grad()
-def fit_codebook(method: Method, pack: Pack, probes: bool = True, chunk: int = 128) -> None:
-    """Fill the codebook of a method in eval mode from its training images, the same ones every time."""
-    codebook: Prototypes = method.codebook  # type: ignore[attr-defined]
+def fit_prototypes(method: Method, prototypes: Prototypes | LatentUnits, pack: Pack, probes: bool = True, chunk: int = 128) -> None:
+    """Fit the class means and probes of a method in eval mode on its training images, the same ones every time."""
     rows = np.asarray(pack.rows("train"))
-    chance = np.random.default_rng(mix_seed(0, "codebook"))
-    rows = rows[chance.permutation(len(rows))]
-    chosen = [rows[:PICTURES]]
-    for name in codebook.classes:
+    rng = np.random.default_rng(mix_seed(0, "codebook"))
+    rows = rows[rng.permutation(len(rows))]
+    chosen = [rows[:IMAGES]]
+    for name, attribute in prototypes.classes.items():
         labels = np.asarray(pack.labels[name])[rows]
-        chosen += [rows[labels == value][:PER_VALUE] for value in range(codebook.classes[name].num_values)]
+        chosen += [rows[labels == value][:PER_VALUE] for value in range(attribute.num_values)]
     rows = np.unique(np.concatenate(chosen))
     device = next(p.device for p in method.parameters())
     codes = Codes.concatenate([method.encode(pack.batch(rows[i : i + chunk]).images.to(device)).to("cpu") for i in range(0, len(rows), chunk)])
-    codebook.fit(codes, {name: np.asarray(pack.labels[name])[rows] for name in codebook.classes}, probes)
+    prototypes.fit(codes, {name: np.asarray(pack.labels[name])[rows] for name in prototypes.classes}, probes)

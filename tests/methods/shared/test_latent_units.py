@@ -10,8 +10,8 @@ from games import HAIR, SMILING, schema
 from recombine.codes import Codes
 from recombine.data.schema import MISSING, Attribute, Schema
 from recombine.methods.betavae import BetaVAE, Config
-from recombine.methods.shared.latent_units import OwnedUnits, information, owners
-from recombine.methods.shared.prototypes import fit_codebook
+from recombine.methods.shared.latent_units import LatentUnits, assigned, information
+from recombine.methods.shared.prototypes import fit_prototypes
 
 
 def example(count=240):
@@ -25,7 +25,7 @@ def example(count=240):
 
 
 def fitted(units=1):
-    book = OwnedUnits(schema(SMILING, HAIR), 6, units)
+    book = LatentUnits(schema(SMILING, HAIR), 6, units)
     code, labels = example()
     book.fit(book.split(code), labels)
     return book, code, labels
@@ -51,10 +51,10 @@ def test_pictures_without_a_label_tell_nothing():
 def test_the_best_match_of_all_is_settled_first():
     # Unit 0 is the best of both; the second attribute has more of it, so the first must do with its second choice.
     scores = np.array([[0.9, 0.8, 0.1, 0.0], [0.95, 0.2, 0.3, 0.0]])
-    assert owners(scores, 1) == [1, 0, 2, 3]
-    assert owners(scores, 2) == [1, 3, 0, 2]
-    assert owners(np.zeros((2, 3)), 1) == [0, 1, 2]
-    assert owners(np.zeros((0, 3)), 1) == [0, 1, 2]
+    assert assigned(scores, 1) == [1, 0, 2, 3]
+    assert assigned(scores, 2) == [1, 3, 0, 2]
+    assert assigned(np.zeros((2, 3)), 1) == [0, 1, 2]
+    assert assigned(np.zeros((0, 3)), 1) == [0, 1, 2]
 
 
 def test_units_go_where_their_attribute_is():
@@ -68,13 +68,13 @@ def test_units_go_where_their_attribute_is():
 
 def test_joining_undoes_splitting_before_and_after():
     book, code, _ = fitted()
-    for each in (book, OwnedUnits(schema(SMILING, HAIR), 6, 1), OwnedUnits(Schema(), 6, 1)):
+    for each in (book, LatentUnits(schema(SMILING, HAIR), 6, 1), LatentUnits(Schema(), 6, 1)):
         assert torch.equal(each.join(each.split(code)), code)
-    assert list(OwnedUnits(Schema(), 6, 1).split(code)) == ["rest"]
+    assert list(LatentUnits(Schema(), 6, 1).split(code)) == ["rest"]
 
 
 def test_until_fitted_the_first_units_are_the_first_attributes():
-    book, code, _ = OwnedUnits(schema(SMILING, HAIR), 6, 2), *example()
+    book, code, _ = LatentUnits(schema(SMILING, HAIR), 6, 2), *example()
     assert torch.equal(book.split(code)["hair"], code[:, 2:4]) and torch.equal(book.split(code)["rest"], code[:, 4:])
 
 
@@ -97,14 +97,14 @@ def test_the_classifier_reads_the_whole_code():
     labels = {"hair": np.arange(240) % 3}
     code = torch.zeros(240, 4)
     code[:, 1], code[:, 3] = torch.from_numpy(labels["hair"] == 1), torch.from_numpy(labels["hair"] == 2)
-    book = OwnedUnits(schema(HAIR), 4, 1)
+    book = LatentUnits(schema(HAIR), 4, 1)
     book.fit(book.split(code), labels)
     assert (book.predict(book.split(code))["hair"].argmax(1).numpy() == labels["hair"]).all()
 
 
 def test_the_assignment_is_saved():
     book, code, _ = fitted()
-    again = OwnedUnits(schema(SMILING, HAIR), 6, 1)
+    again = LatentUnits(schema(SMILING, HAIR), 6, 1)
     again.load_state_dict(book.state_dict())
     assert again.split(code) == book.split(code) and again.order.dtype == torch.int64
 
@@ -115,27 +115,27 @@ def test_a_method_is_given_its_units_by_the_training_pictures(signs):
     images = pack.batch(pack.rows("test")).images
     before, picture = method.encode(images), method.decode(method.encode(images))
     method.codebook.order.copy_(torch.tensor([5, 4, 3, 2, 1, 0]))
-    fit_codebook(method, pack)
+    fit_prototypes(method, method.codebook, pack)
     first = method.codebook.order.tolist()
     after = method.encode(images)
     assert list(before) == list(after) == ["lamp", "colour", "rest"] and isinstance(after, Codes)
     assert torch.allclose(method.decode(after), picture, atol=1e-6), "who owns what changes no image"
-    fit_codebook(method, pack)
+    fit_prototypes(method, method.codebook, pack)
     assert sorted(first) == list(range(6)) and method.codebook.order.tolist() == first
 
 
 def test_attributes_that_cannot_own_units():
     with pytest.raises(ValueError, match="'person' is a group: leave it out"):
-        OwnedUnits(schema(SMILING, Attribute("person", "group", ("a", "b"))), 6, 1)
+        LatentUnits(schema(SMILING, Attribute("person", "group", ("a", "b"))), 6, 1)
     with pytest.raises(ValueError, match="'yaw' is continuous: leave it out"):
-        OwnedUnits(schema(Attribute("yaw", "continuous", low=-30.0, high=30.0)), 6, 1)
+        LatentUnits(schema(Attribute("yaw", "continuous", low=-30.0, high=30.0)), 6, 1)
     with pytest.raises(ValueError, match="6 latent units are too few for 2 attributes with 3 each and a rest"):
-        OwnedUnits(schema(SMILING, HAIR), 6, 3)
-    assert OwnedUnits(schema(SMILING, HAIR), 7, 3).split(torch.zeros(1, 7))["rest"].shape == (1, 1)
+        LatentUnits(schema(SMILING, HAIR), 6, 3)
+    assert LatentUnits(schema(SMILING, HAIR), 7, 3).split(torch.zeros(1, 7))["rest"].shape == (1, 1)
 
 
 def test_an_attribute_it_does_not_have():
     with pytest.raises(ValueError, match="no attribute 'hat'"):
         fitted()[0].label_code("hat", 1)
     with pytest.raises(ValueError, match="no training image shows Smiling=1"):
-        OwnedUnits(schema(SMILING, HAIR), 6, 1).label_code("Smiling", 1)
+        LatentUnits(schema(SMILING, HAIR), 6, 1).label_code("Smiling", 1)
