@@ -32,8 +32,9 @@ from recombine.codes import Codes
 from recombine.data.batch import Batch
 from recombine.data.schema import Attribute, Schema
 from recombine.losses import absolute_error, cross_entropy, cross_entropy_to_uniform, gradient_penalty
-from recombine.method import Progress, Turn
+from recombine.method import Progress, Role, Turn, schema_image_size
 from recombine.methods.shared.prototypes import Prototypes
+from recombine.methods.shared.roles import named_roles
 from recombine.networks import BatchNorm2d, num_halvings
 
 Norm = Literal["instance", "batch", "none"]
@@ -117,6 +118,8 @@ class AdvAttr(nn.Module):
 
     sampler = "iid"
     kinds = ("binary", "categorical")
+    image_size = schema_image_size
+    hints = ("gen_weight",)
 
     def __init__(self, config: Config, schema: Schema):
         super().__init__()
@@ -132,10 +135,9 @@ class AdvAttr(nn.Module):
         self.codebook = Prototypes(schema, dict.fromkeys(schema.names, shape))
         self.apply(initialise)
 
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """Height and width in pixels."""
-        return self.schema.image_size
+    def roles(self) -> dict[str, Role]:
+        """What every part is meant to carry."""
+        return named_roles(self.schema)
 
     def encode(self, images: Tensor) -> Codes:
         """Codes of images in [-1, 1]: every attribute's and the `rest`, `[batch, code channels, h, w]`, at least 0."""

@@ -24,7 +24,7 @@ from recombine.codes import Codes
 from recombine.data.batch import Batch
 from recombine.data.schema import Schema
 from recombine.losses import binary_cross_entropy, kl_to_standard_normal
-from recombine.method import Progress, Turn
+from recombine.method import Progress, Role, Turn, schema_image_size
 from recombine.methods.shared.label_codes import (
     check_kinds,
     given,
@@ -35,6 +35,7 @@ from recombine.methods.shared.label_codes import (
     probabilities,
     soft,
 )
+from recombine.methods.shared.roles import named_roles
 from recombine.networks import image_decoder, image_trunk
 
 
@@ -94,6 +95,8 @@ class CVAEGAN(nn.Module):
 
     sampler = "iid"
     kinds = ("binary", "categorical")
+    image_size = schema_image_size
+    hints = ("class_mean_weight",)
 
     def __init__(self, config: Config, schema: Schema):
         super().__init__()
@@ -105,10 +108,9 @@ class CVAEGAN(nn.Module):
         self.critic = Head(size, channels, config.width, 1)
         self.classifier = Head(size, channels, config.width, num_labels)
 
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """Height and width in pixels."""
-        return self.schema.image_size
+    def roles(self) -> dict[str, Role]:
+        """What every part is meant to carry."""
+        return named_roles(self.schema)
 
     def encode(self, images: Tensor) -> Codes:
         """Codes of images in [-1, 1]: the classifier's probabilities `[batch, 1 or values]`, and the mean of `rest` given these."""

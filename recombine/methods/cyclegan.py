@@ -32,8 +32,9 @@ from recombine.data.packed import Pack
 from recombine.data.samplers import Draw, Epochs
 from recombine.data.schema import Attribute, Schema
 from recombine.losses import absolute_error, binary_cross_entropy, squared_error
-from recombine.method import Progress, Turn
+from recombine.method import Progress, Role, Turn, schema_image_size
 from recombine.methods.shared.label_codes import label_code, probabilities
+from recombine.methods.shared.roles import named_roles
 from recombine.networks import image_trunk
 
 
@@ -160,6 +161,7 @@ class CycleGAN(nn.Module):
 
     sampler = "two_batches"
     kinds = ("binary",)
+    image_size = schema_image_size
 
     def __init__(self, config: Config, schema: Schema):
         super().__init__()
@@ -169,10 +171,9 @@ class CycleGAN(nn.Module):
         self.critic_0, self.critic_1 = (Critic(schema, config) for _ in range(2))
         self.reader = reader(schema, config.reader_width)
 
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """Height and width in pixels."""
-        return self.schema.image_size
+    def roles(self) -> dict[str, Role]:
+        """What every part is meant to carry."""
+        return named_roles(self.schema)
 
     def make_sampler(self, pack: Pack, seed: int, mirror: bool) -> Domains:
         """As many images of either domain in every batch."""

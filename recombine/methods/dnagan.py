@@ -30,9 +30,10 @@ from recombine.codes import Codes
 from recombine.data.batch import Batch
 from recombine.data.schema import Schema
 from recombine.losses import absolute_error
-from recombine.method import Progress, Turn
+from recombine.method import Progress, Role, Turn, schema_image_size
 from recombine.methods.matdr import exchanged, label_bits, num_bits
 from recombine.methods.shared.prototypes import Prototypes
+from recombine.methods.shared.roles import named_roles
 from recombine.networks import BatchNorm2d, num_halvings
 
 
@@ -95,6 +96,7 @@ class DNAGAN(nn.Module):
 
     sampler = "two_batches"
     kinds = ("binary", "categorical")
+    image_size = schema_image_size
 
     def __init__(self, config: Config, schema: Schema):
         super().__init__()
@@ -120,10 +122,9 @@ class DNAGAN(nn.Module):
         self.critic = Critic(schema.image_size, schema.channels, config.critic_width, sum(self.bits), len(self.bits))
         self.codebook = Prototypes(schema, {name: (size, schema.height // step, schema.width // step) for name, size in sizes.items()})
 
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """Height and width in pixels."""
-        return self.schema.image_size
+    def roles(self) -> dict[str, Role]:
+        """What every part is meant to carry."""
+        return named_roles(self.schema)
 
     def encode(self, images: Tensor) -> Codes:
         """Codes of images in [-1, 1]: every attribute's units side by side and `rest`, `[batch, channels, h, w]` each.

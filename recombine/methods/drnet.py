@@ -28,9 +28,10 @@ from recombine.data.packed import Pack
 from recombine.data.samplers import Pairs, Sampler
 from recombine.data.schema import Schema
 from recombine.losses import binary_cross_entropy, squared_error
-from recombine.method import Progress, Turn, Unsupported
+from recombine.method import Progress, Role, Turn, Unsupported, schema_image_size
 from recombine.methods.rodi import pair_attributes, same_thing
 from recombine.methods.shared.prototypes import Prototypes
+from recombine.methods.shared.roles import pair_roles
 from recombine.networks import BatchNorm2d, image_decoder, image_trunk
 
 
@@ -68,6 +69,7 @@ class DrNet(nn.Module):
 
     sampler = "pairs"
     kinds = ("group",)
+    image_size = schema_image_size
 
     def __init__(self, config: Config, schema: Schema):
         super().__init__()
@@ -81,10 +83,9 @@ class DrNet(nn.Module):
         parts = {"pose": (pose,), "appearance": (appearance,)}
         self.codebook = Prototypes(schema, parts, {name: tuple(parts) for name in schema.names})
 
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """Height and width in pixels."""
-        return self.schema.image_size
+    def roles(self) -> dict[str, Role]:
+        """What every part is meant to carry."""
+        return pair_roles(self.pair_by)
 
     def make_sampler(self, pack: Pack, seed: int, mirror: bool) -> Sampler:
         """Pairs of different images that show the same thing."""

@@ -23,7 +23,7 @@ from recombine.codes import Codes
 from recombine.data.batch import Batch
 from recombine.data.schema import Schema
 from recombine.losses import squared_error
-from recombine.method import Progress, Turn
+from recombine.method import Progress, Role, Turn, schema_image_size
 from recombine.methods.shared.label_codes import (
     check_kinds,
     given,
@@ -34,6 +34,7 @@ from recombine.methods.shared.label_codes import (
     soft,
     wrong_labels,
 )
+from recombine.methods.shared.roles import named_roles
 from recombine.networks import BatchNorm2d, image_trunk, num_halvings
 
 
@@ -111,6 +112,8 @@ class Fader(nn.Module):
 
     sampler = "iid"
     kinds = ("binary", "categorical")
+    image_size = schema_image_size
+    hints = ("hide_weight",)
 
     def __init__(self, config: Config, schema: Schema):
         super().__init__()
@@ -126,10 +129,9 @@ class Fader(nn.Module):
         trunk, features = image_trunk(schema.image_size, schema.channels, config.classifier_width)
         self.classifier = nn.Sequential(*trunk, nn.Linear(features, num_units(schema)))
 
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """Height and width in pixels."""
-        return self.schema.image_size
+    def roles(self) -> dict[str, Role]:
+        """What every part is meant to carry."""
+        return named_roles(self.schema)
 
     def encode(self, images: Tensor) -> Codes:
         """Codes of images in [-1, 1]: the classifier's probabilities `[batch, 1 or values]` and `rest` `[batch, channels, h, w]`."""

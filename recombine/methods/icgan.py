@@ -24,7 +24,7 @@ from recombine.codes import Codes
 from recombine.data.batch import Batch
 from recombine.data.schema import Schema
 from recombine.losses import binary_cross_entropy, squared_error
-from recombine.method import Phase, Progress, Turn
+from recombine.method import Phase, Progress, Role, Turn, schema_image_size
 from recombine.methods.shared.label_codes import (
     check_kinds,
     given,
@@ -36,6 +36,7 @@ from recombine.methods.shared.label_codes import (
     soft,
     wrong_labels,
 )
+from recombine.methods.shared.roles import named_roles
 from recombine.networks import image_decoder, image_trunk
 
 
@@ -85,6 +86,7 @@ class IcGAN(nn.Module):
 
     sampler = "iid"
     kinds = ("binary", "categorical")
+    image_size = schema_image_size
 
     def __init__(self, config: Config, schema: Schema):
         super().__init__()
@@ -95,10 +97,9 @@ class IcGAN(nn.Module):
         self.critic = Critic(size, channels, config.width, num_labels)
         self.encoder_z, self.encoder_y = (encoder(size, channels, config.width, outputs) for outputs in (config.num_latents, num_labels))
 
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """Height and width in pixels."""
-        return self.schema.image_size
+    def roles(self) -> dict[str, Role]:
+        """What every part is meant to carry."""
+        return named_roles(self.schema)
 
     def encode(self, images: Tensor) -> Codes:
         """Codes of images in [-1, 1]: every attribute's probabilities `[batch, 1 or values]` and z `[batch, latents]` as `rest`."""

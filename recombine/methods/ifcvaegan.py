@@ -28,7 +28,7 @@ from recombine.losses import (
     kl_to_standard_normal,
     squared_error,
 )
-from recombine.method import Progress, Turn
+from recombine.method import Progress, Role, Turn, schema_image_size
 from recombine.methods.shared.label_codes import (
     check_kinds,
     columns,
@@ -40,6 +40,7 @@ from recombine.methods.shared.label_codes import (
     probabilities,
     soft,
 )
+from recombine.methods.shared.roles import named_roles
 from recombine.networks import image_decoder, image_trunk
 
 
@@ -110,6 +111,8 @@ class IFcVAEGAN(nn.Module):
 
     sampler = "iid"
     kinds = ("binary", "categorical")
+    image_size = schema_image_size
+    hints = ("aux_weight", "kl_weight")
 
     def __init__(self, config: Config, schema: Schema):
         super().__init__()
@@ -130,10 +133,9 @@ class IFcVAEGAN(nn.Module):
             nn.Linear(config.num_latents, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, num_labels)
         )
 
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """Height and width in pixels."""
-        return self.schema.image_size
+    def roles(self) -> dict[str, Role]:
+        """What every part is meant to carry."""
+        return named_roles(self.schema)
 
     def encode(self, images: Tensor) -> Codes:
         """Codes of images in [-1, 1]: every attribute's probabilities or number `[batch, 1 or values]` and the mean of `rest`.

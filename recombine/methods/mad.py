@@ -38,8 +38,9 @@ from recombine.data.samplers import Epochs, Iid, InTurn, Macro, Sampler
 from recombine.data.schema import MISSING, Attribute, Schema
 from recombine.losses import absolute_error, binary_cross_entropy, squared_error
 from recombine.messages import shown
-from recombine.method import Phase, Progress, Turn
+from recombine.method import Phase, Progress, Role, Turn, schema_image_size
 from recombine.methods.shared.prototypes import Prototypes
+from recombine.methods.shared.roles import named_roles
 from recombine.methods.shared.triplets import (
     clip_triplets,
     group_triplets,
@@ -232,6 +233,8 @@ class MAD(nn.Module):
 
     sampler = "macro"
     kinds = ("group", "binary", "categorical", "continuous")
+    image_size = schema_image_size
+    hints = ("cycle_weight",)
 
     def __init__(self, config: Config, schema: Schema):
         super().__init__()
@@ -257,10 +260,9 @@ class MAD(nn.Module):
         if config.imagenet and Path(config.imagenet).exists():  # a trained model is opened without the file
             load_imagenet(self.encoder, config.imagenet)
 
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """Height and width in pixels."""
-        return self.schema.image_size
+    def roles(self) -> dict[str, Role]:
+        """What every part is meant to carry."""
+        return named_roles(self.schema, self.parts)
 
     def encode(self, images: Tensor) -> Codes:
         """Codes f of images in [-1, 1]: unit vectors `[batch, 32]`, and one number `[batch, 1]` of a continuous attribute.

@@ -29,8 +29,9 @@ from recombine.codes import Codes
 from recombine.data.batch import Batch
 from recombine.data.schema import Attribute, Schema
 from recombine.losses import absolute_error, binary_cross_entropy, gradient_penalty
-from recombine.method import Progress, Turn
+from recombine.method import Progress, Role, Turn, schema_image_size
 from recombine.methods.shared.prototypes import Prototypes
+from recombine.methods.shared.roles import named_roles
 from recombine.networks import BatchNorm2d, num_halvings
 
 
@@ -179,6 +180,8 @@ class MATDR(nn.Module):
 
     sampler = "two_batches"
     kinds = ("binary", "categorical")
+    image_size = schema_image_size
+    hints = ("class_weight",)
 
     def __init__(self, config: Config, schema: Schema):
         super().__init__()
@@ -204,10 +207,9 @@ class MATDR(nn.Module):
             self.verification = Verification(count, unit, config.pooled_verification)
         self.codebook = Prototypes(schema, dict.fromkeys(schema.names, unit), {name: (name,) for name in schema.names})
 
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """Height and width in pixels."""
-        return self.schema.image_size
+    def roles(self) -> dict[str, Role]:
+        """What every part is meant to carry."""
+        return named_roles(self.schema)
 
     def encode(self, images: Tensor) -> Codes:
         """Codes of images in [-1, 1]: every attribute's unit `[batch, unit channels, h, w]` and `rest` with its own channels."""

@@ -32,9 +32,10 @@ from recombine.data.packed import Pack
 from recombine.data.samplers import Draw, Pairs
 from recombine.data.schema import Schema
 from recombine.losses import absolute_error, binary_cross_entropy
-from recombine.method import Progress, Turn
+from recombine.method import Progress, Role, Turn, schema_image_size
 from recombine.methods.cyclegan import mean, only_binary, patch_critic, reader
 from recombine.methods.shared.label_codes import label_code, probabilities
+from recombine.methods.shared.roles import named_roles
 from recombine.networks import num_halvings, widths
 
 
@@ -119,12 +120,14 @@ class Pix2Pix(nn.Module):
 
     sampler = "pairs"
     kinds = ("binary", "group")
+    image_size = schema_image_size
 
     def __init__(self, config: Config, schema: Schema):
         super().__init__()
         self.config, self.schema = config, schema
         others = [a.name for a in schema.attributes if a.kind != "group" and a.name != config.pair_by]
         self.own = schema.select(*others)
+        self.pair_by = (config.pair_by,) if config.pair_by else tuple(a.name for a in schema.attributes if a.kind == "group")[:1]
         self.name, channels, size = only_binary(self.own, "pix2pix").name, schema.channels, schema.image_size
         self.to_0, self.to_1 = (UNet(size, channels, config.width, config.dropped) for _ in range(2))
         self.critic_0, self.critic_1 = (
@@ -133,10 +136,9 @@ class Pix2Pix(nn.Module):
         self.reader = reader(schema, config.reader_width)
         self.num_drops = sum(c * h * w for c, h, w in self.to_0.dropped)
 
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """Height and width in pixels."""
-        return self.schema.image_size
+    def roles(self) -> dict[str, Role]:
+        """What every part is meant to carry."""
+        return named_roles(self.own)
 
     def make_sampler(self, pack: Pack, seed: int, mirror: bool) -> Aligned:
         """Pairs of one group; those that show the same value count for nothing.
@@ -144,7 +146,7 @@ class Pix2Pix(nn.Module):
         Raises:
             ValueError: There is no such group, or no two images share one.
         """
-        return Aligned(Pairs(pack, "train", seed, mirror, by=[self.config.pair_by] if self.config.pair_by else None))
+        return Aligned(Pairs(pack, "train", seed, mirror, by=self.pair_by or None))
 
     def encode(self, images: Tensor) -> Codes:
         """Codes of images in [-1, 1]: the probability `[batch, 1]` of the second value, and the image as `rest`."""

@@ -32,8 +32,9 @@ from recombine.data.samplers import Pairs, Sampler
 from recombine.data.schema import Schema
 from recombine.losses import absolute_error, kl_to_standard_normal, squared_error
 from recombine.messages import shown
-from recombine.method import Progress, Turn, Unsupported
+from recombine.method import Progress, Role, Turn, Unsupported, schema_image_size
 from recombine.methods.shared.prototypes import Prototypes
+from recombine.methods.shared.roles import pair_roles
 
 
 @dataclass(frozen=True)
@@ -309,6 +310,7 @@ class RoDi(nn.Module):
 
     sampler = "pairs"
     kinds = ("group",)
+    image_size = schema_image_size
 
     def __init__(self, config: Config, schema: Schema):
         super().__init__()
@@ -339,10 +341,9 @@ class RoDi(nn.Module):
         self.controllers = {"lambda": config.multiplier, "gamma": config.gamma, "average I_T": 0.0, "average I_T'": 0.0, "averaged": 0.0}
         self.features: list[VGGFeatures] = []  # read when first needed; in a list, so that it is not saved with the model
 
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """Height and width in pixels."""
-        return self.schema.image_size
+    def roles(self) -> dict[str, Role]:
+        """What every part is meant to carry."""
+        return pair_roles(self.pair_by)
 
     def make_sampler(self, pack: Pack, seed: int, mirror: bool) -> Sampler:
         """Pairs of different images that show the same thing."""

@@ -29,7 +29,7 @@ from recombine.codes import Codes
 from recombine.data.batch import Batch
 from recombine.data.schema import Schema
 from recombine.losses import absolute_error, gradient_penalty
-from recombine.method import Progress, Turn
+from recombine.method import Progress, Role, Turn, schema_image_size
 from recombine.methods.shared.label_codes import (
     check_kinds,
     given,
@@ -40,6 +40,7 @@ from recombine.methods.shared.label_codes import (
     probabilities,
     soft,
 )
+from recombine.methods.shared.roles import named_roles
 from recombine.networks import num_halvings
 
 
@@ -141,6 +142,8 @@ class StarGAN(nn.Module):
 
     sampler = "iid"
     kinds = ("binary", "categorical")
+    image_size = schema_image_size
+    hints = ("class_weight",)
 
     def __init__(self, config: Config, schema: Schema):
         super().__init__()
@@ -150,10 +153,9 @@ class StarGAN(nn.Module):
         self.generator = Generator(schema.channels, num_labels, config)
         self.critic = Critic(schema.image_size, schema.channels, num_labels, config.critic_width)
 
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """Height and width in pixels."""
-        return self.schema.image_size
+    def roles(self) -> dict[str, Role]:
+        """What every part is meant to carry."""
+        return named_roles(self.schema)
 
     def encode(self, images: Tensor) -> Codes:
         """Codes of images in [-1, 1]: the probabilities `[batch, 1 or values]` that the critic reads, and the image as `rest`."""

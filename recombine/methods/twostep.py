@@ -25,9 +25,10 @@ from recombine.codes import Codes
 from recombine.data.batch import Batch
 from recombine.data.schema import Schema
 from recombine.losses import squared_error
-from recombine.method import Phase, Progress, Turn
+from recombine.method import Phase, Progress, Role, Turn, schema_image_size
 from recombine.methods.shared.label_codes import check_kinds, joined, label_loss, num_units, probabilities, soft, units
 from recombine.methods.shared.prototypes import Prototypes
+from recombine.methods.shared.roles import named_roles
 from recombine.networks import image_decoder, image_trunk
 
 
@@ -89,6 +90,8 @@ class TwoStep(nn.Module):
 
     sampler = "iid"
     kinds = ("binary", "categorical")
+    image_size = schema_image_size
+    hints = ("adv_weight",)
 
     def __init__(self, config: Config, schema: Schema):
         super().__init__()
@@ -101,10 +104,9 @@ class TwoStep(nn.Module):
         self.adversary = perceptron(config.num_latents, config.hidden, num_units(schema))
         self.codebook = Prototypes(schema, dict.fromkeys(schema.names, (config.label_width,)))
 
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """Height and width in pixels."""
-        return self.schema.image_size
+    def roles(self) -> dict[str, Role]:
+        """What every part is meant to carry."""
+        return named_roles(self.schema)
 
     def encode(self, images: Tensor) -> Codes:
         """Codes of images in [-1, 1]: every attribute's part of S `[batch, label width]` and Z `[batch, latents]` as `rest`."""
