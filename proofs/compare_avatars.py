@@ -19,10 +19,10 @@ from pathlib import Path
 import torch
 
 from recombine.comparison.compare import Budget, Judging, compare
-from recombine.comparison.leases import waiting
 from recombine.comparison.page import report
 from recombine.data.synthetic import avatars
 from recombine.files import check_writable
+from recombine.locks import waiting
 from recombine.methods import METHODS, presets
 
 ATTRIBUTES = ("expression", "lighting", "glasses", "hair_color")

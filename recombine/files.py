@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import os
 import shutil
-import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -54,10 +51,6 @@ class SaveFailed(OSError):
 
 class CannotWrite(OSError):
     """A folder that nothing can be written into; found at the start, before any work is done."""
-
-
-class Locked(RuntimeError):
-    """A folder that another run works in; the message says which."""
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
@@ -182,111 +175,6 @@ def check_writable(folder: str | Path) -> None:
         raise CannotWrite(
             error.errno, f"cannot write into {folder.absolute()}: {reason}; name a folder that can be written to"
         ) from error
-
-
-@contextmanager
-def lock(folder: str | Path) -> Iterator[None]:
-    """Keep every other run out of a folder while this one works in it.
-
-    The file `lock` names process, machine, boot and start, so that what a killed run or a reboot left behind is
-    recognised and taken over.
-
-    Raises:
-        Locked: Another process works there, or one on another machine may; the message says which.
-    """
-    path = Path(folder) / "lock"
-    own = json.dumps({**myself(), "since": datetime.now().isoformat(" ", "seconds")}).encode()
-    with one_at_a_time(path.parent):
-        holder = read_holder(path)
-        if holder and may_live(holder):
-            raise Locked(refusal(path, holder))
-        path.unlink(missing_ok=True)
-        write_synced(path, own, os.O_EXCL)
-    try:
-        yield
-    finally:
-        with suppress(OSError):
-            if path.read_bytes() == own:
-                os.unlink(path)
-
-
-def myself() -> dict:
-    """What tells this process from every other on any machine."""
-    return {"pid": os.getpid(), "host": socket.gethostname(), "boot": boot(), "started": started(os.getpid())}
-
-
-def read_holder(path: Path) -> dict | None:
-    """Who wrote a lock; None where there is none or a crash left half of one."""
-    try:
-        holder = json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
-        return None
-    whole = isinstance(holder, dict) and {"pid", "host", "boot", "started"} <= holder.keys()
-    return holder if whole and isinstance(holder["pid"], int) else None
-
-
-def may_live(holder: dict) -> bool:
-    """Whether the process that wrote a lock may still run; on another machine that cannot be seen, so it may."""
-    if holder["host"] != socket.gethostname():
-        return True
-    return holder["boot"] == boot() and started(holder["pid"]) == holder["started"] and alive(holder["pid"])
-
-
-def refusal(path: Path, holder: dict) -> str:
-    """Who holds a lock and what to do."""
-    who = f"process {holder['pid']} on {holder['host']} since {holder.get('since', 'unknown')}"
-    if holder["host"] == socket.gethostname() and os.name != "nt":
-        return f"{path.parent} is in use by {who}; stop that run or name another folder"
-    return f"{path.parent} is in use by {who}, which cannot be seen from here; if that run is gone, delete {path}"
-
-
-def alive(pid: int) -> bool:
-    """Whether a process of this machine runs; one that is dead and not yet collected by its parent does not."""
-    if os.name == "nt":  # to ask there would end it
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return process_status(pid)[:1] not in (["Z"], ["X"])
-
-
-def started(pid: int) -> str:
-    """When a process started, in clock ticks since boot; empty where the system does not say (no /proc)."""
-    return "".join(process_status(pid)[19:20])
-
-
-def process_status(pid: int) -> list[str]:
-    """The fields of /proc/PID/stat from the state on; the program's name before them may hold any character."""
-    with suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return []
-
-
-def boot() -> str:
-    """What changes when the machine restarts; empty where the system does not say."""
-    with suppress(OSError):
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return ""
-
-
-@contextmanager
-def one_at_a_time(folder: Path) -> Iterator[None]:
-    """Let one process at a time look at a folder's lock; the system itself ends this when the process dies."""
-    try:
-        import fcntl
-    except ImportError:  # Windows: two runs started in the same instant could both take over a stale lock
-        yield
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # some network disks cannot
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 @contextmanager

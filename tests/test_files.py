@@ -1,48 +1,20 @@
-"""Writes, folders and locks. Faults of the disk are in test_crashes.py."""
+"""Writes and folders. Faults of the disk are in test_crashes.py."""
 
 import errno
 import hashlib
-import json
 import os
 import resource
 import shutil
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from recombine import files
-from recombine.files import CannotWrite, Locked, SaveFailed
-
-HOLD = "import sys, time; from recombine import files\nwith files.lock(sys.argv[1]): print('held', flush=True); time.sleep(60)"
-RACE = """
-import os, sys, time
-from recombine import files
-start = time.time() + 0.3
-for _ in range(8):
-    if os.fork() == 0:
-        time.sleep(start - time.time())
-        try:
-            with files.lock(sys.argv[1]):
-                os.write(1, b"held\\n")
-                time.sleep(0.5)
-        except files.Locked:
-            os.write(1, b"refused\\n")
-        os._exit(0)
-for _ in range(8):
-    os.wait()
-"""
+from recombine.files import CannotWrite, SaveFailed
 
 
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
-
-
-def leave_lock(folder: Path, **changes: object) -> Path:
-    (folder / "lock").write_text(json.dumps({**files.myself(), "since": "2026-01-01 10:00:00", **changes}))
-    return folder / "lock"
 
 
 def test_a_file_is_replaced_and_nothing_else_is_left(tmp_path):
@@ -131,72 +103,3 @@ def test_a_read_only_disk_is_found_at_the_start(tmp_path, monkeypatch):
         with pytest.raises(CannotWrite, match=f"cannot write into {tmp_path}: Read-only file system") as caught:
             files.check_writable(tmp_path)
     assert caught.value.errno == errno.EROFS
-
-
-def test_a_lock_is_gone_when_its_run_ends_even_by_an_error(tmp_path):
-    with pytest.raises(ZeroDivisionError), files.lock(tmp_path):
-        assert names(tmp_path) == ["lock"]
-        raise ZeroDivisionError
-    assert names(tmp_path) == []
-
-
-def test_a_second_lock_in_one_process_is_refused(tmp_path):
-    with files.lock(tmp_path), pytest.raises(Locked, match=rf"in use by process {os.getpid()} on .* since 20.*; stop that run"):
-        with files.lock(tmp_path):
-            pass
-    with files.lock(tmp_path):
-        pass
-
-
-def test_a_live_process_is_named_and_a_killed_one_taken_over(tmp_path):
-    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True)
-    try:
-        assert holder.stdout.readline() == "held\n"
-        with pytest.raises(Locked, match=f"process {holder.pid} on"), files.lock(tmp_path):
-            pass
-        holder.send_signal(signal.SIGKILL)
-        os.waitid(os.P_PID, holder.pid, os.WEXITED | os.WNOWAIT)  # dead, but still in the table of processes
-        assert (tmp_path / "lock").exists()
-        with files.lock(tmp_path):
-            assert json.loads((tmp_path / "lock").read_text())["pid"] == os.getpid()
-    finally:
-        holder.kill()
-        holder.communicate()
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [{"boot": "another boot"}, {"started": "1"}, {"pid": 2**22 + 5, "started": ""}],
-    ids=["rebooted", "the number was given to another process", "no such process"],
-)
-def test_a_stale_lock_is_taken_over(tmp_path, changes):
-    leave_lock(tmp_path, **changes)
-    with files.lock(tmp_path):
-        assert json.loads((tmp_path / "lock").read_text()).items() >= files.myself().items()
-
-
-@pytest.mark.parametrize("left", ["", '{"pid": 1', "[]", '{"pid": 1}', '{"pid": "x", "host": "", "boot": "", "started": ""}'])
-def test_half_a_lock_is_no_lock(tmp_path, left):
-    (tmp_path / "lock").write_text(left)
-    with files.lock(tmp_path):
-        assert json.loads((tmp_path / "lock").read_text())["pid"] == os.getpid()
-
-
-def test_another_machine_is_refused_and_the_way_out_is_said(tmp_path):
-    path = leave_lock(tmp_path, host="elsewhere", pid=7, boot="another boot")
-    with pytest.raises(Locked, match=rf"process 7 on elsewhere since 2026-01-01 10:00:00, .*if that run is gone, delete {path}"):
-        with files.lock(tmp_path):
-            pass
-    assert path.exists()
-
-
-def test_a_lock_that_was_taken_over_is_not_removed(tmp_path):
-    with files.lock(tmp_path):
-        path = leave_lock(tmp_path, host="elsewhere")
-    assert path.exists()
-
-
-def test_of_many_starts_at_once_one_gets_a_stale_lock(tmp_path):
-    leave_lock(tmp_path, boot="another boot")
-    done = subprocess.run([sys.executable, "-c", RACE, str(tmp_path)], capture_output=True, text=True, check=True, timeout=30)
-    assert sorted(done.stdout.split()) == ["held", *["refused"] * 7]

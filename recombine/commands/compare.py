@@ -124,10 +124,10 @@ def command() -> str:
 def find_packs(data: Sequence[str], out: Path, reading: Reading, avatars: int) -> Mapping[str, Pack]:
     """Name -> pack of everything to compare on; drawn or packed by one process while the others wait."""
     from recombine.comparison.finished_runs import named_after
-    from recombine.comparison.leases import waiting
     from recombine.data.packed import MANIFEST, Pack
     from recombine.data.synthetic.avatars import build
     from recombine.files import check_writable
+    from recombine.locks import waiting
 
     found: dict[str, Pack] = {}
     check_writable(out)

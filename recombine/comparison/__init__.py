@@ -1,1 +1,1 @@
-"""Methods under one budget: `plan`, `worker` on its cells with `leases`, `judging`, `ranking`, and the `page`."""
+"""Methods under one budget: `plan`, `worker` on its cells under `recombine.locks`, `judging`, `ranking`, and the `page`."""

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from recombine.comparison import ranking as standings
-from recombine.comparison.leases import holder_of
 from recombine.comparison.ranking import METRICS, Metric
+from recombine.locks import LEASE, holder_of
 
 FORMULA = (
     "95 %. Over several seeds: value ± √(s² + p²), where s = t(0.975; S - 1) · (standard deviation between seeds) / √S, and p is the root mean "
@@ -71,7 +71,7 @@ def state(folder: Path) -> str:
     if (folder / "failure.json").exists():
         failure = json.loads((folder / "failure.json").read_text())
         return f"{failure['kind']}: {failure['reason']}"
-    holder = holder_of(folder / "claim") if folder.exists() else ""
+    holder = holder_of(folder / LEASE) if folder.exists() else ""
     return f"not finished; {holder} works on it" if holder else "not finished; the same command goes on with it"
 
 

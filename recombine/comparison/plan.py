@@ -10,11 +10,11 @@ from typing import Any
 
 from recombine import files
 from recombine.comparison.judging import Judging
-from recombine.comparison.leases import waiting
 from recombine.data.packed import Pack
 from recombine.data.samplers import first_group
 from recombine.data.synthetic.truth import of_avatars
 from recombine.evaluation.judge import checked_measures
+from recombine.locks import waiting
 from recombine.messages import nearest, shown
 from recombine.methods import METHODS, presets
 from recombine.recipes import RECIPES, Recipe, from_folder

@@ -15,10 +15,10 @@ from recombine import files
 from recombine.comparison import page
 from recombine.comparison import samples as pictures
 from recombine.comparison.judging import Judging, judge_run
-from recombine.comparison.leases import holder_of, take, waiting
 from recombine.comparison.plan import PAIRS, Budget, agree, samples
 from recombine.data.packed import Pack
 from recombine.evaluation.classifier import Classifier, Settings, judge_classifier
+from recombine.locks import LEASE, holder_of, take, waiting
 from recombine.methods import METHODS
 from recombine.recipes import Recipe
 from recombine.training.engine import Diverged, Interrupted
@@ -79,9 +79,9 @@ class Worker:
         if self.finished(folder):
             return
         folder.mkdir(parents=True, exist_ok=True)
-        held = take(folder / "claim")
+        held = take(folder / LEASE)
         if held is None:
-            self.progress(f"{called}: left to {holder_of(folder / 'claim')}")
+            self.progress(f"{called}: left to {holder_of(folder / LEASE)}")
             return
         try:
             if not self.finished(folder):
@@ -120,7 +120,6 @@ class Worker:
         train = replace(recipe.train, images=images, seed=cell.seed, evaluate_every=LINES * line, log_every=line)
         classifier = self.referee_of(cell.data)
         monitor = EditMonitor(pack.select(*self.attributes[cell.data]), classifier)
-        (folder / "lock").unlink(missing_ok=True)  # whose it was is decided by the claim
         return start(replace(recipe, train=train), pack, folder, monitor=monitor, quiet=True)
 
     def images(self, cell: Cell, pack: Pack) -> int:

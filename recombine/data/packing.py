@@ -32,7 +32,8 @@ from recombine.data.packed import (
 )  # fmt: skip
 from recombine.data.schema import MISSING, Attribute, Schema
 from recombine.data.workers import Decoder, Entry, Job, Journal, decode_all
-from recombine.files import check_writable, digest, lock, save_errors, write_text
+from recombine.files import check_writable, digest, save_errors, write_text
+from recombine.locks import lock
 from recombine.messages import nearest, shown
 
 if TYPE_CHECKING:

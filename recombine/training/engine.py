@@ -22,7 +22,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor, nn
 
-from recombine import files
+from recombine import files, locks
 from recombine.data.batch import Batch, mix_seed
 from recombine.data.packed import Pack
 from recombine.data.samplers import SAMPLERS, LeavesOut, Sampler
@@ -124,7 +124,7 @@ def fit(
     with ExitStack() as stack:
         if fabric.is_global_zero:
             files.check_writable(run)
-            stack.enter_context(files.lock(run))
+            stack.enter_context(locks.lock(run))
         training = Training(fabric, method, pack, config, run, settings or {}, quiet)
         stop = stack.enter_context(stop_signals())
         stack.callback(training.journal.close)

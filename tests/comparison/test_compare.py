@@ -1,4 +1,4 @@
-"""Comparisons: from end to end with tiny methods, resumed, shared between processes; and claims, ranks, fronts by hand."""
+"""Comparisons: from end to end with tiny methods, resumed, shared between processes; and ranks and fronts by hand."""
 
 import csv
 import inspect
@@ -22,14 +22,14 @@ from small_comparison import METHODS, OPTIONS
 
 from recombine.cli import APP, main
 from recombine.codes import Codes
-from recombine.comparison import compare, judging, leases, plan
+from recombine.comparison import compare, judging, plan
 from recombine.comparison import finished_runs as found
 from recombine.comparison import samples as pictures
 from recombine.comparison import worker as work
 from recombine.comparison.page import report
 from recombine.comparison.ranking import METRICS, front, measured, over_seeds, ranks, reason, standings
 from recombine.data.packed import write_pack
-from recombine.files import myself
+from recombine.locks import myself
 from recombine.recipes import Recipe
 from recombine.training.engine import Diverged, Interrupted, TrainConfig
 from recombine.training.runs import load, start
@@ -160,6 +160,7 @@ def test_a_stopped_cell_goes_on_to_the_same_bits(done, signs, tmp_path, monkeypa
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     (cell / "claim").write_text(json.dumps({**myself(), "pid": gone.pid, "started": "1"}))  # as a killed process leaves it
+    (cell / "lock").write_text(json.dumps({**myself(), "host": "elsewhere"}))  # and one on another machine
     small_comparison.run(tmp_path, signs, **options)
     now, whole = weights(tmp_path), weights(done)
     assert all(torch.equal(now[name], whole[name]) for name in whole)
@@ -342,57 +343,6 @@ def test_pictures_that_a_run_was_trained_on_are_refused_unless_asked_for_and_mar
     out = compared(tmp_path / "x", [runs / "a"], {"other": other}, judging=judging)
     assert "judged on images that they were trained on" in (out / "report.md").read_text()
     assert '<p class="warning">Some runs are judged on images that they were trained on' in (out / "report.html").read_text()
-
-
-# Claims
-
-
-def test_a_claim_is_held_by_one(tmp_path):
-    held = leases.take(tmp_path / "claim")
-    assert held.held() and leases.take(tmp_path / "claim") is None
-    assert f"process {os.getpid()} on " in leases.holder_of(tmp_path / "claim")
-    held.release()
-    assert list(tmp_path.iterdir()) == [] and leases.take(tmp_path / "claim") is not None
-
-
-def test_a_claim_of_another_machine_is_taken_over_after_its_silence(tmp_path, monkeypatch):
-    path = tmp_path / "claim"
-    path.write_text(json.dumps({**myself(), "host": "elsewhere"}))
-    assert leases.take(path) is None
-    os.utime(path, (0, path.stat().st_mtime - leases.SILENCE - 5))
-    assert leases.take(path).held()
-    assert [entry.name for entry in tmp_path.iterdir()] == ["claim"]
-
-
-def test_half_a_claim_counts_as_held_until_its_silence(tmp_path):
-    path = tmp_path / "claim"
-    path.write_text('{"pid": 1')
-    assert leases.take(path) is None
-    os.utime(path, (0, path.stat().st_mtime - leases.SILENCE - 5))
-    assert leases.take(path) is not None
-
-
-def test_a_claim_gives_signs_of_life_and_leaves_its_successors_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr(leases, "BEAT", 0.01)
-    held = leases.take(tmp_path / "claim")
-    os.utime(tmp_path / "claim", (0, 0))
-    for _ in range(200):
-        if (tmp_path / "claim").stat().st_mtime > 0:
-            break
-        held.over.wait(0.01)
-    assert (tmp_path / "claim").stat().st_mtime > 0
-    (tmp_path / "claim").write_text("somebody else's")
-    held.release()
-    assert (tmp_path / "claim").read_text() == "somebody else's"
-
-
-def test_a_claim_is_waited_for(tmp_path, monkeypatch):
-    monkeypatch.setattr(leases, "LOOK", 0.01)
-    other, waits = leases.take(tmp_path / "claim"), []
-    monkeypatch.setattr(leases.time, "sleep", lambda seconds: (waits.append(seconds), other.release()))
-    with leases.waiting(tmp_path / "claim") as held:
-        assert held.held() and waits == [0.01]
-    assert not (tmp_path / "claim").exists()
 
 
 # Standings by hand

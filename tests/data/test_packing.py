@@ -18,7 +18,8 @@ from recombine.data.packing import BadPictures, pack, stale
 from recombine.data.schema import MISSING, Attribute, Schema
 from recombine.data.sources.folder import Source
 from recombine.data.sources.labels import LabelTable
-from recombine.files import Locked, SaveFailed, lock
+from recombine.files import SaveFailed
+from recombine.locks import Locked, lock
 
 SCHEMA = Schema(height=16, width=16)
 LAMP = Attribute("lamp", "binary", ("0", "1"))

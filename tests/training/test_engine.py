@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from toy_game import ToyGame
 from two_processes import train
 
-from recombine import files
+from recombine import files, locks
 from recombine.data.samplers import Pairs
 from recombine.methods.ifcvaegan import Config, IFcVAEGAN
 from recombine.training import checkpoint
@@ -217,8 +217,8 @@ def test_read_only_folder_is_found_before_anything_else(signs, tmp_path):
 
 
 def test_second_run_in_the_same_folder_is_refused(signs, tmp_path):
-    with files.lock(tmp_path):
-        with pytest.raises(files.Locked, match=str(os.getpid())):
+    with locks.lock(tmp_path):
+        with pytest.raises(locks.Locked, match=str(os.getpid())):
             fit(toy(signs), signs, SHORT, tmp_path, quiet=True)
 
 
