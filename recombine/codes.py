@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import overload
 
 import torch
+from jaxtyping import Bool, Int
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -41,9 +42,11 @@ class Codes(Mapping[str, Tensor]):
     def __getitem__(self, name: str) -> Tensor: ...
 
     @overload
-    def __getitem__(self, name: int | slice | Tensor) -> Codes: ...
+    def __getitem__(self, name: int | slice | Int[Tensor, " some"] | Bool[Tensor, " batch"]) -> Codes: ...
 
-    def __getitem__(self, name: str | int | slice | Tensor) -> Tensor | Codes:  # type: ignore[override]
+    def __getitem__(
+        self, name: str | int | slice | Int[Tensor, " some"] | Bool[Tensor, " batch"]
+    ) -> Tensor | Codes:  # type: ignore[override]
         if not isinstance(name, str):
             return self._pictures(name)
         if name not in self._parts:

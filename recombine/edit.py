@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from recombine.codes import Codes
 from recombine.method import Method
 
 Weighted = Sequence[tuple[Codes, float]]
+Strength = float | Float[Tensor, ""] | Float[Tensor, " batch"]
 
 
 def swap(a: Codes, b: Codes, *parts: str) -> tuple[Codes, Codes]:
@@ -33,7 +35,7 @@ def swap(a: Codes, b: Codes, *parts: str) -> tuple[Codes, Codes]:
     return a.replace({name: b[name] for name in parts}), b.replace({name: a[name] for name in parts})
 
 
-def interpolate(a: Codes, b: Codes, t: float | Tensor, *parts: str) -> Codes:
+def interpolate(a: Codes, b: Codes, t: Strength, *parts: str) -> Codes:
     """Move from `a` towards `b` along a straight line.
 
     Args:
@@ -41,6 +43,11 @@ def interpolate(a: Codes, b: Codes, t: float | Tensor, *parts: str) -> Codes:
         b: Codes of n images or of one, where `t` is 1.
         t: How far, one number or one per image `[batch]`; values outside [0, 1] go beyond the two.
         parts: Which parts move; all of them when none is named.
+
+    Example:
+        >>> a, b = (Codes(smile=torch.full((1, 1), v), rest=torch.full((1, 2), v)) for v in (0.0, 1.0))
+        >>> interpolate(a, b, 0.25)["rest"]
+        tensor([[0.2500, 0.2500]])
     """
     a, b = _paired(a, b, parts or tuple(a))
     return a.replace({name: _between(a[name], b[name], t) for name in parts or tuple(a)})
@@ -65,7 +72,7 @@ def mix(**parts: Codes | Weighted) -> Codes:
     return Codes({name: _mean(name, _weighted(given), size) for name, given in parts.items()})
 
 
-def set_label(model: Method, codes: Codes, *, strength: float | Tensor = 1.0, **labels: object) -> Codes:
+def set_label(model: Method, codes: Codes, *, strength: Strength = 1.0, **labels: object) -> Codes:
     """Give images a label.
 
     Args:

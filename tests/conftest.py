@@ -5,6 +5,12 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+import jaxtyping
+
+# Shapes and types in annotations are checked at every call, in tests alone; installed before the package is imported.
+CHECKED = ("codes", "edit", "losses", "metrics")
+jaxtyping.install_import_hook([f"recombine.{name}" for name in CHECKED], "shape_checks.check")
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +20,15 @@ from recombine.data.packed import write_pack
 from recombine.data.schema import Attribute, Schema
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture
+def unchecked():
+    """Without the checks of shapes and types: for tests that hand in a wrong type to see what the package itself says."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
 
 SIGNS = Schema(
     (

@@ -27,7 +27,7 @@ def test_cannot_be_changed():
     assert list(kept) == ["smile"]
 
 
-def test_errors_name_what_exists():
+def test_errors_name_what_exists(unchecked):
     with pytest.raises(KeyError, match=r"no part 'hat'; these codes have \['smile', 'rest'\]"):
         codes()["hat"]
     with pytest.raises(KeyError, match="no part 'hat'"):

@@ -160,7 +160,7 @@ def test_large_maps_are_pooled_and_small_ones_are_not():
     assert features(torch.randn(5, 100, 2, 32))[0].shape == (5, 100 * 2 * 4)
 
 
-def test_mistakes_are_named(labels):
+def test_mistakes_are_named(unchecked, labels):
     codes = codes_of(labels).select("perfect")
     with pytest.raises(ValueError, match="no probe 'cubic'; there are linear, two_layer and both"):
         probed(codes, labels, COLOUR, probe="cubic")
