@@ -8,7 +8,7 @@ Several verdicts on one image are not independent: they then count as fewer, by 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import NormalDist
 
 import numpy as np
@@ -24,7 +24,7 @@ class Estimate:
     low: float                              # of the interval
     high: float
     n: int                                  # measurements or verdicts behind it
-    images: int | None = None               # that verdicts come from where several are about one image; 0 = one each
+    images: int | None = field(default=None, metadata={"key": "pictures"})  # that verdicts come from; 0 = one each, None = no verdicts
 
     def to_json(self) -> dict:
         """Plain values; `pictures` stands for `images`, as in every file written so far."""
@@ -90,6 +90,52 @@ def mean(values: Sequence[float] | np.ndarray, samples: int = 1000, seed: int = 
     means = [values[rng.integers(0, len(values), len(values))].mean() for _ in range(samples)]
     low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Estimate(float(values.mean()), float(low), float(high), len(values))
+
+
+@dataclass(frozen=True)
+class SeedEstimate(Estimate):
+    """A mean over trainings that differ in their seed alone."""
+
+    seeds: int = 1
+    values: tuple[float, ...] = ()          # one per seed
+
+
+def pooled(found: Sequence[Estimate]) -> Estimate:
+    """The mean of several estimates on the same images; its interval is the root mean square of theirs, n the smallest.
+
+    Example:
+        >>> pooled([Estimate(0.2, 0.1, 0.3, 50), Estimate(0.4, 0.3, 0.5, 40)]).n
+        40
+    """
+    value = float(np.mean([one.value for one in found]))
+    below, above = (float(np.sqrt(np.mean([(one.value - end) ** 2 for one, end in zip(found, ends, strict=True)])))
+                    for ends in ([one.low for one in found], [one.high for one in found]))  # fmt: skip
+    return Estimate(value, value - below, value + above, min(one.n for one in found))
+
+
+def over_seeds(found: Sequence[Estimate], bounded: bool = False) -> SeedEstimate:
+    """The mean over S seeds, value +- sqrt(s^2 + p^2) with a 95 % interval where S >= 2.
+
+        s  t(0.975, S - 1) * (deviation between seeds) / sqrt(S)
+        p  root mean square of the distance from each seed's value to the end of its own interval
+
+    The second term is not divided by the number of seeds: all are judged on the same images, and more seeds do not make
+    these more typical. One seed keeps its own interval, which says nothing about the luck of a training.
+
+    Args:
+        found: The estimate of each seed, at least one.
+        bounded: The value lies in [0, 1], and so does its interval.
+    """
+    from scipy import stats
+
+    values, own = np.array([one.value for one in found]), pooled(found)
+    between = 0.0
+    if len(values) > 1:
+        between = stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    low, high = (own.value + sign * float(np.hypot(between, end - own.value)) for sign, end in ((-1, own.low), (1, own.high)))
+    if bounded:
+        low, high = max(0.0, low), min(1.0, high)
+    return SeedEstimate(own.value, low, high, own.n, None, len(values), tuple(values.tolist()))
 
 
 def _effective(hits: np.ndarray, images: np.ndarray) -> tuple[int, float]:
