@@ -32,7 +32,8 @@ from recombine.methods.rodi import VARIANTS
 from recombine.metrics.intervals import mean
 from recombine.metrics.leakage import leakage, matrix_json, off_part
 from recombine.metrics.reconstruction import psnr
-from recombine.recipes import RECIPES, Recipe
+from recombine.recipes import RECIPES
+from recombine.training.recipe import Recipe
 from recombine.training.runs import start
 
 LEARNT = ("expression", "lighting", "glasses", "hair_color")

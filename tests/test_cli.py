@@ -16,6 +16,7 @@ from PIL import Image
 
 import recombine as rc
 from recombine.cli import COMMANDS, main
+from recombine.commands.options import METHOD_NAMES
 from recombine.data.schema import Attribute, Schema
 from recombine.methods import METHODS
 
@@ -58,6 +59,10 @@ def test_help_is_as_it_was(page, capsys, monkeypatch):
     assert code == 0
     assert out == path.read_text()
     assert "    recombine " in out or page == "edit", "help shows an example"
+
+
+def test_help_names_every_method():
+    assert set(METHOD_NAMES) == set(METHODS)
 
 
 def test_help_is_quick_because_nothing_heavy_is_imported():
@@ -375,10 +380,12 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(photos, capsys):
         ("celeba.table1", "the recipe celeba.table1 needs --data, the folder to train on"),
         ("photos --data photos", "--data belongs to a recipe, and photos is a folder already"),
         ("photos --method ifcvae", f"no method 'ifcvae'; there are {', '.join(METHODS)}; did you mean 'ifcvaegan'"),
-        ("photos --set widht=4", "ifcvaegan has no setting 'widht'; there are .*did you mean 'width'"),
-        ("photos --set width=wide", "--set width takes a value of type int, not 'wide'"),
-        ("photos --set residual=maybe", "--set residual takes true or false, not 'maybe'"),
-        ("photos --set scaling=none", "--set scaling is one of released, means, not 'none'"),
+        ("photos --set widht=4", "ifcvaegan has no setting 'widht'; it has .*did you mean 'width'"),
+        ("photos --set width=wide", "setting 'width' takes a whole number, not 'wide'"),
+        ("photos --set residual=maybe", "setting 'residual' takes true or false, not 'maybe'"),
+        ("photos --set scaling=none", "setting 'scaling' is one of released, means, not 'none'"),
+        ("photos --preset papr", "ifcvaegan has no preset 'papr'; it has table1, .*small"),
+        ("photos --method stargan --preset papr", "stargan has no preset 'papr'; it has paper, small; did you mean 'paper'"),
         ("photos --images 0", "images must be at least 1, not 0"),
         ("photos --size big", "--size takes pixels, such as 64, or HEIGHTxWIDTH, such as 64x48, not 'big'"),
         ("photos --attributes Smilling", "no attribute 'Smilling'; there are .*did you mean 'Smiling'"),
@@ -418,15 +425,15 @@ def test_evaluate_of_no_run_says_what_was_expected(here, capsys):
 
 def test_demo_goes_from_nothing_to_a_page(here, capsys, monkeypatch):
     from recombine.methods.ifcvaegan import Config
-    from recombine.recipes import RECIPES, Drawn, Recipe
-    from recombine.training.engine import TrainConfig
+    from recombine.recipes import RECIPES
+    from recombine.training.recipe import Recipe, Synthetic, TrainConfig
 
     def nothing_to_learn(*_, **__):
         raise ValueError("nothing to learn in this test")
 
     for module in ("recombine.evaluation.judge", "recombine.evaluation.classifier"):
         monkeypatch.setattr(f"{module}.judge_classifier", nothing_to_learn)
-    tiny = Recipe("ifcvaegan", Config(width=4, num_latents=4, aux_width=8), TrainConfig(images=32, batch_size=8), size=32, data=Drawn(60))
+    tiny = Recipe("ifcvaegan", Config(width=4, num_latents=4, aux_width=8), TrainConfig(images=32, batch_size=8), size=32, data=Synthetic(60))
     monkeypatch.setitem(RECIPES, "avatars.demo", lambda: tiny)
     code, out, err = run(capsys, *"demo --pictures 4 --json".split())
     assert code == 0 and "nothing to learn in this test" in err

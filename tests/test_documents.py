@@ -20,7 +20,8 @@ from recombine.data.schema import Attribute, Schema
 from recombine.data.sources.patterns import PATTERNS, Pattern
 from recombine.methods import METHODS
 from recombine.papers import TABLES
-from recombine.recipes import RECIPES, Recipe
+from recombine.recipes import RECIPES
+from recombine.training.recipe import Recipe
 from recombine.training.runs import build
 
 ROOT = Path(__file__).parents[1]

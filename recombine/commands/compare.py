@@ -12,6 +12,7 @@ from cyclopts import Parameter
 
 from recombine.commands.options import Flag, Names, best_device, print_json, say
 from recombine.commands.reading import Reading, pixels
+from recombine.commands.session import stoppable
 
 if TYPE_CHECKING:
     from recombine.data.packed import Pack
@@ -80,7 +81,6 @@ def compare(
         reading: How images are read.
         json: Print the report's numbers as JSON.
     """
-    from recombine.commands.train import stoppable
     from recombine.comparison.compare import Budget, Judging, compare, compare_runs
     from recombine.comparison.page import report
 

@@ -9,7 +9,7 @@ from recombine.commands.evaluate import judge_run
 from recombine.commands.evaluate import show as show_judgement
 from recombine.commands.options import Flag, print_json, say
 from recombine.commands.reading import Reading
-from recombine.commands.train import find_judge, find_pack, stoppable, watcher
+from recombine.commands.session import find_judge, find_pack, stoppable, watcher
 
 RECIPE = "avatars.demo"
 

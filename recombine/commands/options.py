@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter, Token
@@ -20,6 +21,7 @@ def split_at_commas(_: object, tokens: Sequence[Token]) -> tuple[str, ...]:
 SETTINGS = "unlabelled|absent|new_values|on_bad|table|image_column|allow_training_data"
 LIBRARY = re.compile(rf"\b(set )?({SETTINGS})(?:=| to )(?:'(\w+)'|True)?")
 
+METHOD_NAMES = sorted(path.stem for path in Path(__file__).parents[1].joinpath("methods").glob("[!_]*.py"))  # importing them takes seconds
 Names = Annotated[tuple[str, ...], Parameter(converter=split_at_commas, n_tokens=1)]
 Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
 

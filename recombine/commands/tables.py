@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from recombine.commands.options import Flag, print_json, say
-from recombine.commands.train import stoppable
+from recombine.commands.session import stoppable
 
 if TYPE_CHECKING:
     from recombine.papers import Given, Table

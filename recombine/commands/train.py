@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import fields, replace
-from functools import cache
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from recombine.commands.options import Flag, Names, best_device, pairs, print_json, say
+from recombine.commands.options import METHOD_NAMES, Flag, Names, pairs, print_json, say
 from recombine.commands.reading import Reading
+from recombine.commands.session import find_pack, stoppable, watcher
 
 if TYPE_CHECKING:
-    from recombine.data.packed import Pack
-    from recombine.evaluation.classifier import Classifier
-    from recombine.recipes import Recipe
-    from recombine.training.engine import Monitor
+    from recombine.training.recipe import Recipe
 
-INTERRUPTED, TERMINATED = 130, 143
+Method = Annotated[str | None, Parameter(help=f"Short name: {', '.join(METHOD_NAMES)}; ifcvaegan, or the recipe's, when not given.")]
 
 
 def train(
@@ -32,7 +24,8 @@ def train(
     *,
     data: list[Path] | None = None,
     out: Path | None = None,
-    method: str | None = None,
+    method: Method = None,
+    preset: str | None = None,
     attributes: Names | None = None,
     images: int | None = None,
     batch_size: int | None = None,
@@ -49,6 +42,7 @@ def train(
 
         recombine train photos --attributes Smiling,Eyeglasses --size 64 --out runs/photos
         recombine train photos --attributes Smiling --set aux_weight=0 --out runs/naive
+        recombine train photos --method stargan --preset paper --size 128 --out runs/stargan
         recombine train avatars.demo --out runs/avatars
 
     Ctrl-C saves and stops, and the same command again goes on from there. On several
@@ -61,7 +55,8 @@ def train(
         what: A folder of labelled images, a folder that `recombine data --pack` made, or the name of a recipe.
         data: With a recipe: the folder to train on; given several times, several folders as one.
         out: The run's folder; runs/NAME when not given.
-        method: Short name of the method (advattr, mad, ifcvaegan, rodi, matdr); ifcvaegan, or the recipe's, when not given.
+        method: Short name of the method; `Method` lists them.
+        preset: Named settings of the method, such as paper; those found on photographs, or the recipe's, when not given.
         attributes: Attributes to learn, separated by commas; all that the method can use when not given.
         images: Images to be seen in all.
         batch_size: Images in a step, over all processes.
@@ -78,8 +73,8 @@ def train(
 
     recipe, folders = find_recipe(what, data or [])
     out = out or Path("runs") / Path(what).resolve().name
-    given = {"images": images, "batch_size": batch_size, "seed": seed}
-    recipe = adjusted(recipe, method, attributes, {k: v for k, v in given.items() if v is not None}, pairs(settings, "--set"))
+    recipe = adjusted(recipe, method, preset, pairs(settings, "--set"), images=images, batch_size=batch_size, seed=seed)
+    recipe = replace(recipe, attributes=attributes or recipe.attributes)
     check_writable(out)
     pack = find_pack(recipe, folders, out, reading or Reading())
     for sentence in scarce(pack, recipe.attributes):
@@ -95,7 +90,7 @@ def train(
 def find_recipe(what: str, data: list[Path]) -> tuple[Recipe, list[Path]]:
     """The recipe of that name, or the one for a folder, and the folders to train on."""
     from recombine.messages import nearest, shown
-    from recombine.recipes import RECIPES, from_folder
+    from recombine.recipes import RECIPES, default_recipe
 
     if what in RECIPES:
         recipe = RECIPES[what]()
@@ -107,123 +102,17 @@ def find_recipe(what: str, data: list[Path]) -> tuple[Recipe, list[Path]]:
         raise ValueError(f"there is no folder and no recipe {what!r}; recipes are {shown(list(RECIPES))}{close}")
     if data:
         raise ValueError(f"--data belongs to a recipe, and {what} is a folder already; leave one of them out")
-    return from_folder(), [Path(what)]
+    return default_recipe()[0], [Path(what)]
 
 
-def adjusted(
-    recipe: Recipe, method: str | None, attributes: tuple[str, ...] | None, given: dict[str, Any], settings: dict[str, str]
-) -> Recipe:
-    """The recipe with what the command line asks for."""
-    from recombine.messages import nearest, shown
-    from recombine.recipes import from_folder
+def adjusted(recipe: Recipe, method: str | None, preset: str | None, settings: dict[str, str], **given: Any) -> Recipe:
+    """The recipe with what the command line names; of `given`, what is None stays."""
+    from recombine.recipes import default_recipe
+    from recombine.training import settings as known
 
     if method is not None and method != recipe.method:
-        recipe = replace(recipe, method=method, config=from_folder(method).config)
-    own, common = [{f.name for f in fields(part)} for part in (recipe.config, recipe.train)]  # type: ignore[arg-type]
-    for name in settings:
-        if name not in own | common:
-            names = sorted(own | common)
-            raise ValueError(f"{recipe.method} has no setting {name!r}; there are {shown(names, 40)}{nearest(name, names)}")
-    config = {name: converted(recipe.config, name, text) for name, text in settings.items() if name in own}
-    course = {name: converted(recipe.train, name, text) for name, text in settings.items() if name not in own}
-    return replace(
-        recipe,
-        config=replace(recipe.config, **config),  # type: ignore[type-var]
-        train=replace(recipe.train, **course, **given),
-        attributes=attributes or recipe.attributes,
-    )
-
-
-def converted(config: object, name: str, text: str) -> Any:
-    """A setting's text as the type its dataclass declares; several values are separated by commas.
-
-    Raises:
-        ValueError: It does not read as that type.
-    """
-    kind = get_type_hints(type(config))[name]
-    if type(None) in get_args(kind):
-        if text.lower() == "none":
-            return None
-        kind = next(k for k in get_args(kind) if k is not type(None))
-    if get_origin(kind) is tuple:
-        return tuple(as_type(get_args(kind)[0], name, part.strip()) for part in text.split(",") if part.strip())
-    return as_type(kind, name, text)
-
-
-def as_type(kind: Any, name: str, text: str) -> Any:
-    """One value of a setting as a choice, true or false, a number or text."""
-    if get_origin(kind) is Literal:
-        if text in get_args(kind):
-            return text
-        raise ValueError(f"--set {name} is one of {', '.join(get_args(kind))}, not {text!r}")
-    if kind is bool and text.lower() in ("true", "yes", "1", "false", "no", "0"):
-        return text.lower() in ("true", "yes", "1")
-    try:
-        if kind in (int, float, str):
-            return kind(text)
-    except ValueError:
-        pass
-    raise ValueError(f"--set {name} takes {'true or false' if kind is bool else f'a value of type {kind.__name__}'}, not {text!r}")
-
-
-def find_pack(recipe: Recipe, folders: list[Path], run: Path, reading: Reading) -> Pack:
-    """The recipe's images, drawn or packed into the run's folder where that has not been done; several folders as one."""
-    from recombine.data.joined import join
-    from recombine.data.packed import MANIFEST, Pack
-    from recombine.data.synthetic.avatars import build
-
-    unpacked = [folder for folder in folders if not (folder / MANIFEST).exists()]
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1 and (unpacked or not folders):
-        raise ValueError("several processes cannot pack at once; run `recombine data FOLDER --pack PACK`, then train on PACK")
-    if not folders:
-        assert recipe.data is not None
-        return build(run / "data", recipe.data.count, recipe.size, recipe.data.seed, progress=sys.stderr.isatty())
-    into = [run / "data" / str(number) if len(folders) > 1 else run / "data" for number, _ in enumerate(folders, 1)]
-    packs = [packed(f, to, recipe, reading) if f in unpacked else Pack(f) for f, to in zip(folders, into, strict=True)]
-    return packs[0] if len(packs) == 1 else join(packs)
-
-
-def packed(folder: Path, target: Path, recipe: Recipe, reading: Reading) -> Pack:
-    """A folder of images, or of sprite sheets, packed; what an earlier call packed is used again."""
-    from recombine.data.packed import MANIFEST, Pack
-    from recombine.data.synthetic import sprites
-
-    if not sprites.is_sheets(folder):
-        return reading.pack(folder, target, recipe.size)
-    return Pack(target) if (target / MANIFEST).exists() else sprites.build(target, folder, progress=sys.stderr.isatty())
-
-
-def watcher(pack: Pack, judge: str) -> Monitor:
-    """What looks at edits during the training; its classifier is trained when it is first needed, after all checks."""
-    from recombine.training.monitor import EditMonitor
-
-    monitor = cache(lambda: EditMonitor(pack, find_judge(pack, judge)))
-    return lambda method, path: monitor()(method, path)
-
-
-def find_judge(pack: Pack, judge: str) -> Classifier | None:
-    """The classifier that tells how many edits succeed; None where there is nothing that it could learn."""
-    import torch
-
-    from recombine.evaluation.classifier import judge_classifier
-
-    if judge == "none":
-        return None
-    try:
-        with torch.enable_grad():
-            return judge_classifier(pack, preset=judge, device=best_device(), progress=say)
-    except ValueError as reason:
-        say(f"edits are not judged during the training: {reason}")
-        return None
-
-
-@contextmanager
-def stoppable() -> Iterator[None]:
-    """Turn a training that was asked to stop into a sentence and an exit code."""
-    from recombine.training.engine import Interrupted
-
-    try:
-        yield
-    except Interrupted as stop:
-        say(str(stop))
-        raise SystemExit(INTERRUPTED if stop.signal_number == signal.SIGINT else TERMINATED) from None
+        recipe = replace(recipe, method=method, config=default_recipe(method)[0].config)
+    if preset is not None:
+        recipe = replace(recipe, config=known.preset(recipe.method, preset))
+    recipe = known.changed_recipe(recipe, settings)
+    return replace(recipe, train=replace(recipe.train, **{name: value for name, value in given.items() if value is not None}))

@@ -16,7 +16,8 @@ from recombine.data.packed import Pack
 from recombine.data.schema import Schema
 from recombine.evaluation.judge import training_rows
 from recombine.messages import shown
-from recombine.training.runs import HARMLESS, pack_of
+from recombine.training.runs import pack_of
+from recombine.training.settings import HARMLESS
 
 
 @dataclass

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from recombine import files
 from recombine.comparison.judging import Judging
@@ -15,12 +14,11 @@ from recombine.data.samplers import first_group
 from recombine.data.synthetic.truth import of_avatars
 from recombine.evaluation.judge import checked_measures
 from recombine.locks import waiting
-from recombine.messages import nearest, shown
-from recombine.methods import METHODS, presets
-from recombine.recipes import RECIPES, Recipe, from_folder
-from recombine.recipes.avatars import COURSE
-from recombine.recipes.folder import PHOTOS
-from recombine.training.runs import HARMLESS, differing
+from recombine.messages import shown
+from recombine.methods import METHODS
+from recombine.recipes import default_recipe
+from recombine.training.recipe import Recipe
+from recombine.training.settings import HARMLESS, changed, complete, config_class, differing, labelled, preset
 
 PAIRS = ("pairs", "two_batches")            # samplers that show two images a sample
 COMPARED = ("binary", "categorical")        # kinds of attributes that are compared where none are named
@@ -45,13 +43,7 @@ def check(methods: Sequence[str], seeds: Sequence[int], shard: tuple[int, int], 
     if not methods:
         raise ValueError("nothing to compare: name one or more methods")
     for label in methods if known else ():
-        name, _, preset = label.partition(":")
-        if name not in METHODS:
-            raise ValueError(f"no method {name!r}; there are {shown(list(METHODS), 40)}{nearest(name, list(METHODS))}")
-        if "=" in preset:
-            changed(METHODS[name][1](), preset)
-        elif preset and preset not in presets(name):
-            raise ValueError(f"{name} has no preset {preset!r}; it has {shown(list(presets(name)), 40)}{nearest(preset, list(presets(name)))}")
+        labelled(label)
     if len(set(seeds)) < len(seeds) or not seeds:
         raise ValueError(f"seeds are one or more different numbers, not {seeds}")
     if not 1 <= shard[0] <= shard[1]:
@@ -87,51 +79,23 @@ def recipe_for(label: str, pack: Pack, attributes: Sequence[str], pair_by: str |
     Raises:
         ValueError: The method learns from pairs, and the data set has no group to draw them by.
     """
-    name, _, preset = label.partition(":")
-    method, config_class = METHODS[name]
-    drawn = of_avatars(pack)
-    base = RECIPES[f"{name}.avatars"]() if drawn and f"{name}.avatars" in RECIPES else None
-    train = base.train if base else COURSE if drawn else from_folder().train
-    if preset and "=" not in preset:
-        config, origin = presets(name)[preset], f"preset {preset}"
-    elif base:
-        config, origin = base.config, f"recipe {name}.avatars"
-    elif not drawn and name in PHOTOS:
-        config, origin = PHOTOS[name], "settings found on photographs"
-    else:
-        config, origin = (presets(name)["small"], "preset small") if "small" in presets(name) else (config_class(), "defaults")
-    if "=" in preset:
-        config, origin = changed(config, preset), f"{origin}, {preset}"
+    name, chosen, settings = labelled(label)
+    method, synthetic = METHODS[name][0], of_avatars(pack)
+    base, origin = default_recipe(name, synthetic)
+    config = preset(name, chosen) if chosen else base.config
+    if chosen:
+        origin = f"preset {chosen}"
+    if settings:
+        config = changed(name, config, settings)
+        origin += ", " + "+".join(f"{setting}={text}" for setting, text in settings.items())
     learnt = tuple(attributes)
     if method.sampler == "pairs":
-        group = pair_by or ("clip" if drawn else first_group(pack))
+        group = pair_by or ("clip" if synthetic else first_group(pack))
         if group not in pack.schema.names:
             raise ValueError(f"pairs are drawn by {group!r}, which the data set does not have; it has {shown(pack.schema.names)}")
         config = replace(config, pair_by=group if isinstance(config.pair_by, str) else (group,))
         learnt = (group, *(name for name in attributes if name != group and set(method.kinds) != {"group"}))
-    return Recipe(name, config, train, size=pack.schema.height, attributes=learnt), origin
-
-
-def changed(config: Any, text: str) -> Any:
-    """Settings of a method with some of them changed, as in `aux_weight=0`, or `aux_weight=0+kl_weight=0` for several.
-
-    Raises:
-        ValueError: There is no such setting, or it is no number, truth or text.
-    """
-    new = {}
-    for pair in text.split("+"):
-        name, _, value = pair.partition("=")
-        fields = list(config.__dataclass_fields__)
-        if name not in fields:
-            raise ValueError(f"no setting {name!r}; there are {shown(fields, 40)}{nearest(name, fields)}")
-        kind = type(getattr(config, name))
-        if kind is bool and value in ("True", "False"):
-            new[name] = value == "True"
-        elif kind in (int, float, str):
-            new[name] = kind(value)
-        else:
-            raise ValueError(f"{name}={value}: {name} is {getattr(config, name)!r}, which cannot be changed so; write a preset")
-    return replace(config, **new)
+    return replace(base, config=config, size=pack.schema.height, data=None, attributes=learnt), origin
 
 
 def samples(recipe: Recipe) -> int:
@@ -174,7 +138,7 @@ def joined(begun: dict, wanted: dict, out: Path) -> dict:
     changed = [(f"{part}.{name}" if name else part, a, b) for part in ("budget", "judging") for name, a, b in inner(begun[part], wanted[part])]
     for name in both:
         changed += differing(begun["data"][name], wanted["data"][name], f"data.{name}.")
-        own, now = {m: complete(settings) for m, settings in begun["settings"][name].items()}, wanted["settings"][name]
+        own, now = {m: completed(settings) for m, settings in begun["settings"][name].items()}, wanted["settings"][name]
         changed += differing({m: own[m] for m in now if m in own}, {m: now[m] for m in now if m in own}, f"{name}.")
     if changed:
         news = "; ".join(f"{name} was {a!r}, now {b!r}" for name, a, b in changed)
@@ -184,9 +148,9 @@ def joined(begun: dict, wanted: dict, out: Path) -> dict:
     return {**begun, **union, "seeds": sorted({*begun["seeds"], *wanted["seeds"]}), "data": {**begun["data"], **wanted["data"]}, "settings": settings}
 
 
-def complete(settings: dict) -> dict:
-    """A method's settings in a plan; those that did not exist then had their default's effect."""
-    return settings if "config" not in settings else {**settings, "config": {**json.loads(json.dumps(asdict(METHODS[settings["method"]][1]()))), **settings["config"]}}
+def completed(settings: dict) -> dict:
+    """A method's settings in a plan, with those that did not exist when it was made."""
+    return {**settings, "config": complete(settings["config"], config_class(settings["method"])())} if "config" in settings else settings
 
 
 def inner(begun: dict | None, wanted: dict | None) -> list[tuple[str, object, object]]:

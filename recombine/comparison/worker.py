@@ -20,9 +20,9 @@ from recombine.data.packed import Pack
 from recombine.evaluation.classifier import Classifier, Settings, judge_classifier
 from recombine.locks import LEASE, holder_of, take, waiting
 from recombine.methods import METHODS
-from recombine.recipes import Recipe
 from recombine.training.engine import Diverged, Interrupted
 from recombine.training.monitor import EditMonitor
+from recombine.training.recipe import Recipe
 from recombine.training.runs import load, start
 
 LOOKS, LINES = 6, 8                         # evaluations in a training, and lines of the log to each

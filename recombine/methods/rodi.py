@@ -131,7 +131,7 @@ PRESETS = {
     f"{family}-{name}" if name else family: replace(config, **fields)
     for family, config in FAMILIES.items()
     for name, fields in {"": {}, **VARIANTS}.items()
-}
+} | {"photos": SMALL}
 
 
 class Residual(nn.Module):

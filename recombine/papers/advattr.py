@@ -25,8 +25,8 @@ from recombine.metrics.intervals import mean, share
 from recombine.metrics.realism import extract, frechet_distance, judge_extractor
 from recombine.papers.table import Claim, Measured, Metric, Row, Table, Verdict, at_most, every, higher, lower
 from recombine.papers.workspace import Workspace, baseline, brief
-from recombine.recipes import Recipe
 from recombine.recipes.advattr import advattr_avatars, advattr_lfw
+from recombine.training.recipe import Recipe
 
 SHOWN = {  # a mouth and brows for each expression
     "neutral": ("serious", "calm"), "happiness": ("smile", "calm"), "sadness": ("sad", "worried"), "surprise": ("open", "calm"),

@@ -31,8 +31,8 @@ from recombine.metrics.recognition import (
 from recombine.metrics.reconstruction import mse
 from recombine.papers.table import Cell, Claim, Measured, Metric, Row, Table, Verdict, at_most, every, higher, lower
 from recombine.papers.workspace import Workspace, brief
-from recombine.recipes import Recipe
 from recombine.recipes.mad import mad_lfw
+from recombine.training.recipe import Recipe
 
 ANGLES: tuple[str, ...] = ("yaw", "pitch", "roll")
 PAIRS = 1_000                               # of the verification, as the paper states; its code has LFW's 6,000

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -20,10 +19,10 @@ from recombine.data.synthetic import avatars, sprites
 from recombine.evaluation.classifier import Classifier, Settings, judge_classifier
 from recombine.messages import shown
 from recombine.method import Method
-from recombine.methods import METHODS
 from recombine.papers.table import Kind, Table
-from recombine.recipes import Recipe
-from recombine.training.engine import Monitor, TrainConfig
+from recombine.recipes import default_recipe
+from recombine.training.engine import Monitor
+from recombine.training.recipe import Recipe, TrainConfig
 from recombine.training.runs import load, start
 
 SIZE = 32                                   # pixels of drawn faces and photographs
@@ -179,8 +178,6 @@ def brief(recipe: Recipe, images: int, seed: int, **changes: Any) -> Recipe:
 
 
 def baseline(method: str, attributes: tuple[str, ...], size: int, mirror: bool = True) -> Recipe:
-    """A method without a recipe of its own: its small settings where it has some, in batches of 16."""
-    kind, config = METHODS[method]
-    presets = getattr(sys.modules[kind.__module__], "PRESETS", {})
-    chosen = presets.get("photos") or presets.get("small") or config()
-    return Recipe(method, chosen, TrainConfig(batch_size=16, mirror=mirror, decay=0.4, ema_images=2_000), size=size, attributes=attributes)
+    """A method without a recipe of its own: its default settings, in batches of 16."""
+    recipe, _ = default_recipe(method)
+    return replace(recipe, train=TrainConfig(batch_size=16, mirror=mirror, decay=0.4, ema_images=2_000), size=size, attributes=attributes)

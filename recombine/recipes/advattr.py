@@ -6,8 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from recombine.methods.advattr import PRESETS
-from recombine.training.engine import TrainConfig
-from recombine.training.recipe import Drawn, Recipe
+from recombine.training.recipe import Recipe, Synthetic, TrainConfig
 
 EPOCHS, DECAY = 75, 1 / 3                   # the paper's: constant for 50, then 25 in which the learning rate falls to 0
 
@@ -19,7 +18,7 @@ def advattr_avatars(images: int = 24_000, seed: int = 0, **variant: Any) -> Reci
     """
     train = TrainConfig(images=images, batch_size=16, seed=seed, mirror=False, ema_images=2_000, decay=0.4, evaluate_every=12_000)
     attributes = ("expression", "lighting", "glasses", "hair_color")
-    return Recipe("advattr", replace(PRESETS["small"], **variant), train, data=Drawn(), attributes=attributes)
+    return Recipe("advattr", replace(PRESETS["small"], **variant), train, data=Synthetic(), attributes=attributes)
 
 
 def advattr_lfw(images: int = 60_000, seed: int = 0, **variant: Any) -> Recipe:

@@ -6,8 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from recombine.methods.mad import PRESETS
-from recombine.training.engine import TrainConfig
-from recombine.training.recipe import Drawn, Recipe
+from recombine.training.recipe import Recipe, Synthetic, TrainConfig
 
 POSE = ("yaw", "pitch", "roll")             # degrees, for example from OpenFace
 
@@ -19,7 +18,7 @@ def mad_avatars(images: int = 32_000, seed: int = 0, **variant: Any) -> Recipe:
     """
     train = TrainConfig(images=images, batch_size=16, seed=seed, mirror=False, ema_images=2_000, decay=0.4, evaluate_every=16_000)
     attributes = ("expression", "lighting", "glasses", "hair_color")
-    return Recipe("mad", replace(PRESETS["small"], **variant), train, data=Drawn(8_000), attributes=attributes)
+    return Recipe("mad", replace(PRESETS["small"], **variant), train, data=Synthetic(8_000), attributes=attributes)
 
 
 def mad_lfw(images: int = 120_000, seed: int = 0, **variant: Any) -> Recipe:

@@ -6,8 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from recombine.methods.matdr import PRESETS
-from recombine.training.engine import TrainConfig
-from recombine.training.recipe import Drawn, Recipe
+from recombine.training.recipe import Recipe, Synthetic, TrainConfig
 
 
 def matdr_avatars(**variant: Any) -> Recipe:
@@ -17,7 +16,7 @@ def matdr_avatars(**variant: Any) -> Recipe:
     """
     train = TrainConfig(images=15_000, batch_size=4, mirror=False, ema_images=1_000, decay=0.4, log_every=1_000, evaluate_every=5_000)
     attributes = ("expression", "lighting", "glasses", "hair_color")
-    return Recipe("matdr", replace(PRESETS["small"], **variant), train, data=Drawn(), attributes=attributes)
+    return Recipe("matdr", replace(PRESETS["small"], **variant), train, data=Synthetic(), attributes=attributes)
 
 
 def matdr_lfw(ver_weight: float = 0.1) -> Recipe:

@@ -10,8 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from recombine.methods.rodi import PRESETS
-from recombine.training.engine import TrainConfig
-from recombine.training.recipe import Drawn, Recipe
+from recombine.training.recipe import Recipe, Synthetic, TrainConfig
 
 PUBLISHED = TrainConfig(images=1_600_000, batch_size=16, mirror=True, decay=1.0)  # 100,000 steps
 
@@ -21,7 +20,7 @@ def rodi_avatars(images: int = 40_000, seed: int = 0, **variant: Any) -> Recipe:
 
     `variant` changes settings of the method.
     """
-    return Recipe("rodi", replace(PRESETS["small"], pair_by=("clip",), **variant), quick(images, seed), data=Drawn(), attributes=("clip",))
+    return Recipe("rodi", replace(PRESETS["small"], pair_by=("clip",), **variant), quick(images, seed), data=Synthetic(), attributes=("clip",))
 
 
 def rodi_sprites(images: int = 40_000, seed: int = 0, **variant: Any) -> Recipe:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from recombine import __version__, files
 from recombine.data.schema import Schema
 from recombine.messages import shown
+from recombine.training.settings import differing
 
 FORMAT = 1  # of model and resume folders; raised when older versions could no longer read them
 KEEP = 2  # resume checkpoints left on disk
@@ -300,35 +301,13 @@ def check_compatible(saved: Mapping, wanted: Mapping) -> None:
     Raises:
         Incompatible: With both methods' names and every field that differs.
     """
-    lines = differences(saved, wanted)
+    first, second = ({k: v for k, v in json.loads(json.dumps(side)).items() if k not in ("format", "recombine")} for side in (saved, wanted))
+    lines = [f"{name}: {a!r} saved, {b!r} wanted" for name, a, b in differing(first, second, removed=True)]
     if lines:
         raise Incompatible(
             f"the checkpoint is of {saved['method']}, this model of {wanted['method']}; they differ in "
             f"{'; '.join(lines)}. Build the model from the checkpoint's own config, or train anew in another folder"
         )
-
-
-def differences(saved: Mapping, wanted: Mapping) -> list[str]:
-    """Fields in which two configs differ, as `config.width: 64 saved, 128 wanted`; versions do not count."""
-    mine, other = dict(leaves(saved)), dict(leaves(wanted))
-    names = [name for name in {**mine, **other} if name not in ("format", "recombine")]
-    absent = "nothing"
-    return [
-        f"{name}: {mine.get(name, absent)} saved, {other.get(name, absent)} wanted"
-        for name in names
-        if mine.get(name, absent) != other.get(name, absent)
-    ]
-
-
-def leaves(value: object, name: str = "") -> Iterator[tuple[str, str]]:
-    """Dotted names and JSON text of all plain values inside; entries with a `name` are found by it."""
-    if isinstance(value, (list, tuple)) and value and all(isinstance(v, Mapping) and "name" in v for v in value):
-        value = {entry["name"]: entry for entry in value}
-    if isinstance(value, Mapping) and value:
-        for key, inner in value.items():
-            yield from leaves(inner, f"{name}.{key}" if name else str(key))
-    else:
-        yield name, json.dumps(value)
 
 
 def load_weights(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:

@@ -32,34 +32,7 @@ from recombine.training import checkpoint
 from recombine.training.ema import Average
 from recombine.training.log import Journal, Meter
 from recombine.training.monitor import diagnose
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """How a method is trained; what the paper says about optimisers stands in the method."""
-
-    images: int = 200_000                   # to be seen in all
-    batch_size: int = 64                    # over all processes and micro-batches
-    accumulate: int = 1                     # micro-batches a step is split into, to fit the memory
-    seed: int = 0
-    precision: str = "32-true"              # Fabric's name; "bf16-mixed" where the hardware has it
-    mirror: bool = True                     # show images mirrored half of the time, with mirrored labels
-    decay: float = 0.0                      # last share of the training in which the learning rate falls to 0
-    ema_images: int = 0                     # half-life of the averaged weights, in images; 0 = no average
-    log_every: int = 2_000                  # images between two lines of the log
-    evaluate_every: int = 20_000            # images between two evaluations and image grids
-    save_seconds: float = 60.0              # between two checkpoints
-    patience: int = 3                       # steps with NaN or infinity in a row before going back to a checkpoint
-    rollbacks: int = 2                      # times the training goes back before it gives up
-
-    def __post_init__(self):
-        for name in ("images", "batch_size", "accumulate", "log_every", "evaluate_every", "patience"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if self.batch_size % self.accumulate:
-            raise ValueError(f"batch_size {self.batch_size} must be a multiple of accumulate {self.accumulate}")
-        if "16" in self.precision and "bf16" not in self.precision:
-            raise ValueError(f"precision {self.precision!r} loses small gradients of adversarial losses; use 'bf16-mixed' or '32-true'")
+from recombine.training.recipe import TrainConfig
 
 
 class Interrupted(Exception):

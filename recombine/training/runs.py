@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import platform
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
@@ -19,15 +18,12 @@ from recombine.data.batch import mix_seed
 from recombine.data.joined import open_places, places
 from recombine.data.packed import Pack
 from recombine.data.schema import Schema
-from recombine.messages import nearest, shown
 from recombine.method import Method
 from recombine.methods import METHODS
-from recombine.recipes import Recipe
 from recombine.training import checkpoint
-from recombine.training.engine import Monitor, TrainConfig, fit
-
-LESS_EXACT = ("batch_size", "precision", "accumulate")  # may change too, but the end is then not the same bit for bit
-HARMLESS = ("images", "log_every", "evaluate_every", "save_seconds", "patience", "rollbacks")  # may change between sittings
+from recombine.training.engine import Monitor, fit
+from recombine.training.recipe import Recipe
+from recombine.training.settings import check_names, check_settings, config_class
 
 
 def build(name: str, settings: Mapping[str, Any], schema: Schema) -> Method:
@@ -41,14 +37,9 @@ def build(name: str, settings: Mapping[str, Any], schema: Schema) -> Method:
     Raises:
         ValueError: There is no such method or setting, or the method cannot work with this schema.
     """
-    if name not in METHODS:
-        raise ValueError(f"no method {name!r}; there are {shown(list(METHODS), 30)}{nearest(name, list(METHODS))}")
-    method, config = METHODS[name]
-    fields = list(config.__dataclass_fields__)
-    for setting in settings:
-        if setting not in fields:
-            raise ValueError(f"{name} has no setting {setting!r}; it has {shown(fields, 30)}{nearest(setting, fields)}")
-    return method(config(**settings), schema)
+    config = config_class(name)
+    check_names(name, list(settings), config)
+    return METHODS[name][0](config(**settings), schema)
 
 
 def load(path: str | Path, device: str | torch.device = "cpu") -> Method:
@@ -92,48 +83,11 @@ def start(recipe: Recipe, pack: Pack, run: str | Path, *, monitor: Monitor | Non
         "data": {**places(pack), "fingerprint": pack.fingerprint, "attributes": list(pack.schema.names)},
     }
     files.make_folder(run)
-    compare(run / "config.json", settings, allow)
+    check_settings(run / "config.json", settings, allow)
     versions = {name: version(name) for name in ("recombine", "torch", "lightning-fabric", "numpy")} | {"python": platform.python_version()}
     files.write_text(run / "config.json", json.dumps({**settings, "versions": versions}, indent=2))
     files.write_text(run / "labels.json", json.dumps(pack.schema.to_json(), indent=2))
     return fit(method, pack, recipe.train, run, settings=settings, monitor=monitor, quiet=quiet)
-
-
-def compare(path: Path, wanted: Mapping, allow: bool) -> None:
-    """Refuse to go on with other settings than a run was begun with.
-
-    What changes the model or the data is always refused; what changes the course of the training needs `allow`.
-    """
-    if not path.exists():
-        return
-    begun = json.loads(path.read_text())
-    begun["data"].pop("pack", None)
-    if begun["method"] == wanted["method"]:  # settings that did not exist then had their default's effect
-        begun["config"] = {**asdict(METHODS[begun["method"]][1]()), **begun["config"]}
-    begun["train"] = {**asdict(TrainConfig()), **begun["train"]}
-    now = json.loads(json.dumps({**wanted, "data": {**wanted["data"], "pack": None}}))
-    now["data"].pop("pack")
-    news = {name: f"{name} was {a!r}, now {b!r}" for name, a, b in differing(begun, now)}
-    inexact = [line for name, line in news.items() if name.split(".")[-1] in LESS_EXACT]
-    if inexact:
-        print(f"going on, though not bit for bit as without the change: {'; '.join(inexact)}", file=sys.stderr)
-    changed = [line for name, line in news.items() if name.split(".")[-1] not in HARMLESS + LESS_EXACT]
-    fatal = [line for line in changed if not line.startswith("train.")]
-    if fatal or (changed and not allow):
-        cure = "give another folder for a new run" + ("" if fatal else ", or --allow to go on with the new settings")
-        raise ValueError(f"{path.parent} was begun with other settings: {'; '.join(fatal or changed)}; {cure}")
-
-
-def differing(begun: Mapping, now: Mapping, prefix: str = "") -> list[tuple[str, object, object]]:
-    """Settings that are not the same in two configurations: (dotted name, first, second)."""
-    found = []
-    for name, value in now.items():
-        before = begun.get(name)
-        if isinstance(value, Mapping) and isinstance(before, Mapping):
-            found += differing(before, value, f"{prefix}{name}.")
-        elif before != value:
-            found.append((prefix + name, before, value))
-    return found
 
 
 def pack_of(run: str | Path) -> Pack:

@@ -30,8 +30,8 @@ from recombine.comparison.page import report
 from recombine.comparison.ranking import METRICS, front, measured, over_seeds, ranks, reason, standings
 from recombine.data.packed import write_pack
 from recombine.locks import myself
-from recombine.recipes import Recipe
-from recombine.training.engine import Diverged, Interrupted, TrainConfig
+from recombine.training.engine import Diverged, Interrupted
+from recombine.training.recipe import Recipe, TrainConfig
 from recombine.training.runs import load, start
 
 METRIC = {metric.name: metric for metric in METRICS}

@@ -13,8 +13,8 @@ from recombine.data.packed import Pack, write_pack
 from recombine.data.samplers import Iid, InTurn, Macro, Pairs
 from recombine.data.schema import MISSING, Attribute, Schema
 from recombine.methods.ifcvaegan import Config
-from recombine.recipes import RECIPES, Recipe
-from recombine.training.engine import TrainConfig
+from recombine.recipes import RECIPES
+from recombine.training.recipe import Recipe, TrainConfig
 from recombine.training.runs import pack_of, start
 
 GAZE = (("left", "right"),)

@@ -266,7 +266,7 @@ def test_another_model_is_refused_with_both_names_and_the_differences():
         "config.width: 4 saved, 8 wanted",
         "config.depth: nothing saved, 2 wanted",
         "schema.height: 8 saved, 16 wanted",
-        'schema.attributes.smile.kind: "binary" saved, nothing wanted',
+        "schema.attributes.smile: {'name': 'smile', 'kind': 'binary'",
     ):
         assert difference in str(caught.value)
     assert "rate" not in str(caught.value) and "yaw" not in str(caught.value)

@@ -7,8 +7,7 @@ import pytest
 
 from recombine.methods import METHODS
 from recombine.methods.ifcvaegan import Config
-from recombine.recipes import Recipe
-from recombine.training.engine import TrainConfig
+from recombine.training.recipe import Recipe, TrainConfig
 from recombine.training.runs import build, load, pack_of, start
 
 RECIPE = Recipe("ifcvaegan", Config(width=4, num_latents=6, aux_width=16), TrainConfig(images=64, batch_size=16, log_every=32), size=16, attributes=("lamp",))

@@ -1,0 +1,86 @@
+"""What the commands that train share: the data, the classifier that judges edits meanwhile, and how a training is stopped."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recombine.commands.options import best_device, say
+from recombine.commands.reading import Reading
+
+if TYPE_CHECKING:
+    from recombine.data.packed import Pack
+    from recombine.evaluation.classifier import Classifier
+    from recombine.training.engine import Monitor
+    from recombine.training.recipe import Recipe
+
+INTERRUPTED, TERMINATED = 130, 143
+
+
+def find_pack(recipe: Recipe, folders: list[Path], run: Path, reading: Reading) -> Pack:
+    """The recipe's images, drawn or packed into the run's folder where that has not been done; several folders as one."""
+    from recombine.data.joined import join
+    from recombine.data.packed import MANIFEST, Pack
+    from recombine.data.synthetic.avatars import build
+
+    unpacked = [folder for folder in folders if not (folder / MANIFEST).exists()]
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1 and (unpacked or not folders):
+        raise ValueError("several processes cannot pack at once; run `recombine data FOLDER --pack PACK`, then train on PACK")
+    if not folders:
+        assert recipe.data is not None
+        return build(run / "data", recipe.data.count, recipe.size, recipe.data.seed, progress=sys.stderr.isatty())
+    into = [run / "data" / str(number) if len(folders) > 1 else run / "data" for number, _ in enumerate(folders, 1)]
+    packs = [packed(f, to, recipe, reading) if f in unpacked else Pack(f) for f, to in zip(folders, into, strict=True)]
+    return packs[0] if len(packs) == 1 else join(packs)
+
+
+def packed(folder: Path, target: Path, recipe: Recipe, reading: Reading) -> Pack:
+    """A folder of images, or of sprite sheets, packed; what an earlier call packed is used again."""
+    from recombine.data.packed import MANIFEST, Pack
+    from recombine.data.synthetic import sprites
+
+    if not sprites.is_sheets(folder):
+        return reading.pack(folder, target, recipe.size)
+    return Pack(target) if (target / MANIFEST).exists() else sprites.build(target, folder, progress=sys.stderr.isatty())
+
+
+def watcher(pack: Pack, judge: str) -> Monitor:
+    """What looks at edits during the training; its classifier is trained when it is first needed, after all checks."""
+    from recombine.training.monitor import EditMonitor
+
+    monitor = cache(lambda: EditMonitor(pack, find_judge(pack, judge)))
+    return lambda method, path: monitor()(method, path)
+
+
+def find_judge(pack: Pack, judge: str) -> Classifier | None:
+    """The classifier that tells how many edits succeed; None where there is nothing that it could learn."""
+    import torch
+
+    from recombine.evaluation.classifier import judge_classifier
+
+    if judge == "none":
+        return None
+    try:
+        with torch.enable_grad():
+            return judge_classifier(pack, preset=judge, device=best_device(), progress=say)
+    except ValueError as reason:
+        say(f"edits are not judged during the training: {reason}")
+        return None
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Turn a training that was asked to stop into a sentence and an exit code."""
+    from recombine.training.engine import Interrupted
+
+    try:
+        yield
+    except Interrupted as stop:
+        say(str(stop))
+        raise SystemExit(INTERRUPTED if stop.signal_number == signal.SIGINT else TERMINATED) from None
