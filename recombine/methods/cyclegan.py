@@ -1,19 +1,18 @@
-"""CycleGAN: two networks that repaint images of one domain as the other, there and back again, without pairs.
+"""CycleGAN: two generators that translate images between two domains, trained without pairs by cycle consistency.
 
 Zhu, Park, Isola and Efros, "Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks", ICCV 2017.
 https://arxiv.org/abs/1703.10593
 Reported: Tables 2 and 3, Cityscapes, FCN score of labels -> photographs 0.52 per pixel, photographs -> labels 0.58. As a
 baseline of faces, StarGAN's Table 3 gives it 5.99 % of expressions classified wrongly, one model for each pair of expressions.
 
-A generator leads to each domain, and a critic tells that domain's images from what its generator paints. An image that goes
-over and comes back must be itself, and a generator leaves images of its own domain alone.
+Each domain has a generator that translates into it and a critic that tells its images from the generator's. An image that is
+translated and back must be reconstructed, and a generator must leave images of its own domain unchanged.
 
-There is no code to learn here: `rest` is the image itself, so that it tells everything, and leakage is total by construction.
-The attribute's part is the probability that the image is in domain 1, and decoding fades between what the two generators make
-of it.
+There is no code to learn: `rest` is the image itself, so leakage is total by construction. The attribute's part is the
+probability that the image is in domain 1, and decoding interpolates between the outputs of the two generators.
 
-Differs from the paper: an image's domain is read by a small classifier with a player of its own, which sees real images and
-their labels and touches nothing else; the critics cannot say it, since each has seen but one domain's images.
+Differs from the paper: the domain of an image is predicted by a small classifier, a player of its own that is trained on real
+images and shares no weights; the critics cannot predict it, since each is trained on one domain's images.
 """
 
 from __future__ import annotations
@@ -30,12 +29,12 @@ from recombine.codes import Codes
 from recombine.data.batch import Batch
 from recombine.data.packed import Pack
 from recombine.data.samplers import Draw, Epochs
-from recombine.data.schema import Attribute, Schema
+from recombine.data.schema import Schema
 from recombine.losses import absolute_error, binary_cross_entropy, squared_error
 from recombine.method import Progress, Role, Turn, schema_image_size
+from recombine.methods.shared.domains import domain_classifier, masked_mean, only_binary, patch_critic
 from recombine.methods.shared.label_codes import label_code, probabilities
 from recombine.methods.shared.roles import named_roles
-from recombine.networks import image_trunk
 
 
 @dataclass(frozen=True)
@@ -45,11 +44,11 @@ class Config:
     width: int = 64                         # channels of a generator's first convolution; they double with each of two halvings
     blocks: int = 0                         # residual blocks of a generator; 0 = 9 for images from 256 px on, 6 below (appendix)
     critic_width: int = 64                  # channels of a critic's first layer
-    critic_halvings: int = 3                # of a critic; 3 = it judges patches of 70 x 70 pixels, 2 = 34, 1 = 16
-    reader_width: int = 16                  # channels of the first layer of what reads an image's domain
+    critic_halvings: int = 3                # of a critic; 3 = it scores patches of 70 x 70 pixels, 2 = 34, 1 = 16
+    reader_width: int = 16                  # channels of the first layer of the domain classifier
     cycle_weight: float = 10.0              # lambda
     identity_weight: float = 5.0            # half of lambda (section 5.2); 0 = none
-    history: int = 50                       # painted images that each critic is shown again
+    history: int = 50                       # translated images that each critic keeps to be shown again
     learning_rate: float = 2e-4             # of every player, Adam
 
 
@@ -60,7 +59,7 @@ PRESETS = {
 
 
 class Domains:
-    """Images of domain 0, and beside them images of domain 1 that have nothing to do with them; each once an epoch.
+    """Unpaired images of domain 0 and of domain 1, side by side; each once an epoch.
 
     Attributes:
         left_out: How many training images have no label.
@@ -111,35 +110,11 @@ def generator(channels: int, width: int, blocks: int) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Conv2d(width, channels, 7, padding=3, padding_mode="reflect"), nn.Tanh())
 
 
-def patch_critic(schema: Schema, channels: int, width: int, halvings: int, affine: bool = False) -> nn.Sequential:
-    """PatchGAN: image `[batch, channels, height, width]` -> a score for each patch `[batch, 1, h, w]`.
-
-    Args:
-        schema: Of the images, for their size.
-        channels: Of what is judged.
-        width: Channels of the first layer; they double with every layer, up to 8 times.
-        halvings: 3 for patches of 70 x 70 pixels.
-        affine: Learn a scale and shift in every instance normalisation, in place of a convolution's bias.
-
-    Raises:
-        ValueError: The images are too small for so many halvings.
-    """
-    if (least := min(schema.image_size)) >> halvings < 3:
-        most = (least // 3).bit_length() - 1
-        raise ValueError(f"images of {schema.height}x{schema.width} are too small for patches of {halvings} halvings; set critic_halvings to at most {most}")
-    sizes = [width * min(2**level, 8) for level in range(halvings + 1)]
-    layers: list[nn.Module] = [nn.Conv2d(channels, width, 4, 2, 1), nn.LeakyReLU(0.2)]
-    for level, (before, after) in enumerate(pairwise(sizes), start=1):
-        stride = 2 if level < halvings else 1
-        layers += [nn.Conv2d(before, after, 4, stride, 1, bias=not affine), nn.InstanceNorm2d(after, affine=affine), nn.LeakyReLU(0.2)]
-    return nn.Sequential(*layers, nn.Conv2d(sizes[-1], 1, 4, 1, 1))
-
-
 class Critic(nn.Module):
-    """A domain's critic, and the painted images that it remembers: buffers, so that they are saved with the training."""
+    """A domain's critic, and its history of translated images: buffers, so that they are saved with the training."""
 
-    history: Tensor
-    kept: Tensor
+    history: Tensor                         # [size, channels, height, width]
+    kept: Tensor                            # how many of them are filled
 
     def __init__(self, schema: Schema, config: Config):
         super().__init__()
@@ -148,7 +123,7 @@ class Critic(nn.Module):
         self.register_buffer("kept", torch.zeros((), dtype=torch.long))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images -> a score for each patch `[batch, 1, h, w]`: 1 for real, 0 for painted."""
+        """Images -> a score for each patch `[batch, 1, h, w]`: 1 for real, 0 for translated."""
         return self.patches(images)
 
 
@@ -169,7 +144,7 @@ class CycleGAN(nn.Module):
         blocks = config.blocks or (9 if min(schema.image_size) >= 256 else 6)
         self.to_0, self.to_1 = (generator(schema.channels, config.width, blocks) for _ in range(2))
         self.critic_0, self.critic_1 = (Critic(schema, config) for _ in range(2))
-        self.reader = reader(schema, config.reader_width)
+        self.reader = domain_classifier(schema, config.reader_width)
 
     def roles(self) -> dict[str, Role]:
         """What every part is meant to carry."""
@@ -184,7 +159,7 @@ class CycleGAN(nn.Module):
         return Codes({self.name: self.reader(images).sigmoid(), "rest": images})
 
     def decode(self, codes: Codes) -> Tensor:
-        """Images `[batch, channels, height, width]` in [-1, 1]: from what leads to domain 0 (0) to what leads to domain 1 (1)."""
+        """Images `[batch, channels, height, width]` in [-1, 1]: from the translation to domain 0 (0) to that to domain 1 (1)."""
         share, images = codes[self.name][:, :, None, None], codes["rest"]
         return ((1 - share) * self.to_0(images) + share * self.to_1(images)).clamp(-1, 1)
 
@@ -197,100 +172,78 @@ class CycleGAN(nn.Module):
         return label_code(self.schema, name, value)
 
     def players(self) -> dict[str, list[str]]:
-        """Both generators, both critics, and what reads an image's domain."""
+        """Both generators, both critics, and the domain classifier."""
         return {"generator": ["to_0", "to_1"], "critic": ["critic_0", "critic_1"], "reader": ["reader"]}
 
     def optimizer(self, player: str, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-        """Adam with betas 0.5 and 0.999 for all."""
+        """Adam for all players (section 4), with the released betas."""
         return torch.optim.Adam(parameters, lr=self.config.learning_rate, betas=(0.5, 0.999))
 
     def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
-        """One training step. First images stand for domain 0 and partners for domain 1; those that are not of it count for nothing."""
+        """One training step. First images are of domain 0 and partners of domain 1; those that are not have no weight."""
         assert batch.partner is not None
         c, a, b = self.config, batch.images, batch.partner.images
         in_0, in_1 = (side.known[self.name] & (side.labels[self.name] == value) for value, side in enumerate((batch, batch.partner)))
-        painted_1, painted_0 = self.to_1(a), self.to_0(b)
+        fake_1, fake_0 = self.to_1(a), self.to_0(b)
 
         losses = {
-            "adv_1": (1.0, mean(squares(self.critic_1(painted_1), 1), in_0)),                             # Eq. 1, L_GAN(G), least squares
-            "adv_0": (1.0, mean(squares(self.critic_0(painted_0), 1), in_1)),                             # Eq. 1, L_GAN(F)
-            "cycle_0": (c.cycle_weight, mean(absolute_error(self.to_0(painted_1), a), in_0)),             # Eq. 2, F(G(a))
-            "cycle_1": (c.cycle_weight, mean(absolute_error(self.to_1(painted_0), b), in_1)),             # Eq. 2, G(F(b))
+            "adv_1": (1.0, masked_mean(squares(self.critic_1(fake_1), 1), in_0)),                         # Eq. 1, L_GAN(G), least squares (section 4)
+            "adv_0": (1.0, masked_mean(squares(self.critic_0(fake_0), 1), in_1)),                         # Eq. 1, L_GAN(F), least squares
+            "cycle_0": (c.cycle_weight, masked_mean(absolute_error(self.to_0(fake_1), a), in_0)),         # Eq. 2, L_cyc, F(G(a))
+            "cycle_1": (c.cycle_weight, masked_mean(absolute_error(self.to_1(fake_0), b), in_1)),         # Eq. 2, L_cyc, G(F(b))
         }
         if c.identity_weight:
-            losses["identity_0"] = (c.identity_weight, mean(absolute_error(self.to_0(a), a), in_0))       # section 5.2, L_identity
-            losses["identity_1"] = (c.identity_weight, mean(absolute_error(self.to_1(b), b), in_1))
+            losses["identity_0"] = (c.identity_weight, masked_mean(absolute_error(self.to_0(a), a), in_0))  # Sec. 5.2, L_identity, F(a)
+            losses["identity_1"] = (c.identity_weight, masked_mean(absolute_error(self.to_1(b), b), in_1))  # Sec. 5.2, L_identity, G(b)
         yield Turn("generator", losses)
 
-        losses, right = {}, []
-        sides = ((0, self.critic_0, a, in_0, painted_0, in_1), (1, self.critic_1, b, in_1, painted_1, in_0))
-        for value, critic, real, is_real, painted, is_painted in sides:
-            shown = remembered(critic, painted.detach(), is_painted, batch.uniform(f"history {value}", 2))
-            scores, fakes = critic(real), critic(shown)
-            loss = mean(squares(scores, 1), is_real) + mean(squares(fakes, 0), is_painted)
-            losses[f"gan_{value}"] = (0.5, loss)                                                          # Eq. 1, halved as in the appendix
-            right += [scores > 0.5, fakes < 0.5]
-        yield Turn("critic", losses, {"critic_accuracy": torch.stack(right).float().mean()})
+        losses, correct = {}, []
+        sides = ((0, self.critic_0, a, in_0, fake_0, in_1), (1, self.critic_1, b, in_1, fake_1, in_0))
+        for value, critic, real, is_real, fake, is_fake in sides:
+            shown = from_history(critic, fake.detach(), is_fake, batch.uniform(f"history {value}", 2))
+            real_scores, fake_scores = critic(real), critic(shown)
+            loss = masked_mean(squares(real_scores, 1), is_real) + masked_mean(squares(fake_scores, 0), is_fake)
+            losses[f"gan_{value}"] = (0.5, loss)                                                          # Eq. 1, least squares, halved (appendix)
+            correct += [real_scores > 0.5, fake_scores < 0.5]
+        yield Turn("critic", losses, {"critic_accuracy": torch.stack(correct).float().mean()})
 
         sides = (batch, batch.partner)
         logits, known = self.reader(torch.cat([a, b])), torch.cat([side.known[self.name] for side in sides])
-        labels = torch.cat([side.labels[self.name] for side in sides]).clamp(min=0)[:, None].to(logits)
-        yield Turn("reader", {"class": (1.0, mean(binary_cross_entropy(logits, labels), known))})
-
-
-def only_binary(schema: Schema, method: str) -> Attribute:
-    """The one binary attribute of a schema that has no other; raises ValueError saying what there is."""
-    if len(schema.attributes) != 1 or schema.attributes[0].kind != "binary":
-        found = ", ".join(f"{a.name} ({a.kind})" for a in schema.attributes) or "none"
-        raise ValueError(
-            f"{method} takes exactly one binary attribute and got {found}; it is one model for each ordered pair of domains: "
-            "name one with --attributes, and train again for every other"
-        )
-    return schema.attributes[0]
-
-
-def reader(schema: Schema, width: int) -> nn.Sequential:
-    """Image -> logit `[batch, 1]` of the attribute's second value."""
-    trunk, features = image_trunk(schema.image_size, schema.channels, width)
-    return nn.Sequential(*trunk, nn.Linear(features, 1))
+        target = torch.cat([side.labels[self.name] for side in sides]).clamp(min=0)[:, None].to(logits)
+        yield Turn("reader", {"class": (1.0, masked_mean(binary_cross_entropy(logits, target), known))})  # ours
 
 
 def squares(scores: Tensor, target: float) -> Tensor:
-    """How far the scores of patches are from a number: `[batch, 1, h, w]` -> `[batch]`."""
+    """Mean squared distance of the scores of patches from a number: `[batch, 1, h, w]` -> `[batch]`."""
     return squared_error(scores, torch.full_like(scores, target))
 
 
-def mean(losses: Tensor, counts: Tensor) -> Tensor:
-    """The mean over a batch in which some images count as 0: `[batch]` twice -> a scalar."""
-    return torch.where(counts, losses, 0).mean()
-
-
 @torch.no_grad()
-def remembered(critic: Critic, painted: Tensor, counts: Tensor, chance: Tensor) -> Tensor:
-    """What a critic is shown: a new image, or half of the time an older one, whose place the new one takes.
+def from_history(critic: Critic, fakes: Tensor, valid: Tensor, uniform: Tensor) -> Tensor:
+    """What a critic is shown: a new image, or half of the time an older one, whose place the new one takes (section 4).
 
     Until the history is full, every image is shown and kept. Nothing is kept outside training. Processes that share a batch
     see all of its images, so that their histories stay the same.
 
     Args:
-        critic: With `history` `[size, channels, height, width]` and `kept`, how many of them are filled.
-        painted: `[batch, channels, height, width]` without gradient.
-        counts: Which of them are of use, bool `[batch]`; the others are shown as they are.
-        chance: Numbers in [0, 1), `[batch, 2]`: whether an older one is shown, and which.
+        critic: With its `history` of images and how many of them are `kept`.
+        fakes: `[batch, channels, height, width]` without gradient.
+        valid: Which of them may be kept, bool `[batch]`; the others are shown as they are.
+        uniform: Numbers in [0, 1), `[batch, 2]`: whether an older one is shown, and which.
     """
     size = len(critic.history)
     if not critic.training or not size:
-        return painted
-    own = dist.get_rank() * len(painted) if dist.is_initialized() else 0
-    shown, count = [], len(painted)
-    for picture, used, (coin, place) in zip(*map(gathered, (painted, counts, chance)), strict=True):
-        shown.append(picture)
-        if used and critic.kept < size:
-            critic.history[critic.kept] = picture
+        return fakes
+    own = dist.get_rank() * len(fakes) if dist.is_initialized() else 0
+    shown, count = [], len(fakes)
+    for image, keep, (coin, place) in zip(*map(gathered, (fakes, valid, uniform)), strict=True):
+        shown.append(image)
+        if keep and critic.kept < size:
+            critic.history[critic.kept] = image
             critic.kept.add_(1)
-        elif used and coin < 0.5:
+        elif keep and coin < 0.5:
             shown[-1] = critic.history[int(place * size)].clone()
-            critic.history[int(place * size)] = picture
+            critic.history[int(place * size)] = image
     return torch.stack(shown[own : own + count])
 
 

@@ -1,13 +1,12 @@
-"""Fader Networks: an autoencoder whose code hides the labels from a discriminator, so that the decoder must take them from its input.
+"""Fader Networks: an autoencoder whose code hides the labels from a discriminator, so that the decoder must use its label input.
 
 Lample, Zeghidour, Usunier, Bordes, Denoyer and Ranzato, "Fader Networks: Manipulating Images by Sliding Attributes", NeurIPS
 2017. https://arxiv.org/abs/1706.00409
 Sizes and settings are those of the released code (facebookresearch/FaderNetworks). Ours: see LOG.md.
 
-Differs from the paper: it edits images whose labels are given; here a classifier beside the game reads them from any
-image, and gets no gradient into the game and gives none. A missing label is the classifier's guess for the decoder and adds
-nothing to any loss. The discriminator keeps its dropout while the encoder plays against it, and sees the code of the same
-batch as the encoder's own step.
+Differs from the paper: it edits images whose labels are given; here a separate classifier predicts them from any image, and
+no gradient passes between it and the other networks. For the decoder a missing label is the classifier's prediction; it adds
+nothing to any loss. The discriminator keeps its dropout in the encoder's step, and both steps use the code of the same batch.
 """
 
 from __future__ import annotations
@@ -46,17 +45,17 @@ class Config:
     max_width: int = 512                    # ... up to so many
     hidden: int = 512                       # width of the discriminator's hidden layer
     dropout: float = 0.3                    # in the discriminator
-    classifier_width: int = 32              # channels of the first convolution of the classifier beside the game
-    hide_weight: float = 1e-4               # lambda_E at the end of its ramp; 0 = nothing hides the labels
+    classifier_width: int = 32              # channels of the first convolution of the separate classifier
+    hide_weight: float = 1e-4               # lambda_E at the end of its ramp; 0 = the labels are not hidden
     hide_ramp: int = 16_000_000             # images over which lambda_E grows from 0; 500,000 batches of 32
-    gradient_clip: float = 5.0              # largest length of a player's gradient
+    gradient_clip: float = 5.0              # largest norm of a player's gradient
     learning_rate: float = 2e-4             # of every player, Adam
 
 
 PRESETS = {
     "paper": Config(),
-    # Differs from the paper: tens of thousands of images in place of tens of millions, so the weight that hides labels is
-    # reached early and is larger, steps are longer, and there is no dropout. A code of few channels leaves less to hide.
+    # Differs from the paper: tens of thousands of images in place of tens of millions, so lambda_E is reached early and is
+    # larger, steps are longer, and there is no dropout. A code of few channels leaves less to hide.
     "small": Config(
         width=48,
         max_width=64,
@@ -81,7 +80,7 @@ def doubling(inputs: int, outputs: int, last: bool) -> nn.Sequential:
 
 
 class Decoder(nn.Module):
-    """Code and labels -> image; the labels stand beside the channels of every layer's input."""
+    """Code and labels -> image; the labels are concatenated to the channels of every layer's input."""
 
     def __init__(self, sizes: list[int], num_labels: int):
         super().__init__()
@@ -142,7 +141,7 @@ class Fader(nn.Module):
         return self._decoded(codes["rest"], codes)
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:
-        """Probabilities `[batch, values]` of each attribute, by the classifier beside the game."""
+        """Probabilities `[batch, values]` of each attribute, by the separate classifier."""
         return probabilities(self.schema, codes)
 
     def label_code(self, name: str, value: object) -> Tensor:
@@ -150,11 +149,11 @@ class Fader(nn.Module):
         return label_code(self.schema, name, value)
 
     def players(self) -> dict[str, list[str]]:
-        """The paper's two, and the classifier for itself."""
+        """The paper's two, and the separate classifier."""
         return {"discriminator": ["discriminator"], "autoencoder": ["encoder", "decoder"], "classifier": ["classifier"]}
 
     def optimizer(self, player: str, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-        """Adam with betas 0.5 and 0.999, which shortens long gradients before every step."""
+        """Adam with betas 0.5 and 0.999; the norm of the gradient is clipped before every step."""
         adam = torch.optim.Adam(parameters, lr=self.config.learning_rate, betas=(0.5, 0.999))
 
         def clip(*_: object) -> None:
@@ -170,17 +169,17 @@ class Fader(nn.Module):
     def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
         """One training step."""
         z, logits = self.encoder(batch.images), self.classifier(batch.images)
-        told = label_loss(self.schema, self.discriminator(z.detach()), batch.labels, batch.known)
-        yield Turn("discriminator", {"dis": (1.0, told)})                                                 # Eq. 2, L_dis
+        readable = label_loss(self.schema, self.discriminator(z.detach()), batch.labels, batch.known)
+        yield Turn("discriminator", {"dis": (1.0, readable)})                                             # Eq. 2, L_dis
 
         x_rec = self._decoded(z, given(self.schema, batch, soft(self.schema, logits)))
         hidden = label_loss(self.schema, self.discriminator(z), wrong_labels(self.schema, batch), batch.known)
         yield Turn("autoencoder", {
             "rec": (1.0, squared_error(x_rec, batch.images).mean()),                                      # Eq. 1, L_AE
-            "hide": (self.hide_weight(progress), hidden),                                                 # Eq. 3, -log P(1 - y | z)
+            "hide": (self.hide_weight(progress), hidden),                                                 # Eq. 3, -log P(1 - y | E(x))
         })  # fmt: skip
 
-        yield Turn("classifier", {"class": (1.0, label_loss(self.schema, logits, batch.labels, batch.known))})
+        yield Turn("classifier", {"class": (1.0, label_loss(self.schema, logits, batch.labels, batch.known))})  # ours
 
     def _decoded(self, z: Tensor, parts: Mapping[str, Tensor]) -> Tensor:
         return self.decoder(z, torch.cat(list(probabilities(self.schema, parts).values()), 1))

@@ -1,4 +1,4 @@
-"""pix2pix: a U-Net that repaints an image as another one of the same person, learnt from pairs.
+"""pix2pix: a U-Net that translates an image to another one of the same person, trained on pairs.
 
 Isola, Zhu, Zhou and Efros, "Image-to-Image Translation with Conditional Adversarial Networks", CVPR 2017.
 https://arxiv.org/abs/1611.07004
@@ -6,14 +6,14 @@ Reported: Table 1, Cityscapes labels -> photographs, FCN score 0.66 per pixel wi
 alone. Ours: see LOG.md.
 
 Two images of one group that differ in a binary attribute are an example for either direction. Each direction has its own
-generator and its own critic, which sees the given image beside the true or the painted one.
+generator and its own critic, which scores the target or the translated image, concatenated to the source image.
 
-There is no code to learn here: `rest` is the image itself, so that it tells everything, and leakage is total by construction.
-The attribute's part is the probability that the image shows the second value.
+There is no code to learn: `rest` is the image itself, so leakage is total by construction. The attribute's part is the
+probability that the image shows the second value.
 
-Differs from the paper: that probability comes from a small classifier with a player of its own. A generator has never seen
-images that show its value already, so decoding goes from the image towards the painted one by as much as the attribute's
-part was moved from what the classifier reads, and an unchanged code gives the image back. Dropout acts in training only, so
+Differs from the paper: that probability comes from a small classifier, a player of its own. A generator is never trained on
+images that already show its value, so decoding moves from the image towards its translation by as much as the attribute's
+part differs from the classifier's prediction, and an unchanged code gives the image back. Dropout acts in training only, so
 that a code always gives the same image. Every image is normalised by itself, as the paper's batches of one are.
 """
 
@@ -33,7 +33,7 @@ from recombine.data.samplers import Draw, Pairs
 from recombine.data.schema import Schema
 from recombine.losses import absolute_error, binary_cross_entropy
 from recombine.method import Progress, Role, Turn, schema_image_size
-from recombine.methods.cyclegan import mean, only_binary, patch_critic, reader
+from recombine.methods.shared.domains import domain_classifier, masked_mean, only_binary, patch_critic
 from recombine.methods.shared.label_codes import label_code, probabilities
 from recombine.methods.shared.roles import named_roles
 from recombine.networks import num_halvings, widths
@@ -45,11 +45,11 @@ class Config:
 
     pair_by: str = ""                       # attribute that both images of a pair share; "" = the data's first group
     width: int = 64                         # channels of a generator's first layer; they double with every halving, up to 8 times
-    dropped: int = 3                        # a generator's first doublings that have dropout; its noise
+    dropped: int = 3                        # how many of a generator's first doublings have dropout, its noise
     critic_width: int = 64                  # channels of a critic's first layer
-    critic_halvings: int = 3                # of a critic; 3 = it judges patches of 70 x 70 pixels, 2 = 34, 1 = 16
-    reader_width: int = 16                  # channels of the first layer of what reads the attribute
-    adv_weight: float = 1.0                 # of the critic's opinion; 0 = L1 alone
+    critic_halvings: int = 3                # of a critic; 3 = it scores patches of 70 x 70 pixels, 2 = 34, 1 = 16
+    reader_width: int = 16                  # channels of the first layer of the classifier
+    adv_weight: float = 1.0                 # of the adversarial loss; 0 = L1 alone
     rec_weight: float = 100.0               # lambda, of L1
     learning_rate: float = 2e-4             # of every player, Adam
 
@@ -61,7 +61,7 @@ PRESETS = {
 
 
 class Aligned:
-    """Pairs whose two images are mirrored together or not at all."""
+    """Pairs whose two images are mirrored together."""
 
     def __init__(self, pairs: Pairs):
         self.pairs, self.left_out = pairs, pairs.left_out
@@ -73,7 +73,7 @@ class Aligned:
 
 
 class UNet(nn.Module):
-    """Image -> image: halved to one pixel and doubled again, each size joined by what it was on the way down."""
+    """Image -> image: halved to one pixel and doubled again, with a skip connection at every size."""
 
     def __init__(self, image_size: tuple[int, int], channels: int, width: int, dropped: int):
         super().__init__()
@@ -92,7 +92,7 @@ class UNet(nn.Module):
         self.dropped = [(c, height << level, wide << level) for level, c in enumerate(sizes[-2::-1], start=1)][:dropped]
 
     def forward(self, images: Tensor, noise: Tensor | None = None) -> Tensor:
-        """`[batch, channels, height, width]`, and the same back in [-1, 1]; `noise` `[batch, num_drops]` in [0, 1) is for dropout."""
+        """`[batch, channels, height, width]`, and the same back in [-1, 1]; `noise` `[batch, num_drops]` in [0, 1) drives the dropout."""
         skips = []
         for down in self.down:
             images = down(images)
@@ -133,7 +133,7 @@ class Pix2Pix(nn.Module):
         self.critic_0, self.critic_1 = (
             patch_critic(schema, 2 * channels, config.critic_width, config.critic_halvings, affine=True) for _ in range(2)
         )
-        self.reader = reader(schema, config.reader_width)
+        self.reader = domain_classifier(schema, config.reader_width)
         self.num_drops = sum(c * h * w for c, h, w in self.to_0.dropped)
 
     def roles(self) -> dict[str, Role]:
@@ -141,7 +141,7 @@ class Pix2Pix(nn.Module):
         return named_roles(self.own)
 
     def make_sampler(self, pack: Pack, seed: int, mirror: bool) -> Aligned:
-        """Pairs of one group; those that show the same value count for nothing.
+        """Pairs of one group; those that show the same value have no weight.
 
         Raises:
             ValueError: There is no such group, or no two images share one.
@@ -153,11 +153,11 @@ class Pix2Pix(nn.Module):
         return Codes({self.name: self.reader(images).sigmoid(), "rest": images})
 
     def decode(self, codes: Codes) -> Tensor:
-        """Images `[batch, channels, height, width]` in [-1, 1]: `rest`, repainted by as much as the attribute's part was moved."""
+        """Images `[batch, channels, height, width]` in [-1, 1]: `rest`, translated by as much as the attribute's part was moved."""
         images = codes["rest"]
         moved = (codes[self.name] - self.reader(images).sigmoid())[:, :, None, None]
-        painted = moved.relu() * (self.to_1(images) - images) + (-moved).relu() * (self.to_0(images) - images)
-        return (images + painted).clamp(-1, 1)
+        change = moved.relu() * (self.to_1(images) - images) + (-moved).relu() * (self.to_0(images) - images)
+        return (images + change).clamp(-1, 1)
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:
         """Probabilities `[batch, 2]` of the attribute's values."""
@@ -168,11 +168,11 @@ class Pix2Pix(nn.Module):
         return label_code(self.own, name, value)
 
     def players(self) -> dict[str, list[str]]:
-        """Both critics, both generators, and what reads the attribute."""
+        """Both critics, both generators, and the classifier."""
         return {"critic": ["critic_0", "critic_1"], "generator": ["to_0", "to_1"], "reader": ["reader"]}
 
     def optimizer(self, player: str, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-        """Adam with betas 0.5 and 0.999 for all (section 3.3)."""
+        """Adam with betas 0.5 and 0.999 for all players (section 3.3)."""
         return torch.optim.Adam(parameters, lr=self.config.learning_rate, betas=(0.5, 0.999))
 
     def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
@@ -180,29 +180,29 @@ class Pix2Pix(nn.Module):
         assert batch.partner is not None
         c, name, sides = self.config, self.name, (batch, batch.partner)
         labels, known = ([getattr(side, kind)[name] for side in sides] for kind in ("labels", "known"))
-        counts = known[0] & known[1] & (labels[0] != labels[1])
+        valid = known[0] & known[1] & (labels[0] != labels[1])
         turned = (labels[0] == 1)[:, None, None, None]
         a, b = (torch.where(turned, x, y) for x, y in ((sides[1].images, sides[0].images), (sides[0].images, sides[1].images)))
         noise = batch.uniform("dropout", 2, self.num_drops)
-        painted_1, painted_0 = self.to_1(a, noise[:, 1]), self.to_0(b, noise[:, 0])
+        fake_1, fake_0 = self.to_1(a, noise[:, 1]), self.to_0(b, noise[:, 0])
 
-        directions = ((0, self.critic_0, b, a, painted_0), (1, self.critic_1, a, b, painted_1))
-        losses, right = {}, []
-        for value, critic, x, y, painted in directions:
-            real, fake = critic(torch.cat([x, y], 1)), critic(torch.cat([x, painted.detach()], 1))
-            loss = mean(binary_cross_entropy(real, 1.0) + binary_cross_entropy(fake, 0.0), counts)
-            losses[f"gan_{value}"] = (0.5, loss)                                                          # Eq. 1, halved (section 3.3)
-            right += [real > 0, fake < 0]
-        yield Turn("critic", losses, {"critic_accuracy": torch.stack(right).float().mean()})
+        directions = ((0, self.critic_0, b, a, fake_0), (1, self.critic_1, a, b, fake_1))
+        losses, correct = {}, []
+        for value, critic, x, y, fake in directions:
+            real_scores, fake_scores = critic(torch.cat([x, y], 1)), critic(torch.cat([x, fake.detach()], 1))
+            loss = masked_mean(binary_cross_entropy(real_scores, 1.0) + binary_cross_entropy(fake_scores, 0.0), valid)
+            losses[f"gan_{value}"] = (0.5, loss)                                                          # Eq. 1, -L_cGAN, halved (section 3.3)
+            correct += [real_scores > 0, fake_scores < 0]
+        yield Turn("critic", losses, {"critic_accuracy": torch.stack(correct).float().mean()})
 
         losses = {}
-        for value, critic, x, y, painted in directions:
+        for value, critic, x, y, fake in directions:
             if c.adv_weight:
-                fooled = binary_cross_entropy(critic(torch.cat([x, painted], 1)), 1.0)
-                losses[f"adv_{value}"] = (c.adv_weight, mean(fooled, counts))                             # Eq. 1, -log D (section 3.3)
-            losses[f"rec_{value}"] = (c.rec_weight, mean(absolute_error(painted, y), counts))             # Eq. 3, L_L1
+                fooled = binary_cross_entropy(critic(torch.cat([x, fake], 1)), 1.0)
+                losses[f"adv_{value}"] = (c.adv_weight, masked_mean(fooled, valid))                       # Eq. 1, L_cGAN, as -log D (section 3.3)
+            losses[f"rec_{value}"] = (c.rec_weight, masked_mean(absolute_error(fake, y), valid))          # Eq. 3, L_L1
         yield Turn("generator", losses)
 
         logits = self.reader(torch.cat([side.images for side in sides]))
-        wanted = torch.cat(labels).clamp(min=0)[:, None].to(logits)
-        yield Turn("reader", {"class": (1.0, mean(binary_cross_entropy(logits, wanted), torch.cat(known)))})
+        target = torch.cat(labels).clamp(min=0)[:, None].to(logits)
+        yield Turn("reader", {"class": (1.0, masked_mean(binary_cross_entropy(logits, target), torch.cat(known)))})  # ours

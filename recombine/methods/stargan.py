@@ -1,19 +1,19 @@
-"""StarGAN: one network that repaints an image for whatever labels it is told.
+"""StarGAN: one generator that translates an image to any combination of labels.
 
 Choi, Choi, Kim, Ha, Kim and Choo, "StarGAN: Unified Generative Adversarial Networks for Multi-Domain Image-to-Image
 Translation", CVPR 2018. https://arxiv.org/abs/1711.09020
 Reported: Table 3, RaFD, 2.12 % of synthesised expressions are classified wrongly (real ones: 0.45 %), with 53.2 million
 parameters. Ours: see LOG.md.
 
-The generator sees an image with the wanted labels tiled beside its channels. A critic judges realism and reads labels; the
-image, repainted with its own labels, must come back.
+The generator takes an image with the target labels tiled beside its channels. A critic scores realism and classifies labels;
+translated back to its own labels, the image must be reconstructed.
 
-There is no code to learn here: `rest` is the image itself, and an attribute's part is what the critic reads from that
-image. So the rest tells everything, and leakage is total by construction; what can be judged are the edits.
+There is no code to learn: `rest` is the image itself, and an attribute's part is the critic's prediction from that image.
+So leakage is total by construction; what can be judged are the edits.
 
 Differs from the paper: binary and categorical attributes may stand side by side, binary cross-entropies as for its CelebA
-and softmax cross-entropies as for its RaFD, added up. Where a label is missing, what the critic reads takes its place, and
-it adds nothing to the class losses. There is no mask vector: several data sets with different labels are one with missing ones.
+and softmax cross-entropies as for its RaFD, added up. A missing label is replaced by the critic's prediction and adds nothing to
+the class losses. There is no mask vector (Eq. 7): several data sets with different labels are one with missing ones.
 """
 
 from __future__ import annotations
@@ -52,21 +52,21 @@ class Config:
     halvings: int = 2                       # of what the generator's first convolution leaves
     blocks: int = 6                         # residual blocks of the generator
     outer_kernel: int = 7                   # pixels, of the generator's first and last convolution
-    outer_stride: int = 1                   # of these two; 2 spares the work at full size
-    running_statistics: bool = False        # outside training, normalise by running averages; the released code keeps them and never does
+    outer_stride: int = 1                   # of these two; 2 saves the work at full size
+    running_statistics: bool = False        # normalise by running averages outside training; the released code collects them and never does
     critic_width: int = 64                  # channels of the critic's first layer; they double with every halving
     adv_weight: float = 1.0                 # of the critic's scores
     class_weight: float = 1.0               # lambda_cls
     rec_weight: float = 10.0                # lambda_rec
     gp_weight: float = 10.0                 # lambda_gp
-    stay_weight: float = 0.0                # of how far a repainted image goes from what it was; 0 as published
+    stay_weight: float = 0.0                # of the L1 distance of a translated image from its original; 0 as published
     critic_steps: int = 5                   # of the critic for each of the generator
     learning_rate: float = 1e-4             # of both players, Adam
 
 
-# Differs from the paper: 32 px and some ten thousand images in place of 3 million. So steps are 20 times as long, players take
-# turns, networks are narrow and do nothing at full size; the class loss weighs 40 times as much beside the critic's other terms,
-# which otherwise keep it from reading labels; and a repainted image is held to what it was at once, beside the way back.
+# Differs from the paper: 32 px and some ten thousand images in place of 3 million. So steps are 20 times as long, players
+# alternate, networks are narrow and do nothing at full size; the class loss weighs 40 times as much beside the critic's other
+# terms, which otherwise keep it from learning labels; and a translated image is held to its original, beside the cycle.
 PRESETS = {
     "paper": Config(),
     "small": Config(
@@ -95,7 +95,7 @@ def norm(channels: int, running: bool) -> nn.InstanceNorm2d:
 
 
 class Generator(nn.Module):
-    """Image and labels -> image. Padded with zeros: reflected, the constant label planes would not outlive the first IN."""
+    """Image and labels -> image. Zero padding: with reflection the first IN would erase the constant label planes."""
 
     def __init__(self, channels: int, num_labels: int, config: Config):
         super().__init__()
@@ -117,7 +117,7 @@ class Generator(nn.Module):
 
 
 class Critic(nn.Module):
-    """Halvings down to 2 or 3 pixels without normalisation, then one head for realism and one for labels."""
+    """Halvings down to 2 or 3 pixels without normalisation, then a head for realism and one for labels."""
 
     def __init__(self, image_size: tuple[int, int], channels: int, num_labels: int, width: int):
         super().__init__()
@@ -158,11 +158,11 @@ class StarGAN(nn.Module):
         return named_roles(self.schema)
 
     def encode(self, images: Tensor) -> Codes:
-        """Codes of images in [-1, 1]: the probabilities `[batch, 1 or values]` that the critic reads, and the image as `rest`."""
+        """Codes of images in [-1, 1]: the critic's label probabilities `[batch, 1 or values]`, and the image as `rest`."""
         return Codes({**soft(self.schema, self.critic(images)[1]), "rest": images})
 
     def decode(self, codes: Codes) -> Tensor:
-        """Images `[batch, channels, height, width]` in [-1, 1]: `rest`, repainted with the labels."""
+        """Images `[batch, channels, height, width]` in [-1, 1]: `rest`, translated to the labels."""
         return self.generator(codes["rest"], joined(self.schema, codes))
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:
@@ -174,7 +174,7 @@ class StarGAN(nn.Module):
         return label_code(self.schema, name, value)
 
     def players(self) -> dict[str, list[str]]:
-        """The critic plays first."""
+        """The critic moves first."""
         return {"critic": ["critic"], "generator": ["generator"]}
 
     def optimizer(self, player: str, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
@@ -182,7 +182,7 @@ class StarGAN(nn.Module):
         return torch.optim.Adam(parameters, lr=self.config.learning_rate, betas=(0.5, 0.999))
 
     def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
-        """One step of the critic, and on every `critic_steps`-th batch one of the generator. Wanted labels are those of other images."""
+        """One step of the critic, and on every `critic_steps`-th batch one of the generator. Target labels are those of other images."""
         c, x, schema = self.config, batch.images, self.schema
         order = batch.uniform("order").argsort()
         labels, known = ({name: column[order] for name, column in columns.items()} for columns in (batch.labels, batch.known))
@@ -193,8 +193,8 @@ class StarGAN(nn.Module):
             x_fake = self.generator(x, y[order])
         slope = gradient_penalty(lambda images: self.critic(images)[0], x, x_fake, batch.uniform("between"))
         yield Turn("critic", {
-            "adv": (c.adv_weight, self.critic(x_fake)[0].mean() - real.mean()),                           # Eq. 8, -L_adv
-            "gp": (c.gp_weight, slope.mean()),                                                            # Eq. 8, gradient penalty
+            "adv": (c.adv_weight, self.critic(x_fake)[0].mean() - real.mean()),                           # Eq. 5 and 8, -L_adv
+            "gp": (c.gp_weight, slope.mean()),                                                            # Eq. 8, gradient penalty, lambda_gp
             "class": (c.class_weight, label_loss(schema, logits, batch.labels, batch.known)),             # Eq. 2, L_cls^r
         })  # fmt: skip
 
@@ -203,11 +203,11 @@ class StarGAN(nn.Module):
         x_fake = self.generator(x, y[order])
         fake, logits = self.critic(x_fake)
         losses = {
-            "adv": (c.adv_weight, -fake.mean()),                                                          # Eq. 8, L_adv
+            "adv": (c.adv_weight, -fake.mean()),                                                          # Eq. 6 and 8, L_adv
             "class": (c.class_weight, label_loss(schema, logits, labels, known)),                         # Eq. 3, L_cls^f
             "rec": (c.rec_weight, absolute_error(self.generator(x_fake, y), x).mean()),                   # Eq. 4, L_rec
         }  # fmt: skip
         if c.stay_weight:
-            # Differs from the paper where asked: a change that no label asks for is paid for at once, not only after the way back.
-            losses["stay"] = (c.stay_weight, absolute_error(x_fake, x).mean())
+            # Differs from the paper where set: changes that no label calls for are penalised directly, not only by the cycle.
+            losses["stay"] = (c.stay_weight, absolute_error(x_fake, x).mean())                            # ours
         yield Turn("generator", losses)

@@ -12,7 +12,8 @@ from torch import nn
 from recombine.codes import Codes
 from recombine.data.schema import Attribute, Schema
 from recombine.method import Progress
-from recombine.methods.cyclegan import PRESETS, Config, Critic, CycleGAN, Domains, mean, remembered, squares
+from recombine.methods.cyclegan import PRESETS, Config, Critic, CycleGAN, Domains, from_history, squares
+from recombine.methods.shared.domains import masked_mean
 
 SMALL = Config(width=4, blocks=1, critic_width=4, critic_halvings=2, reader_width=4, history=6)
 
@@ -107,7 +108,7 @@ def test_pictures_of_the_wrong_domain_and_of_none_count_for_nothing():
 def test_squares_and_mean():
     # Scores 0, 2 against 1: (1 + 1) / 2; 1, 1: 0; of two images only the first counts: 1 / 2.
     scores = torch.tensor([0.0, 2, 1, 1]).reshape(2, 1, 1, 2)
-    assert squares(scores, 1).tolist() == [1, 0] and mean(squares(scores, 1), torch.tensor([True, False])).item() == 0.5
+    assert squares(scores, 1).tolist() == [1, 0] and masked_mean(squares(scores, 1), torch.tensor([True, False])).item() == 0.5
 
 
 def test_history_is_filled_and_then_shown_half_of_the_time():
@@ -117,7 +118,7 @@ def test_history_is_filled_and_then_shown_half_of_the_time():
     every = torch.ones(3, dtype=torch.bool)
 
     def shown(fakes, chance, counts=every):
-        return remembered(critic, fakes, counts, torch.tensor(chance))[:, 0, 0, 0].tolist()
+        return from_history(critic, fakes, counts, torch.tensor(chance))[:, 0, 0, 0].tolist()
 
     assert shown(numbered[0], [[0.0, 0.9]] * 3) == [1, 2, 2], "two fill the history, and the third takes the second one's place"
     assert critic.history[:, 0, 0, 0].tolist() == [1, 3] and critic.kept == 2
@@ -229,5 +230,4 @@ def painted_bright(cycle_weight):
 def test_pictures_cross_over_without_pairs_and_the_cycle_brings_them_back():
     # The true change is 1.2; without the cycle nothing asks for the way back.
     (moved, lost), (_, lost_without) = painted_bright(10.0), painted_bright(0.0)
-    print(moved, lost, lost_without)
     assert moved > 0.8 and lost < 0.8 * lost_without
