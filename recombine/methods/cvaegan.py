@@ -1,15 +1,15 @@
-"""CVAE-GAN: a conditional VAE whose decoder matches features of a critic and of a classifier in place of fooling them.
+"""CVAE-GAN: a conditional VAE whose decoder matches features of a critic and of a classifier instead of fooling them.
 
 Bao, Chen, Wen, Li and Hua, "CVAE-GAN: Fine-Grained Image Generation through Asymmetric Training", ICCV 2017.
 https://arxiv.org/abs/1703.10155. Ours: see LOG.md.
-What IFcVAE-GAN's tables call cVAE-GAN is another model: `ifcvaegan` with the preset `table1-without-aux` or `table3-without-aux`.
+The cVAE-GAN of IFcVAE-GAN's tables is another model: `ifcvaegan` with the preset `table1-without-aux` or `table3-without-aux`.
 
-Critic and classifier learn by cross-entropy. Encoder and decoder are asked that a reconstruction has its image's features
-in both (pairwise matching), and that samples have the real images' mean features, in all and in every class (mean matching).
+Critic and classifier are trained by cross-entropy. Encoder and decoder match a reconstruction's features in both to its
+image's (pairwise matching), and the mean features of samples to those of real images, overall and per class (mean matching).
 
-Differs from the paper: any number of attributes, whose classes are matched one attribute after another. The networks are the
-kit's in place of GoogLeNets. Mean features are those of the batch, not moving averages. Images whose labels are not given
-get the classifier's guess. Squared distances and the KL divergence are sums over pixels, features and latents, as written.
+Differs from the paper: any number of attributes, whose classes are matched one attribute after another. The networks are those
+of `recombine.networks` in place of GoogLeNets. Mean features are those of the batch, not moving averages. A missing label is
+the classifier's prediction. Squared distances and the KL divergence are sums over pixels, features and latents, as written.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ PRESETS = {
 
 
 class Encoder(nn.Module):
-    """Image and labels -> mean and log variance of `rest`; the labels stand beside the image's channels."""
+    """Image and labels -> mean and log variance of `rest`; the labels are concatenated to the image's channels."""
 
     def __init__(self, image_size: tuple[int, int], inputs: int, width: int, num_latents: int):
         super().__init__()
@@ -114,8 +114,8 @@ class CVAEGAN(nn.Module):
 
     def encode(self, images: Tensor) -> Codes:
         """Codes of images in [-1, 1]: the classifier's probabilities `[batch, 1 or values]`, and the mean of `rest` given these."""
-        guessed = soft(self.schema, self.classifier(images)[1])
-        return Codes({**guessed, "rest": self.encoder(images, joined(self.schema, guessed))[0]})
+        predicted = soft(self.schema, self.classifier(images)[1])
+        return Codes({**predicted, "rest": self.encoder(images, joined(self.schema, predicted))[0]})
 
     def decode(self, codes: Codes) -> Tensor:
         """Images `[batch, channels, height, width]` in [-1, 1]."""
@@ -130,47 +130,47 @@ class CVAEGAN(nn.Module):
         return label_code(self.schema, name, value)
 
     def players(self) -> dict[str, list[str]]:
-        """Classifier, critic, and the two that descend the matching losses."""
+        """Classifier, critic, and the two networks that minimise the matching losses."""
         return {"classifier": ["classifier"], "critic": ["critic"], "autoencoder": ["encoder", "decoder"]}
 
     def optimizer(self, player: str, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-        """Adam with betas 0.5 and 0.999 for everybody."""
+        """Adam with betas 0.5 and 0.999 for all players."""
         return torch.optim.Adam(parameters, lr=self.config.learning_rate, betas=(0.5, 0.999))
 
     def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
         """One training step (Algorithm 1)."""
         c, x = self.config, batch.images
         logits = self.classifier(x)[1]
-        yield Turn("classifier", {"class": (1.0, label_loss(self.schema, logits, batch.labels, batch.known))})   # L_C, section 3.2
+        yield Turn("classifier", {"class": (1.0, label_loss(self.schema, logits, batch.labels, batch.known))})   # Sec. 3.2, L_C
 
         y = joined(self.schema, given(self.schema, batch, soft(self.schema, logits)))
         mean, log_variance = self.encoder(x, y)
         x_rec = self._decoded(y, mean + (log_variance / 2).exp() * batch.noise("z", c.num_latents))
         x_prior = self._decoded(y, batch.noise("prior", c.num_latents))
 
-        real, *fakes = (self.critic(picture)[1] for picture in (x, x_rec.detach(), x_prior.detach()))
+        real, *fakes = (self.critic(images)[1] for images in (x, x_rec.detach(), x_prior.detach()))
         gan = [binary_cross_entropy(real, 1.0), *(binary_cross_entropy(fake, 0.0) for fake in fakes)]
-        right = torch.cat([real > 0, *(fake < 0 for fake in fakes)]).float().mean()
-        yield Turn("critic", {"gan": (1.0, torch.stack(gan).sum(0).mean())}, {"critic_accuracy": right})         # L_D, section 3.1
+        accuracy = torch.cat([real > 0, *(fake < 0 for fake in fakes)]).float().mean()
+        yield Turn("critic", {"gan": (1.0, torch.stack(gan).sum(0).mean())}, {"critic_accuracy": accuracy})      # Sec. 3.1, L_D
 
-        (d, d_rec, d_prior), (k, k_rec, k_prior) = ([head(picture)[0] for picture in (x, x_rec, x_prior)] for head in (self.critic, self.classifier))
+        (d, d_rec, d_prior), (k, k_rec, k_prior) = ([head(images)[0] for images in (x, x_rec, x_prior)] for head in (self.critic, self.classifier))
         yield Turn("autoencoder", {
-            "kl": (c.kl_weight, kl_to_standard_normal(mean, log_variance).mean()),                        # L_KL, section 3.3
-            "rec": (c.pair_weight, half_distance(x, x_rec).mean()),                                       # L_G, section 3.3: pixels,
-            "critic_pair": (c.pair_weight, half_distance(d, d_rec).mean()),                               # ... f_D,
-            "class_pair": (c.pair_weight, half_distance(k, k_rec).mean()),                                # ... f_C
-            "critic_mean": (c.critic_mean_weight, half_distance(d.mean(0, True), d_prior.mean(0, True)).mean()),  # L_GD, section 3.1
-            "class_mean": (c.class_mean_weight, self._class_means(k, k_prior, batch)),                    # L_GC, section 3.2
+            "kl": (c.kl_weight, kl_to_standard_normal(mean, log_variance).mean()),                        # Sec. 3.3, L_KL
+            "rec": (c.pair_weight, half_distance(x, x_rec).mean()),                                       # Sec. 3.3, L_G, pixels
+            "critic_pair": (c.pair_weight, half_distance(d, d_rec).mean()),                               # Sec. 3.3, L_G, f_D
+            "class_pair": (c.pair_weight, half_distance(k, k_rec).mean()),                                # Sec. 3.3, L_G, f_C
+            "critic_mean": (c.critic_mean_weight, half_distance(d.mean(0, True), d_prior.mean(0, True)).mean()),  # Sec. 3.1, L_GD
+            "class_mean": (c.class_mean_weight, self._class_means(k, k_prior, batch)),                    # Sec. 3.2, L_GC
         })  # fmt: skip
 
-    def _class_means(self, real: Tensor, made: Tensor, batch: Batch) -> Tensor:
+    def _class_means(self, real: Tensor, fake: Tensor, batch: Batch) -> Tensor:
         """Half the squared distance between mean features `[batch, features]` of every class, added up; a class without images adds nothing."""
         total = real.new_zeros(())
         for attribute in self.schema.attributes:
             labels = torch.where(batch.known[attribute.name], batch.labels[attribute.name], -1)
             member = (labels[:, None] == torch.arange(attribute.num_values, device=labels.device)).to(real)
             share = member / member.sum(0).clamp(min=1)
-            total = total + half_distance(share.T @ real, share.T @ made).sum()
+            total = total + half_distance(share.T @ real, share.T @ fake).sum()
         return total
 
     def _decoded(self, labels: Tensor, z: Tensor) -> Tensor:

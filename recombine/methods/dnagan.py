@@ -1,19 +1,19 @@
-"""DNA-GAN: a piece of the code for each attribute, which is zero where the attribute is absent and is given to an image without it.
+"""DNA-GAN: a unit of the code for each attribute, zero where the attribute is absent, which is swapped between images.
 
 Xiao, Hong and Ma, "DNA-GAN: Learning Disentangled Representations from Multi-Attribute Images", 2017.
 https://arxiv.org/abs/1711.05415
 
 Attributes take turns. Of a pair, A has the attribute of the turn and B lacks it. B's unit is annihilated, that is, set to
-zero; both must be rebuilt from what is left. Then the units change hands, and a Wasserstein critic that is told the labels
-judges A without the unit and B with it.
+zero, and both images must be reconstructed from what is left. Then the units are swapped, and a Wasserstein critic, conditioned
+on the labels, scores A without the unit and B with it.
 
 Differs from the paper: categorical attributes, too. Each of their values is a binary attribute with a unit of its own, and the
-attribute's part is all of them. A pair differs in value: A has A's and lacks B's, and the reverse; units of values that a
-image lacks are annihilated, and the whole part changes hands. For a binary attribute, which has one unit, this is the paper.
+attribute's part is all of them. A pair differs in value: A has A's and lacks B's, and the reverse; units of values that an
+image lacks are annihilated, and the whole part is swapped. For a binary attribute, which has one unit, this is the paper.
 
-Differs from the paper: pairs are those of two random batches that differ, and the others are only rebuilt; fakes are judged
-with the labels they should have, where the released code took the giver's whole vector; the rest has channels of its own, so
-that it does not shrink with every attribute.
+Differs from the paper: pairs are those of two random batches that differ, and the others are only reconstructed; the critic
+scores fakes with their target labels, where the released code took the source's whole vector; the rest has channels of its
+own, so that it does not shrink with every attribute.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from recombine.data.batch import Batch
 from recombine.data.schema import Schema
 from recombine.losses import absolute_error
 from recombine.method import Progress, Role, Turn, schema_image_size
-from recombine.methods.matdr import exchanged, label_bits, num_bits
+from recombine.methods.shared.label_codes import hard, num_units, units
 from recombine.methods.shared.prototypes import Prototypes
 from recombine.methods.shared.roles import named_roles
 from recombine.networks import BatchNorm2d, num_halvings
@@ -46,16 +46,16 @@ class Config:
     unit_channels: int = 128                # of each binary attribute, and of each value of a categorical one
     rest_channels: int = 256                # of the attribute-free part
     critic_width: int = 128                 # channels of the critic's first layer; they double up to 4 times as many
-    clip: float = 0.01                      # largest size of a critic's weight
-    critic_steps: int = 100                 # of the critic before a generator's step ...
-    critic_every: int = 500                 # ... once in so many generator's steps; else 1
-    adv_weight: float = 1.0                 # of the critic's opinion beside the reconstruction
+    clip: float = 0.01                      # largest absolute value of a critic's weight
+    critic_steps: int = 100                 # of the critic before a step of the generator ...
+    critic_every: int = 500                 # ... once in so many steps of the generator; else 1
+    adv_weight: float = 1.0                 # of the adversarial loss beside the reconstruction
     learning_rate: float = 5e-5             # of both players, RMSprop
     smoothing: float = 0.8                  # RMSprop's alpha
 
 
 # Differs from the paper: 32 px and thousands of images. So networks are narrow and steps 20 times as long; the critic's weights
-# may be larger, without which so few of them add up to no opinion; it has fewer steps alone, since it is quickly there.
+# may be larger, since so few of them would give scores near 0; it has fewer steps alone, since it converges quickly.
 PRESETS = {
     "paper": Config(),
     "small": Config(
@@ -76,7 +76,7 @@ class Critic(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(features, attributes))
 
     def forward(self, images: Tensor, bits: Tensor) -> Tensor:
-        """`[batch, channels, h, w]` and `[batch, bits]` -> `[batch, attributes]`; every bit is a plane beside the image."""
+        """`[batch, channels, h, w]` and `[batch, bits]` -> `[batch, attributes]`; every bit is a plane concatenated to the image."""
         planes = bits.to(images)[:, :, None, None].expand(-1, -1, *images.shape[2:])
         return self.layers(torch.cat([images, planes], 1))
 
@@ -111,15 +111,15 @@ class DNAGAN(nn.Module):
         if any(side % step for side in schema.image_size):
             near = [max(step, round(side / step) * step) for side in schema.image_size]
             raise ValueError(f"images of {schema.height}x{schema.width} cannot be divided by {step}; use {near[0]}x{near[1]}")
-        self.bits = [num_bits(a) for a in schema.attributes]
-        sizes = {a.name: num_bits(a) * config.unit_channels for a in schema.attributes}
+        self.bits = [units(a) for a in schema.attributes]
+        sizes = {a.name: units(a) * config.unit_channels for a in schema.attributes}
         self.sizes = {**sizes, "rest": config.rest_channels}
         widths = [config.width << level for level in range(config.halvings)]
         down, up = [schema.channels, *widths[:-1], sum(self.sizes.values())], [sum(self.sizes.values()), *widths[:0:-1]]
         self.encoder = nn.Sequential(*(layer for level, pair in enumerate(pairwise(down)) for layer in halving(*pair, norm=level > 0)))
         last = nn.ConvTranspose2d(up[-1], schema.channels, 4, 2, 1)
         self.decoder = nn.Sequential(*(layer for pair in pairwise(up) for layer in doubling(*pair)), last, nn.Tanh())
-        self.critic = Critic(schema.image_size, schema.channels, config.critic_width, sum(self.bits), len(self.bits))
+        self.critic = Critic(schema.image_size, schema.channels, config.critic_width, num_units(schema), len(self.bits))
         self.codebook = Prototypes(schema, {name: (size, schema.height // step, schema.width // step) for name, size in sizes.items()})
 
     def roles(self) -> dict[str, Role]:
@@ -129,7 +129,7 @@ class DNAGAN(nn.Module):
     def encode(self, images: Tensor) -> Codes:
         """Codes of images in [-1, 1]: every attribute's units side by side and `rest`, `[batch, channels, h, w]` each.
 
-        As published, nothing is annihilated: without labels nobody knows what.
+        As published, nothing is annihilated, since no labels are given.
         """
         return Codes(dict(zip(self.sizes, self.encoder(images).split(list(self.sizes.values()), 1), strict=True)))
 
@@ -144,10 +144,10 @@ class DNAGAN(nn.Module):
     def label_code(self, name: str, value: object) -> Tensor:
         """The mean units `[1, units x unit channels, h, w]` of training images that show `value`; 0 where it lacks a unit.
 
-        Differs from the paper: it has no label input and takes another image's unit; this stands for any such image.
+        Differs from the paper: its edits take the unit of a source image; this is the mean of all such images.
         """
         mean, attribute = self.codebook.label_code(name, value), self.schema[name]
-        bits = label_bits(attribute, torch.tensor([attribute.index(value)], device=mean.device))
+        bits = hard(attribute, torch.tensor([attribute.index(value)], device=mean.device))
         return mean * bits.repeat_interleave(self.config.unit_channels, 1)[:, :, None, None]
 
     def players(self) -> dict[str, list[str]]:
@@ -155,14 +155,14 @@ class DNAGAN(nn.Module):
         return {"critic": ["critic"], "generator": ["encoder", "decoder"]}
 
     def optimizer(self, player: str, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-        """RMSprop for both."""
+        """RMSprop for both players."""
         return torch.optim.RMSprop(parameters, lr=self.config.learning_rate, alpha=self.config.smoothing)
 
     def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
-        """One training step. The first images and their partners stand in one batch, so a roll by half of it is the other one.
+        """One training step. The first images and their partners are concatenated, so a roll by half gives the other image.
 
         Differs from the paper: one attribute per step, where the released code adds up all; each of the critic's many steps has
-        images of its own, since on these steps the generator just does not move.
+        images of its own, since these are ordinary steps on which the generator does not move.
         """
         assert batch.partner is not None
         c, step = self.config, progress.images_seen // (batch.whole or batch.size)
@@ -171,22 +171,22 @@ class DNAGAN(nn.Module):
         own = (torch.arange(len(self.bits), device=bits.device) == place).repeat_interleave(torch.tensor(self.bits, device=bits.device))
         known, pair = self._pairs(batch, self.schema.names[place])
 
-        kept = bits | ~(known[:, None] & own)
-        e = torch.where(self._channels(kept, True), self.encoder(x), 0)                                   # annihilation
-        swapped = pair[:, None] & own
-        x_swapped = self.decoder(exchanged(e, self._channels(swapped, False)))
-        bits_swapped = exchanged(bits, swapped)
+        present = bits | ~(known[:, None] & own)
+        e = torch.where(self._channels(present, True), self.encoder(x), 0)                                # Sec. 3, annihilation
+        swap = pair[:, None] & own
+        x_swapped = self.decoder(swapped(e, self._channels(swap, False)))
+        bits_swapped = swapped(bits, swap)
 
         # A and B are the two halves of the batch, so twice its mean is the sum of both expectations.
         real, fake = self.critic(x, bits)[:, place], self.critic(x_swapped.detach(), bits_swapped)[:, place]
-        yield Turn("critic", {"adv": (1.0, 2 * ((fake - real) * pair).mean())})                           # L_D
+        yield Turn("critic", {"adv": (1.0, 2 * ((fake - real) * pair).mean())})                           # Sec. 3, L_D
         clip(self.critic, c.clip)
 
         if generator_moves(step, c.critic_steps, c.critic_every):
             fake = self.critic(x_swapped, bits_swapped)[:, place]
             losses = {
-                "rec": (1.0, absolute_error(self.decoder(e), x).mean()),                                  # |A - A1| + |B - B1|, on [0, 1]
-                "adv": (c.adv_weight, -2 * (fake * pair).mean()),                                         # -E D(A2) - E D(B2)
+                "rec": (1.0, absolute_error(self.decoder(e), x).mean()),                                  # Sec. 3, L_rec = |A - A1| + |B - B1|, on [0, 1]
+                "adv": (c.adv_weight, -2 * (fake * pair).mean()),                                         # Sec. 3, L_G = -E D(A2) - E D(B2)
             }
             yield Turn("generator", losses)
 
@@ -195,18 +195,18 @@ class DNAGAN(nn.Module):
         assert batch.partner is not None
         columns = [torch.cat([side.labels[a.name] for side in (batch, batch.partner)]) for a in self.schema.attributes]
         known = [torch.cat([side.known[a.name] for side in (batch, batch.partner)]) for a in self.schema.attributes]
-        bits = [label_bits(a, column).bool() & k[:, None] for a, column, k in zip(self.schema.attributes, columns, known, strict=True)]
+        bits = [hard(a, column).bool() & k[:, None] for a, column, k in zip(self.schema.attributes, columns, known, strict=True)]
         return torch.cat(bits, 1)
 
     def _pairs(self, batch: Batch, name: str) -> tuple[Tensor, Tensor]:
-        """Whose label of an attribute is known, and who differs in it from the other side: `[2 batch]` bool twice."""
+        """Where the label of an attribute is known, and where it differs from the other side's: `[2 batch]` bool twice."""
         assert batch.partner is not None
         known = [side.known[name] for side in (batch, batch.partner)]
         pair = known[0] & known[1] & (batch.labels[name] != batch.partner.labels[name])
         return torch.cat(known), pair.repeat(2)
 
     def _channels(self, units: Tensor, rest: bool) -> Tensor:
-        """What holds of units `[2 batch, bits]` and of the rest, for every channel of the codes: `[2 batch, channels, 1, 1]`."""
+        """A mask of units `[2 batch, bits]` and of the rest as one of the codes' channels, `[2 batch, channels, 1, 1]`."""
         channels = units.repeat_interleave(self.config.unit_channels, 1)
         return F.pad(channels, (0, self.config.rest_channels), value=rest)[:, :, None, None]
 
@@ -221,8 +221,13 @@ def generator_moves(step: int, critic_steps: int, critic_every: int) -> bool:
     return step % (critic_every + critic_steps - 1) >= critic_steps - 1
 
 
+def swapped(both: Tensor, mask: Tensor) -> Tensor:
+    """Two sides one after the other, `[2 pairs, ...]`, each with the other's entries where `mask` is true."""
+    return torch.where(mask, both.roll(len(both) // 2, 0), both)
+
+
 @torch.no_grad()
 def clip(network: nn.Module, most: float) -> None:
-    """Hold every weight in [-most, most]."""
+    """Clamp every weight to [-most, most]."""
     for weight in network.parameters():
         weight.clamp_(-most, most)

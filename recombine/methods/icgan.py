@@ -1,15 +1,15 @@
-"""IcGAN: a conditional GAN first, then two encoders that invert it, so that an image's labels can be exchanged.
+"""IcGAN: a conditional GAN, then two encoders that invert it, so that an image's labels can be replaced.
 
 Perarnau, van de Weijer, Raducanu and Alvarez, "Invertible Conditional GANs for image editing", NeurIPS workshop 2016.
 https://arxiv.org/abs/1611.06355
 Quoted in IFcVAE-GAN's Table 1 for CelebA Smiling: MSE .028, 9.9 % of edits not smiling, 91.9 % smiling. Ours: see LOG.md.
 
-Two phases: generator against critic, which also sees real images with wrong labels; then, with both frozen, E_z learns to
-find z again in generated images, and E_y the labels of real ones. Nothing is trained to reconstruct.
+Two phases: generator against critic, which is also trained on real images with wrong labels; then, with both frozen, E_z is
+trained to recover z from generated images, and E_y the labels of real ones. Nothing is trained to reconstruct.
 
-Differs from the paper: the networks are the kit's, with 5 x 5 convolutions and no normalisation but in the generator. E_y
-ends in probabilities, and labels are 0 and 1, so that its guess is a label code. The generator gets a missing label as an even
-chance of every value, and the critic, too.
+Differs from the paper: the networks are those of `recombine.networks`, with 5 x 5 convolutions and no normalisation but in
+the generator. E_y ends in probabilities, and labels are 0 and 1, so that its prediction is a label code. Generator and critic
+get a missing label as equal probabilities of all values.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ PRESETS = {
 
 
 class Critic(nn.Module):
-    """Image and labels -> realness; the labels stand beside the channels of the first hidden layer, as in the paper."""
+    """Image and labels -> realness; the labels are concatenated to the channels of the first hidden layer, as in the paper."""
 
     def __init__(self, image_size: tuple[int, int], channels: int, width: int, num_labels: int):
         super().__init__()
@@ -134,40 +134,40 @@ class IcGAN(nn.Module):
     def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
         """One training step of the current phase."""
         x, z = batch.images, batch.noise("z", self.config.num_latents)
-        even = soft(self.schema, z.new_zeros(batch.size, num_units(self.schema)))
-        truth = given(self.schema, batch, even)
-        x_made = self._generated(z, truth)
-        yield from (self._gan(batch, x_made, truth) if progress.phase == "gan" else self._encoders(batch, x, x_made, z, truth))
+        uniform = soft(self.schema, z.new_zeros(batch.size, num_units(self.schema)))
+        labels = given(self.schema, batch, uniform)
+        x_fake = self._generated(z, labels)
+        yield from (self._gan(batch, x_fake, labels) if progress.phase == "gan" else self._encoders(batch, x, x_fake, z, labels))
 
-    def _gan(self, batch: Batch, x_made: Tensor, truth: Mapping[str, Tensor]) -> Iterator[Turn]:
-        y, (y_wrong, known) = joined(self.schema, truth), self._one_wrong(batch, truth)
-        real, mismatched, made = self.critic(batch.images, y), self.critic(batch.images, y_wrong), self.critic(x_made.detach(), y)
+    def _gan(self, batch: Batch, x_fake: Tensor, labels: Mapping[str, Tensor]) -> Iterator[Turn]:
+        y, (y_wrong, known) = joined(self.schema, labels), self._one_wrong(batch, labels)
+        real, mismatched, fake = self.critic(batch.images, y), self.critic(batch.images, y_wrong), self.critic(x_fake.detach(), y)
         yield Turn("critic", {
-            "real": (0.5, binary_cross_entropy(real, 1.0).mean()),                                        # -log D(x, y)
-            "wrong": (0.25, torch.where(known, binary_cross_entropy(mismatched, 0.0), 0).mean()),         # -log(1 - D(x, y'))
-            "made": (0.25, binary_cross_entropy(made, 0.0).mean()),                                       # -log(1 - D(G(z, y), y))
-        }, {"critic_accuracy": torch.cat([real > 0, made < 0]).float().mean()})  # fmt: skip
-        yield Turn("generator", {"gen": (1.0, binary_cross_entropy(self.critic(x_made, y), 1.0).mean())})  # -log D(G(z, y), y)
+            "real": (0.5, binary_cross_entropy(real, 1.0).mean()),                                        # Sec. 3, -log D(x, y)
+            "wrong": (0.25, torch.where(known, binary_cross_entropy(mismatched, 0.0), 0).mean()),         # released code, -log(1 - D(x, y'))
+            "made": (0.25, binary_cross_entropy(fake, 0.0).mean()),                                       # Sec. 3, -log(1 - D(G(z, y), y))
+        }, {"critic_accuracy": torch.cat([real > 0, fake < 0]).float().mean()})  # fmt: skip
+        yield Turn("generator", {"gen": (1.0, binary_cross_entropy(self.critic(x_fake, y), 1.0).mean())})  # Sec. 3, -log D(G(z, y), y)
 
-    def _encoders(self, batch: Batch, x: Tensor, x_made: Tensor, z: Tensor, truth: Mapping[str, Tensor]) -> Iterator[Turn]:
-        yield Turn("encoder_z", {"z": (1.0, squared_error(self.encoder_z(x_made.detach()), z).mean())})   # L_ez, mean over z
-        guess = soft(self.schema, self.encoder_y(x))
-        errors = [torch.where(batch.known[name], squared_error(guess[name], truth[name]), 0).mean() for name in self.schema.names]
-        yield Turn("encoder_y", {"y": (1.0, torch.stack(errors).sum())})                                  # L_ey, mean over each label's units
+    def _encoders(self, batch: Batch, x: Tensor, x_fake: Tensor, z: Tensor, labels: Mapping[str, Tensor]) -> Iterator[Turn]:
+        yield Turn("encoder_z", {"z": (1.0, squared_error(self.encoder_z(x_fake.detach()), z).mean())})   # Sec. 4.1, L_ez, mean over z
+        predicted = soft(self.schema, self.encoder_y(x))
+        errors = [torch.where(batch.known[name], squared_error(predicted[name], labels[name]), 0).mean() for name in self.schema.names]
+        yield Turn("encoder_y", {"y": (1.0, torch.stack(errors).sum())})                                  # Sec. 4.1, L_ey, mean over each label's units
 
     def _generated(self, z: Tensor, parts: Mapping[str, Tensor]) -> Tensor:
         return self.generator(torch.cat([joined(self.schema, parts), z], 1)).tanh()
 
-    def _one_wrong(self, batch: Batch, truth: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def _one_wrong(self, batch: Batch, labels: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Labels with one wrong value `[batch, label units]`, and where there is one: images with a known label `[batch]`.
 
-        Differs from the paper: exactly one attribute is wrong, drawn for every image, so that the critic must read them all.
+        Differs from the paper: exactly one attribute, drawn for every image, is wrong, so that the critic must use them all.
         """
         known = torch.stack([batch.known[name] for name in self.schema.names], 1)
         chosen = torch.where(known, batch.uniform("which", known.shape[1]), -1).argmax(1)
         wrong = wrong_labels(self.schema, batch)
         mixed = {}
         for place, attribute in enumerate(self.schema.attributes):
-            part = truth[attribute.name]
+            part = labels[attribute.name]
             mixed[attribute.name] = torch.where((chosen == place)[:, None], hard(attribute, wrong[attribute.name]).to(part), part)
         return joined(self.schema, mixed), known.any(1)

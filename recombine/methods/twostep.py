@@ -1,16 +1,16 @@
-"""Two-step disentanglement: first a code S that tells the labels, then a code Z that tells everything else.
+"""Two-step disentanglement: first a code S that predicts the labels, then a code Z of everything else.
 
 Hadad, Wolf and Shahar, "A Two-Step Disentanglement Method", CVPR 2018. https://arxiv.org/abs/1709.00199
 Widths, weights and the number of adversary steps are those of the released code for digits
 (naamahadad/A-Two-Step-Disentanglement-Method). Ours: see LOG.md.
 
-Two phases: S and a classifier of it learn the labels; then both are frozen, and the encoder of Z and the decoder rebuild
-images from (S, Z), while an adversary reads the labels from Z and the encoder of Z works against it.
+Two phases: the encoder of S and a classifier are trained on the labels; then both are frozen, and the encoder of Z and the
+decoder reconstruct images from (S, Z), while an adversary predicts the labels from Z and the encoder of Z maximises its loss.
 
-Differs from the paper: any number of attributes. S is split into a part for each, which is all that this attribute's classifier
-sees; the adversary reads all of them, and their losses are added up. A label is set by the mean part of the training images
-that show it. Encoders and decoder are the kit's, the decoder ends in tanh, and hidden layers of
-classifiers and adversary have layer norm in place of batch norm, which would be another one in every process.
+Differs from the paper: any number of attributes. S is split into a part for each, the only input of this attribute's classifier;
+the adversary predicts all of them, and their losses are added up. A label is set by the mean part of the training images that
+show it. Encoders and decoder are those of `recombine.networks`, the decoder ends in tanh, and hidden layers of classifiers and
+adversary have layer norm in place of batch norm, whose statistics would differ between processes.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Config:
     num_latents: int = 16                   # length of Z, which is `rest`
     hidden: int = 64                        # width of the three hidden layers of classifiers and adversary
     rec_weight: float = 0.5
-    adv_weight: float = 0.1                 # lambda; 0.01 in the other released variant, 0 = no adversary's gradient
+    adv_weight: float = 0.1                 # lambda; 0.01 in the other released variant, 0 = no adversarial term
     main_every: int = 16                    # adversary steps in one of the encoder of Z and the decoder
     shares: tuple[float, float] = (1.0, 9.0)  # of the two phases in the training
     learning_rate: float = 1e-4             # Adam, beta_1 = 0.9 for S and 0.5 for Z and the decoder
@@ -51,8 +51,8 @@ class Config:
 
 PRESETS = {
     "paper": Config(),
-    # Differs from the paper: about a thousand steps, so they are longer, the adversary takes one for each of the others, and S
-    # gets half of them.
+    # Differs from the paper: about a thousand steps, half of them for S. So they are longer, and the adversary takes one for each
+    # of the main networks'.
     "small": Config(
         width=24,
         decoder_start=16,
@@ -74,7 +74,7 @@ def perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
 
 
 class Classifiers(nn.Module):
-    """One perceptron for each attribute, which sees that attribute's part of S alone."""
+    """One perceptron for each attribute, whose only input is that attribute's part of S."""
 
     def __init__(self, outputs: list[int], inputs: int, hidden: int):
         super().__init__()
@@ -130,7 +130,7 @@ class TwoStep(nn.Module):
         return [Phase("labels", self.config.shares[0]), Phase("rest", self.config.shares[1], frozen=("encoder_s", "classifier"))]
 
     def players(self) -> dict[str, list[str]]:
-        """One in the first phase, two in the second."""
+        """One player in the first phase, two in the second."""
         return {"labels": ["encoder_s", "classifier"], "adversary": ["adversary"], "main": ["encoder_z", "decoder"]}
 
     def optimizer(self, player: str, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
@@ -146,19 +146,19 @@ class TwoStep(nn.Module):
         """
         s = self.encoder_s(batch.images)
         if progress.phase == "labels":
-            told = label_loss(self.schema, self.classifier(s), batch.labels, batch.known)
-            yield Turn("labels", {"class": (1.0, told)})                                                  # Step 1
+            readable = label_loss(self.schema, self.classifier(s), batch.labels, batch.known)
+            yield Turn("labels", {"class": (1.0, readable)})                                              # Sec. 3, step 1, of S and its classifier
             return
 
         c, z = self.config, self.encoder_z(batch.images)
-        told = label_loss(self.schema, self.adversary(z.detach()), batch.labels, batch.known)
-        yield Turn("adversary", {"adv": (1.0, told)})                                                     # Step 2, of A
+        readable = label_loss(self.schema, self.adversary(z.detach()), batch.labels, batch.known)
+        yield Turn("adversary", {"adv": (1.0, readable)})                                                 # Sec. 3, step 2, L_adv, of the adversary
         if progress.images_seen // (batch.whole or batch.size) % c.main_every == 0:
             x_rec = self._decoded(s.detach(), z)
-            read = label_loss(self.schema, self.adversary(z), batch.labels, batch.known)
+            leaked = label_loss(self.schema, self.adversary(z), batch.labels, batch.known)
             yield Turn("main", {
-                "rec": (c.rec_weight, squared_error(x_rec, batch.images).mean()),                         # Step 2, of Z and the decoder
-                "adv": (-c.adv_weight, read),
+                "rec": (c.rec_weight, squared_error(x_rec, batch.images).mean()),                         # Sec. 3, step 2, L_rec, of Z and the decoder
+                "adv": (-c.adv_weight, leaked),                                                           # Sec. 3, step 2, -lambda L_adv
             })  # fmt: skip
 
     def _decoded(self, s: Tensor, z: Tensor) -> Tensor:
