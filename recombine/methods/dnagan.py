@@ -31,7 +31,7 @@ from recombine.data.batch import Batch
 from recombine.data.schema import Schema
 from recombine.losses import absolute_error
 from recombine.method import Progress, Role, Turn, schema_image_size
-from recombine.methods.shared.label_codes import hard, num_units, units
+from recombine.methods.shared.label_codes import check_kinds, hard, num_units, units
 from recombine.methods.shared.prototypes import Prototypes
 from recombine.methods.shared.roles import named_roles
 from recombine.networks import BatchNorm2d, num_halvings
@@ -101,12 +101,7 @@ class DNAGAN(nn.Module):
     def __init__(self, config: Config, schema: Schema):
         super().__init__()
         self.config, self.schema = config, schema
-        for attribute in schema.attributes:
-            if attribute.kind in ("group", "continuous"):
-                kind = "a group" if attribute.kind == "group" else "continuous"
-                raise ValueError(f"dnagan takes binary and categorical attributes; {attribute.name!r} is {kind}: leave it out of --attributes")
-        if not schema.attributes:
-            raise ValueError("dnagan needs at least one binary or categorical attribute")
+        check_kinds("dnagan", schema)
         step = 1 << config.halvings
         if any(side % step for side in schema.image_size):
             near = [max(step, round(side / step) * step) for side in schema.image_size]
