@@ -12,9 +12,10 @@ EPOCHS, DECAY = 75, 1 / 3                   # the paper's: constant for 50, then
 
 
 def advattr_avatars(images: int = 24_000, seed: int = 0, **variant: Any) -> Recipe:
-    """Avatars, 64 px: `recombine train advattr.avatars`. 5 min on two cores; LOG.md has the numbers.
+    """Avatars, 64 px: `recombine train advattr.avatars`. 5 min on two cores.
 
-    `variant` changes fields of the method's Config, for example `dis_weight=0.0`.
+    Ours: 77.1 % of swaps succeed (75.6-78.5, n = 3,168), others preserved 83.8 %, reconstruction 21.5 dB
+    (results/five-on-avatars.json). `variant` changes fields of the method's Config; without the key idea: `--set dis_weight=0`, 71.1 %.
     """
     train = TrainConfig(images=images, batch_size=16, seed=seed, mirror=False, ema_images=2_000, decay=0.4, evaluate_every=12_000)
     attributes = ("expression", "lighting", "glasses", "hair_color")
@@ -22,7 +23,10 @@ def advattr_avatars(images: int = 24_000, seed: int = 0, **variant: Any) -> Reci
 
 
 def advattr_lfw(images: int = 60_000, seed: int = 0, **variant: Any) -> Recipe:
-    """Photographs, 32 px: `recombine train advattr.lfw --data LFW40`. 8 min on two cores; LOG.md has the numbers."""
+    """Photographs, 32 px: `recombine train advattr.lfw --data LFW40`. 8 min on two cores.
+
+    Ours, after 40,000 images: 53.4 % of swaps succeed (51.6-55.1, n = 3,111), others preserved 95.3 % (results/advattr-lfw40.json).
+    """
     train = TrainConfig(images=images, batch_size=16, seed=seed, ema_images=4_000, decay=0.4, evaluate_every=20_000)
     attributes = ("Smiling", "Eyeglasses", "Gray_Hair")
     return Recipe("advattr", replace(PRESETS["photos"], **variant), train, size=32, attributes=attributes)
@@ -53,7 +57,7 @@ def advattr_multipie() -> Recipe:
     return paper(147 * 4 * 20, "identity", "expression", "illumination")
 
 
-def paper(pictures: int, *attributes: str, mirror: bool = False) -> Recipe:
+def paper(count: int, *attributes: str, mirror: bool = False) -> Recipe:
     """The paper's networks at 128 px, batches of 16 and 75 epochs of so many images."""
-    train = TrainConfig(images=EPOCHS * pictures, batch_size=16, mirror=mirror, decay=DECAY, evaluate_every=10 * pictures)
+    train = TrainConfig(images=EPOCHS * count, batch_size=16, mirror=mirror, decay=DECAY, evaluate_every=10 * count)
     return Recipe("advattr", PRESETS["paper"], train, size=128, attributes=attributes)

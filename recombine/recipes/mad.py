@@ -12,9 +12,11 @@ POSE = ("yaw", "pitch", "roll")             # degrees, for example from OpenFace
 
 
 def mad_avatars(images: int = 32_000, seed: int = 0, **variant: Any) -> Recipe:
-    """Avatars, 64 px: `recombine train mad.avatars`. 5 min on two cores; LOG.md has the numbers.
+    """Avatars, 64 px: `recombine train mad.avatars`. 5 min on two cores.
 
-    `variant` changes fields of the method's Config; without the cycle: `cycle_weight=0.0, augmentation_weight=0.0`.
+    Ours, after 24,000 images: 58.6 % of swaps succeed (56.8-60.3, n = 3,168), others preserved 50.1 %, reconstruction 16.6 dB
+    (results/five-on-avatars.json). `variant` changes fields of the method's Config; without the cycle:
+    `--set cycle_weight=0 --set augmentation_weight=0`, 48.0 %.
     """
     train = TrainConfig(images=images, batch_size=16, seed=seed, mirror=False, ema_images=2_000, decay=0.4, evaluate_every=16_000)
     attributes = ("expression", "lighting", "glasses", "hair_color")
@@ -22,9 +24,10 @@ def mad_avatars(images: int = 32_000, seed: int = 0, **variant: Any) -> Recipe:
 
 
 def mad_lfw(images: int = 120_000, seed: int = 0, **variant: Any) -> Recipe:
-    """Photographs, 32 px: `recombine train mad.lfw --data LFW40`. 7 min on two cores; LOG.md has the numbers.
+    """Photographs, 32 px: `recombine train mad.lfw --data LFW40`. 7 min on two cores.
 
-    Before the joint phase: `shares=(2.0, 1.0, 0.0)` and `images=36_000`.
+    Ours: verification by identity 77.9 % (75.2-80.4, n = 1,000 pairs), AUC of happiness .94, yaw off by 5.1 degrees (4.8-5.5,
+    n = 1,037; results/mad-lfw40.json). Before the joint phase: `--images 36000 --set shares=2,1,0`, 69.0 % (66.1-71.8).
     """
     train = TrainConfig(images=images, batch_size=32, seed=seed, ema_images=5_000, decay=0.4, evaluate_every=20_000)
     return Recipe("mad", replace(PRESETS["photos"], **variant), train, size=32, attributes=("identity", "expression", *POSE))

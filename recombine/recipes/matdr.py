@@ -10,9 +10,10 @@ from recombine.training.recipe import Recipe, Synthetic, TrainConfig
 
 
 def matdr_avatars(**variant: Any) -> Recipe:
-    """MATDR on avatars, four attributes, 64 px: `recombine train matdr.avatars`. 8 min on two cores; LOG.md has the numbers.
+    """MATDR on avatars, four attributes, 64 px: `recombine train matdr.avatars`. 8 min on two cores.
 
-    `variant` changes settings of the method, for example `ver_weight=0`.
+    Ours, after 12,000 pairs: 38.6 % of swaps succeed (37.0-40.3, n = 3,168), others preserved 96.4 %, reconstruction 26.3 dB
+    (results/five-on-avatars.json). `variant` changes fields of the method's Config; without the key idea: `--set ver_weight=0`, 40.9 %.
     """
     train = TrainConfig(images=15_000, batch_size=4, mirror=False, ema_images=1_000, decay=0.4, log_every=1_000, evaluate_every=5_000)
     attributes = ("expression", "lighting", "glasses", "hair_color")
@@ -20,7 +21,11 @@ def matdr_avatars(**variant: Any) -> Recipe:
 
 
 def matdr_lfw(ver_weight: float = 0.1) -> Recipe:
-    """MATDR on photographs, 32 px: `recombine train matdr.lfw --data LFW40`. 6 min on two cores; LOG.md has the numbers."""
+    """MATDR on photographs, 32 px: `recombine train matdr.lfw --data LFW40`. 6 min on two cores.
+
+    Ours, after 6,000 pairs: 32.1 % of swaps succeed (30.5-33.8, n = 3,111), others preserved 96.9 %, Frechet distance .177
+    (.154-.199, n = 1,037; results/matdr-lfw40.json).
+    """
     train = TrainConfig(images=15_000, batch_size=4, ema_images=2_000, decay=0.4, evaluate_every=5_000)
     attributes = ("Smiling", "Eyeglasses", "Gray_Hair")
     return Recipe("matdr", replace(PRESETS["photos"], ver_weight=ver_weight), train, size=32, attributes=attributes)

@@ -1,7 +1,7 @@
-"""RoDi: small trainings on drawn data, and the published settings.
+"""RoDi (Esser et al.): small trainings on synthetic data, and the published settings.
 
-Every row of Table 1 and mark of Fig. 7 is a variant: `rodi_sprites(**VARIANTS["adversarial"])`, with `VARIANTS` from
-`recombine.methods.rodi`.
+Every row of Table 1 and mark of Fig. 7 is a preset, `--preset small-adversarial` or `--preset human-equal`; in Python
+`rodi_sprites(**VARIANTS["adversarial"])`, with `VARIANTS` from `recombine.methods.rodi`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ PUBLISHED = TrainConfig(images=1_600_000, batch_size=16, mirror=True, decay=1.0)
 def rodi_avatars(images: int = 40_000, seed: int = 0, **variant: Any) -> Recipe:
     """RoDi on avatars, 64 px, pairs from one clip: `recombine train rodi.avatars`. 6 min on two cores.
 
-    `variant` changes settings of the method.
+    Ours, after 12,000 pairs: 64.3 % of swaps succeed (63.3-65.4, n = 7,836), others preserved 65.6 %, reconstruction 21.1 dB
+    (results/five-on-avatars.json). `variant` changes fields of the method's Config.
     """
     return Recipe("rodi", replace(PRESETS["small"], pair_by=("clip",), **variant), quick(images, seed), data=Synthetic(), attributes=("clip",))
 
@@ -26,8 +27,8 @@ def rodi_avatars(images: int = 40_000, seed: int = 0, **variant: Any) -> Recipe:
 def rodi_sprites(images: int = 40_000, seed: int = 0, **variant: Any) -> Recipe:
     """RoDi on sprites, 64 px, pairs of one character: `recombine train rodi.sprites --data SHEETS`. 6 min on two cores.
 
-    SHEETS is a folder of Liberated Pixel Cup sheets. Paper, Fig. 7, with 40 times as many steps: MSE of transfers 0.0026,
-    adversarial 0.0057, variational 0.0069.
+    SHEETS is a folder of Liberated Pixel Cup sheets. Ours: MSE of transfers 0.0551 (.0548-.0554, n = 8,000), adversarial 0.0687,
+    variational 0.0583 (results/rodi-sprites.json). Paper, Fig. 7, with 40 times as many steps: 0.0026, 0.0057, 0.0069.
     """
     return Recipe("rodi", replace(PRESETS["small"], pair_by=("character",), **variant), quick(images, seed), attributes=("character",))
 
@@ -65,5 +66,5 @@ def human(variant: dict[str, Any]) -> Recipe:
 
 
 def quick(images: int, seed: int) -> TrainConfig:
-    """Training on drawn data."""
+    """Training on synthetic data."""
     return TrainConfig(images=images, batch_size=16, seed=seed, mirror=False, decay=0.4, ema_images=1_000, log_every=1_600, evaluate_every=20_000)
