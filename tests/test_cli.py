@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 import recombine as rc
-from recombine.cli import COMMANDS, main
+from recombine.cli import APP, COMMANDS, main
 from recombine.commands.options import METHOD_NAMES
 from recombine.data.schema import Attribute, Schema
 from recombine.methods import METHODS
@@ -409,13 +409,27 @@ def test_evaluate_prints_a_table_and_leaves_a_page(signs, sign_reader, here, cap
     monkeypatch.setattr("recombine.evaluation.judge.judge_classifier", lambda *_, **__: sign_reader)
     settings = "--images 32 --set width=4 --set num_latents=4 --set aux_width=8 --batch-size 8 --judge none"
     assert run(capsys, *f"train {signs.path} --attributes lamp,stripes {settings} --out runs/signs".split())[0] == 0
-    code, out, _ = run(capsys, *"evaluate runs/signs --pictures 20".split())
+    code, out, _ = run(capsys, *"evaluate runs/signs --judge-images 20".split())
     assert code == 0 and "page: runs/signs/report.html" in out
     assert re.search(r"edits that succeed +[\d.]+%", out) and re.search(r"lamp +[\d.]+%", out)
     code, out, _ = run(capsys, *"evaluate runs/signs --pictures 20 --split test --json".split())
     assert code == 0 and json.loads(out)["split"] == "test"
     code, _, err = run(capsys, *"evaluate runs/signs --split train".split())
     assert code == 1 and "were used in training" in err and "--allow-training-data" in err
+
+
+def test_older_names_of_options_stay(capsys):
+    for command in ("evaluate run --judge-images 7", "evaluate run --pictures 7", "compare a --out b --judge-images 7", "compare a --out b --judge-pictures 7"):
+        _, bound, _ = APP.parse_args(command.split(), exit_on_error=False, print_error=False)
+        assert bound.kwargs["judge_images"] == 7, command
+    for option in ("--judge", "--referee"):
+        _, bound, _ = APP.parse_args(f"compare a --out b {option} thorough".split(), exit_on_error=False, print_error=False)
+        assert bound.kwargs["judge"] == "thorough"
+
+
+def test_methods_of_a_comparison_are_split_where_a_label_begins():
+    _, bound, _ = APP.parse_args("compare a --out b --methods mad,mad:shares=2,1,0+hardest=3,ifcvaegan:aux_weight=0".split(), exit_on_error=False)
+    assert bound.kwargs["methods"] == ("mad", "mad:shares=2,1,0+hardest=3", "ifcvaegan:aux_weight=0")
 
 
 def test_evaluate_of_no_run_says_what_was_expected(here, capsys):
@@ -439,6 +453,8 @@ def test_demo_goes_from_nothing_to_a_page(here, capsys, monkeypatch):
     assert code == 0 and "nothing to learn in this test" in err
     result = json.loads(out)
     assert Path(result["page"]).read_text().startswith("<!doctype html>")
-    assert result["minutes"]["total"] >= result["minutes"]["training"] >= 0
+    lines = [json.loads(line) for line in Path("runs/avatars/log.jsonl").read_text().splitlines()]
+    assert max(line["images"] for line in lines) == 32 and result["judgement"]["pictures"] == 4
+    assert {"drawing", "training", "total"} == set(result["minutes"]) and result["minutes"]["total"] > 0
     assert result["judgement"]["truth"]["edits"]["psnr"]["all"]["edited"]["n"] > 0
     assert run(capsys, *"edit set runs/avatars anna.png --label mouth=smile --out smiling".split())[0] == 0

@@ -1,4 +1,4 @@
-"""`recombine compare`: methods, seeds and data under one budget, or finished runs, and a page that shows who is better."""
+"""`recombine compare`: methods, seeds and data under one budget, or finished runs, and a page of their numbers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 
 from recombine.commands.options import Flag, Names, best_device, print_json, say
 from recombine.commands.reading import Reading, pixels
@@ -20,10 +20,25 @@ if TYPE_CHECKING:
 AVATARS = "avatars"
 
 
+def split_labels(_: object, tokens: Sequence[Token]) -> tuple[str, ...]:
+    """`A,B:x=1,2` as A and B:x=1,2: what does not begin with a letter belongs to the values before it."""
+    labels: list[str] = []
+    for token in tokens:
+        for text in filter(None, map(str.strip, token.value.split(","))):
+            if labels and "=" in labels[-1] and not text[0].isalpha():
+                labels[-1] += f",{text}"
+            else:
+                labels.append(text)
+    return tuple(labels)
+
+
+Methods = Annotated[tuple[str, ...], Parameter(converter=split_labels, n_tokens=1)]
+
+
 def compare(
     *data: str,
     out: Path,
-    methods: Names | None = None,
+    methods: Methods | None = None,
     runs: Annotated[list[Path] | None, Parameter(consume_multiple=True)] = None,
     attributes: Names | None = None,
     seeds: int = 3,
@@ -31,10 +46,10 @@ def compare(
     seconds: float | None = None,
     shard: str = "1/1",
     pair_by: str | None = None,
-    judge_pictures: int = 400,
+    judge_images: Annotated[int, Parameter(name=("--judge-images", "--judge-pictures"))] = 400,
     split: Literal["train", "val", "test"] = "val",
     measures: Names | None = None,
-    referee: Literal["quick", "thorough", "auto"] = "auto",
+    judge: Annotated[Literal["quick", "thorough", "auto"], Parameter(name=("--judge", "--referee"))] = "auto",
     avatars: int = 8_000,
     allow_training_data: Flag = False,
     retry: Flag = False,
@@ -44,14 +59,14 @@ def compare(
 ) -> None:
     r"""Compare methods on the same data under one budget, or runs that are finished.
 
-    For example, three methods and one of them without its key idea, on drawn faces:
+    For example, three methods and one of them without its key idea, on synthetic faces:
 
         recombine compare avatars --methods advattr,mad,ifcvaegan,ifcvaegan:aux_weight=0 \
             --attributes glasses,expression --images 20000 --size 32 --out faces
 
     The same command again goes on where it was stopped. Started several times, also on
-    several machines that share the folder, each takes what nobody else works on. More
-    seeds, methods and data may be added.
+    several machines that share the folder, each takes runs that no other process works on.
+    More seeds, methods and data may be added.
 
     Runs that were trained before are judged where they are:
 
@@ -60,21 +75,21 @@ def compare(
     It writes report.html, report.md, table.csv and report.json.
 
     Args:
-        data: Folders of labelled images, packs, or the word avatars for drawn faces; with --runs, what to judge on.
+        data: Folders of labelled images, packs, or the word avatars for synthetic faces; with --runs, what to judge on.
         out: The comparison's folder.
-        methods: Short names, separated by commas; NAME:PRESET for a preset, NAME:SETTING=VALUE to change one setting.
+        methods: Short names, separated by commas; NAME:PRESET names a preset, NAME:SETTING=VALUE changes a setting, + joins several of these.
         runs: Folders of finished runs, to compare these.
         attributes: Attributes to learn and compare, separated by commas; all with values when not given.
         seeds: How many times each method is trained.
         images: Budget: images that each run sees; a pair counts as two.
         seconds: Budget: seconds that each run trains, by its speed in a short trial.
         shard: I/N, to work on every N-th run alone, from the I-th.
-        pair_by: Group that methods learn from who learn from pairs; clip of avatars, or the first group, when not given.
-        judge_pictures: How many images are judged at most.
-        split: Whose images are judged.
+        pair_by: Group attribute from which pair-supervised methods draw positive pairs; clip of avatars, or the first group, when not given.
+        judge_images: At most so many images are judged.
+        split: The split that is judged.
         measures: What is judged, of reconstruction, judge, edits, truth, parts, leakage, information, realism, disentanglement.
-        referee: Training of the classifier that judges edits; auto is thorough where quick is not good.
-        avatars: How many avatars are drawn.
+        judge: Training of the classifier that judges edits; auto is thorough where quick is not good.
+        avatars: How many avatars are generated.
         allow_training_data: Judge images that runs were trained on, and mark the result.
         retry: Work again on what failed, or could not work with the data.
         report_only: Write the report from what is there, and train nothing.
@@ -89,9 +104,9 @@ def compare(
     else:
         if bool(methods) == bool(runs):
             raise ValueError("name what to compare: --methods to train, or --runs that are finished")
-        judging = Judging(judge_pictures, split, allow_training_data, measures or Judging.measures)
+        judging = Judging(judge_images, split, allow_training_data, measures or Judging.measures)
         budget = None if runs else Budget(images, seconds)
-        common = {"judging": judging, "shard": part(shard), "referee": referee, "retry": retry, "device": best_device(), "command": command(), "progress": say}
+        common = {"judging": judging, "shard": part(shard), "referee": judge, "retry": retry, "device": best_device(), "command": command(), "progress": say}
         with stoppable():
             packs = find_packs(data, out, reading or Reading(), avatars)
             if runs:
@@ -122,7 +137,7 @@ def command() -> str:
 
 
 def find_packs(data: Sequence[str], out: Path, reading: Reading, avatars: int) -> Mapping[str, Pack]:
-    """Name -> pack of everything to compare on; drawn or packed by one process while the others wait."""
+    """Name -> pack of everything to compare on; generated or packed by one process while the others wait."""
     from recombine.comparison.finished_runs import named_after
     from recombine.data.packed import MANIFEST, Pack
     from recombine.data.synthetic.avatars import build

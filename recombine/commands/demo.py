@@ -7,15 +7,15 @@ from pathlib import Path
 
 from recombine.commands.evaluate import judge_run
 from recombine.commands.evaluate import show as show_judgement
-from recombine.commands.options import Flag, print_json, say
+from recombine.commands.options import Flag, JudgeImages, print_json, say
 from recombine.commands.reading import Reading
 from recombine.commands.session import find_judge, find_pack, stoppable, watcher
 
 RECIPE = "avatars.demo"
 
 
-def demo(*, out: Path = Path("runs/avatars"), pictures: int = 1000, json: Flag = False) -> None:
-    """Draw faces, train on them, judge, and leave a page with images and numbers.
+def demo(*, out: Path = Path("runs/avatars"), judge_images: JudgeImages = 1000, json: Flag = False) -> None:
+    """Generate faces, train on them, judge, and write a page with images and numbers.
 
     For example:
 
@@ -28,7 +28,7 @@ def demo(*, out: Path = Path("runs/avatars"), pictures: int = 1000, json: Flag =
 
     Args:
         out: The run's folder.
-        pictures: How many faces are judged at most.
+        judge_images: At most so many images are judged.
         json: Print the numbers and times as JSON.
     """
     from recombine.files import check_writable
@@ -37,7 +37,7 @@ def demo(*, out: Path = Path("runs/avatars"), pictures: int = 1000, json: Flag =
 
     recipe, began, minutes = RECIPES[RECIPE](), time.monotonic(), {}
     check_writable(out)
-    say("drawing faces")
+    say("generating faces")
     pack = find_pack(recipe, [], out, Reading())
     minutes["drawing"] = since(began)
     say("training the classifier that judges edits")
@@ -47,7 +47,7 @@ def demo(*, out: Path = Path("runs/avatars"), pictures: int = 1000, json: Flag =
     with stoppable():
         start(recipe, pack, out, monitor=watcher(pack, "quick"))
     minutes["training"] = since(trained)
-    judgement, page = judge_run(out, pictures=pictures)
+    judgement, page = judge_run(out, pictures=judge_images)
     minutes["total"] = since(began)
     if json:
         print_json({"page": str(page), "minutes": minutes, "judgement": judgement})

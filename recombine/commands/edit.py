@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from recombine.commands.editing import Editing, Pictures, Writing
+from recombine.commands.editing import Editing, Images, Writing
 from recombine.commands.options import Names, best_device, number, pairs
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ edit = App(name="edit", help="Edit images with a trained model: set a label, swa
 
 
 @edit.command(name="set")
-def set_labels(model: Path, pictures: Pictures, /, *, label: list[str], strength: float = 1.0, writing: Writing) -> None:
+def set_labels(model: Path, images: Images, /, *, label: list[str], strength: float = 1.0, writing: Writing) -> None:
     """Give images a label.
 
     For example, a folder of faces that then smile a little:
@@ -28,7 +28,7 @@ def set_labels(model: Path, pictures: Pictures, /, *, label: list[str], strength
 
     Args:
         model: Run folder, or the model folder in it.
-        pictures: Image files, or folders of them.
+        images: Image files, or folders of them.
         label: ATTRIBUTE=VALUE; may be given several times.
         strength: From 0, the image as it is, to 1, the label; above 1 exaggerates.
         writing: How images are read and written.
@@ -39,12 +39,12 @@ def set_labels(model: Path, pictures: Pictures, /, *, label: list[str], strength
     labels = pairs(label, "--label")
     for name, value in labels.items():
         method.label_code(name, value)
-    Editing(method, pictures, writing).run(lambda codes, _: [rc.set_label(method, codes, strength=strength, **labels)])
+    Editing(method, images, writing).run(lambda codes, _: [rc.set_label(method, codes, strength=strength, **labels)])
 
 
 @edit.command
 def swap(
-    model: Path, pictures: Pictures, /, *, donor: Annotated[Path, Parameter(name="--with")], parts: Names, writing: Writing
+    model: Path, images: Images, /, *, source: Annotated[Path, Parameter(name="--with")], parts: Names, writing: Writing
 ) -> None:
     """Give images a part of another image.
 
@@ -56,25 +56,25 @@ def swap(
 
     Args:
         model: Run folder, or the model folder in it.
-        pictures: Image files, or folders of them.
-        donor: Image that lends its parts; or a folder with as many images, which meet in order of name.
+        images: Image files, or folders of them.
+        source: Image that lends its parts; or a folder with as many images, which meet in order of name.
         parts: Parts to take over, separated by commas.
         writing: How images are read and written.
     """
     import recombine as rc
 
-    editing = Editing(rc.load(model, best_device()), pictures, writing)
-    lent = editing.donors(donor)
-    editing.run(lambda codes, which: [rc.swap(codes, lent(which), *parts)[0]])
+    editing = Editing(rc.load(model, best_device()), images, writing)
+    codes_of = editing.sources(source)
+    editing.run(lambda codes, which: [rc.swap(codes, codes_of(which), *parts)[0]])
 
 
 @edit.command
 def interpolate(
     model: Path,
-    pictures: Pictures,
+    images: Images,
     /,
     *,
-    donor: Annotated[Path, Parameter(name="--with")],
+    source: Annotated[Path, Parameter(name="--with")],
     parts: Names | None = None,
     at: Annotated[Names, Parameter(show_default=",".join)] = STEPS,
     writing: Writing,
@@ -87,8 +87,8 @@ def interpolate(
 
     Args:
         model: Run folder, or the model folder in it.
-        pictures: Image files, or folders of them.
-        donor: Image to move towards; or a folder with as many images, which meet in order of name.
+        images: Image files, or folders of them.
+        source: Image to move towards; or a folder with as many images, which meet in order of name.
         parts: Parts that move, separated by commas; all of them when not given.
         at: How far, separated by commas: 0 is the image, 1 the other one, beyond exaggerates.
         writing: How images are read and written.
@@ -96,18 +96,18 @@ def interpolate(
     import recombine as rc
 
     steps = [number(text, "--at") for text in at]
-    editing = Editing(rc.load(model, best_device()), pictures, writing)
-    lent = editing.donors(donor)
+    editing = Editing(rc.load(model, best_device()), images, writing)
+    codes_of = editing.sources(source)
 
     def between(codes: Codes, which: list[int]) -> list[Codes]:
-        target = lent(which)
+        target = codes_of(which)
         return [rc.interpolate(codes, target, step, *(parts or ())) for step in steps]
 
     editing.run(between, [f"_{text}" for text in at])
 
 
 @edit.command
-def mix(model: Path, pictures: Pictures, /, *, part: list[str], writing: Writing) -> None:
+def mix(model: Path, images: Images, /, *, part: list[str], writing: Writing) -> None:
     """Put images together part by part.
 
     For example, Anna with Ben's mouth, and with hair between Ben's and, three
@@ -118,13 +118,13 @@ def mix(model: Path, pictures: Pictures, /, *, part: list[str], writing: Writing
 
     Args:
         model: Run folder, or the model folder in it.
-        pictures: Image files, or folders of them; the parts that are not named are theirs.
-        part: PART=PICTURE or PART=PICTURE:WEIGHT; may be given several times, also for the same part.
+        images: Image files, or folders of them; the parts that are not named are theirs.
+        part: PART=IMAGE or PART=IMAGE:WEIGHT; may be given several times, also for the same part.
         writing: How images are read and written.
     """
     import recombine as rc
 
-    editing = Editing(rc.load(model, best_device()), pictures, writing)
+    editing = Editing(rc.load(model, best_device()), images, writing)
     taken: dict[str, list[tuple[Codes, float]]] = {}
     for name, path, weight in map(weighted, part):
         editing.originals.append(path)

@@ -22,7 +22,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 MOST_IN_GRID = 100
 NOTES = 5               # remarks on odd images that are shown
 
-Pictures = Annotated[list[Path], Parameter(consume_multiple=True)]
+Images = Annotated[list[Path], Parameter(consume_multiple=True)]
 Edit = Callable[["Codes", list[int]], list["Codes"]]  # codes of some images, and which these are -> one or more edits
 
 
@@ -55,7 +55,7 @@ class Found:
     below: Path
 
 
-def find_pictures(given: list[Path]) -> list[Found]:
+def find_images(given: list[Path]) -> list[Found]:
     """Every image file among files and folders, in order of name.
 
     Raises:
@@ -87,17 +87,17 @@ class Editing:
 
     def __init__(self, method: Method, given: list[Path], writing: Writing):
         self.method, self.writing = method, writing
-        self.files = find_pictures(given)
-        self.originals = [file.path for file in self.files]  # and those that lend their parts: none is ever overwritten
+        self.files = find_images(given)
+        self.originals = [file.path for file in self.files]  # and the sources of parts: none is ever overwritten
         self.schema = replace(method.schema, bits=writing.bits or method.schema.bits)
         self.skipped: dict[str, str] = {}   # file -> why it was left out
         self.notes: Counter[str] = Counter()  # what was odd about images -> how many
         if writing.grid and len(self.files) > MOST_IN_GRID:
             raise ValueError(f"a grid shows at most {MOST_IN_GRID} images, not {len(self.files)}; leave out --grid")
 
-    def donors(self, given: Path) -> Callable[[list[int]], Codes]:
+    def sources(self, given: Path) -> Callable[[list[int]], Codes]:
         """Codes of the images that lend their parts: one to all, or the n-th of a folder to the n-th image."""
-        found = find_pictures([given])
+        found = find_images([given])
         self.originals += [file.path for file in found]
         if len(found) not in (1, len(self.files)):
             raise ValueError(f"{given} holds {len(found)} images for {len(self.files)}; give one, or as many")
@@ -114,7 +114,7 @@ class Editing:
             return self._encode(torch.cat([self._read(path) for path in paths]))
 
     def run(self, edit: Edit, endings: Sequence[str] = ("",)) -> None:
-        """Edit every image, write the results and say where they are.
+        """Edit every image, write the results and report where they are.
 
         Args:
             edit: Gives one or several edited codes for the codes of a batch ...
@@ -135,8 +135,8 @@ class Editing:
                 if self.writing.grid:
                     rows += torch.stack([images, *edited], 1)
                     continue
-                for pictures, ending in zip(edited, range(len(endings)), strict=True):
-                    save_images(pictures, [targets[i][ending] for i in which], self.schema.bits, NOTE)
+                for batch, ending in zip(edited, range(len(endings)), strict=True):
+                    save_images(batch, [targets[i][ending] for i in which], self.schema.bits, NOTE)
         if rows:
             save_images(grid([row.split(1) for row in rows]), self.writing.out, self.schema.bits, NOTE)
         self._report(targets)
@@ -154,7 +154,7 @@ class Editing:
             say(f"edited {len(done)} image{'s' * (len(done) != 1)}: {self.writing.out}")
 
     def _batches(self) -> Iterator[tuple[list[int], Tensor]]:
-        """Which images, and these `[pictures, channels, height, width]`; unreadable ones are left out if asked."""
+        """Which images, and these `[batch, channels, height, width]`; unreadable ones are left out if asked."""
         import torch
 
         size = self.writing.batch

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from recombine.commands.options import Flag, best_device, print_json, say
+from recombine.commands.options import Flag, JudgeImages, best_device, print_json, say
 
 
 def evaluate(
@@ -14,29 +14,29 @@ def evaluate(
     *,
     data: Path | None = None,
     split: Literal["train", "val", "test"] = "val",
-    pictures: int = 1000,
+    judge_images: JudgeImages = 1000,
     allow_training_data: Flag = False,
     json: Flag = False,
 ) -> None:
-    """Judge a trained run on images that it never saw, in numbers and on a page.
+    """Judge a trained run on images that it was not trained on, in numbers and on a page.
 
     It writes report.html and report.json into the run's folder. For example:
 
         recombine evaluate runs/avatars
         recombine evaluate runs/avatars --split test --json
 
-    Edits are looked at by a classifier of its own, which is trained when a data set is
+    Edits are judged by an independent classifier, which is trained when a data set is
     judged for the first time.
 
     Args:
         run: The run's folder.
         data: Another packed folder to judge on; the one trained on when not given.
-        split: Whose images are judged.
-        pictures: At most so many of them.
+        split: The split that is judged.
+        judge_images: At most so many images of it.
         allow_training_data: Judge images that the run was trained on, and mark the result.
         json: Print the judgement as JSON instead of a table.
     """
-    judgement, page = judge_run(run, data, split, pictures, allow_training_data)
+    judgement, page = judge_run(run, data, split, judge_images, allow_training_data)
     if json:
         print_json({**judgement, "page": str(page)})
     else:

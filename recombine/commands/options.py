@@ -24,6 +24,7 @@ LIBRARY = re.compile(rf"\b(set )?({SETTINGS})(?:=| to )(?:'(\w+)'|True)?")
 METHOD_NAMES = sorted(path.stem for path in Path(__file__).parents[1].joinpath("methods").glob("[!_]*.py"))  # importing them takes seconds
 Names = Annotated[tuple[str, ...], Parameter(converter=split_at_commas, n_tokens=1)]
 Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
+JudgeImages = Annotated[int, Parameter(name=("--judge-images", "--pictures"))]  # the second is the older name
 
 
 def pairs(given: Sequence[str] | None, option: str) -> dict[str, str]:
@@ -44,7 +45,7 @@ def pairs(given: Sequence[str] | None, option: str) -> dict[str, str]:
 
 @contextmanager
 def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A progress bar on the terminal, if there is one; yields a function that says how many more are done."""
+    """A progress bar on the terminal, if there is one; yields a function that takes how many more are done."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -56,7 +57,7 @@ def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
 
 
 def as_options(message: str) -> str:
-    """A message of the library, which speaks of setting `on_bad='skip'`, in the words of the command line: `--on-bad skip`."""
+    """A message of the library, which names a setting `on_bad='skip'`, with the command line's option: `--on-bad skip`."""
 
     def option(found: re.Match) -> str:
         verb, name, value = found.groups(default="")
@@ -66,7 +67,7 @@ def as_options(message: str) -> str:
 
 
 def say(text: str) -> None:
-    """Tell people something on stderr, so that stdout holds results alone."""
+    """Write a line to stderr, so that stdout holds results alone."""
     print(text, file=sys.stderr)
 
 

@@ -24,7 +24,7 @@ INTERRUPTED, TERMINATED = 130, 143
 
 
 def find_pack(recipe: Recipe, folders: list[Path], run: Path, reading: Reading) -> Pack:
-    """The recipe's images, drawn or packed into the run's folder where that has not been done; several folders as one."""
+    """The recipe's images, generated or packed into the run's folder where that has not been done; several folders as one."""
     from recombine.data.joined import join
     from recombine.data.packed import MANIFEST, Pack
     from recombine.data.synthetic.avatars import build
@@ -51,7 +51,7 @@ def packed(folder: Path, target: Path, recipe: Recipe, reading: Reading) -> Pack
 
 
 def watcher(pack: Pack, judge: str) -> Monitor:
-    """What looks at edits during the training; its classifier is trained when it is first needed, after all checks."""
+    """Measures edits during the training; its classifier is trained when it is first needed, after all checks."""
     from recombine.training.monitor import EditMonitor
 
     monitor = cache(lambda: EditMonitor(pack, find_judge(pack, judge)))
@@ -59,7 +59,7 @@ def watcher(pack: Pack, judge: str) -> Monitor:
 
 
 def find_judge(pack: Pack, judge: str) -> Classifier | None:
-    """The classifier that tells how many edits succeed; None where there is nothing that it could learn."""
+    """The classifier that judges edits; None where it has nothing to learn."""
     import torch
 
     from recombine.evaluation.classifier import judge_classifier

@@ -38,12 +38,12 @@ def tables(
 
     Args:
         names: Tables, such as ifcvaegan.table3, a paper's short name for all of its tables, or all.
-        list_: Say which tables there are, the data each needs, and whether it can be run with what is given.
-        data: A folder of labelled photographs, a pack of one, a folder of sprite sheets, or avatars (always there: they are drawn); may be given several times.
+        list_: List the tables, the data each needs, and whether it can be run with what is given.
+        data: A folder of labelled photographs, a pack of one, a folder of sprite sheets, or avatars (always there: they are generated); may be given several times.
         images: Images seen by every training; thousands, the table's own number, when not given.
         seeds: Trainings of every row.
-        judge: The classifier that looks at edits: quick, or auto, which trains longer where quick is often wrong.
-        out: Where trainings and tables are kept.
+        judge: Training of the classifier that judges edits: quick, or auto, which trains longer where quick is often wrong.
+        out: Where trainings and tables are written.
         json: Print JSON.
     """
     from recombine.files import check_writable

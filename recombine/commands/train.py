@@ -62,7 +62,7 @@ def train(
         batch_size: Images in a step, over all processes.
         seed: Of everything random in the training.
         settings: NAME=VALUE of the method's or the training's settings; may be given several times.
-        judge: Whether a classifier of its own, about a minute's training, tells how many edits succeed while it trains.
+        judge: Whether an independent classifier, about a minute's training, measures how many edits succeed meanwhile.
         allow: Go on although settings that leave the model as it is differ from those the run was begun with.
         reading: How images are read.
         json: Print what was trained as JSON.
