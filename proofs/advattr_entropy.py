@@ -19,7 +19,7 @@ from record import record
 import recombine
 from recombine.data.packed import Pack
 from recombine.methods.advattr import AdvAttr
-from recombine.papers.advattr import COMPONENTS, PLANE, clusters, entropies, stage
+from recombine.papers.advattr import COMPONENTS, PLANE, cluster_statistics, draw_light_stage, posterior_entropies
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -31,12 +31,13 @@ if __name__ == "__main__":
     torch.set_num_threads(options.threads)
 
     pack = Pack(options.runs / "pack")
-    faces = stage(options.faces)
+    faces, labels = draw_light_stage(options.faces)
     values = {}
     for key, run, weight in (("with_dis", "advattr", 1.0), ("without_dis", "advattr-without-dis", 0.0)):
         model = recombine.load(options.runs / run)
         assert isinstance(model, AdvAttr)
-        values[key] = {"entropy": entropies(model, pack), "hopkins": clusters(*faces, weight, options.seeds)}
+        hopkins = cluster_statistics(faces, labels, weight, options.seeds)
+        values[key] = {"entropy": posterior_entropies(model, pack), "hopkins": hopkins}
     record(
         "advattr-entropy",
         "With L_dis other attributes' heads cannot tell anything from a code, and codes of one expression do not cluster.",

@@ -23,7 +23,7 @@ from recombine.data.packing import pack
 from recombine.data.schema import Schema
 from recombine.data.sources.folder import read_source
 from recombine.method import Method
-from recombine.papers.mad import TABLE2, TABLE3, TESTED, before_joint, measure_parts
+from recombine.papers.mad import TABLE2, TABLE3, TESTED, joint_phase_start, measure_parts
 from recombine.recipes import RECIPES
 from recombine.training.monitor import EditMonitor
 from recombine.training.runs import start
@@ -40,7 +40,7 @@ if __name__ == "__main__":
     recipe = RECIPES["mad.lfw"]()
     images = options.images or recipe.train.images
     recipe = replace(recipe, train=replace(recipe.train, images=images))
-    before = before_joint(recipe)
+    before = joint_phase_start(recipe)
     options.out.mkdir(parents=True, exist_ok=True)
     whole = pack(read_source(options.folder), options.out / "pack", Schema(height=recipe.size, width=recipe.size))
     data, run = whole.select(*recipe.attributes), options.out / "run"

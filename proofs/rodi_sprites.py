@@ -24,7 +24,7 @@ from recombine.data.packed import Pack
 from recombine.data.synthetic import sprites
 from recombine.methods.rodi import VARIANTS
 from recombine.metrics.intervals import mean
-from recombine.papers.rodi import FIG7, TABLE1, estimates, fresh_estimate, transfers
+from recombine.papers.rodi import FIG7, TABLE1, estimate_information, information_log, transfer_errors
 from recombine.recipes.rodi import rodi_sprites
 from recombine.training.runs import start
 
@@ -50,8 +50,13 @@ if __name__ == "__main__":
         if (run / "measured.json").exists():
             continue
         model = recombine.load(run)
-        errors, rebuilt = transfers(model, pack, sheets, options.triplets)
-        found = {"mse": mean(errors).to_json(), **estimates(run), "mi_fresh": fresh_estimate(model, pack), "reconstruction": mean(rebuilt).to_json()}
+        errors, reconstruction_errors = transfer_errors(model, pack, sheets, options.triplets)
+        found = {
+            "mse": mean(errors).to_json(),
+            **{key: round(cell["value"], 4) for key, cell in information_log(run).items()},
+            "mi_fresh": estimate_information(model, pack),
+            "reconstruction": mean(reconstruction_errors).to_json(),
+        }
         (run / "measured.json").write_text(json.dumps(found, indent=2))
         print(name, found, flush=True)
     measured = {name: json.loads((options.out / name / "measured.json").read_text()) for name in ("ours", *VARIANTS) if (options.out / name / "measured.json").exists()}

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from record import record
 
-from recombine.papers import TABLES, Given, Table, Workspace, run
+from recombine.papers import TABLES, DataFolders, Table, Workspace, run_table
 
 
 def finished(table: Table, out: Path, images: int | None, seeds: int) -> dict | None:
@@ -34,7 +34,7 @@ def summed_up(table: Table, result: dict) -> dict:
         "claim_holds": result["claim"]["holds"],
         "why": result["claim"]["why"],
         "claim": result["claim"]["words"],
-        "stand_in": table.stand_in,
+        "stand_in": table.setup.stand_in,
         "not_run": {row["name"]: row["why_not"] for row in result["rows"] if not row["ours"]},
     }
 
@@ -53,7 +53,7 @@ def write(found: dict[str, dict]) -> None:
             **values,
         },
         {name: {"judged": result["differs"]["n"]["ours"], "images_seen": result["images"], "trainings_a_row": result["seeds"]} for name, result in found.items()},
-        settings="32 px photographs and faces, 64 px sprites, small networks; recombine/tables says the rest, `recombine tables NAME` prints a table",
+        settings="32 px photographs and faces, 64 px sprites, small networks; recombine/papers says the rest, `recombine tables NAME` prints a table",
     )
 
 
@@ -70,9 +70,9 @@ if __name__ == "__main__":
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
 
-    workspace = Workspace(options.out, Given.of([options.photos, options.sheets]), options.images, options.judge)
+    workspace = Workspace(options.out, DataFolders.sort([options.photos, options.sheets]), options.judge)
     for name in options.only:
         if finished(TABLES[name], options.out, options.images, options.seeds) is None:
-            run(TABLES[name], workspace, options.seeds)
+            run_table(TABLES[name], workspace, options.images, options.seeds)
             write({name: found for name, table in TABLES.items() if (found := finished(table, options.out, options.images, options.seeds))})
     write({name: found for name, table in TABLES.items() if (found := finished(table, options.out, options.images, options.seeds))})

@@ -9,7 +9,7 @@ from recombine.commands.options import Flag, print_json, say
 from recombine.commands.session import stoppable
 
 if TYPE_CHECKING:
-    from recombine.papers import Given, Table
+    from recombine.papers import DataFolders, Table
 
 
 def tables(
@@ -47,25 +47,25 @@ def tables(
         json: Print JSON.
     """
     from recombine.files import check_writable
-    from recombine.papers import TABLES, Given, Workspace, run
+    from recombine.papers import TABLES, DataFolders, Workspace, run_table
 
-    given = Given.of(data or [])
+    folders = DataFolders.sort(data or [])
     if list_ or not names:
-        return show_list(given, images, json)
+        return show_list(folders, images, json)
     check_writable(out)
-    workspace, results = Workspace(out, given, images, judge, say), []
-    chosen = choose(names)
-    can = [name for name in chosen if not given.missing(TABLES[name])]
-    if len(chosen) == 1 and not can:
-        raise ValueError(f"{chosen[0]} cannot be run: {given.missing(TABLES[chosen[0]])}")
-    for name in chosen:
-        if name not in can:
-            say(f"not run: {name}: {given.missing(TABLES[name])}")
+    workspace, results = Workspace(out, folders, judge, say), []
+    chosen = [TABLES[name] for name in choose(names)]
+    missing = {table.name: why for table in chosen if (why := table.missing(folders))}
+    if len(chosen) == len(missing) == 1:
+        raise ValueError(f"{chosen[0].name} cannot be run: {missing[chosen[0].name]}")
+    for table in chosen:
+        if table.name in missing:
+            say(f"not run: {table.name}: {missing[table.name]}")
             continue
         with stoppable():
-            results.append(run(TABLES[name], workspace, seeds))
+            results.append(run_table(table, workspace, images, seeds))
         if not json:
-            show(TABLES[name], results[-1])
+            show(table, results[-1])
     if json:
         print_json(results)
     elif len(results) > 1:
@@ -75,7 +75,7 @@ def tables(
 
 def choose(names: list[str]) -> list[str]:
     """Names of tables, of papers, or `all`, as names of tables."""
-    from recombine.papers import TABLES, find
+    from recombine.papers import TABLES, find_table
 
     papers = {name.split(".")[0] for name in TABLES}
     chosen: dict[str, None] = {}
@@ -83,18 +83,19 @@ def choose(names: list[str]) -> list[str]:
         if name in papers or name == "all":
             chosen.update(dict.fromkeys(t for t in TABLES if name in ("all", t.split(".")[0])))
         else:
-            chosen[find(name).name] = None
+            chosen[find_table(name).name] = None
     return list(chosen)
 
 
-def show_list(given: Given, images: int | None, json: bool) -> None:
+def show_list(folders: DataFolders, images: int | None, json: bool) -> None:
     """All tables: what they show, the paper's data, what stands in, whether they can be run, and minutes."""
     from recombine.papers import TABLES
 
     rows = [
         {
-            "name": table.name, "title": table.title, "paper_data": table.data, "here": table.stand_in, "claim": table.claim.words,
-            "missing": given.missing(table), "not_run": {row.name: why for row in table.rows if (why := reason(row))}, "minutes": minutes(table, images),
+            "name": table.name, "title": table.title, "paper_data": table.setup.data, "here": table.setup.stand_in,
+            "claim": table.claim.words, "missing": table.missing(folders),
+            "not_run": {row.name: row.why_not for row in table.rows if row.why_not}, "minutes": minutes(table, images),
         }
         for table in TABLES.values()
     ]
@@ -111,16 +112,8 @@ def show_list(given: Given, images: int | None, json: bool) -> None:
     return None
 
 
-def reason(row) -> str:
-    """Why a row cannot be run; empty where it can."""
-    from recombine.methods import METHODS
-
-    absent = [name for name in row.needs if name not in METHODS]
-    return f"the method {absent[0]} is not there" if absent else row.why_not
-
-
 def minutes(table: Table, images: int | None) -> float:
-    """About how long a table takes on one core, packs and judges at hand."""
+    """About how long a table takes on one core, with packs and classifiers at hand."""
     return round(table.minutes * (images or table.images) / table.images, 1)
 
 
@@ -128,7 +121,7 @@ def show(table: Table, result: dict) -> None:
     """Print a table."""
     from rich.console import Console
 
-    from recombine.papers.showing import printable
+    from recombine.papers.rendering import printable
 
     console = Console(highlight=False)
     if not console.is_terminal:
@@ -139,7 +132,7 @@ def show(table: Table, result: dict) -> None:
 
 def summary(results: list[dict]) -> None:
     """Print one line for every table: whether its claim holds."""
-    from recombine.papers.showing import SIGNS
+    from recombine.papers.rendering import SIGNS
 
     for result in results:
         print(f"{result['name']}: {SIGNS[result['claim']['holds']]}: {result['claim']['why']}")

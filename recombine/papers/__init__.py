@@ -7,22 +7,23 @@ from __future__ import annotations
 
 from recombine.messages import nearest, shown
 from recombine.papers import advattr, ifcvaegan, mad, matdr, rodi
-from recombine.papers.running import run
-from recombine.papers.table import Claim, Metric, Row, Table, Verdict
-from recombine.papers.workspace import Given, Workspace
+from recombine.papers.running import run_table
+from recombine.papers.table import Table
+from recombine.papers.workspace import DataFolders, Workspace
 
 TABLES = {table.name: table for paper in (advattr, mad, ifcvaegan, rodi, matdr) for table in paper.TABLES}
 
 
-def find(name: str) -> Table:
+def find_table(name: str) -> Table:
     """The table of a name.
 
     Raises:
-        ValueError: There is none; the message names the nearest.
+        ValueError: There is none; the message gives the nearest.
     """
     if name not in TABLES:
-        raise ValueError(f"there is no table {name!r}; there are {shown(list(TABLES), 20)}{nearest(name, list(TABLES))}")
+        names = list(TABLES)
+        raise ValueError(f"there is no table {name!r}; there are {shown(names, 20)}{nearest(name, names)}")
     return TABLES[name]
 
 
-__all__ = ["TABLES", "Claim", "Given", "Metric", "Row", "Table", "Verdict", "Workspace", "find", "run"]
+__all__ = ["TABLES", "DataFolders", "Table", "Workspace", "find_table", "run_table"]

@@ -14,11 +14,10 @@ from recombine.data.packed import write_pack
 from recombine.data.schema import Attribute, Schema
 from recombine.data.synthetic import avatars
 from recombine.evaluation.classifier import Settings
-from recombine.methods import METHODS
-from recombine.papers import TABLES, Given, Workspace, find, run
-from recombine.papers.matdr import differing, exchanged
-from recombine.papers.rodi import precisions
-from recombine.papers.table import Verdict, at_most, every, higher, lower
+from recombine.papers import TABLES, DataFolders, Workspace, find_table, run_table
+from recombine.papers.claims import Verdict, at_most, every, higher, lower
+from recombine.papers.matdr import compare_labels, exchange
+from recombine.papers.rodi import average_precisions
 
 NAMES = (
     "advattr.table3 advattr.table4 advattr.fig5 mad.table1 mad.table2 mad.table3 mad.pose ifcvaegan.table1 ifcvaegan.table2 "
@@ -44,16 +43,15 @@ def test_all_seventeen_are_there():
 @pytest.mark.parametrize("name", NAMES)
 def test_rows_are_complete_and_typed(name):
     table = TABLES[name]
-    metrics = [metric.name for metric in table.metrics]
+    columns = [column.name for column in table.columns]
     for row in table.rows:
-        assert set(row.paper) <= set(metrics)
+        assert set(row.paper) <= set(columns)
         assert all(value is None or isinstance(value, float) for value in row.paper.values())
         assert (row.measure is None) == bool(row.why_not), row.name
-        assert set(row.needs) <= set(METHODS)
-    shares = [v for m in table.metrics if m.unit == "%" for row in table.rows if (v := row.paper.get(m.name)) is not None]
+    shares = [v for c in table.columns if c.unit == "%" for row in table.rows if (v := row.paper.get(c.name)) is not None]
     assert all(0 <= value <= 1 for value in shares)
     assert any(v is not None for row in table.rows for v in row.paper.values()) == (name not in WITHOUT_DIGITS)
-    assert table.title and table.data and table.stand_in and table.claim.words and table.differs
+    assert table.title and table.setup.data and table.setup.stand_in and table.claim.words and table.differs
 
 
 def number(table, row, metric):
@@ -147,16 +145,18 @@ def test_claims_without_digits_in_the_paper():
 
 def test_cells_are_compared_by_their_intervals():
     rows = {"a": {"x": cell(0.8, 0.1)}, "b": {"x": cell(0.5, 0.1)}, "c": {"x": cell(0.65, 0.1)}}
-    assert higher(rows, ("a", "x"), ("b", "x")) == Verdict(True, "a 0.8 against b 0.5: above")
-    assert higher(rows, ("b", "x"), ("a", "x")).holds is False and lower(rows, ("b", "x"), ("a", "x")).holds is True
-    assert higher(rows, ("a", "x"), ("c", "x")) == Verdict(None, "a 0.8 against c 0.65: their intervals overlap")
-    assert higher(rows, ("a", "x"), ("b", "x"), by=0.6).holds is False
-    assert higher(rows, ("a", "x"), ("b", "x"), by=0.2).holds is None
-    assert higher(rows, ("a", "x"), ("d", "x")).why == "d was not run"
-    assert lower(rows, ("a", "y"), ("b", "x")).why == "y of a was not measured"
-    assert [at_most(rows, ("c", "x"), limit).holds for limit in (0.8, 0.7, 0.5)] == [True, None, False]
-    found = every(Verdict(True, "p"), Verdict(None, "q"), Verdict(False, "r"))
-    assert found == Verdict(False, "r") and every(Verdict(True, "p"), Verdict(None, "q")) == Verdict(None, "q")
+    a, b, c = ("a", "x"), ("b", "x"), ("c", "x")
+    assert higher(a, b)(rows) == Verdict(True, "a 0.8 against b 0.5: above")
+    assert higher(b, a)(rows).holds is False and lower(b, a)(rows).holds is True
+    assert higher(a, c)(rows) == Verdict(None, "a 0.8 against c 0.65: their intervals overlap")
+    assert higher(a, b, by=0.6)(rows).holds is False
+    assert higher(a, b, by=0.2)(rows).holds is None
+    assert higher(a, ("d", "x"))(rows).why == "d was not run"
+    assert lower(("a", "y"), b)(rows).why == "y of a was not measured"
+    assert [at_most(c, limit)(rows).holds for limit in (0.8, 0.7, 0.5)] == [True, None, False]
+    holds, unclear, fails = (lambda rows, v=v: v for v in (Verdict(True, "p"), Verdict(None, "q"), Verdict(False, "r")))
+    assert every(holds, unclear, fails)(rows) == Verdict(False, "r")
+    assert every(holds, unclear)(rows) == Verdict(None, "q")
 
 
 def test_list_says_what_each_needs_and_what_can_be_run(capsys):
@@ -190,9 +190,9 @@ def test_what_is_missing_is_said_in_words(arguments, text, tmp_path, monkeypatch
 
 def smiles(folder, count=240):
     """Images of 16 pixels: a bright lower half for a smile, its shade for the person."""
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     labels = {"Smiling": np.arange(count) % 2, "identity": np.arange(count) // 4}
-    shade = (60 + 2 * labels["identity"])[:, None, None, None] + chance.integers(0, 8, (count, 3, 16, 16))
+    shade = (60 + 2 * labels["identity"])[:, None, None, None] + rng.integers(0, 8, (count, 3, 16, 16))
     shade[:, :, 8:] += 80 * labels["Smiling"][:, None, None, None]
     names = tuple(f"p{i}" for i in range(count // 4 + 1))
     schema = Schema((Attribute("Smiling", "binary", ("0", "1")), Attribute("identity", "group", names)), 16, 16)
@@ -205,11 +205,11 @@ QUICK = Settings(width=4, images=512, height=16, evaluations=2)
 
 def test_a_table_from_end_to_end(tmp_path):
     smiles(tmp_path / "smiles")
-    table = find("ifcvaegan.table1")
+    table = find_table("ifcvaegan.table1")
     few = replace(table, rows=tuple(row for row in table.rows if row.name != "class_loss_on_xhat"))
     lines = []
-    workspace = Workspace(tmp_path / "out", Given.of(["avatars", tmp_path / "smiles"]), 64, QUICK, lines.append)
-    result = run(few, workspace)
+    workspace = Workspace(tmp_path / "out", DataFolders.sort(["avatars", tmp_path / "smiles"]), QUICK, lines.append)
+    result = run_table(few, workspace, 64)
     ours, without, quoted = result["rows"]
     assert ours["ours"]["not_smiling"]["n"] == 40 and 0 <= ours["ours"]["not_smiling"]["low"] <= 1
     assert without["paper"] == {"mse": 0.028, "not_smiling": 0.188, "smiling": 0.813}
@@ -229,19 +229,19 @@ def test_a_table_from_end_to_end(tmp_path):
         assert f"{found['mse']['value']:.3f} ({found['mse']['low']:.3f} to {found['mse']['high']:.3f})" in line
 
     lines.clear()
-    again = run(few, Workspace(tmp_path / "out", workspace.given, 64, QUICK, lines.append))
+    again = run_table(few, Workspace(tmp_path / "out", workspace.folders, QUICK, lines.append), 64)
     assert again == result and lines == []  # nothing is trained or measured twice
 
 
 def test_rows_that_fail_are_said_and_several_seeds_widen_the_interval(tmp_path):
-    def broken(workspace, seed):
+    def broken(workspace, images, seed):
         raise ValueError("there are too few images")
 
-    table = find("ifcvaegan.table2")
-    lucky = replace(table.rows[0], measure=lambda workspace, seed: {"mse": cell(0.1 + 0.1 * seed, 0.01), "not_smiling": cell(0.9)})
+    table = find_table("ifcvaegan.table2")
+    lucky = replace(table.rows[0], measure=lambda workspace, images, seed: {"mse": cell(0.1 + 0.1 * seed, 0.01), "not_smiling": cell(0.9)})
     smiles(tmp_path / "smiles", 20)
     made = replace(table, rows=(lucky, replace(table.rows[1], measure=broken)))
-    result = run(made, Workspace(tmp_path / "out", Given.of([tmp_path / "smiles"]), 8, QUICK), seeds=2)
+    result = run_table(made, Workspace(tmp_path / "out", DataFolders.sort([tmp_path / "smiles"]), QUICK), 8, seeds=2)
     assert result["rows"][0]["ours"]["mse"] == pytest.approx({"value": 0.15, "low": 0.09, "high": 0.21, "n": 100})
     assert result["rows"][1]["ours"] is None and result["claim"]["why"] == "cVAE_GAN was not run"
     assert "not run: cVAE_GAN: there are too few images" in (tmp_path / "out" / table.name / "table.md").read_text()
@@ -262,12 +262,12 @@ def test_exchanged_attributes_are_those_that_differ(signs, sign_editor, sign_rea
     rows = np.arange(10), np.arange(10, 20)
     model = sign_editor("perfect")
     for by_label in (False, True):
-        made = exchanged(OnlyTwo(model), signs, rows, by_label)
+        made = exchange(OnlyTwo(model), signs, rows, by_label)
         labels = {name: np.concatenate([signs.labels[name][half] for half in rows[::-1]]) for name in ("colour", "lamp")}
         seen = sign_reader.verdicts(made)
         assert all((seen[name] == labels[name]).all() for name in labels)
         assert (seen["stripes"] == signs.labels["stripes"][np.concatenate(rows)]).all()
-    differ, wanted = differing(signs, "lamp", *rows)
+    differ, wanted = compare_labels(signs, "lamp", *rows)
     assert torch.equal(differ, torch.from_numpy(signs.labels["lamp"][:10] != signs.labels["lamp"][10:20])) and len(wanted) == 10
 
 
@@ -282,5 +282,5 @@ class OnlyTwo(torch.nn.Module):
 
 def test_average_precision_of_made_pictures_among_real_ones():
     gallery, owners = np.array([[0.0], [1.0], [2.0]]), np.array([[0], [1], [0]])
-    assert precisions(np.array([[0.1]]), np.array([[0]]), gallery, owners) == [pytest.approx((1 + 2 / 3) / 2)]
-    assert precisions(np.array([[1.1]]), np.array([[1]]), gallery, owners) == [1.0]
+    assert average_precisions(np.array([[0.1]]), np.array([[0]]), gallery, owners) == [pytest.approx((1 + 2 / 3) / 2)]
+    assert average_precisions(np.array([[1.1]]), np.array([[1]]), gallery, owners) == [1.0]
