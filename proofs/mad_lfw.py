@@ -18,7 +18,7 @@ import torch
 from record import record
 
 import recombine
-from recombine.data.images import grid, save_images
+from recombine.data.image_files import grid, save_images
 from recombine.data.packing import pack
 from recombine.data.schema import Schema
 from recombine.data.sources.folder import read_source

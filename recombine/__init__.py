@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from recombine.codes import Codes
-    from recombine.data.images import grid, read_images, save_images
+    from recombine.data.image_files import grid, read_images, save_images
     from recombine.edit import interpolate, mix, set_label, swap
     from recombine.training.runs import load
 
@@ -20,9 +20,9 @@ _HOMES = {
     "interpolate": "recombine.edit",
     "mix": "recombine.edit",
     "set_label": "recombine.edit",
-    "grid": "recombine.data.images",
-    "read_images": "recombine.data.images",
-    "save_images": "recombine.data.images",
+    "grid": "recombine.data.image_files",
+    "read_images": "recombine.data.image_files",
+    "save_images": "recombine.data.image_files",
     "load": "recombine.training.runs",
 }
 

@@ -9,8 +9,10 @@ from typing import overload
 
 import torch
 from jaxtyping import Bool, Int
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
+
+from recombine.files import write_bytes
 
 
 class Codes(Mapping[str, Tensor]):
@@ -126,7 +128,7 @@ class Codes(Mapping[str, Tensor]):
     def save(self, path: str | Path) -> None:
         """Write the codes as one safetensors file; the order of the parts is kept."""
         parts = {f"{place:03d}.{name}": part.detach().cpu().contiguous() for place, (name, part) in enumerate(self._parts.items())}
-        save_file(parts, str(path), metadata={"format": "recombine.codes"})
+        write_bytes(path, save(parts, metadata={"format": "recombine.codes"}))
 
     @staticmethod
     def load(path: str | Path, device: str | torch.device = "cpu") -> Codes:

@@ -1,7 +1,9 @@
-"""Writing that survives a crash, a full disk and a second run in the same folder.
+"""The one place that writes files: what is written survives a crash and a full disk.
 
 A file or folder is written under a temporary name, synced, and renamed into place, so that at every moment a reader
-finds the old content or the new one, whole. Everything goes through `os`, where the tests inject their faults.
+finds the old content or the new one, whole. Saves go through `os`, where the tests inject their faults. Work that takes
+long goes into files that grow (`Log`, `Records`), which are read again after an interruption. `recombine.locks` keeps
+other processes out, `recombine.manifest` finds what was damaged.
 """
 
 from __future__ import annotations
@@ -13,10 +15,9 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO, BinaryIO
 
 import numpy as np
-
-CHUNK = 1 << 20  # bytes read at a time where a whole file need not stand in memory
 
 
 class SaveFailed(OSError):
@@ -74,6 +75,79 @@ def write_bytes(path: str | Path, data: bytes) -> None:
 def write_text(path: str | Path, text: str) -> None:
     """`write_bytes` of UTF-8 text."""
     write_bytes(path, text.encode())
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write from its beginning to its end under another name, `unpublished`; it is synced at the end."""
+    with open(unpublished(path), "wb") as file:
+        yield file
+        sync(file)
+
+
+def unpublished(path: Path) -> Path:
+    """Where a `new_file` stands until it is published."""
+    return beside(path, ".tmp")
+
+
+def publish(path: Path) -> None:
+    """Give a `new_file` its name, in the place of an older one."""
+    os.replace(unpublished(path), path)
+    sync_folder(path.parent)
+
+
+class Log:
+    """A text file to which lines are added; they last from the next `sync` on."""
+
+    def __init__(self, path: Path):
+        self.file = open(path, "a", encoding="utf-8")
+
+    def __enter__(self) -> Log:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+
+    def add(self, line: str) -> None:
+        """Add one line."""
+        self.file.write(line + "\n")
+
+    def sync(self) -> None:
+        """Wait until the disk has every line."""
+        sync(self.file)
+
+
+class Records:
+    """A file of `count` records of `size` bytes each, written and read in any order; its space is reserved at once."""
+
+    def __init__(self, path: Path, count: int, size: int):
+        self.size = size
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+        try:
+            if hasattr(os, "posix_fallocate") and os.fstat(handle).st_size < count * size:
+                os.posix_fallocate(handle, 0, count * size)
+        except OSError:
+            os.close(handle)
+            raise
+        self.file = os.fdopen(handle, "rb+")
+
+    def __enter__(self) -> Records:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+
+    def __setitem__(self, place: int, data: bytes | memoryview) -> None:
+        self.file.seek(place * self.size)
+        self.file.write(data)
+
+    def __getitem__(self, place: int) -> bytes:
+        self.file.seek(place * self.size)
+        return self.file.read(self.size)
+
+    def sync(self) -> None:
+        """Wait until the disk has every record."""
+        sync(self.file)
 
 
 def write_folder(folder: str | Path, contents: Mapping[str, bytes]) -> None:
@@ -143,15 +217,6 @@ def make_folder(folder: str | Path) -> None:
         sync_folder(Path(folder).parent)
 
 
-def sha256(path: str | Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
 def digest(data: bytes | np.ndarray) -> str:
     """32 hexadecimal digits of a file's bytes or of pixels."""
     content = np.ascontiguousarray(data).data if isinstance(data, np.ndarray) else data
@@ -206,6 +271,12 @@ def write_synced(path: Path, data: bytes, flags: int = os.O_TRUNC) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def sync(file: IO) -> None:
+    """Wait until the disk has what was written to an open file."""
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def sync_folder(folder: Path) -> None:

@@ -1,7 +1,7 @@
 """Writes and folders. Faults of the disk are in test_crashes.py."""
 
+import ast
 import errno
-import hashlib
 import os
 import resource
 import shutil
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import recombine
 from recombine import files
 from recombine.files import CannotWrite, SaveFailed
 
@@ -44,12 +45,6 @@ def test_standing_knows_what_a_crash_between_two_renames_left(tmp_path):
     assert files.standing(folder) == tmp_path / "model.old"
     folder.mkdir()
     assert files.standing(folder) == folder
-
-
-def test_sha256_is_that_of_the_bytes(tmp_path):
-    data = os.urandom(files.CHUNK + 17)
-    (tmp_path / "a").write_bytes(data)
-    assert files.sha256(tmp_path / "a") == hashlib.sha256(data).hexdigest()
 
 
 def test_folders_are_made_one_level_deep(tmp_path):
@@ -103,3 +98,36 @@ def test_a_read_only_disk_is_found_at_the_start(tmp_path, monkeypatch):
         with pytest.raises(CannotWrite, match=f"cannot write into {tmp_path}: Read-only file system") as caught:
             files.check_writable(tmp_path)
     assert caught.value.errno == errno.EROFS
+
+
+OF_OS = {"os.rename", "os.renames", "os.replace", "os.fsync", "os.link", "os.symlink", "os.truncate", "os.posix_fallocate"}
+OF_PATHS = {"rename", "hardlink_to", "symlink_to", "touch", "write_text", "write_bytes", "tofile", "save_file", "to_csv"}
+
+
+def writes(source: str) -> list[str]:
+    """What in a module renames, syncs, or opens a file for writing, except through `recombine.files`."""
+    return [ast.unparse(node) for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call) and is_writing(node)]
+
+
+def is_writing(call: ast.Call) -> bool:
+    owner, _, name = ast.unparse(call.func).rpartition(".")
+    if name == "open":
+        given = [a.value for a in (*call.args, *(k.value for k in call.keywords)) if isinstance(a, ast.Constant)]
+        return any(isinstance(mode, str) and set(mode) <= set("rwaxbt+") and set(mode) & set("wax+") for mode in given)
+    return f"{owner}.{name}" in OF_OS or (name in OF_PATHS and owner not in ("", "files"))
+
+
+@pytest.mark.parametrize("source", [
+    "open(path, 'w')", "path.open('ab')", "open(path, mode='rb+')", "os.replace(a, b)", "a.rename(b)", "os.fsync(1)",
+    "os.link(a, b)", "path.write_text('')", "(a / 'b').write_bytes(b'')", "path.touch()", "safetensors.torch.save_file(t, path)",
+])  # fmt: skip
+def test_the_search_for_writing_finds_it(source):
+    assert writes(source)
+    assert writes("files.write_text(a, b)\nopen(a)\nopen(a, 'rb')\na.replace('b', 'c')\nreplace(a, **b)\nfiles.new_file(a)") == []
+
+
+def test_nothing_else_in_the_package_writes_files():
+    package = Path(recombine.__file__).parent
+    modules = {str(path.relative_to(package)): writes(path.read_text()) for path in sorted(package.rglob("*.py"))}
+    assert len(modules) > 50 and modules.pop("files.py") and modules.pop("locks.py")
+    assert {name: found for name, found in modules.items() if found} == {}

@@ -139,7 +139,7 @@ def command() -> str:
 def find_packs(data: Sequence[str], out: Path, reading: Reading, avatars: int) -> Mapping[str, Pack]:
     """Name -> pack of everything to compare on; generated or packed by one process while the others wait."""
     from recombine.comparison.finished_runs import named_after
-    from recombine.data.packed import MANIFEST, Pack
+    from recombine.data.packed import Pack, is_pack
     from recombine.data.synthetic.avatars import build
     from recombine.files import check_writable
     from recombine.locks import waiting
@@ -156,7 +156,7 @@ def find_packs(data: Sequence[str], out: Path, reading: Reading, avatars: int) -
                 found[AVATARS] = build(out / "data" / AVATARS, avatars, height, progress=sys.stderr.isatty())
             continue
         name = named_after(folder, found)
-        if (folder / MANIFEST).exists():
+        if is_pack(folder):
             found[name] = Pack(folder)
             continue
         with waiting(out / "data.claim"):

@@ -58,11 +58,11 @@ def data(path: Path, /, *, pack: Path | None = None, reading: Reading | None = N
 
 def examine(path: Path, target: Path | None, reading: Reading) -> dict:
     """What a folder, a table or a pack holds and what is wrong with it, as plain values; packs it where nothing is."""
-    from recombine.data.packed import MANIFEST, Pack
+    from recombine.data.packed import Pack, is_pack
     from recombine.data.sources.folder import describe
     from recombine.data.sources.labels import LabelTable, check_counts, check_lone
 
-    if (path / MANIFEST).exists():
+    if is_pack(path):
         packed = Pack(path)
         packed.verify()
         table = LabelTable(packed.schema.attributes, packed.files, packed.labels, packed.splits)

@@ -122,7 +122,7 @@ class Editing:
         """
         import torch
 
-        from recombine.data.images import NOTE, grid, save_images
+        from recombine.data.image_files import NOTE, grid, save_images
 
         targets = plan(self.files, endings, self.writing)
         protect(targets, self.originals, self.writing)
@@ -167,7 +167,7 @@ class Editing:
                 advance(len(batch))
 
     def _read_or_skip(self, path: Path) -> Tensor | None:
-        from recombine.data.images import BadImage
+        from recombine.data.decoding import BadImage
 
         try:
             return self._read(path)

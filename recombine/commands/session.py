@@ -26,10 +26,10 @@ INTERRUPTED, TERMINATED = 130, 143
 def find_pack(recipe: Recipe, folders: list[Path], run: Path, reading: Reading) -> Pack:
     """The recipe's images, generated or packed into the run's folder where that has not been done; several folders as one."""
     from recombine.data.joined import join
-    from recombine.data.packed import MANIFEST, Pack
+    from recombine.data.packed import Pack, is_pack
     from recombine.data.synthetic.avatars import build
 
-    unpacked = [folder for folder in folders if not (folder / MANIFEST).exists()]
+    unpacked = [folder for folder in folders if not is_pack(folder)]
     if int(os.environ.get("WORLD_SIZE", 1)) > 1 and (unpacked or not folders):
         raise ValueError("several processes cannot pack at once; run `recombine data FOLDER --pack PACK`, then train on PACK")
     if not folders:
@@ -42,12 +42,12 @@ def find_pack(recipe: Recipe, folders: list[Path], run: Path, reading: Reading) 
 
 def packed(folder: Path, target: Path, recipe: Recipe, reading: Reading) -> Pack:
     """A folder of images, or of sprite sheets, packed; what an earlier call packed is used again."""
-    from recombine.data.packed import MANIFEST, Pack
+    from recombine.data.packed import Pack, is_pack
     from recombine.data.synthetic import sprites
 
     if not sprites.is_sheets(folder):
         return reading.pack(folder, target, recipe.size)
-    return Pack(target) if (target / MANIFEST).exists() else sprites.build(target, folder, progress=sys.stderr.isatty())
+    return Pack(target) if is_pack(target) else sprites.build(target, folder, progress=sys.stderr.isatty())
 
 
 def watcher(pack: Pack, judge: str) -> Monitor:

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from recombine.data.workers import Entry
 
 
-BUCKET = 64                                 # images of one look that are compared with each other
+BUCKET = 64                                 # images of one part of a hash that are compared with each other
 NEAR_BITS = 3                               # of the 64 that may differ between near-duplicates ...
 NEAR_LEVELS = 8                             # ... and how far, on average, their pixels, of 255
 
 
-def look(pixels: np.ndarray) -> str:
+def perceptual_hash(pixels: np.ndarray) -> str:
     """The difference hash of an image: whether each of 8 x 8 fields is darker than its right neighbour, 16 digits."""
     grey = pixels.mean(axis=0, dtype=np.float32)
     rows = np.linspace(0, grey.shape[0], 8, endpoint=False).astype(int)
@@ -55,9 +55,9 @@ def duplicates(entries: Sequence[Entry], images: np.ndarray, splits: Sequence[st
 def near_pairs(
     rows: Sequence[int], entries: Sequence[Entry], images: np.ndarray, splits: Sequence[str] | np.ndarray
 ) -> list[tuple[int, int]]:
-    """Pairs of rows of different splits whose looks differ in few bits and whose pixels differ little.
+    """Pairs of rows of different splits whose perceptual hashes differ in few bits and whose pixels differ little.
 
-    Looks within `NEAR_BITS` share at least one of four 16-bit parts, so only those are compared.
+    Hashes within `NEAR_BITS` share at least one of four 16-bit parts, so only those are compared.
     """
     found = set()
     bits = {row: int(entries[row].pixel_look, 16) for row in rows}

@@ -14,32 +14,37 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from recombine import manifest
 from recombine.data.batch import Batch
-from recombine.data.images import DTYPES, to_float
+from recombine.data.images import to_float
 from recombine.data.schema import MISSING, Attribute, Schema
-from recombine.files import digest, sha256, sync_folder, write_text
+from recombine.files import digest, new_file, publish, write_text
 from recombine.messages import shown
 
 FORMAT = 1
 SPLITS = ("train", "val", "test")
 IMAGES, INDEX, SCHEMA, PROBLEMS = "images.npy", "index.parquet", "schema.json", "problems.json"
-MANIFEST = "manifest.json"
 CHUNK = 256                                 # images written at a time
 Column = Sequence | np.ndarray              # one value for each image
 
 
 class BadPack(ValueError):
     """A folder that is no complete, undamaged pack; the message says what is wrong and what to do."""
+
+
+def damaged(folder: Path, name: str, expected: str, found: str) -> BadPack:
+    """The error for a file that is not what its manifest promises."""
+    return BadPack(f"{folder / name} is damaged: expected {expected}, got {found}; pack again")
 
 
 class Pack:
@@ -154,7 +159,7 @@ class Pack:
             BadPack: A file is not what was written; the message names it.
         """
         for name, entry in self.manifest["files"].items():
-            check_hash(self.path, name, entry)
+            manifest.check(self.path, name, entry, damaged)
 
 
 def write_pack(
@@ -182,20 +187,18 @@ def write_pack(
     folder.mkdir(parents=True, exist_ok=True)
     chunks = np.array_split(images, max(1, len(images) // CHUNK)) if isinstance(images, np.ndarray) else images
     columns = index_columns(schema, files, labels, splits)
-    with open(folder / (IMAGES + ".tmp"), "wb") as target:
+    with new_file(folder / IMAGES) as target:
         write_header(target, len(files), schema)
         columns["pixel_hash"] = [digest for chunk in chunks for digest in _write_chunk(target, chunk, schema)]
-        sync(target)
     if len(columns["pixel_hash"]) != len(files):
         raise ValueError(f"{len(files)} files were named but {len(columns['pixel_hash'])} images came")
     return finish(folder, schema, columns)
 
 
-def _write_chunk(target, chunk: np.ndarray, schema: Schema) -> Iterator[str]:
-    expected, dtype = (schema.channels, schema.height, schema.width), np.dtype(DTYPES[schema.bits])
-    if chunk.shape[1:] != expected or chunk.dtype != dtype:
+def _write_chunk(target: BinaryIO, chunk: np.ndarray, schema: Schema) -> Iterator[str]:
+    if chunk.shape[1:] != schema.shape or chunk.dtype != schema.dtype:
         raise ValueError(
-            f"the schema says images [n, {', '.join(map(str, expected))}] of {dtype}; "
+            f"the schema says images [n, {', '.join(map(str, schema.shape))}] of {schema.dtype}; "
             f"these are {list(chunk.shape)} of {chunk.dtype}"
         )
     target.write(np.ascontiguousarray(chunk).data)
@@ -203,32 +206,20 @@ def _write_chunk(target, chunk: np.ndarray, schema: Schema) -> Iterator[str]:
 
 
 def finish(folder: Path, schema: Schema, columns: Mapping[str, Column], problems: Mapping | None = None) -> Pack:
-    """Turn `images.npy.tmp` and the columns of the index into a pack: everything synced, the manifest last."""
-    pq.write_table(pa.table(dict(columns)), folder / (INDEX + ".tmp"))
-    (folder / (SCHEMA + ".tmp")).write_text(json.dumps(schema.to_json(), indent=1), "utf-8")
-    (folder / (PROBLEMS + ".tmp")).write_text(json.dumps(problems or {}, indent=1), "utf-8")
+    """Make a pack of a new file `images.npy` and the columns of the index: everything synced, the manifest last."""
+    with new_file(folder / INDEX) as file:
+        pq.write_table(pa.table(dict(columns)), file)
+    for name, content in ((SCHEMA, schema.to_json()), (PROBLEMS, problems or {})):
+        with new_file(folder / name) as file:
+            file.write(json.dumps(content, indent=1).encode())
     names = (IMAGES, INDEX, SCHEMA, PROBLEMS)
-    (folder / MANIFEST).unlink(missing_ok=True)
+    (folder / manifest.NAME).unlink(missing_ok=True)
     for name in names:
-        put(folder, name)
-    entries = {name: {"bytes": (folder / name).stat().st_size, "sha256": sha256(folder / name)} for name in names}
-    manifest = {"format": FORMAT, "pictures": len(columns["file"]), "files": entries}
-    write_text(folder / MANIFEST, json.dumps(manifest, indent=1))
+        publish(folder / name)
+    entries = {name: manifest.entry(folder / name, size="bytes") for name in names}
+    written = {"format": FORMAT, "pictures": len(columns["file"]), "files": entries}
+    write_text(folder / manifest.NAME, json.dumps(written, indent=1))
     return Pack(folder)
-
-
-def put(folder: Path, name: str) -> None:
-    """Sync `name.tmp` and give it its final name."""
-    with open(folder / (name + ".tmp"), "rb+") as file:
-        sync(file)
-    os.replace(folder / (name + ".tmp"), folder / name)
-    sync_folder(folder)
-
-
-def sync(file) -> None:
-    """Flush a file to the disk itself."""
-    file.flush()
-    os.fsync(file.fileno())
 
 
 def index_columns(schema: Schema, files: Sequence[str], labels: Mapping[str, Column], splits: Column) -> dict[str, Column]:
@@ -279,49 +270,39 @@ def mirrored(attribute: Attribute, labels: np.ndarray) -> np.ndarray:
     return swapped[labels]
 
 
-def write_header(target, count: int, schema: Schema) -> None:
+def write_header(target: BinaryIO, count: int, schema: Schema) -> None:
     """The .npy header of `count` images; the pixels follow it."""
-    shape = (count, schema.channels, schema.height, schema.width)
-    dtype = np.dtype(DTYPES[schema.bits]).newbyteorder("<")
-    np.lib.format.write_array_header_1_0(target, {"descr": dtype.str, "fortran_order": False, "shape": shape})
+    descr = schema.dtype.newbyteorder("<").str
+    np.lib.format.write_array_header_1_0(target, {"descr": descr, "fortran_order": False, "shape": (count, *schema.shape)})
 
 
 def open_images(path: Path, count: int, schema: Schema) -> np.ndarray:
     """The images as a read-only array that lives on disk; raises BadPack where its header contradicts the schema."""
     images = np.load(path, mmap_mode="r", allow_pickle=False)
-    expected = (count, schema.channels, schema.height, schema.width)
-    if images.shape != expected or images.dtype != DTYPES[schema.bits]:
+    expected = (count, *schema.shape)
+    if images.shape != expected or images.dtype != schema.dtype:
         raise BadPack(
-            f"{path} holds {images.shape} of {images.dtype} where the index and schema say {expected} of "
-            f"{np.dtype(DTYPES[schema.bits])}; pack again"
+            f"{path} holds {images.shape} of {images.dtype} where the index and schema say {expected} of {schema.dtype}; "
+            "pack again"
         )
     return np.asarray(images)
 
 
+def is_pack(folder: str | Path) -> bool:
+    """Whether a folder holds a finished pack."""
+    return (Path(folder) / manifest.NAME).is_file()
+
+
 def check(folder: Path) -> dict:
     """The manifest of a pack whose files have the right sizes and whose index and schema are intact."""
-    if not (folder / MANIFEST).is_file():
+    if not is_pack(folder):
         raise BadPack(
-            f"{folder} has no {MANIFEST}, so it is no pack or one that was never finished; run the packing again, "
+            f"{folder} has no {manifest.NAME}, so it is no pack or one that was never finished; run the packing again, "
             "it continues where it stopped"
         )
-    manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
-    if manifest["format"] > FORMAT:
-        raise BadPack(
-            f"{folder} has format {manifest['format']}, this version reads up to {FORMAT}; upgrade or pack again"
-        )
-    for name, entry in manifest["files"].items():
-        path = folder / name
-        size = path.stat().st_size if path.exists() else "nothing"
-        if size != entry["bytes"]:
-            raise BadPack(f"{path} should have {entry['bytes']} bytes and has {size}; pack again")
-    for name in (INDEX, SCHEMA):
-        check_hash(folder, name, manifest["files"][name])
-    return manifest
-
-
-def check_hash(folder: Path, name: str, entry: Mapping) -> None:
-    """Raise BadPack where a file's bytes are not those of the manifest."""
-    found, written = sha256(folder / name), entry["sha256"]
-    if found != written:
-        raise BadPack(f"{folder / name} is damaged: its SHA-256 is {found[:16]}... and was {written[:16]}...; pack again")
+    written = json.loads((folder / manifest.NAME).read_text("utf-8"))
+    if written["format"] > FORMAT:
+        raise BadPack(f"{folder} has format {written['format']}, this version reads up to {FORMAT}; upgrade or pack again")
+    for name, entry in written["files"].items():
+        manifest.check(folder, name, entry, damaged, content=name in (INDEX, SCHEMA))
+    return written

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -15,7 +16,6 @@ import numpy as np
 
 from recombine.data.decoding import decode_noted, printable
 from recombine.data.duplicates import duplicates
-from recombine.data.images import DTYPES
 from recombine.data.packed import (
     FORMAT,
     IMAGES,
@@ -26,13 +26,12 @@ from recombine.data.packed import (
     finish,
     index_columns,
     open_images,
-    sync,
     write_header,
     write_pack,
 )  # fmt: skip
 from recombine.data.schema import MISSING, Attribute, Schema
-from recombine.data.workers import Decoder, Entry, Job, Journal, decode_all
-from recombine.files import check_writable, digest, save_errors, write_text
+from recombine.data.workers import Decoder, Entry, Job, decode_all
+from recombine.files import Log, Records, check_writable, digest, new_file, save_errors, unpublished, write_text
 from recombine.locks import lock
 from recombine.messages import nearest, shown
 
@@ -112,11 +111,11 @@ def pack(
     with lock(folder):
         if source.stored is not None:
             return pack_stored(source.stored, folder, schema, table.files, columns, progress)
-        work = _Work(folder, Job(Path(source.root), schema, allow_truncated, decoder), table.files, verify)
-        if work.nothing_new(columns, on_bad):
+        packing = Packing(folder, Job(Path(source.root), schema, allow_truncated, decoder), table.files, verify)
+        if packing.is_done(columns, on_bad):
             return Pack(folder)
-        work.read_pictures(workers or cores(), progress)
-        return work.finish(columns, on_bad)
+        packing.gather(workers or cores(), progress)
+        return packing.assemble(columns, on_bad)
 
 
 def pack_stored(
@@ -147,119 +146,143 @@ def same_columns(old: Pack, columns: Mapping[str, Column], rows: Sequence[int] |
     return all(np.array_equal(c, np.asarray(columns[n])[rows], equal_nan=c.dtype.kind == "f") for n, c in stored.items())
 
 
-class _Work:
-    """One packing in progress: the pixels so far in `images.part`, what is known of them in the journal."""
+@dataclass
+class Journal:
+    """Entries written one a line, so that an interrupted packing can go on.
+
+    The first line tells what was being packed; a journal of anything else is thrown away.
+    """
+
+    path: Path
+    title: dict
+    entries: dict[int, Entry] = field(default_factory=dict)
+
+    def read(self) -> None:
+        """Take over the rows of an interrupted packing of the same; a torn last line is ignored."""
+        try:
+            lines = self.path.read_text("utf-8").split("\n")[:-1]
+            if lines and json.loads(lines[0]) == self.title:
+                for line in lines[1:]:
+                    row, entry = json.loads(line)
+                    self.entries[row] = Entry(**{**entry, "notes": tuple(entry["notes"])})
+        except (FileNotFoundError, ValueError):
+            return
+
+    def start(self) -> None:
+        """Open the journal for adding, with the rows that are kept."""
+        lines = [self.title, *([row, asdict(entry)] for row, entry in self.entries.items())]
+        write_text(self.path, "".join(json.dumps(line) + "\n" for line in lines))
+        self.log = Log(self.path)
+
+    def add(self, row: int, entry: Entry) -> None:
+        """Note a row that is done; it lasts from the next `sync` on."""
+        self.entries[row] = entry
+        self.log.add(json.dumps([row, asdict(entry)]))
+
+
+class Packing:
+    """One packing: it gathers the pixels of all images in `images.part` and what is known of them in `journal.jsonl`.
+
+    A call goes through `is_done`, `gather` and `assemble`; after an interruption the next call goes through them again
+    and finds what was gathered. An image is taken from the first of these that has it as it is today: the interrupted
+    packing (`keep_fresh`), the finished pack (`take_over`), its file (`decode`).
+    """
 
     def __init__(self, folder: Path, job: Job, files: Sequence[str], verify: bool):
-        self.folder, self.job, self.files = folder, job, files
+        self.folder, self.job, self.files, self.verify = folder, job, files, verify
         preparation = [replace(job.schema, attributes=()).to_json(), job.allow_truncated, job.decoder.__qualname__]
         title = {"format": FORMAT, "preparation": preparation, "files": digest("\n".join(map(ascii, files)).encode())}
         self.journal = Journal(folder / JOURNAL, json.loads(json.dumps(title)))
-        self.shape = (job.schema.channels, job.schema.height, job.schema.width)
-        self.dtype = np.dtype(DTYPES[job.schema.bits])
-        self.bytes_each = int(np.prod(self.shape)) * self.dtype.itemsize
-        self.old = self._finished()
-        self.changed: list[str] = []
-        self._verify = verify
+        self.bytes_each = math.prod(job.schema.shape) * job.schema.dtype.itemsize
+        self.old = self._alike(finished(folder))
+        self.changed = stale(self.old, job.root, verify) if self.old else []
 
-    def _finished(self) -> Pack | None:
-        pack = finished(self.folder)
-        if pack is None:
+    def _alike(self, pack: Pack | None) -> Pack | None:
+        """The finished pack, if its images were prepared in the same way."""
+        if pack is None or pack.problems().get("preparation") != self.journal.title["preparation"]:
             return None
-        same = pack.problems().get("preparation") == self.journal.title["preparation"]
-        return pack if same and set(STAMPS) <= pack.index.keys() else None
+        return pack if set(STAMPS) <= pack.index.keys() else None
 
-    def nothing_new(self, columns: Mapping[str, Column], on_bad: str) -> bool:
+    def is_done(self, columns: Mapping[str, Column], on_bad: str) -> bool:
         """Whether the finished pack is what would come out."""
-        if self.old is None or self.old.schema != self.job.schema or stale(self.old, self.job.root, self._verify):
+        if self.old is None or self.old.schema != self.job.schema or self.changed:
             return False
         excluded = {entry["file"]: entry for entry in self.old.problems()["excluded"]}
-        wanted = [row for row, file in enumerate(self.files) if file not in excluded]
         if excluded and (on_bad == "error" or any(self._repaired(entry) for entry in excluded.values())):
             return False
-        return [self.files[row] for row in wanted] == self.old.files and same_columns(self.old, columns, wanted)
+        rows = [row for row, file in enumerate(self.files) if file not in excluded]
+        return [self.files[row] for row in rows] == self.old.files and same_columns(self.old, columns, rows)
 
     def _repaired(self, problem: Mapping) -> bool:
         seen = Entry(problem["file"], source_size=problem["source_size"], source_time=problem["source_time"])
         return not seen.fresh(self.job.root) and (self.job.root / seen.file).exists()
 
-    def read_pictures(self, workers: int, progress: bool) -> None:
+    def gather(self, workers: int, progress: bool) -> None:
         """Bring `images.part` and the journal to completion."""
-        self.journal.read()
-        with save_errors(self.folder / PART, len(self.files) * self.bytes_each), self._open_part() as part:
-            self._keep_fresh(part)
+        if (self.folder / PART).exists():
+            self.journal.read()
+        with save_errors(self.folder / PART, len(self.files) * self.bytes_each), self._part() as part:
+            self.keep_fresh(part)
             self.journal.start()
-            self._take_over(part)
-            rows = [row for row in range(len(self.files)) if row not in self.journal.entries]
-            try:
-                show(self._decode(part, rows, workers), len(self.files) - len(rows), len(self.files), progress)
-            finally:
-                self._sync(part)
-                self.journal.file.close()
+            with self.journal.log:
+                try:
+                    self.take_over(part)
+                    rows = [row for row in range(len(self.files)) if row not in self.journal.entries]
+                    show(self.decode(part, rows, workers), len(self.files) - len(rows), len(self.files), progress)
+                finally:
+                    self._sync(part)
 
-    def _open_part(self):
-        path = self.folder / PART
-        if not path.exists():
-            self.journal.entries.clear()
-            path.touch()
-        if hasattr(os, "posix_fallocate") and self.files:
-            with open(path, "rb+") as part:
-                os.posix_fallocate(part.fileno(), 0, len(self.files) * self.bytes_each)
-        return open(path, "rb+")
+    def _part(self) -> Records:
+        return Records(self.folder / PART, len(self.files), self.bytes_each)
 
-    def _keep_fresh(self, part) -> None:
+    def _sync(self, part: Records) -> None:
+        part.sync()
+        self.journal.log.sync()
+
+    def keep_fresh(self, part: Records) -> None:
         """Keep of an interrupted packing the rows whose file is unchanged and whose pixels arrived on the disk."""
         for row, entry in list(self.journal.entries.items()):
-            usable = not entry.kind and entry.fresh(self.job.root, self._verify)
-            if not usable or digest(self._pixels(part, row)) != entry.pixel_hash:
+            usable = not entry.kind and entry.fresh(self.job.root, self.verify)
+            if not usable or digest(part[row]) != entry.pixel_hash:
                 del self.journal.entries[row]
 
-    def _take_over(self, part) -> None:
+    def take_over(self, part: Records) -> None:
         """Copy from the finished pack what has not changed since."""
         if self.old is None:
             return
-        self.changed = stale(self.old, self.job.root, self._verify)
         changed, place = set(self.changed), {file: row for row, file in enumerate(self.old.files)}
         notes = {note["file"]: tuple(note["notes"]) for note in self.old.problems()["notes"]}
         for row, file in enumerate(self.files):
             if file in place and file not in changed and row not in self.journal.entries:
                 stamps = {name: self.old.index[name][place[file]] for name in STAMPS}
                 stamps |= {name: int(stamps[name]) for name in STAMPS[:2]}
-                self._write(part, row, self.old.images[place[file]])
-                self.journal.add([row], [Entry(file, **stamps, notes=notes.get(file, ()))])
+                part[row] = np.ascontiguousarray(self.old.images[place[file]]).data
+                self.journal.add(row, Entry(file, **stamps, notes=notes.get(file, ())))
 
-    def _decode(self, part, rows: Sequence[int], workers: int) -> Iterator[int]:
+    def decode(self, part: Records, rows: Sequence[int], workers: int) -> Iterator[int]:
         """Decode rows and store them; yields how many came."""
-        noted = time.monotonic()
+        synced = time.monotonic()
         for done, entries, pixels in decode_all(self.job, rows, self.files, workers):
-            pictures = iter(pixels)
+            images = iter(pixels)
             for row, entry in zip(done, entries, strict=True):
                 if not entry.kind:
-                    self._write(part, row, next(pictures))
-            self.journal.add(done, entries)
-            if time.monotonic() - noted > EVERY:
+                    part[row] = self._checked(next(images), row)
+                self.journal.add(row, entry)
+            if time.monotonic() - synced > EVERY:
                 self._sync(part)
-                noted = time.monotonic()
+                synced = time.monotonic()
             yield len(done)
 
-    def _sync(self, part) -> None:
-        sync(part)
-        self.journal.sync()
-
-    def _write(self, part, row: int, pixels: np.ndarray) -> None:
-        if pixels.shape != self.shape or pixels.dtype != self.dtype:
+    def _checked(self, pixels: np.ndarray, row: int) -> memoryview:
+        expected = self.job.schema.shape, self.job.schema.dtype
+        if (pixels.shape, pixels.dtype) != expected:
             raise ValueError(
-                f"the decoder must give {self.shape} of {self.dtype}, it gave {pixels.shape} of {pixels.dtype} "
+                f"the decoder must give {expected[0]} of {expected[1]}, it gave {pixels.shape} of {pixels.dtype} "
                 f"for {printable(self.files[row])}"
             )
-        part.seek(row * self.bytes_each)
-        part.write(np.ascontiguousarray(pixels).data)
+        return np.ascontiguousarray(pixels).data
 
-    def _pixels(self, part, row: int) -> bytes:
-        part.seek(row * self.bytes_each)
-        return part.read(self.bytes_each)
-
-    def finish(self, columns: Mapping[str, Column], on_bad: str) -> Pack:
+    def assemble(self, columns: Mapping[str, Column], on_bad: str) -> Pack:
         """Make the pack of the images that can be used, and the report on the others."""
         entries = [self.journal.entries[row] for row in range(len(self.files))]
         good = [row for row, entry in enumerate(entries) if not entry.kind]
@@ -267,29 +290,28 @@ class _Work:
         if excluded and (on_bad == "error" or not good):
             write_text(self.folder / PROBLEMS, json.dumps({"excluded": excluded}, indent=1))
             raise BadPictures(excluded, len(entries), self.folder / PROBLEMS)
-        images = self._store(good)
-        kept = [entries[row] for row in good]
+        used = [entries[row] for row in good]
         chosen = {name: np.asarray(column)[good] for name, column in columns.items()}
         problems = {
             "preparation": self.journal.title["preparation"],
             "excluded": excluded,
             "changed": self.changed,
-            "notes": [{"file": entry.file, "notes": entry.notes} for entry in kept if entry.notes],
-            "duplicates": duplicates(kept, images, chosen["split"]),
+            "notes": [{"file": entry.file, "notes": entry.notes} for entry in used if entry.notes],
+            "duplicates": duplicates(used, self._images(good), chosen["split"]),
         }
-        pack = finish(self.folder, self.job.schema, chosen | stamps_of(kept), problems)
+        pack = finish(self.folder, self.job.schema, chosen | stamps_of(used), problems)
         for name in (JOURNAL, PART):
             (self.folder / name).unlink()
         return pack
 
-    def _store(self, good: Sequence[int]) -> np.ndarray:
-        """Write the usable images to `images.npy.tmp`, in order."""
-        path = self.folder / (IMAGES + ".tmp")
-        with save_errors(path, len(good) * self.bytes_each), open(self.folder / PART, "rb") as part, open(path, "wb") as to:
-            write_header(to, len(good), self.job.schema)
+    def _images(self, good: Sequence[int]) -> np.ndarray:
+        """The usable images, in order, as a new file `images.npy` that is not published yet."""
+        path = self.folder / IMAGES
+        with save_errors(path, len(good) * self.bytes_each), self._part() as part, new_file(path) as file:
+            write_header(file, len(good), self.job.schema)
             for row in good:
-                to.write(self._pixels(part, row))
-        return open_images(path, len(good), self.job.schema)
+                file.write(part[row])
+        return open_images(unpublished(path), len(good), self.job.schema)
 
 
 def stamps_of(entries: Sequence[Entry]) -> dict[str, list]:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+import numpy as np
+
 from recombine.messages import nearest, shown
 
 Kind = Literal["binary", "categorical", "continuous", "group"]
@@ -91,6 +93,16 @@ class Schema:
     def image_size(self) -> tuple[int, int]:
         """Height and width in pixels."""
         return self.height, self.width
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image."""
+        return self.channels, self.height, self.width
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Unsigned pixels in a pack."""
+        return np.dtype(f"u{self.bits // 8}")
 
     def __getitem__(self, name: str) -> Attribute:
         for attribute in self.attributes:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from recombine import files
-from recombine.data.packed import MANIFEST, Pack
+from recombine.data.packed import Pack, is_pack
 from recombine.data.packing import pack as pack_folder
 from recombine.data.schema import Attribute, Schema
 from recombine.data.sources.folder import read_source
@@ -67,7 +67,7 @@ class DataFolders:
         """The labels of the photographs."""
         if self.photos is None:
             return ()
-        packed = (self.photos / MANIFEST).exists()
+        packed = is_pack(self.photos)
         return Pack(self.photos).schema.attributes if packed else read_source(self.photos).table.attributes
 
 
@@ -78,7 +78,7 @@ def kind_of(folder: Path) -> Kind:
         raise ValueError(f"there is no folder {str(folder)!r}; --data takes {taken}")
     if sprites.is_sheets(folder):
         return "sheets"
-    if (folder / MANIFEST).exists() and set(avatars.FACTORS) <= set(Pack(folder).schema.names):
+    if is_pack(folder) and set(avatars.FACTORS) <= set(Pack(folder).schema.names):
         return "avatars"
     return "photos"
 
@@ -97,7 +97,7 @@ class Workspace:
         """The photographs, packed; a pack is taken as it is."""
         folder = self.folders.photos
         assert folder is not None
-        if (folder / MANIFEST).exists():
+        if is_pack(folder):
             return Pack(folder)
         packed = self.folder("packs") / f"photos-{SIZE}"
         return pack_folder(read_source(folder), packed, Schema(height=SIZE, width=SIZE))
@@ -119,7 +119,7 @@ class Workspace:
     def figures(self) -> Pack:
         """Figures drawn from the sheets."""
         folder = self.folder("packs") / "sprites"
-        if (folder / MANIFEST).exists():
+        if is_pack(folder):
             return Pack(folder)
         return sprites.build(folder, self.sheets, SPRITES, progress=False)
 

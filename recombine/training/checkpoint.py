@@ -6,21 +6,20 @@ is needed to go on training from the N-th image; two are kept). Both are written
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from recombine import __version__, files
+from recombine import __version__, files, manifest
 from recombine.data.schema import Schema
+from recombine.manifest import to_json
 from recombine.messages import shown
 from recombine.training.settings import differing
 
@@ -95,7 +94,7 @@ def save_model(run: Path, tensors: Mapping[str, Tensor], config: dict, schema: S
         "config.json": to_json(config),
         "labels.json": to_json(schema.to_json()),
     }
-    files.write_folder(Path(run) / "model", {**contents, "manifest.json": manifest(contents)})
+    files.write_folder(Path(run) / "model", {**contents, manifest.NAME: sealed(contents)})
 
 
 def read_model(path: str | Path) -> ModelFile:
@@ -132,7 +131,7 @@ def model_folder(path: Path) -> Path:
     found = files.standing(path / "model") or files.standing(path)
     if found is None:
         raise FileNotFoundError(f"there is no {path}; expected a run folder, or its model folder")
-    if (found / "manifest.json").exists():
+    if (found / manifest.NAME).exists():
         return found
     pickles = sorted(file.name for file in found.iterdir() if file.suffix.lower() in PICKLES)
     if pickles:
@@ -161,7 +160,7 @@ def save_resume(run: Path, step_images: int, tensors: Mapping[str, Mapping[str, 
     folder = Path(run) / "resume" / f"step-{step_images:012d}"
     contents = {f"{stem}.safetensors": pack_tensors(group) for stem, group in tensors.items()}
     contents["state.json"] = to_json({"step_images": step_images, "state": state})
-    contents["manifest.json"] = manifest(contents)
+    contents[manifest.NAME] = sealed(contents)
     with files.save_errors(folder, sum(map(len, contents.values()))):
         files.make_folder(folder.parent)
     files.write_folder(folder, contents)
@@ -185,7 +184,7 @@ def newest_resume(run: str | Path, fallback: bool = False) -> Resume | None:
         try:
             return read_resume(folder, broken)
         except CorruptCheckpoint as error:
-            if not fallback and (folder / "manifest.json").exists():
+            if not fallback and (folder / manifest.NAME).exists():
                 raise
             broken.append(error)
     if broken:
@@ -214,69 +213,40 @@ def resume_folders(run: Path) -> list[Path]:
 def tidy(newest: Path) -> None:
     """Remove every checkpoint except this one and the newest before it, and what crashes left behind."""
     everything = sorted(newest.parent.glob("step-*"), reverse=True)  # step-5.tmp and step-5.old before step-5
-    finished = [path for path in everything if path.suffix == "" and (path / "manifest.json").exists()]
+    finished = [path for path in everything if path.suffix == "" and (path / manifest.NAME).exists()]
     kept = finished[finished.index(newest) :][:KEEP]
     for path in everything:
         if path not in kept:
             files.discard(path)
 
 
-def manifest(contents: Mapping[str, bytes]) -> bytes:
-    """Size and SHA-256 of every file, with a hash of the list itself."""
-    entries = {name: {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in contents.items()}
-    body = {"format": FORMAT, "recombine": __version__, "files": entries}
-    return to_json({**body, "digest": hashlib.sha256(to_json(body)).hexdigest()})
+def sealed(contents: Mapping[str, bytes]) -> bytes:
+    """The manifest of a model or checkpoint."""
+    return manifest.sealed({
+        "format": FORMAT, "recombine": __version__, "files": {name: manifest.entry(data) for name, data in contents.items()},
+    })  # fmt: skip
 
 
-def read_manifest(folder: Path) -> dict[str, dict]:
-    """Name -> size and SHA-256 of every file of a checkpoint.
+def read_checked(folder: Path) -> dict[str, bytes]:
+    """All files of a checkpoint that stand in its manifest, each equal to what was written.
 
     Raises:
-        CorruptCheckpoint: It is missing or was changed.
+        CorruptCheckpoint: The manifest or a file is missing or was changed.
         NewerFormat: A later version wrote it.
     """
-    try:
-        body = json.loads((folder / "manifest.json").read_bytes())
-        digest = body.pop("digest")
-    except FileNotFoundError:
-        raise CorruptCheckpoint(folder, "manifest.json", "a manifest", "none: it was never finished") from None
-    except (ValueError, KeyError, AttributeError, TypeError):
-        raise CorruptCheckpoint(folder, "manifest.json", "JSON with a digest", "something else") from None
-    actual = hashlib.sha256(to_json(body)).hexdigest()
-    if actual != digest:
-        raise CorruptCheckpoint(folder, "manifest.json", f"SHA-256 {digest}", actual)
+    body = manifest.unsealed(folder, CorruptCheckpoint)
     if body["format"] > FORMAT:
         raise NewerFormat(
             f"{folder} was made by recombine {body['recombine']}, format {body['format']}; "
             f"this is {__version__}, format {FORMAT}: upgrade recombine"
         )
-    return body["files"]
-
-
-def read_checked(folder: Path) -> dict[str, bytes]:
-    """All files of a checkpoint that stand in its manifest, each equal to what was written."""
-    return {name: read_file(folder, name, entry) for name, entry in read_manifest(folder).items()}
-
-
-def read_file(folder: Path, name: str, entry: dict) -> bytes:
-    """One file's bytes, once they have been found to be those of the manifest."""
-    if Path(name).name != name:
-        raise CorruptCheckpoint(folder, "manifest.json", "plain file names", repr(name))
-    try:
-        data = (folder / name).read_bytes()
-    except FileNotFoundError:
-        raise CorruptCheckpoint(folder, name, f"{entry['size']} bytes", "no file") from None
-    if len(data) != entry["size"]:
-        raise CorruptCheckpoint(folder, name, f"{entry['size']} bytes", f"{len(data)} bytes")
-    if (actual := hashlib.sha256(data).hexdigest()) != entry["sha256"]:
-        raise CorruptCheckpoint(folder, name, f"SHA-256 {entry['sha256']}", actual)
-    return data
+    return {name: manifest.read(folder, name, entry, CorruptCheckpoint) for name, entry in body["files"].items()}
 
 
 def fingerprint(folder: Path) -> bytes | None:
     """The manifest's bytes, to see whether a folder has been replaced; None without one."""
     try:
-        return (folder / "manifest.json").read_bytes()
+        return (folder / manifest.NAME).read_bytes()
     except FileNotFoundError:
         return None
 
@@ -328,49 +298,6 @@ def load_weights(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     network.load_state_dict(dict(tensors), strict=True)
 
 
-def flatten_optimizer(state_dict: dict) -> tuple[dict[str, Tensor], dict]:
-    """An optimiser's state as named tensors and a JSON-able rest, from which `unflatten_optimizer` makes it again.
-
-    Raises:
-        ValueError: It holds something that is no tensor, number, text, None, list, tuple or dict.
-    """
-    tensors: dict[str, Tensor] = {}
-    return tensors, describe_state(state_dict, "optimizer", tensors)
-
-
-def unflatten_optimizer(tensors: Mapping[str, Tensor], rest: dict) -> dict:
-    """The `state_dict` that `flatten_optimizer` took apart, bit for bit."""
-    return rebuild_state(rest, tensors)
-
-
-def describe_state(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
-    """A JSON-able description of a nested value; its tensors go to `tensors` under dotted names."""
-    if isinstance(value, Tensor):
-        tensors[name] = value
-        return {"tensor": name}
-    if isinstance(value, dict):
-        return {"dict": [[key, describe_state(inner, f"{name}.{key}", tensors)] for key, inner in value.items()]}
-    if isinstance(value, (list, tuple)):
-        kind = "tuple" if isinstance(value, tuple) else "list"
-        return {kind: [describe_state(entry, f"{name}.{place}", tensors) for place, entry in enumerate(value)]}
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    raise ValueError(f"{name} is a {type(value).__name__}; expected a tensor, number, text, None, or a list or dict of them")
-
-
-def rebuild_state(description: Any, tensors: Mapping[str, Tensor]) -> Any:
-    """The value that `describe_state` described."""
-    if not isinstance(description, dict):
-        return description
-    (kind, inner), = description.items()  # fmt: skip
-    if kind == "tensor":
-        return tensors[inner]
-    if kind == "dict":
-        return {key: rebuild_state(value, tensors) for key, value in inner}
-    entries = [rebuild_state(value, tensors) for value in inner]
-    return tuple(entries) if kind == "tuple" else entries
-
-
 def pack_tensors(tensors: Mapping[str, Tensor]) -> bytes:
     """Tensors as the bytes of a safetensors file; ones that share memory are written each on its own.
 
@@ -387,22 +314,17 @@ def pack_tensors(tensors: Mapping[str, Tensor]) -> bytes:
 def unpack_tensors(folder: Path, name: str, contents: Mapping[str, bytes]) -> dict[str, Tensor]:
     """The tensors in a safetensors file that has been read."""
     if name not in contents:
-        raise CorruptCheckpoint(folder, "manifest.json", f"an entry for {name}", shown(list(contents)))
+        raise CorruptCheckpoint(folder, manifest.NAME, f"an entry for {name}", shown(list(contents)))
     try:
         return load(contents[name])
     except SafetensorError as error:
         raise CorruptCheckpoint(folder, name, "a safetensors file", str(error)) from error
 
 
-def to_json(value: object) -> bytes:
-    """JSON, readable and always the same for the same value; floats keep every bit."""
-    return json.dumps(value, indent=2, ensure_ascii=False).encode()
-
-
 def from_json(folder: Path, name: str, contents: Mapping[str, bytes]) -> dict:
     """The JSON in a file that has been read."""
     if name not in contents:
-        raise CorruptCheckpoint(folder, "manifest.json", f"an entry for {name}", shown(list(contents)))
+        raise CorruptCheckpoint(folder, manifest.NAME, f"an entry for {name}", shown(list(contents)))
     try:
         return json.loads(contents[name])
     except ValueError as error:

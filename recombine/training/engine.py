@@ -33,6 +33,7 @@ from recombine.training.ema import Average
 from recombine.training.log import Journal, Meter
 from recombine.training.monitor import diagnose
 from recombine.training.recipe import TrainConfig
+from recombine.training.state import flatten_optimizer, unflatten_optimizer
 
 
 class Interrupted(Exception):
@@ -377,7 +378,7 @@ class Training:
         if self.average.tensors:
             tensors["average"] = self.average.tensors
         for player, optimizer in self.optimizers.items():
-            tensors[f"optimizer-{player}"], optimizers[player] = checkpoint.flatten_optimizer(optimizer.state_dict())
+            tensors[f"optimizer-{player}"], optimizers[player] = flatten_optimizer(optimizer.state_dict())
         state = {**vars(self.state), "optimizers": optimizers, "method": self.identity()}
         checkpoint.save_resume(self.run, self.state.images_seen, tensors, state)
         checkpoint.save_model(self.run, {**(self.average.tensors or own), **read_off}, self.identity(), self.method.schema)
@@ -404,7 +405,7 @@ class Training:
             network.load_state_dict({key.removeprefix(f"{name}."): value for key, value in found.tensors["weights"].items() if key.startswith(f"{name}.")})
         self.average.load(found.tensors.get("average", {}))
         for player, optimizer in self.optimizers.items():
-            optimizer.load_state_dict(checkpoint.unflatten_optimizer(found.tensors.get(f"optimizer-{player}", {}), found.state["optimizers"][player]))
+            optimizer.load_state_dict(unflatten_optimizer(found.tensors.get(f"optimizer-{player}", {}), found.state["optimizers"][player]))
             match_strides(optimizer)
         self.state = State(**{name: found.state[name] for name in vars(self.state)})
         if isinstance(self.method, Controlled):

@@ -115,8 +115,8 @@ class Journal:
 
     def _append(self, line: Mapping[str, object]) -> None:
         try:
-            with self.path.open("a") as log:
-                log.write(json.dumps(line) + "\n")
+            with files.Log(self.path) as log:
+                log.add(json.dumps(line))
         except OSError as error:
             if not self.broken:
                 self.say(f"the log {self.path} cannot be written: {error}; training goes on without it")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from recombine.codes import Codes
-from recombine.data.images import grid, save_images
+from recombine.data.image_files import grid, save_images
 from recombine.data.packed import Pack
 from recombine.data.schema import MISSING
 from recombine.edit import set_label, swap

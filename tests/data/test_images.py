@@ -13,7 +13,8 @@ from PIL import Image, ImageCms, ImageFile
 
 from recombine.data import decoding
 from recombine.data.decoding import BadImage, decode, decode_noted, read
-from recombine.data.images import NOTE, encoded, from_unit, grid, read_images, save_images, to_float, to_pixels, to_unit
+from recombine.data.image_files import NOTE, encoded, grid, read_images, save_images
+from recombine.data.images import from_unit, to_float, to_pixels, to_unit
 from recombine.data.schema import Schema
 
 EIGHT = Schema(height=16, width=16)

@@ -174,10 +174,10 @@ def test_a_file_cut_short_or_gone_is_found_at_opening(tmp_path):
     path = write(tmp_path / "pack").path / "images.npy"
     size = path.stat().st_size
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(BadPack, match=rf"images\.npy should have {size} bytes and has {size - 1}; pack again"):
+    with pytest.raises(BadPack, match=rf"images\.npy is damaged: expected {size} bytes, got {size - 1} bytes; pack again"):
         Pack(tmp_path / "pack")
     path.unlink()
-    with pytest.raises(BadPack, match=rf"should have {size} bytes and has nothing"):
+    with pytest.raises(BadPack, match=rf"expected {size} bytes, got no file; pack again"):
         Pack(tmp_path / "pack")
 
 

@@ -14,10 +14,11 @@ import torch
 from torch import nn
 
 import recombine
-from recombine import files
+from recombine import files, manifest
 from recombine.data.schema import Attribute, Schema
 from recombine.training import checkpoint
 from recombine.training.checkpoint import CorruptCheckpoint, Incompatible, NewerFormat
+from recombine.training.state import flatten_optimizer, unflatten_optimizer
 
 SCHEMA = Schema((Attribute("smile", "binary", ("0", "1")), Attribute("yaw", "continuous", low=-1.0, high=0.1 + 0.2)), height=8)
 CONFIG = {"method": "rodi", "config": {"width": 4, "rate": 0.1}}
@@ -57,10 +58,9 @@ def flip(path: Path, place: int) -> None:
 
 def rewrite_manifest(folder: Path, **changes: object) -> None:
     contents = {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.name != "manifest.json"}
-    body = json.loads(checkpoint.manifest(contents)) | changes
+    body = json.loads(checkpoint.sealed(contents)) | changes
     body.pop("digest")
-    digest = checkpoint.hashlib.sha256(checkpoint.to_json(body)).hexdigest()
-    (folder / "manifest.json").write_bytes(checkpoint.to_json({**body, "digest": digest}))
+    (folder / "manifest.json").write_bytes(manifest.sealed(body))
 
 
 def test_a_model_comes_back_from_its_run_and_from_its_own_folder(tmp_path):
@@ -106,15 +106,15 @@ def test_a_missing_model_is_described(tmp_path):
 
 def test_a_model_replaced_while_it_is_read_is_read_again(tmp_path, monkeypatch):
     checkpoint.save_model(tmp_path, {"w": torch.zeros(3)}, CONFIG, SCHEMA)
-    read_file, calls = checkpoint.read_file, []
+    read, calls = manifest.read, []
 
-    def replace_meanwhile(folder, name, entry):
+    def replace_meanwhile(folder, name, *entry):
         calls.append(name)
         if len(calls) == 1:
             checkpoint.save_model(tmp_path, {"w": torch.ones(3)}, CONFIG, SCHEMA)
-        return read_file(folder, name, entry)
+        return read(folder, name, *entry)
 
-    monkeypatch.setattr(checkpoint, "read_file", replace_meanwhile)
+    monkeypatch.setattr(manifest, "read", replace_meanwhile)
     assert torch.equal(checkpoint.read_model(tmp_path).tensors["w"], torch.ones(3))
     assert calls[0] == calls[1], "the first reading must have failed, or nothing was tested"
 
@@ -164,12 +164,12 @@ def test_unfinished_checkpoints_alone_are_an_error(tmp_path):
 @pytest.mark.parametrize("place", [0, 20, -1])
 def test_a_flipped_bit_in_a_model_is_found(tmp_path, file, place):
     checkpoint.save_model(tmp_path, TENSORS, CONFIG, SCHEMA)
-    right = files.sha256(tmp_path / "model" / file)
+    right = manifest.sha256(tmp_path / "model" / file)
     flip(tmp_path / "model" / file, place)
     with pytest.raises(CorruptCheckpoint, match=f"{file} is damaged: expected SHA-256 {right}, got") as caught:
         checkpoint.read_model(tmp_path)
     assert caught.value.path == tmp_path / "model" and caught.value.file == file
-    assert caught.value.got == files.sha256(tmp_path / "model" / file)
+    assert caught.value.got == manifest.sha256(tmp_path / "model" / file)
 
 
 def test_a_flipped_bit_anywhere_in_the_manifest_is_found(tmp_path):
@@ -198,7 +198,7 @@ def test_missing_and_truncated_files_are_named(tmp_path):
 def test_a_manifest_may_not_point_outside_its_folder(tmp_path):
     checkpoint.save_model(tmp_path, TENSORS, CONFIG, SCHEMA)
     (tmp_path / "secret").write_text("x")
-    rewrite_manifest(tmp_path / "model", files={"../secret": {"size": 1, "sha256": files.sha256(tmp_path / "secret")}})
+    rewrite_manifest(tmp_path / "model", files={"../secret": {"size": 1, "sha256": manifest.sha256(tmp_path / "secret")}})
     with pytest.raises(CorruptCheckpoint, match=r"expected plain file names, got '../secret'"):
         checkpoint.read_model(tmp_path)
 
@@ -314,11 +314,11 @@ def test_an_optimiser_goes_on_to_the_bit(tmp_path, make):
     network, again = nn.Linear(3, 2), nn.Linear(3, 2)
     optimizer, continued = make(list(network.parameters())), make(list(again.parameters()))
     descend(network, optimizer, 3)
-    tensors, rest = checkpoint.flatten_optimizer(optimizer.state_dict())
+    tensors, rest = flatten_optimizer(optimizer.state_dict())
     checkpoint.save_resume(tmp_path, 3, {"weights": network.state_dict(), "optimizer": tensors}, {"optimizer": rest})
 
     resume = checkpoint.newest_resume(tmp_path)
-    state = checkpoint.unflatten_optimizer(resume.tensors["optimizer"], resume.state["optimizer"])
+    state = unflatten_optimizer(resume.tensors["optimizer"], resume.state["optimizer"])
     assert same(state, optimizer.state_dict())
     checkpoint.load_weights(again, resume.tensors["weights"])
     continued.load_state_dict(state)
@@ -330,7 +330,7 @@ def test_an_optimiser_goes_on_to_the_bit(tmp_path, make):
 
 def test_an_optimiser_state_that_cannot_be_written_is_named():
     with pytest.raises(ValueError, match=r"optimizer\.state\.0\.noise is a Generator; expected a tensor"):
-        checkpoint.flatten_optimizer({"state": {0: {"noise": torch.Generator()}}})
+        flatten_optimizer({"state": {0: {"noise": torch.Generator()}}})
 
 
 class Malicious:

@@ -15,6 +15,8 @@ from pathlib import Path
 from sys import intern
 from typing import Literal
 
+from recombine.files import write_bytes
+
 TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".parquet")
 SPREADSHEETS = (".xlsx", ".xlsm", ".xls", ".ods")
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
@@ -278,10 +280,11 @@ def write_csv(path: Path | str, header: Sequence[str], rows: Iterable[Sequence[o
 
     Cells that a spreadsheet would take for a formula get an apostrophe in front; numbers stay as they are.
     """
-    with open(path, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow([_harmless(cell) for cell in header])
-        writer.writerows([_harmless(cell) for cell in row] for row in rows)
+    content = io.StringIO(newline="")
+    writer = csv.writer(content)
+    writer.writerow([_harmless(cell) for cell in header])
+    writer.writerows([_harmless(cell) for cell in row] for row in rows)
+    write_bytes(path, content.getvalue().encode("utf-8", "backslashreplace"))
 
 
 def _harmless(cell: object) -> object:

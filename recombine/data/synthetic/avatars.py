@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -19,9 +20,9 @@ import numpy as np
 from PIL import Image
 
 from recombine.data.batch import mix_seed
-from recombine.data.packed import MANIFEST, Pack, write_pack
+from recombine.data.packed import Pack, is_pack, write_pack
 from recombine.data.schema import Attribute, Schema
-from recombine.files import digest
+from recombine.files import digest, write_bytes
 from recombine.messages import nearest, shown
 
 Factors = dict[str, Any]
@@ -202,7 +203,7 @@ def build(folder: str | Path, count: int = 6_000, size: int = 64, seed: int = 0,
     if count < 1:
         raise ValueError(f"count is the number of avatars to draw, 1 or more, not {count}")
     folder, drawn = Path(folder), sample(count, seed)
-    if (folder / MANIFEST).exists():
+    if is_pack(folder):
         pack = Pack(folder)
         if not set(FACTORS) <= set(pack.schema.names):
             raise ValueError(f"{folder} holds a pack that is not of avatars; choose another folder, or remove that one")
@@ -212,9 +213,7 @@ def build(folder: str | Path, count: int = 6_000, size: int = 64, seed: int = 0,
     columns, schema = table(rows, size)
     files = [f"{place:06d}.png" for place in range(count)]
     pack = write_pack(folder, chunks(folder / "drawn", drawn, size, seed, workers, progress), schema, files, columns, splits(rows))
-    for left in (folder / "drawn").glob("*"):
-        left.unlink()
-    (folder / "drawn").rmdir()
+    shutil.rmtree(folder / "drawn")
     return pack
 
 
@@ -248,11 +247,9 @@ def chunks(folder: Path, drawn: list[Factors], size: int, seed: int, workers: in
 
 def draw_chunk(factors: list[Factors], size: int, path: Path) -> None:
     """Draw some avatars into a file that appears only when it is whole."""
-    images = np.stack([render(each, size) for each in factors])
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        np.save(file, images, allow_pickle=False)
-    temporary.rename(path)
+    content = io.BytesIO()
+    np.save(content, np.stack([render(each, size) for each in factors]), allow_pickle=False)
+    write_bytes(path, content.getvalue())
 
 
 def table(rows: list[dict[str, Any]], size: int) -> tuple[dict[str, np.ndarray], Schema]:
