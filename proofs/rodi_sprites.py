@@ -51,9 +51,11 @@ if __name__ == "__main__":
             continue
         model = recombine.load(run)
         errors, reconstruction_errors = transfer_errors(model, pack, sheets, options.triplets)
+        logged = information_log(run)
         found = {
             "mse": mean(errors).to_json(),
-            **{key: round(cell["value"], 4) for key, cell in information_log(run).items()},
+            "mi_trained": round(logged["I_T"].value, 4),
+            "mi_measured": round(logged["I_T'"].value, 4),
             "mi_fresh": estimate_information(model, pack),
             "reconstruction": mean(reconstruction_errors).to_json(),
         }

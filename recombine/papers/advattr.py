@@ -27,7 +27,7 @@ from recombine.metrics.intervals import mean, share
 from recombine.metrics.realism import extract, frechet_distance, judge_extractor
 from recombine.papers.claims import Cells, Claim, at_most, every, higher, lower
 from recombine.papers.table import Column, Row, Setup, Table
-from recombine.papers.workspace import Workspace, baseline, shorten
+from recombine.papers.workspace import Workspace, baseline, estimates, shorten
 from recombine.recipes.advattr import advattr_avatars, advattr_lfw
 from recombine.training.recipe import Recipe
 
@@ -99,9 +99,11 @@ def measure_clusters(dis_weight: float, workspace: Workspace, images: int, seed:
     """A row of Table III; its trainings have a length of their own."""
     folder = workspace.folder(f"runs/advattr-vectors-{dis_weight:g}-{seed}")
     faces, labels = draw_light_stage(FACES)
-    return workspace.cached(
-        folder, "clusters", lambda: cluster_statistics(faces, labels, dis_weight, TRAININGS, first=100 * seed)
-    )
+
+    def measure() -> dict[str, dict]:
+        return cluster_statistics(faces, labels, dis_weight, TRAININGS, first=100 * seed)
+
+    return estimates(workspace.cached(folder, "clusters", measure))
 
 
 HOPKINS = ("neutral", "scream", "squint", "surprise")
@@ -164,7 +166,11 @@ def measure_translation(recipe: Recipe, workspace: Workspace, images: int, seed:
     """A row of Table IV."""
     pack = workspace.photos
     run = workspace.train(shorten(recipe, images, seed), pack)
-    return workspace.measure(run, "smiled", lambda model: measure_smiles_given(model, pack, workspace.classifier(pack)))
+
+    def measure(model: Method) -> dict[str, dict]:
+        return measure_smiles_given(model, pack, workspace.classifier(pack))
+
+    return estimates(workspace.measure(run, "smiled", measure))
 
 
 def measure_ours(workspace: Workspace, images: int, seed: int) -> Cells:
@@ -197,7 +203,7 @@ TABLE4 = Table(
     ),
     columns=(
         Column("accuracy", "higher", "%", title="seen as intended"),
-        Column("fid", "lower", title="Frechet distance"),
+        Column("fid", "lower", title="Fréchet distance of edits"),
     ),
     rows=(
         Row("pix2pix", UNKNOWN, partial(measure_baseline, "pix2pix", ("identity", "Smiling")),
@@ -227,7 +233,7 @@ def measure_entropies(dis_weight: float, workspace: Workspace, images: int, seed
     run = workspace.train(shorten(recipe, images, seed), workspace.faces)
     found = workspace.measure(run, "entropies", lambda model: posterior_entropies(model, workspace.faces))
     own = [cell["value"] for part, row in found["of"].items() for name, cell in row.items() if name == part]
-    return {"others": found["off_attribute"], "own": mean(own).to_json()}
+    return {**estimates({"others": found["off_attribute"]}), "own": mean(own)}
 
 
 FIG5 = Table(

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-Cell = Mapping[str, float]                  # value, low, high and n, as a Share or Mean gives them
-Cells = Mapping[str, Cell]                  # column -> cell
-Measured = Mapping[str, Cells]              # row -> its cells; rows that were not run are absent
+from recombine.metrics.intervals import Estimate
+
+Cells = Mapping[str, Estimate]              # column -> number
+Measured = Mapping[str, Cells]              # row -> its numbers; rows that were not run are absent
 Place = tuple[str, str]                     # a row and a column
 
 
@@ -44,7 +45,7 @@ def higher(above: Place, below: Place, by: float = 0.0) -> Check:
         gap = f" by {by:g}" if by else ""
         unclear = f"their intervals allow gaps on both sides of {by:g}" if by else "their intervals overlap"
         outcomes = f"above{gap}", f"not above{gap}", unclear
-        return _decide(_against(rows, above, below), a["low"] > b["high"] + by, a["high"] < b["low"] + by, outcomes)
+        return _decide(_against(rows, above, below), a.low > b.high + by, a.high < b.low + by, outcomes)
 
     return check
 
@@ -57,7 +58,7 @@ def lower(below: Place, above: Place) -> Check:
             return Verdict(None, absent)
         a, b = (rows[row][column] for row, column in (below, above))
         outcomes = "below", "not below", "their intervals overlap"
-        return _decide(_against(rows, below, above), a["high"] < b["low"], a["low"] > b["high"], outcomes)
+        return _decide(_against(rows, below, above), a.high < b.low, a.low > b.high, outcomes)
 
     return check
 
@@ -71,7 +72,7 @@ def at_most(place: Place, limit: float) -> Check:
         row, column = place
         found = rows[row][column]
         outcomes = f"below {limit:g}", f"above {limit:g}", f"the interval holds {limit:g}"
-        return _decide(f"{column} of {row} {found['value']:.3g}", found["high"] < limit, found["low"] > limit, outcomes)
+        return _decide(f"{column} of {row} {found.value:.3g}", found.high < limit, found.low > limit, outcomes)
 
     return check
 
@@ -110,5 +111,5 @@ def _against(rows: Measured, place: Place, other: Place) -> str:
     """Two cells and their values; what tells them apart names them: the row, the column, or both."""
     by_row = place[1] == other[1]
     names = [column if place[0] == other[0] else row if by_row else f"{row} {column}" for row, column in (place, other)]
-    values = [rows[row][column]["value"] for row, column in (place, other)]
+    values = [rows[row][column].value for row, column in (place, other)]
     return f"{names[0]} {values[0]:.3g} against {names[1]} {values[1]:.3g}"

@@ -17,6 +17,7 @@ import torch
 from recombine.codes import Codes
 from recombine.data.packed import Pack
 from recombine.evaluation.classifier import Classifier
+from recombine.evaluation.measures import MEASURES
 from recombine.evaluation.transfer import label_rates, sensitivity
 from recombine.inference import decode_chunks, encode_rows, evaluation_mode
 from recombine.method import Method
@@ -24,8 +25,8 @@ from recombine.metrics.intervals import mean, share
 from recombine.metrics.leakage import leakage
 from recombine.metrics.reconstruction import mse
 from recombine.papers.claims import Cells, Claim, Measured, Verdict, every, higher, lower
-from recombine.papers.table import Column, Measure, Row, Setup, Table
-from recombine.papers.workspace import Workspace, baseline, shorten
+from recombine.papers.table import Column, MeasureRow, Row, Setup, Table
+from recombine.papers.workspace import Workspace, baseline, estimates, shorten
 from recombine.recipes.ifcvaegan import lfw_smiling
 from recombine.training.recipe import Recipe
 
@@ -35,7 +36,7 @@ TEN = (
 GAP = 0.3                                   # of the percentages; the paper's own gaps are 62 to 76 points
 FADER = "the Fader Networks paper, human raters"
 
-MSE = Column("mse", "lower", title="MSE on [0, 1]")
+MSE = Column.of(MEASURES["mse"])
 NOT_SMILING = Column("not_smiling", "higher", "%", title="not smiling, of edits to it")
 SMILING = Column("smiling", "higher", "%", title="smiling, of edits to it")
 ACCURACY = Column("label_accuracy", "higher", "%", title="label head right")
@@ -77,7 +78,7 @@ def measure_smiling(recipe: Recipe, workspace: Workspace, images: int, seed: int
 
     found = workspace.measure(run, "smiles", measure)
     edits = {"not_smiling": found["not_smiling_of_smiling"], "smiling": found["smiling_of_smiling"]}
-    return {"mse": found["mse"], **edits, "label_accuracy": found["label_accuracy"]}
+    return estimates({"mse": found["mse"], **edits, "label_accuracy": found["label_accuracy"]})
 
 
 def measure_baseline(method: str, workspace: Workspace, images: int, seed: int) -> Cells:
@@ -85,12 +86,12 @@ def measure_baseline(method: str, workspace: Workspace, images: int, seed: int) 
     return measure_smiling(baseline(method, ("Smiling",), workspace.photos), workspace, images, seed)
 
 
-def ours(variant: str) -> Measure:
+def ours(variant: str) -> MeasureRow:
     """How a row of the DCGAN-sized model is measured."""
     return partial(measure_smiling, lfw_smiling(variant))
 
 
-def residual(variant: str) -> Measure:
+def residual(variant: str) -> MeasureRow:
     """How a row of the residual model is measured."""
     return partial(measure_smiling, lfw_smiling(variant), residual=True)
 
@@ -219,7 +220,8 @@ def measure_head(name: str, workspace: Workspace, images: int, seed: int) -> Cel
     """One attribute's row of Fig. 2; all of them come from one training."""
     pack = workspace.photos
     run = workspace.train(ten_attributes(images, seed), pack)
-    return workspace.measure(run, "heads", lambda model: measure_heads(model, pack, workspace.classifier(pack)))[name]
+    found = workspace.measure(run, "heads", lambda model: measure_heads(model, pack, workspace.classifier(pack)))
+    return estimates(found[name])
 
 
 def at_most_one_worse(rows: Measured) -> Verdict:
@@ -227,8 +229,8 @@ def at_most_one_worse(rows: Measured) -> Verdict:
     cells = {name: rows[name]["difference"] for name in rows}
     if len(cells) < len(TEN):
         return Verdict(None, f"{len(cells)} of {len(TEN)} attributes were run")
-    worse = [name for name, cell in cells.items() if cell["high"] < -0.01]
-    unsure = [name for name, cell in cells.items() if cell["low"] < -0.01 and name not in worse]
+    worse = [name for name, cell in cells.items() if cell.high < -0.01]
+    unsure = [name for name, cell in cells.items() if cell.low < -0.01 and name not in worse]
     words = f"worse by more than a point in {len(worse)} of {len(cells)}, perhaps in {len(unsure)} more"
     return Verdict(False if len(worse) > 1 else True if len(worse) + len(unsure) <= 1 else None, words)
 
@@ -240,7 +242,7 @@ FIG2 = Table(
     columns=(
         Column("ours", "higher", "%", title="label head"),
         Column("baseline", "higher", "%"),
-        Column("difference", "higher", "%"),
+        Column("difference", "higher", "%", signed=True),
         Column("majority", "", "%", title="most frequent value"),
     ),
     rows=tuple(
@@ -282,7 +284,7 @@ def join_parts(codes: Codes) -> Codes:
 def measure_probe_row(recipe: Recipe, workspace: Workspace) -> Cells:
     """A row of Fig. 7."""
     run = workspace.train(recipe, workspace.photos)
-    return workspace.measure(run, "probes", lambda model: measure_probes(model, workspace.photos))
+    return estimates(workspace.measure(run, "probes", lambda model: measure_probes(model, workspace.photos)))
 
 
 def measure_our_probes(workspace: Workspace, images: int, seed: int) -> Cells:

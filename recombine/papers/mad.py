@@ -29,8 +29,8 @@ from recombine.metrics.recognition import (
 )
 from recombine.metrics.reconstruction import mse
 from recombine.papers.claims import Cells, Claim, at_most, every, higher, lower
-from recombine.papers.table import Column, Measure, Row, Setup, Table
-from recombine.papers.workspace import Workspace, shorten
+from recombine.papers.table import Column, MeasureRow, Row, Setup, Table
+from recombine.papers.workspace import Workspace, estimates, shorten
 from recombine.recipes.mad import mad_lfw
 from recombine.training.recipe import Recipe
 
@@ -142,7 +142,11 @@ def measure_autoencoder(portion: float, workspace: Workspace, images: int, seed:
     whole = workspace.photos
     pack = take_people(whole, portion) if portion < 1 else whole
     run = workspace.train(shorten(mad_lfw(shares=(1.0, 0.0, 0.0), generative_weight=0.25), images, seed), pack)
-    return workspace.measure(run, "space", lambda model: measure_space(model, whole, workspace.classifier(whole)))
+
+    def measure(model: Method) -> dict[str, dict]:
+        return measure_space(model, whole, workspace.classifier(whole))
+
+    return estimates(workspace.measure(run, "space", measure))
 
 
 SETUP = Setup(
@@ -168,7 +172,7 @@ TABLE1 = Table(
     title="The autoencoder: realism of samples, and reconstruction of unseen images",
     setup=replace(SETUP, seen="30 million", extractor=("Inception (external weights)", "the data set's judge")),
     columns=(
-        Column("fid", "lower", digits=2, title="Frechet distance"),
+        Column("fid", "lower", digits=2, title="Fréchet distance of samples"),
         *(Column(name, "lower", digits=2, title=f"RMSE {data}") for name, data in SETS.items()),
     ),
     rows=(
@@ -192,11 +196,11 @@ CODES2 = {"f_p": "pose", "f_e": "expression", "f_s": "rest", "f_not_id": "not_id
 def measure_verification(phase: str, workspace: Workspace, images: int, seed: int) -> Cells:
     """A row of Table 2."""
     found = measure_phases(workspace, images, seed)[phase]["verification"]
-    return {name: found[part]["accuracy"] for name, part in CODES2.items()}
+    return estimates({name: found[part]["accuracy"] for name, part in CODES2.items()})
 
 
 def row2(
-    name: str, percentages: tuple[float, ...], measure: Measure | None = None, here: str = "", why_not: str = ""
+    name: str, percentages: tuple[float, ...], measure: MeasureRow | None = None, here: str = "", why_not: str = ""
 ) -> Row:
     """A row of Table 2."""
     paper = {code: value / 100 for code, value in zip(CODES2, percentages, strict=True)}
@@ -267,7 +271,7 @@ def measure_expressions(name: str, workspace: Workspace, images: int, seed: int)
     """A row of Table 3."""
     phase, code = ("joint", name.removeprefix("joint_")) if name.startswith("joint_") else ("before", name)
     found = measure_phases(workspace, images, seed)[phase]["auc"][CODES3[code]]
-    return {short: found[long] for short, long in EXPRESSIONS.items() if long in found}
+    return estimates({short: found[long] for short, long in EXPRESSIONS.items() if long in found})
 
 
 def row3(name: str) -> Row:
@@ -299,7 +303,7 @@ TABLE3 = Table(
 
 def measure_pose(key: str, workspace: Workspace, images: int, seed: int) -> Cells:
     """A row of the pose errors."""
-    return measure_phases(workspace, images, seed)["joint"][key]
+    return estimates(measure_phases(workspace, images, seed)["joint"][key])
 
 
 TESTED: dict[str, float | None] = dict(zip(ANGLES, (2.66, 2.95, 2.05), strict=True))  # on CelebA's test images

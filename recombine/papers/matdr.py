@@ -13,21 +13,22 @@ from torch import Tensor
 from recombine.data.packed import Pack
 from recombine.data.schema import MISSING
 from recombine.evaluation.classifier import Classifier
+from recombine.evaluation.measures import MEASURES
 from recombine.inference import decode_chunks, encode_rows, evaluation_mode
 from recombine.method import Method
 from recombine.metrics.intervals import Estimate, share
 from recombine.metrics.realism import extract, frechet_distance, judge_extractor
 from recombine.papers.claims import Cells, Claim, every, lower
 from recombine.papers.table import Column, Row, Setup, Table
-from recombine.papers.workspace import Workspace, baseline, shorten
+from recombine.papers.workspace import Workspace, baseline, estimates, shorten
 from recombine.recipes.matdr import matdr_lfw
 from recombine.training.recipe import Recipe
 
 ATTRIBUTES = ("Bangs", "Smiling", "Eyeglasses")
 WEIGHTS = {0.0: 55.15, 0.01: 52.39, 0.1: 45.23, 1.0: 60.98, 10.0: 70.72}
 COLUMNS = (
-    Column("fid", "lower", title="Frechet distance"),
-    Column("rebuilt", "lower", title="of mere reconstructions"),
+    Column("fid", "lower", title="Fréchet distance of exchanges"),
+    Column.of(MEASURES["frechet_reconstructed"], "rebuilt"),
     Column("success", "higher", "%", title="exchanges that are seen"),
 )
 
@@ -111,9 +112,11 @@ def measure_recipe(recipe: Recipe, by_label: bool, workspace: Workspace, images:
     """Train a method on the three attributes and measure."""
     pack = workspace.photos
     run = workspace.train(shorten(recipe, images, seed), pack)
-    return workspace.measure(
-        run, "realism", lambda model: measure_realism(model, pack, workspace.classifier(pack), by_label)
-    )
+
+    def measure(model: Method) -> dict[str, dict]:
+        return measure_realism(model, pack, workspace.classifier(pack), by_label)
+
+    return estimates(workspace.measure(run, "realism", measure))
 
 
 def measure_ours(weight: float, workspace: Workspace, images: int, seed: int) -> Cells:

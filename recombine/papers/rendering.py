@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from recombine.papers.claims import Cell
 from recombine.papers.table import Column, Table
 
 if TYPE_CHECKING:
@@ -27,10 +26,10 @@ def format_paper(column: Column, row: dict) -> str:
     return column.format(number) + ("†" if row["quoted"] and number is not None else "")
 
 
-def format_n(cells: Iterable[Cell]) -> str:
+def format_n(counts: Iterable[int]) -> str:
     """How many images, pairs or triplets some numbers rest on; empty where there is no number."""
-    counts = sorted({int(cell["n"]) for cell in cells})
-    return " to ".join(f"{count:,}" for count in dict.fromkeys((counts[0], counts[-1]))) if counts else ""
+    found = sorted(set(counts))
+    return " to ".join(f"{count:,}" for count in dict.fromkeys((found[0], found[-1]))) if found else ""
 
 
 def used_columns(table: Table, result: dict[str, Any]) -> list[Column]:
@@ -70,7 +69,7 @@ def markdown(table: Table, result: dict[str, Any]) -> str:
             found = (row["ours"] or {}).get(c.name)
             ours = f"{c.format(found['value'])} ({format_interval(c, found)})" if found else "-"
             cells += [format_paper(c, row), ours]
-        lines.append(f"| {' | '.join([row['name'], *cells, format_n((row['ours'] or {}).values())])} |")
+        lines.append(f"| {' | '.join([row['name'], *cells, format_n(cell['n'] for cell in (row['ours'] or {}).values())])} |")
     return "\n".join([*lines, "", *(f"- {line}" for line in remarks(result)), ""])
 
 
@@ -86,7 +85,7 @@ def printable(table: Table, result: dict[str, Any]) -> RenderableType:
     for column in columns:
         grid.add_column(column.heading, min_width=6)
     for row in result["rows"]:
-        ours = [f"  ours, n = {format_n(row['ours'].values())}", "  95 %"] if row["ours"] else ["  not run"]
+        ours = [f"  ours, n = {format_n(cell['n'] for cell in row['ours'].values())}", "  95 %"] if row["ours"] else ["  not run"]
         cells = []
         for c in columns:
             found = (row["ours"] or {}).get(c.name)

@@ -26,11 +26,11 @@ from recombine.inference import encode_rows
 from recombine.method import Method
 from recombine.methods import METHODS
 from recombine.methods.rodi import VARIANTS
-from recombine.metrics.intervals import mean
+from recombine.metrics.intervals import Estimate, mean
 from recombine.metrics.mutual_information import mutual_information
 from recombine.papers.claims import Cells, Claim, every, higher, lower
-from recombine.papers.table import Column, Measure, Row, Setup, Table
-from recombine.papers.workspace import Workspace, baseline, shorten
+from recombine.papers.table import Column, MeasureRow, Row, Setup, Table
+from recombine.papers.workspace import Workspace, baseline, estimates, shorten
 from recombine.recipes.rodi import rodi_sprites
 
 TRIPLETS = 1_000                            # measured here; the paper has 8,000
@@ -83,13 +83,12 @@ def transfer(model: Method, t: Triplets) -> Tensor:
     return model.decode(swap(target, source, "pose" if "pose" in target else "rest")[0])
 
 
-def information_log(run: Path) -> dict[str, dict]:
-    """`mi_trained` and `mi_measured`: I_T and I_T' in nats as the training logged them, over its last tenth."""
+def information_log(run: Path) -> dict[str, Estimate]:
+    """I_T and I_T' in nats as the training logged them, over its last tenth."""
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     found = [line for line in lines if "I_T" in line]
     last = [line for line in found if line["images"] > 0.9 * found[-1]["images"]]
-    names = {"mi_trained": "I_T", "mi_measured": "I_T'"}
-    return {key: mean([line[name] for line in last]).to_json() for key, name in names.items()}
+    return {name: mean([line[name] for line in last]) for name in ("I_T", "I_T'")}
 
 
 def estimate_information(model: Method, pack: Pack) -> dict:
@@ -120,17 +119,15 @@ def measure_transfers(workspace: Workspace, run: Path) -> Cells:
         errors = transfer_errors(model, workspace.figures, workspace.sheets, TRIPLETS)
         return [mean(side).to_json() for side in errors]
 
-    return dict(zip(("mse", "rec"), workspace.measure(run, "transfers", measure), strict=True))
+    return estimates(dict(zip(("mse", "rec"), workspace.measure(run, "transfers", measure), strict=True)))
 
 
 def measure_information(name: str, workspace: Workspace, images: int, seed: int) -> Cells:
     """A row of Table 1."""
     run = train_variant(name, workspace, images, seed)
     fresh = workspace.measure(run, "information", lambda model: estimate_information(model, workspace.figures))
-    logged = information_log(run)
-    found = {"I_T": logged["mi_trained"], "I_T'": logged["mi_measured"]}
-    enough = {column: cell for column, cell in found.items() if cell["n"] >= LINES}
-    return {**enough, "rec": measure_transfers(workspace, run)["rec"], "fresh": fresh}
+    logged = {column: found for column, found in information_log(run).items() if found.n >= LINES}
+    return {**logged, "rec": measure_transfers(workspace, run)["rec"], **estimates({"fresh": fresh})}
 
 
 def measure_variant(name: str, workspace: Workspace, images: int, seed: int) -> Cells:
@@ -179,7 +176,7 @@ TABLE1 = Table(
     columns=(
         Column("I_T", "", "nats", 4),
         Column("I_T'", "", "nats", 4),
-        Column("rec", "lower", digits=4, title="reconstruction"),
+        Column("rec", "lower", digits=4, title="error of reconstructions"),
         Column("fresh", "lower", "nats", 4, title="a fresh estimate"),
     ),
     rows=(
@@ -208,9 +205,11 @@ TABLE1 = Table(
 def measure_row2(name: str, workspace: Workspace, images: int, seed: int) -> Cells:
     """A row of Table 2: is the character found again, and is the stance the source's?"""
     run, pack, sheets = train_variant(name, workspace, images, seed), workspace.figures, workspace.sheets
-    return workspace.measure(
-        run, "recognition", lambda model: measure_recognition(model, pack, sheets, workspace.classifier(pack), 600)
-    )
+
+    def measure(model: Method) -> dict[str, dict]:
+        return measure_recognition(model, pack, sheets, workspace.classifier(pack), 600)
+
+    return estimates(workspace.measure(run, "recognition", measure))
 
 
 @torch.no_grad()
@@ -266,7 +265,7 @@ COLUMNS2 = (
 
 
 def row2(
-    name: str, percentages: tuple[float, ...], measure: Measure | None = None, quoted: str = "", why_not: str = ""
+    name: str, percentages: tuple[float, ...], measure: MeasureRow | None = None, quoted: str = "", why_not: str = ""
 ) -> Row:
     """A row of Table 2."""
     paper = {column.name: value / 100 for column, value in zip(COLUMNS2, percentages, strict=True)}
@@ -311,7 +310,7 @@ TABLE2 = Table(
 BASELINES = ("cyclevae", "atsdm", "bvae", "drnet")
 
 
-def row7(name: str, mse: float, measure: Measure, here: str = "") -> Row:
+def row7(name: str, mse: float, measure: MeasureRow, here: str = "") -> Row:
     """A mark of Fig. 7."""
     return Row(name, {"mse": mse}, measure, here=here)
 
@@ -322,7 +321,7 @@ FIG7 = Table(
     setup=replace(SETUP, data="Sprites, 672 characters", n="8,000 triplets", size="64"),
     columns=(
         Column("mse", "lower", digits=4, title="MSE on [-1, 1]"),
-        Column("rec", "lower", digits=4, title="reconstruction"),
+        Column("rec", "lower", digits=4, title="error of reconstructions"),
     ),
     rows=(
         row7("drnet", 0.0590, partial(measure_baseline, "drnet")),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
 from recombine import files
+from recombine.metrics.intervals import over_seeds
 from recombine.papers.claims import Cells, Measured
 from recombine.papers.rendering import format_n, markdown
-from recombine.papers.table import Row, Table
+from recombine.papers.table import MeasureRow, Table
 from recombine.papers.workspace import Workspace
 from recombine.training.engine import Diverged
 
@@ -21,7 +21,7 @@ def run_table(table: Table, workspace: Workspace, images: int | None = None, see
         table: Which.
         workspace: Data and folder.
         images: Seen by every training, a pair as two; the table's own number when None.
-        seeds: Trainings of every row. Of several the mean is shown, and an interval that holds all of theirs.
+        seeds: Trainings of every row; see `over_seeds` for the mean and interval of several.
 
     Returns:
         Plain values: `name`, `title`, `images`, `seeds`, `claim` (`words`, `holds`, `why`), `metrics`, `rows` (`paper`,
@@ -33,8 +33,18 @@ def run_table(table: Table, workspace: Workspace, images: int | None = None, see
     if missing := table.missing(workspace.folders):
         raise ValueError(f"{table.name} cannot be run: {missing}")
     images = images or table.images
-    rows = [measure_row(row, workspace, images, seeds) for row in table.rows]
-    measured: Measured = {row["name"]: row["ours"] for row in rows if row["ours"]}
+    measured: dict[str, Cells] = {}
+    rows = []
+    for row in table.rows:
+        why_not, ours = row.why_not, None
+        try:
+            if row.measure is not None:
+                measured[row.name] = ours = measure_row(table, row.measure, workspace, images, seeds)
+        except (ValueError, NotImplementedError, Diverged) as error:
+            why_not = str(error)
+        plain = {name: found.to_json() for name, found in ours.items()} if ours else None
+        paper = {"name": row.name, "paper": dict(row.paper), "quoted": row.quoted}
+        rows.append({**paper, "ours": plain, "why_not": why_not, "here": row.here})
     verdict = table.claim.judge(measured)
     result = {
         "name": table.name,
@@ -53,34 +63,18 @@ def run_table(table: Table, workspace: Workspace, images: int | None = None, see
     return result
 
 
-def measure_row(row: Row, workspace: Workspace, images: int, seeds: int) -> dict[str, Any]:
-    """A row as plain values: the paper's numbers, and ours or why there are none."""
-    ours, why_not = None, row.why_not
-    if row.measure is not None:
-        try:
-            ours = over_seeds([row.measure(workspace, images, seed) for seed in range(seeds)])
-        except (ValueError, NotImplementedError, Diverged) as error:
-            why_not = str(error)
-    paper = {"name": row.name, "paper": dict(row.paper), "quoted": row.quoted}
-    return {**paper, "ours": ours, "why_not": why_not, "here": row.here}
-
-
-def over_seeds(found: Sequence[Cells]) -> dict[str, dict[str, float]]:
-    """Mean of several trainings' cells, with the widest interval that they make; n is that of one."""
-    cells = {}
-    for column in found[0]:
-        same = [one[column] for one in found if column in one]
-        value = sum(cell["value"] for cell in same) / len(same)
-        low, high = min(cell["low"] for cell in same), max(cell["high"] for cell in same)
-        cells[column] = {"value": value, "low": low, "high": high, "n": same[0]["n"]}
-    return cells
+def measure_row(table: Table, measure: MeasureRow, workspace: Workspace, images: int, seeds: int) -> Cells:
+    """A row's numbers over several trainings."""
+    found = [measure(workspace, images, seed) for seed in range(seeds)]
+    bounded = {column.name for column in table.columns if column.bounded}
+    return {name: over_seeds([one[name] for one in found if name in one], name in bounded) for name in found[0]}
 
 
 def list_differences(
     table: Table, workspace: Workspace, measured: Measured, images: int, seeds: int
 ) -> dict[str, dict[str, str]]:
     """What is not the same as in the paper: data, n, size, images seen and extractor."""
-    n = format_n(cell for cells in measured.values() for cell in cells.values()) or "nothing was measured"
+    n = format_n(found.n for cells in measured.values() for found in cells.values()) or "nothing was measured"
     trainings = f"{images:,} by each training, {f'{seeds} trainings' if seeds > 1 else 'one training'} a row"
     setup = table.setup
     size = table.ours.get("size") or " x ".join(map(str, workspace.pack(setup.kind).schema.image_size))

@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from recombine.evaluation.measures import Measure
 from recombine.messages import shown
 from recombine.papers.claims import Cells, Claim
 from recombine.papers.workspace import DATA, DataFolders, Kind, Workspace
 
-Measure = Callable[[Workspace, int, int], Cells]  # workspace, images seen and seed -> column -> cell
+MeasureRow = Callable[[Workspace, int, int], Cells]  # of a workspace, with images seen and seed
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,17 @@ class Column:
     unit: str = ""                          # "%": numbers are shares, shown times 100
     digits: int = 3                         # after the point, as shown
     title: str = ""                         # heading; the name when empty
+    signed: bool = False                    # a difference, which may lie below 0
+
+    @staticmethod
+    def of(measure: Measure, name: str = "") -> Column:
+        """The column of a measure of the catalogue; its key is the name when none is given."""
+        return Column(name or measure.key, measure.better, measure.unit, title=measure.title)
+
+    @property
+    def bounded(self) -> bool:
+        """Whether its numbers lie in [0, 1]."""
+        return self.unit == "%" and not self.signed
 
     def format(self, value: float | None) -> str:
         """A number as it is printed, without its unit."""
@@ -42,7 +54,7 @@ class Row:
 
     name: str                               # as the paper calls it
     paper: Mapping[str, float | None]       # column -> number; None = missing in every copy we have
-    measure: Measure | None = None
+    measure: MeasureRow | None = None
     why_not: str = ""                       # why ours is not measured, where `measure` is None
     quoted: str = ""                        # where the paper took its numbers; "" = measured by its authors
     here: str = ""                          # what ours is, where it is not the same thing

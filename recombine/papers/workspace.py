@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,9 @@ from recombine.data.schema import Attribute, Schema
 from recombine.data.sources.folder import read_source
 from recombine.data.synthetic import avatars, sprites
 from recombine.evaluation.classifier import Classifier, Settings, judge_classifier
+from recombine.evaluation.judgement import structured
 from recombine.method import Method
+from recombine.metrics.intervals import Estimate
 from recombine.recipes import default_recipe
 from recombine.training.engine import Monitor
 from recombine.training.recipe import Recipe, TrainConfig
@@ -161,6 +163,11 @@ class Workspace:
         folder = self.out / name
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+
+def estimates(plain: Mapping[str, Any]) -> dict[str, Estimate]:
+    """Numbers that were read as plain values."""
+    return {name: structured(Estimate, value) for name, value in plain.items()}
 
 
 def shorten(recipe: Recipe, images: int, seed: int, **changes: Any) -> Recipe:

@@ -14,6 +14,7 @@ from recombine.data.packed import write_pack
 from recombine.data.schema import Attribute, Schema
 from recombine.data.synthetic import avatars
 from recombine.evaluation.classifier import Settings
+from recombine.metrics.intervals import Estimate
 from recombine.papers import TABLES, DataFolders, Workspace, find_table, run_table
 from recombine.papers.claims import Verdict, at_most, every, higher, lower
 from recombine.papers.matdr import compare_labels, exchange
@@ -27,7 +28,7 @@ WITHOUT_DIGITS = {"advattr.table3", "advattr.table4", "advattr.fig5", "ifcvaegan
 
 
 def cell(value, half=0.0, n=100):
-    return {"value": value, "low": value - half, "high": value + half, "n": n}
+    return Estimate(value, value - half, value + half, n)
 
 
 def papers(table, half=1e-6):
@@ -93,7 +94,7 @@ def test_numbers_of_others_are_marked_as_quoted():
 def test_a_claim_holds_for_the_papers_own_numbers_and_is_not_shown_by_wide_intervals_or_nothing(name):
     table = TABLES[name]
     assert table.claim.judge(papers(table)).holds is True
-    wide = max(abs(c["value"]) for row in papers(table).values() for c in row.values())
+    wide = max(abs(c.value) for row in papers(table).values() for c in row.values())
     assert table.claim.judge(papers(table, wide)).holds is None
     assert table.claim.judge({}).holds is None
 
@@ -241,8 +242,9 @@ def test_rows_that_fail_are_said_and_several_seeds_widen_the_interval(tmp_path):
     lucky = replace(table.rows[0], measure=lambda workspace, images, seed: {"mse": cell(0.1 + 0.1 * seed, 0.01), "not_smiling": cell(0.9)})
     smiles(tmp_path / "smiles", 20)
     made = replace(table, rows=(lucky, replace(table.rows[1], measure=broken)))
+    spread = np.hypot(12.7062 * np.std([0.1, 0.2], ddof=1) / np.sqrt(2), 0.01)  # Student's t of one degree, and the images'
     result = run_table(made, Workspace(tmp_path / "out", DataFolders.sort([tmp_path / "smiles"]), QUICK), 8, seeds=2)
-    assert result["rows"][0]["ours"]["mse"] == pytest.approx({"value": 0.15, "low": 0.09, "high": 0.21, "n": 100})
+    assert result["rows"][0]["ours"]["mse"] == pytest.approx({"value": 0.15, "low": 0.15 - spread, "high": 0.15 + spread, "n": 100})
     assert result["rows"][1]["ours"] is None and result["claim"]["why"] == "cVAE_GAN was not run"
     assert "not run: cVAE_GAN: there are too few images" in (tmp_path / "out" / table.name / "table.md").read_text()
 
