@@ -1,10 +1,10 @@
-"""beta-VAE: a variational autoencoder whose KL divergence weighs more than 1, so that units become independent.
+"""beta-VAE: a variational autoencoder whose KL divergence has a weight above 1, so that latent units become independent.
 
 Higgins et al., "beta-VAE: Learning Basic Visual Concepts with a Constrained Variational Framework", ICLR 2017.
 https://openreview.net/forum?id=Sy2fzU9gl
 
-It learns without labels. Attributes of the schema, if there are any, are given units of the trained code
-(`recombine.methods.shared.latent_units`), so that the same edits and judges apply as to methods that are told.
+It is trained without labels. Attributes of the schema, if there are any, are assigned units of the trained code
+(`recombine.methods.shared.latent_units`), so that edits and judgements apply as to supervised methods.
 
 Differs from the paper: the convolutions are those of `recombine.networks`, 5 x 5 with widths that double and batch norm in the
 decoder, in place of 4 x 4 with 32, 32, 64 and 64 channels and none.
@@ -36,12 +36,12 @@ class Config:
     decoder_start: int = 4                  # pixels, shorter side of the decoder's first image
     hidden: int = 256                       # width of the layer on either side of the code
     num_latents: int = 32                   # length of the code
-    units: int = 1                          # of the code that every attribute is given
+    units: int = 1                          # of the code that are assigned to every attribute
     beta: float = 20.0                      # of the KL divergence beside the reconstruction, both in nats an image
     learning_rate: float = 1e-4             # Adam
 
 
-# Differs from the paper: 32 px and tens of thousands of images, which take longer steps and less pressure.
+# Differs from the paper: 32 px and tens of thousands of images, which need longer steps and a smaller beta.
 PRESETS = {
     "paper": Config(),
     "small": Config(width=24, decoder_start=8, units=2, beta=1.5, learning_rate=1e-3),
@@ -101,7 +101,7 @@ class BetaVAE(nn.Module):
         return self.codebook.label_code(name, value)
 
     def players(self) -> dict[str, list[str]]:
-        """One."""
+        """One player: encoder and decoder."""
         return {"autoencoder": ["encoder", "decoder"]}
 
     def optimizer(self, player: str, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
@@ -114,7 +114,7 @@ class BetaVAE(nn.Module):
         mean, log_variance = self.encoder(x)
         z = mean + (log_variance / 2).exp() * batch.noise("z", self.config.num_latents)
         losses = {
-            "rec": (1.0, x[0].numel() * binary_cross_entropy(self.decoder(z), x).mean()),                 # Eq. 4, -E log p(x|z)
-            "kl": (self.config.beta, kl_to_standard_normal(mean, log_variance).mean()),                   # Eq. 4, KL(q(z|x) || p(z))
+            "rec": (1.0, x[0].numel() * binary_cross_entropy(self.decoder(z), x).mean()),                 # Eq. 4, -E log p(x | z), Bernoulli
+            "kl": (self.config.beta, kl_to_standard_normal(mean, log_variance).mean()),                   # Eq. 4, beta KL(q(z | x) || p(z))
         }
         yield Turn("autoencoder", losses)

@@ -1,14 +1,14 @@
-"""DIP-VAE: a variational autoencoder whose codes, over all images, are held to the covariance of the prior.
+"""DIP-VAE: a variational autoencoder in which the covariance of the codes over all images is matched to the prior's.
 
 Kumar, Sattigeri and Balakrishnan, "Variational Inference of Disentangled Latent Concepts from Unlabeled Observations", ICLR
 2018. https://arxiv.org/abs/1711.00848
 
-Type I asks the identity of the means' covariance, type II of the samples', which adds the mean variance. It learns without
-labels; attributes are given units of the trained code as in `recombine.methods.betavae`, whose encoder it has. Creswell et
-al., 2017, Fig. 7, compare a linear classifier for each attribute on its code, which is what `predict` does.
+Type I moves the covariance of the means to the identity, type II that of the samples, which adds the mean variance. It is
+trained without labels; attributes are assigned units of the trained code as in `recombine.methods.betavae`. Creswell et al.,
+2017, Fig. 7, compare a linear classifier for each attribute on its code, which is what `predict` is.
 
-Differs from the paper: networks as in `recombine.methods.betavae`; the covariance is that of the images one process sees at
-a time, so it changes with processes and micro-batches. Batches should be several times as large as the code is long.
+Differs from the paper: networks as in `recombine.methods.betavae`; the covariance is that of one process's micro-batch, so it
+depends on their number. Batches should be several times as large as the code is long.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ class Config:
     decoder_start: int = 4                  # pixels, shorter side of the decoder's first image
     hidden: int = 256                       # width of the layer on either side of the code
     num_latents: int = 32                   # length of the code
-    units: int = 1                          # of the code that every attribute is given
-    type: Literal["I", "II"] = "I"          # whose covariance: the means' or the samples'
+    units: int = 1                          # of the code that are assigned to every attribute
+    type: Literal["I", "II"] = "I"          # the covariance of the means or of the samples
     lambda_od: float = 10.0                 # of the squares off the covariance's diagonal
     lambda_d: float = 100.0                 # of the diagonal's squared distance from 1
     learning_rate: float = 1e-4             # Adam
 
 
-# Differs from the paper: 32 px and tens of thousands of images, which take longer steps, in batches of 16. The covariance of 16
-# images has rank 15 at most and is noisy, so the code must be shorter than that and is held less firmly to the identity.
+# Differs from the paper: 32 px and tens of thousands of images, which need longer steps, in batches of 16. The covariance of 16
+# images has rank 15 at most and is noisy, so the code must be shorter than that and its regularisers have smaller weights.
 SMALL = Config(width=24, decoder_start=8, num_latents=12, lambda_od=1.0, lambda_d=10.0, learning_rate=1e-3)
 PRESETS = {
     "paper": Config(),
@@ -96,7 +96,7 @@ class DIPVAE(nn.Module):
         return self.codebook.label_code(name, value)
 
     def players(self) -> dict[str, list[str]]:
-        """One."""
+        """One player: encoder and decoder."""
         return {"autoencoder": ["encoder", "decoder"]}
 
     def optimizer(self, player: str, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
@@ -110,10 +110,10 @@ class DIPVAE(nn.Module):
         z = mean + (log_variance / 2).exp() * batch.noise("z", c.num_latents)
         covariance = covariance_of_means(mean) if c.type == "I" else covariance_of_samples(mean, log_variance)
         losses = {
-            "rec": (1.0, x[0].numel() * binary_cross_entropy(self.decoder(z), x).mean()),                 # ELBO, -E log p(x|z)
-            "kl": (1.0, kl_to_standard_normal(mean, log_variance).mean()),                                # ELBO, KL(q(z|x) || p(z))
-            "off_diagonal": (c.lambda_od, (covariance - covariance.diagonal().diag()).square().sum()),    # Eqs. 6 and 7, C_ij^2
-            "diagonal": (c.lambda_d, (covariance.diagonal() - 1).square().sum()),                         # Eqs. 6 and 7, (C_ii - 1)^2
+            "rec": (1.0, x[0].numel() * binary_cross_entropy(self.decoder(z), x).mean()),                 # Eqs. 6 and 7, ELBO, -E log p(x | z)
+            "kl": (1.0, kl_to_standard_normal(mean, log_variance).mean()),                                # Eqs. 6 and 7, ELBO, KL(q(z | x) || p(z))
+            "off_diagonal": (c.lambda_od, (covariance - covariance.diagonal().diag()).square().sum()),    # Eq. 6 (I), Eq. 7 (II), lambda_od C_ij^2
+            "diagonal": (c.lambda_d, (covariance.diagonal() - 1).square().sum()),                         # Eq. 6 (I), Eq. 7 (II), lambda_d (C_ii - 1)^2
         }
         yield Turn("autoencoder", losses)
 
