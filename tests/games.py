@@ -1,6 +1,7 @@
 """Tiny data and a look into the turns of a game, for the tests of methods and of the engine."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -29,12 +30,36 @@ def batch(shape: Schema, count: int = 8, seed: int = 0, partner: bool = False) -
     return Batch(images, labels, known, torch.arange(count), partner=other, seed=seed, whole=count)
 
 
+def bright(shape: Schema, count: int = 32, seed: int = 0, noise: float = 0.1) -> Batch:
+    """Noisy images whose mean is 0.6 where `Smiling` is 1 and -0.6 where it is 0: the attribute is worth 1.2."""
+    data = batch(shape, count, seed)
+    return replace(data, images=data.labels["Smiling"].float()[:, None, None, None] * 1.2 - 0.6 + noise * data.images)
+
+
 def column(rng: np.random.Generator, attribute: Attribute, count: int) -> np.ndarray:
     """Labels of an attribute, every value equally often; groups have two images each."""
     if attribute.kind == "continuous":
         return rng.uniform(attribute.low, attribute.high, count).astype(np.float32)
     values = np.arange(count) // 2 if attribute.kind == "group" else np.arange(count)
     return rng.permutation(values % attribute.num_values)
+
+
+class Stub(nn.Module):
+    """A function in place of a network; keeps the inputs of every call."""
+
+    def __init__(self, function: Callable[..., Tensor]):
+        super().__init__()
+        self.function, self.seen = function, []
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        self.seen.append(tuple(value.detach().clone() for value in inputs))
+        return self.function(*inputs)
+
+
+def constant(layer: nn.Module, value: float = 0.0) -> None:
+    """Set the weights of a layer such that it gives the same number for every input."""
+    nn.init.zeros_(layer.weight)
+    nn.init.constant_(layer.bias, value)
 
 
 def optimizers(method: Method) -> dict[str, torch.optim.Optimizer]:

@@ -5,10 +5,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from games import HAIR, SMILING, batch, losses, optimizers, routes, schema, train_step
+from games import HAIR, SMILING, batch, bright, constant, losses, optimizers, routes, schema, train_step
 from torch import nn
 
-from recombine.data.schema import Attribute, Schema
 from recombine.method import Progress
 from recombine.methods.icgan import PRESETS, Config, IcGAN
 
@@ -16,21 +15,19 @@ SMALL = Config(width=4, decoder_width=4, num_latents=6)
 GAN, ENCODERS = Progress(phase="gan"), Progress(phase="encoders")
 
 
-def test_critic_without_opinion():
+def test_terms_of_an_undecided_critic():
     # Zero logits: three terms of ln 2 with weights 1/2, 1/4 and 1/4 make ln 2, and so does the generator's.
     method = IcGAN(SMALL, schema(SMILING, HAIR))
-    nn.init.zeros_(method.critic.rest[-1].weight)
-    nn.init.zeros_(method.critic.rest[-1].bias)
+    constant(method.critic.rest[-1])
     turns = list(method.turns(batch(method.schema), GAN))
     assert {name: weight for name, (weight, _) in turns[0].losses.items()} == {"real": 0.5, "wrong": 0.25, "made": 0.25}
     assert all(turn.total().item() == pytest.approx(math.log(2), abs=1e-6) for turn in turns)
 
 
-def test_critic_with_an_opinion():
-    # It says 0.9 to everything: -ln 0.9 for real ones and for the generator, -ln 0.1 for the two that are false.
+def test_terms_of_a_critic_that_gives_0_9_to_everything():
+    # Probability 0.9: -ln 0.9 for real ones and for the generator, -ln 0.1 for the two that are false.
     method = IcGAN(SMALL, schema(SMILING, HAIR))
-    nn.init.zeros_(method.critic.rest[-1].weight)
-    nn.init.constant_(method.critic.rest[-1].bias, math.log(9))
+    constant(method.critic.rest[-1], math.log(9))
     values = {name: value.item() for name, (_, value) in losses(method, batch(method.schema), GAN).items()}
     expected = {"critic/real": 0.105361, "critic/wrong": 2.302585, "critic/made": 2.302585, "generator/gen": 0.105361}
     assert values == pytest.approx(expected, abs=1e-6)
@@ -48,7 +45,7 @@ def test_exactly_one_label_is_wrong_and_any_of_them():
     assert (wrong[:, 1:].sum(1) == 1).all()
 
 
-def test_a_missing_label_is_never_the_wrong_one_and_is_an_even_chance():
+def test_a_missing_label_is_never_the_wrong_one_and_is_uniform():
     method = IcGAN(SMALL, schema(SMILING, HAIR))
     data = batch(method.schema)
     no, yes = torch.zeros(8, dtype=torch.bool), torch.ones(8, dtype=torch.bool)
@@ -69,19 +66,18 @@ def test_labels_join_the_critic_after_its_first_convolution():
     assert method.critic.first[0].weight.shape[1] == 3 and method.critic.rest[0].weight.shape[1] == 4 + 4
 
 
-def test_encoders_are_asked_for_z_and_for_the_labels():
-    # E_z that says 0: the mean of z squared. E_y without opinion: (1/2)^2, and (4/9 + 1/9 + 1/9) / 3 = 2/9.
+def test_the_encoders_recover_z_and_the_labels():
+    # E_z gives 0: the mean of z squared. E_y gives uniform probabilities: (1/2)^2, and (4/9 + 1/9 + 1/9) / 3 = 2/9.
     method = IcGAN(SMALL, schema(SMILING, HAIR))
     for network in (method.encoder_z, method.encoder_y):
-        nn.init.zeros_(network[-1].weight)
-        nn.init.zeros_(network[-1].bias)
+        constant(network[-1])
     data = batch(method.schema)
     terms = losses(method, data, ENCODERS)
     assert terms["encoder_z/z"][1].item() == pytest.approx(data.noise("z", 6).square().mean().item(), rel=1e-6)
     assert terms["encoder_y/y"][1].item() == pytest.approx(1 / 4 + 2 / 9, abs=1e-6)
 
 
-def test_encoder_of_z_sees_generated_pictures_and_the_encoder_of_labels_real_ones():
+def test_the_input_of_e_z_is_generated_and_that_of_e_y_is_real():
     method = IcGAN(SMALL, schema()).eval()
     data, seen = batch(method.schema), {}
     for name in ("encoder_z", "encoder_y"):
@@ -109,49 +105,31 @@ def test_phases_freeze_the_gan_before_the_encoders():
     assert second.frozen == ("generator", "critic")
 
 
-def test_optimisers_are_the_papers():
-    method = IcGAN(replace(PRESETS["paper"], width=4, decoder_width=4), schema())
+@pytest.mark.parametrize(
+    ("name", "rate", "encoder_rate", "shares", "num_latents"), [("paper", 2e-4, 1e-4, (1.0, 1.0), 100), ("small", 1e-3, 1e-3, (3.0, 1.0), 16)]
+)
+def test_presets_set_rates_phases_and_the_length_of_z(name, rate, encoder_rate, shares, num_latents):
+    method = IcGAN(replace(PRESETS[name], width=4, decoder_width=4), schema())
     settings = {player: (o.defaults["lr"], o.defaults["betas"][0]) for player, o in optimizers(method).items()}
-    assert settings == {"critic": (2e-4, 0.5), "generator": (2e-4, 0.5), "encoder_z": (1e-4, 0.1), "encoder_y": (1e-4, 0.1)}
+    assert settings == {"critic": (rate, 0.5), "generator": (rate, 0.5), "encoder_z": (encoder_rate, 0.1), "encoder_y": (encoder_rate, 0.1)}
+    assert tuple(phase.share for phase in method.phases()) == shares
+    assert method.encode(batch(method.schema).images)["rest"].shape == (8, num_latents)
 
 
-@pytest.mark.parametrize("name", PRESETS)
-@pytest.mark.parametrize("progress", [GAN, ENCODERS], ids=["gan", "encoders"])
-def test_presets_play(name, progress):
-    method = IcGAN(replace(PRESETS[name], width=4, decoder_width=4), schema(SMILING, HAIR))
-    assert all(torch.isfinite(value) for _, value in losses(method, batch(method.schema), progress).values())
-
-
-@pytest.mark.parametrize(("height", "width", "channels"), [(16, 24, 1), (8, 8, 3), (32, 32, 4)])
-def test_pictures_of_other_shapes(height, width, channels):
-    shape = Schema(attributes=(SMILING,), height=height, width=width, channels=channels)
-    method = IcGAN(SMALL, shape)
-    images = batch(shape).images
-    assert all(torch.isfinite(value) for _, value in losses(method, batch(shape), GAN).values())
-    assert method.eval().decode(method.encode(images)).shape == images.shape
-
-
-def test_attributes_that_it_cannot_use():
-    with pytest.raises(ValueError, match="icgan takes binary and categorical attributes; 'person' is a group: leave it out"):
-        IcGAN(SMALL, schema(SMILING, Attribute("person", "group", ("a", "b"))))
-
-
-def trained_on_brightness(told):
+def trained_on_brightness(labelled):
     """How much brighter label 1 is generated than label 0, after the first phase on images whose label is their brightness."""
     torch.manual_seed(0)
     method = IcGAN(replace(SMALL, learning_rate=4e-3), schema(size=8))
     steppers = optimizers(method)
-    for step in range(160):
-        data = batch(method.schema, count=32, seed=step)
-        data = replace(data, images=data.labels["Smiling"].float()[:, None, None, None] * 1.2 - 0.6 + 0.1 * data.images)
-        data = data if told else replace(data, known={"Smiling": torch.zeros(32, dtype=torch.bool)})
-        train_step(method, steppers, data, GAN)
+    for seed in range(160):
+        data = bright(method.schema, seed=seed)
+        train_step(method, steppers, data if labelled else replace(data, known={"Smiling": torch.zeros(32, dtype=torch.bool)}), GAN)
     z = torch.randn(64, 6)
     off, on = (method.eval().generator(torch.cat([torch.full((64, 1), value), z], 1)).tanh() for value in (0.0, 1.0))
     return (on - off).mean().item()
 
 
-def test_the_critic_makes_the_generator_listen_to_the_label():
-    # Beside a training that is shown no labels. The true change is 1.2.
-    assert trained_on_brightness(told=True) > 0.6
-    assert abs(trained_on_brightness(told=False)) < 0.3
+def test_the_critic_makes_the_generator_use_the_label():
+    # Beside a training without labels. The true change is 1.2.
+    assert trained_on_brightness(labelled=True) > 0.6
+    assert abs(trained_on_brightness(labelled=False)) < 0.3

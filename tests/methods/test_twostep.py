@@ -5,10 +5,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from games import HAIR, SMILING, batch, losses, optimizers, routes, schema, train_step
-from torch import nn
+from games import HAIR, SMILING, batch, bright, constant, losses, optimizers, routes, schema, train_step
 
-from recombine.data.schema import Attribute, Schema
 from recombine.edit import set_label
 from recombine.method import Progress
 from recombine.methods.twostep import PRESETS, Config, TwoStep
@@ -17,32 +15,25 @@ SMALL = Config(width=4, label_width=3, num_latents=6, hidden=8)
 LABELS, REST = Progress(phase="labels"), Progress(phase="rest")
 
 
-def without_opinion(network):
-    nn.init.zeros_(network[-1].weight)
-    nn.init.zeros_(network[-1].bias)
-
-
-def test_losses_of_networks_without_opinion():
+def test_losses_of_undecided_networks():
     # ln 2 for Smiling and ln 3 for hair, for the classifiers and for the adversary; a grey image, 0, for one of 0.5: 0.25.
     method = TwoStep(SMALL, schema(SMILING, HAIR))
     for network in (*method.classifier.heads, method.adversary):
-        without_opinion(network)
-    nn.init.zeros_(method.decoder[-1].weight)
-    nn.init.zeros_(method.decoder[-1].bias)
+        constant(network[-1])
+    constant(method.decoder[-1])
     data = batch(method.schema)
     data = replace(data, images=torch.full_like(data.images, 0.5))
     terms = {**losses(method, data, LABELS), **losses(method, data, REST)}
     assert {name: weight for name, (weight, _) in terms.items()} == {"labels/class": 1.0, "adversary/adv": 1.0, "main/rec": 0.5, "main/adv": -0.1}
-    chance = math.log(2) + math.log(3)
-    expected = {"labels/class": chance, "adversary/adv": chance, "main/rec": 0.25, "main/adv": chance}
+    undecided = math.log(2) + math.log(3)
+    expected = {"labels/class": undecided, "adversary/adv": undecided, "main/rec": 0.25, "main/adv": undecided}
     assert {name: value.item() for name, (_, value) in terms.items()} == pytest.approx(expected, abs=1e-6)
 
 
 def test_what_the_adversary_gains_the_encoder_loses():
     # sigmoid = 0.9 and every image smiles: -ln 0.9, descended by the adversary and climbed by the encoder with a tenth of the weight.
     method = TwoStep(SMALL, schema())
-    without_opinion(method.adversary)
-    nn.init.constant_(method.adversary[-1].bias, math.log(9))
+    constant(method.adversary[-1], math.log(9))
     data = batch(method.schema)
     data = replace(data, labels={"Smiling": torch.ones_like(data.labels["Smiling"])})
     adversary, main = method.turns(data, REST)
@@ -83,7 +74,7 @@ def test_micro_batches_count_as_the_whole():
         assert {len(list(method.turns(part, Progress(seen, 100, "rest")))) for part in batch(method.schema).split(2)} == {expected}
 
 
-def test_each_classifier_sees_its_own_part_of_s_alone():
+def test_each_classifier_reads_its_own_part_of_s_alone():
     method = TwoStep(SMALL, schema(SMILING, HAIR)).eval()
     codes = method.encode(batch(method.schema).images)
     assert codes["Smiling"].shape == codes["hair"].shape == (8, 3) and min(part.min() for part in codes.values()) >= 0
@@ -91,7 +82,7 @@ def test_each_classifier_sees_its_own_part_of_s_alone():
     assert torch.equal(before["Smiling"], after["Smiling"]) and not torch.allclose(before["hair"], after["hair"])
 
 
-def test_a_label_is_the_mean_part_of_the_pictures_that_show_it():
+def test_a_label_is_the_mean_part_of_the_images_that_show_it():
     method = TwoStep(SMALL, schema()).eval()
     data = batch(method.schema)
     codes, smiles = method.encode(data.images), data.labels["Smiling"] == 1
@@ -101,8 +92,8 @@ def test_a_label_is_the_mean_part_of_the_pictures_that_show_it():
 
 def test_missing_labels_add_nothing():
     method = TwoStep(SMALL, schema())
-    without_opinion(method.adversary)
-    without_opinion(method.classifier.heads[0])
+    constant(method.adversary[-1])
+    constant(method.classifier.heads[0][-1])
     data = batch(method.schema)
     data = replace(data, known={"Smiling": torch.arange(8) < 2}, labels={"Smiling": torch.where(torch.arange(8) < 2, 1, -1)})
     terms = {**losses(method, data, LABELS), **losses(method, data, REST)}
@@ -116,24 +107,14 @@ def test_optimisers_are_the_released_ones():
     assert steppers["main"].defaults["lr"] == steppers["labels"].defaults["lr"] == 1e-4
 
 
-@pytest.mark.parametrize("name", PRESETS)
-@pytest.mark.parametrize("progress", [LABELS, REST], ids=["labels", "rest"])
-def test_presets_play(name, progress):
-    method = TwoStep(replace(PRESETS[name], width=4, hidden=8), schema(SMILING, HAIR, size=32))
-    assert all(torch.isfinite(value) for _, value in losses(method, batch(method.schema), progress).values())
-
-
-@pytest.mark.parametrize(("height", "width", "channels"), [(16, 24, 1), (32, 32, 4)])
-def test_pictures_of_other_shapes(height, width, channels):
-    shape = Schema(attributes=(SMILING,), height=height, width=width, channels=channels)
-    method = TwoStep(SMALL, shape).eval()
-    images = batch(shape).images
-    assert method.decode(method.encode(images)).shape == images.shape
-
-
-def test_attributes_that_it_cannot_use():
-    with pytest.raises(ValueError, match="twostep takes binary and categorical attributes; 'person' is a group: leave it out"):
-        TwoStep(SMALL, schema(SMILING, Attribute("person", "group", ("a", "b"))))
+@pytest.mark.parametrize(("name", "main_steps", "shares", "num_latents"), [("paper", 1, (1.0, 9.0), 16), ("small", 16, (1.0, 1.0), 32)])
+def test_presets_set_the_adversarys_steps_the_phases_and_the_length_of_z(name, main_steps, shares, num_latents):
+    method = TwoStep(replace(PRESETS[name], width=4, hidden=8), schema(size=32))
+    data = batch(method.schema)
+    players = [turn.player for place in range(16) for turn in method.turns(data, Progress(8 * place, 1000, "rest"))]
+    assert players.count("adversary") == 16 and players.count("main") == main_steps
+    assert tuple(phase.share for phase in method.phases()) == shares
+    assert method.encode(data.images)["rest"].shape == (8, num_latents)
 
 
 def trained_on_brightness(adv_weight):
@@ -143,14 +124,10 @@ def trained_on_brightness(adv_weight):
     method = TwoStep(config, schema(size=8))
     steppers = optimizers(method)
 
-    def draw(seed):
-        data = batch(method.schema, count=32, seed=seed)
-        return replace(data, images=data.labels["Smiling"].float()[:, None, None, None] * 1.2 - 0.6 + 0.1 * data.images)
-
-    for step in range(150):
-        train_step(method, steppers, draw(step), LABELS if step < 50 else REST)
+    for seed in range(150):
+        train_step(method, steppers, bright(method.schema, seed=seed), LABELS if seed < 50 else REST)
     method.eval()
-    data = draw(1000)
+    data = bright(method.schema, seed=1000)
     codes = method.encode(data.images)
     assert (method.predict(codes)["Smiling"].argmax(1) == data.labels["Smiling"]).all()
     method.codebook.fit(codes, {"Smiling": data.labels["Smiling"].numpy()}, probes=False)
