@@ -38,6 +38,13 @@ class BatchNorm2d(nn.BatchNorm2d):
         self.running_var.lerp_(variance * count / (count - 1), momentum)  # type: ignore[union-attr]
 
 
+def check_divisible(image_size: tuple[int, int], step: int) -> None:
+    """Raise ValueError where a side is no multiple of `step` pixels; the message names the nearest sizes that are."""
+    if any(side % step for side in image_size):
+        near = [max(step, round(side / step) * step) for side in image_size]
+        raise ValueError(f"images of {image_size[0]}x{image_size[1]} cannot be divided by {step}; use {near[0]}x{near[1]}")
+
+
 def num_halvings(image_size: tuple[int, int], smallest: int = 4) -> int:
     """How often an image can be halved until its shorter side is at most `smallest` * 2 - 1 pixels.
 
@@ -45,10 +52,7 @@ def num_halvings(image_size: tuple[int, int], smallest: int = 4) -> int:
         ValueError: A side cannot be halved that often; the message names the nearest sizes that can.
     """
     halvings = max(1, (min(image_size) // smallest).bit_length() - 1)
-    step = 2**halvings
-    if any(side % step for side in image_size):
-        near = [max(step, round(side / step) * step) for side in image_size]
-        raise ValueError(f"images of {image_size[0]}x{image_size[1]} cannot be halved {halvings} times; use {near[0]}x{near[1]}")
+    check_divisible(image_size, 2**halvings)
     return halvings
 
 

@@ -33,9 +33,10 @@ from recombine.data.batch import Batch
 from recombine.data.schema import Attribute, Schema
 from recombine.losses import absolute_error, cross_entropy, cross_entropy_to_uniform, gradient_penalty
 from recombine.method import Progress, Role, Turn, schema_image_size
+from recombine.methods.shared.checks import check_kinds
 from recombine.methods.shared.prototypes import Prototypes
 from recombine.methods.shared.roles import named_roles
-from recombine.networks import BatchNorm2d, num_halvings
+from recombine.networks import BatchNorm2d, check_divisible, num_halvings
 
 Norm = Literal["instance", "batch", "none"]
 
@@ -124,7 +125,8 @@ class AdvAttr(nn.Module):
     def __init__(self, config: Config, schema: Schema):
         super().__init__()
         self.config, self.schema = config, schema
-        check(schema, config)
+        check_kinds("advattr", schema)
+        check_divisible(schema.image_size, 2**config.halvings)
         count, channels = len(schema.attributes) + 1, schema.channels
         self.encoders = Encoders(schema, config)
         self.decoder = decoder(count * config.code_width, channels, config)
@@ -231,22 +233,6 @@ def uniformity(judged: Sequence[Tensor]) -> Tensor:
     excess = torch.stack([cross_entropy_to_uniform(logits.flatten(0, 1)).reshape(codes, size).mean(1) for logits in judged])
     foreign = 1 - torch.eye(len(judged), codes).to(excess)
     return (excess * foreign / foreign.sum(0).clamp(min=1)).sum() / codes
-
-
-def check(schema: Schema, config: Config) -> None:
-    """Refuse attributes and sizes that the method cannot use."""
-    for attribute in schema.attributes:
-        if attribute.kind in ("group", "continuous"):
-            raise ValueError(
-                f"advattr takes binary and categorical attributes; {attribute.name!r} is {attribute.kind}: leave it out of --attributes, "
-                f"or pack the data with --kind {attribute.name}=categorical"
-            )
-    if not schema.attributes:
-        raise ValueError("advattr needs at least one binary or categorical attribute")
-    step = 2**config.halvings
-    if any(side % step for side in schema.image_size):
-        near = [max(step, round(side / step) * step) for side in schema.image_size]
-        raise ValueError(f"images of {schema.height}x{schema.width} cannot be halved {config.halvings} times; use {near[0]}x{near[1]}")
 
 
 def num_classes(attribute: Attribute) -> int:

@@ -23,6 +23,7 @@ from recombine.data.batch import Batch
 from recombine.data.schema import Schema
 from recombine.losses import binary_cross_entropy, kl_to_standard_normal
 from recombine.method import Progress, Role, Turn, schema_image_size
+from recombine.methods.shared.gaussian_encoder import Encoder
 from recombine.methods.shared.latent_units import LatentUnits
 from recombine.methods.shared.roles import named_roles
 from recombine.networks import image_decoder, image_trunk
@@ -46,22 +47,6 @@ PRESETS = {
     "paper": Config(),
     "small": Config(width=24, decoder_start=8, units=2, beta=1.5, learning_rate=1e-3),
 }
-
-
-class Encoder(nn.Module):
-    """Image -> mean and log variance of the code."""
-
-    def __init__(self, trunk: nn.Module, features: int, hidden: int, num_latents: int):
-        super().__init__()
-        self.trunk = nn.Sequential(trunk, nn.Linear(features, hidden), nn.ReLU())
-        self.mean = nn.Linear(hidden, num_latents)
-        self.log_variance = nn.Linear(hidden, num_latents)
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """`[batch, channels, h, w]` in [0, 1] -> `[batch, latents]` twice."""
-        features = self.trunk(images)
-        # Differs from the paper: the log variance is held in [-30, 10], beyond which its exponential overflows.
-        return self.mean(features), self.log_variance(features).clamp(-30, 10)
 
 
 class BetaVAE(nn.Module):

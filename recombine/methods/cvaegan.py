@@ -25,8 +25,8 @@ from recombine.data.batch import Batch
 from recombine.data.schema import Schema
 from recombine.losses import binary_cross_entropy, kl_to_standard_normal
 from recombine.method import Progress, Role, Turn, schema_image_size
+from recombine.methods.shared.checks import check_kinds
 from recombine.methods.shared.label_codes import (
-    check_kinds,
     given,
     joined,
     label_code,

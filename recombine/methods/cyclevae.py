@@ -28,8 +28,9 @@ from recombine.data.packed import Pack
 from recombine.data.samplers import Pairs, Sampler
 from recombine.data.schema import Schema
 from recombine.losses import absolute_error, squared_error
-from recombine.method import Progress, Role, Turn, Unsupported, schema_image_size
-from recombine.methods.rodi import DiagonalGaussian, pair_attributes
+from recombine.method import Progress, Role, Turn, schema_image_size
+from recombine.methods.shared.gaussians import DiagonalGaussian
+from recombine.methods.shared.pairs import no_labels, pair_attributes, partner
 from recombine.methods.shared.prototypes import Prototypes
 from recombine.methods.shared.roles import pair_roles
 from recombine.networks import image_decoder, image_trunk
@@ -105,7 +106,7 @@ class CycleVAE(nn.Module):
 
     def label_code(self, name: str, value: object) -> Tensor:
         """Raises Unsupported: no part stands for a label."""
-        raise Unsupported("cyclevae has no labels, only pose and appearance: swap one of them from another image, or use advattr, ifcvaegan, mad or matdr")
+        raise no_labels("cyclevae")
 
     def players(self) -> dict[str, list[str]]:
         """Encoder and decoder play together; in the reverse cycle only the encoder moves."""
@@ -117,12 +118,10 @@ class CycleVAE(nn.Module):
 
     def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
         """One training step: the forward cycle of pairs, then the reverse cycle with appearances of two things of the batch."""
-        if batch.partner is None:
-            raise ValueError("cyclevae is trained on pairs of images; this batch has no partners")
-        c, size = self.config, batch.size
-        x = (torch.cat([batch.images, batch.partner.images]) + 1) / 2
+        c, size, other = self.config, batch.size, partner("cyclevae", batch)
+        x = (torch.cat([batch.images, other.images]) + 1) / 2
         pose, appearance = self._encoded(x)
-        noise = torch.cat([side.noise("pose", c.pose_size) for side in (batch, batch.partner)])
+        noise = torch.cat([side.noise("pose", c.pose_size) for side in (batch, other)])
         x_rec = self._decoded(pose.sample(noise), appearance.roll(size, 0))
         yield Turn(
             "autoencoder",

@@ -25,7 +25,7 @@ from recombine.data.batch import Batch
 from recombine.data.schema import Schema
 from recombine.losses import binary_cross_entropy, kl_to_standard_normal
 from recombine.method import Progress, Role, Turn, schema_image_size
-from recombine.methods.betavae import Encoder
+from recombine.methods.shared.gaussian_encoder import Encoder
 from recombine.methods.shared.latent_units import LatentUnits
 from recombine.methods.shared.roles import named_roles
 from recombine.networks import image_decoder, image_trunk

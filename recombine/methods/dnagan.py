@@ -31,10 +31,11 @@ from recombine.data.batch import Batch
 from recombine.data.schema import Schema
 from recombine.losses import absolute_error
 from recombine.method import Progress, Role, Turn, schema_image_size
-from recombine.methods.shared.label_codes import check_kinds, hard, num_units, units
+from recombine.methods.shared.checks import check_kinds
+from recombine.methods.shared.label_codes import hard, num_units, units
 from recombine.methods.shared.prototypes import Prototypes
 from recombine.methods.shared.roles import named_roles
-from recombine.networks import BatchNorm2d, num_halvings
+from recombine.networks import BatchNorm2d, check_divisible, num_halvings
 
 
 @dataclass(frozen=True)
@@ -103,9 +104,7 @@ class DNAGAN(nn.Module):
         self.config, self.schema = config, schema
         check_kinds("dnagan", schema)
         step = 1 << config.halvings
-        if any(side % step for side in schema.image_size):
-            near = [max(step, round(side / step) * step) for side in schema.image_size]
-            raise ValueError(f"images of {schema.height}x{schema.width} cannot be divided by {step}; use {near[0]}x{near[1]}")
+        check_divisible(schema.image_size, step)
         self.bits = [units(a) for a in schema.attributes]
         sizes = {a.name: units(a) * config.unit_channels for a in schema.attributes}
         self.sizes = {**sizes, "rest": config.rest_channels}

@@ -28,8 +28,8 @@ from recombine.data.packed import Pack
 from recombine.data.samplers import Pairs, Sampler
 from recombine.data.schema import Schema
 from recombine.losses import binary_cross_entropy, squared_error
-from recombine.method import Progress, Role, Turn, Unsupported, schema_image_size
-from recombine.methods.rodi import pair_attributes, same_thing
+from recombine.method import Progress, Role, Turn, schema_image_size
+from recombine.methods.shared.pairs import no_labels, pair_attributes, partner, same_thing
 from recombine.methods.shared.prototypes import Prototypes
 from recombine.methods.shared.roles import pair_roles
 from recombine.networks import BatchNorm2d, image_decoder, image_trunk
@@ -105,7 +105,7 @@ class DrNet(nn.Module):
 
     def label_code(self, name: str, value: object) -> Tensor:
         """Raises Unsupported: no part stands for a label."""
-        raise Unsupported("drnet has no labels, only pose and appearance: swap one of them from another image, or use advattr, ifcvaegan, mad or matdr")
+        raise no_labels("drnet")
 
     def players(self) -> dict[str, list[str]]:
         """The scene discriminator plays against encoders and decoder."""
@@ -117,9 +117,8 @@ class DrNet(nn.Module):
 
     def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
         """One training step: the scene discriminator, then encoders and decoder; a pose's stranger stands beside it in the batch."""
-        if batch.partner is None:
-            raise ValueError("drnet is trained on pairs of images; this batch has no partners")
-        c, x = self.config, torch.cat([batch.images, batch.partner.images])
+        c, second = self.config, partner("drnet", batch)
+        x = torch.cat([batch.images, second.images])
         (pose_1, pose_2), (content_1, content_2) = self.pose_encoder(x).chunk(2), self.appearance_encoder(x).chunk(2)
 
         # Differs from the paper: a neighbour from the same clip is no stranger and is left out.
@@ -128,7 +127,7 @@ class DrNet(nn.Module):
         right = torch.cat([same > 0, (other < 0)[stranger]]).float().mean()
         yield Turn("scene", {"bce": (1.0, scene_loss(same, other, stranger))}, {"scene_accuracy": right})  # L_adversarial(C)
 
-        x_rec, x_2 = self._decoded(pose_2, content_1), (batch.partner.images + 1) / 2
+        x_rec, x_2 = self._decoded(pose_2, content_1), (second.images + 1) / 2
         undecided = binary_cross_entropy(self._scene(pose_1.detach(), pose_2), 0.5)
         yield Turn(
             "autoencoder",

@@ -23,8 +23,8 @@ from recombine.data.batch import Batch
 from recombine.data.schema import Schema
 from recombine.losses import squared_error
 from recombine.method import Progress, Role, Turn, schema_image_size
+from recombine.methods.shared.checks import check_kinds
 from recombine.methods.shared.label_codes import (
-    check_kinds,
     given,
     label_code,
     label_loss,

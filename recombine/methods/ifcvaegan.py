@@ -29,8 +29,8 @@ from recombine.losses import (
     squared_error,
 )
 from recombine.method import Progress, Role, Turn, schema_image_size
+from recombine.methods.shared.checks import check_kinds
 from recombine.methods.shared.label_codes import (
-    check_kinds,
     columns,
     given,
     joined,

@@ -26,8 +26,6 @@ from typing import Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from recombine.codes import Codes
@@ -39,6 +37,7 @@ from recombine.data.schema import MISSING, Attribute, Schema
 from recombine.losses import absolute_error, binary_cross_entropy, squared_error
 from recombine.messages import shown
 from recombine.method import Phase, Progress, Role, Turn, schema_image_size
+from recombine.methods.shared.pretrained import load_resnet18
 from recombine.methods.shared.prototypes import Prototypes
 from recombine.methods.shared.roles import named_roles
 from recombine.methods.shared.triplets import (
@@ -258,7 +257,7 @@ class MAD(nn.Module):
         self.backward_map = nn.Sequential(nn.Linear(features, config.map_width), nn.LeakyReLU(0.01), nn.Linear(config.map_width, latents))
         self.codebook = Prototypes(schema, {name: (width,) for name, width in self.parts.items()})
         if config.imagenet and Path(config.imagenet).exists():  # a trained model is opened without the file
-            load_imagenet(self.encoder, config.imagenet)
+            load_resnet18(self.encoder, config.imagenet)
 
     def roles(self) -> dict[str, Role]:
         """What every part is meant to carry."""
@@ -596,22 +595,3 @@ def picture_critic(image_size: tuple[int, int], channels: int, width: int) -> nn
         norm = [BatchNorm2d(outputs)] if layers else []
         layers += [nn.Conv2d(inputs, outputs, 4, 2, 1, bias=False), *norm, nn.LeakyReLU(0.2)]
     return nn.Sequential(*layers, nn.Conv2d(sizes[-1], 1, 4, bias=False), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-
-
-def load_imagenet(encoder: Encoder, path: str) -> None:
-    """Give the encoder torchvision's ResNet-18 weights, all but the last layer's.
-
-    Raises:
-        ValueError: The file is no safetensors file, or names or shapes differ.
-    """
-    try:
-        tensors = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} is no safetensors file ({error}); convert torchvision's resnet18 state dict with safetensors.torch.save_file") from None
-    weights = {name: value for name, value in tensors.items() if not name.startswith("fc.")}
-    wanted = {name: tuple(value.shape) for name, value in encoder.state_dict().items() if not name.startswith("fc.")}
-    found = {name: tuple(value.shape) for name, value in weights.items()}
-    wrong = [f"{name} {found.get(name, 'missing')}, not {wanted.get(name, 'expected')}" for name in {**wanted, **found} if found.get(name) != wanted.get(name)]
-    if wrong:
-        raise ValueError(f"{path} does not fit the encoder: {shown(wrong, 4)}; it must be torchvision's resnet18, with encoder_width=64, encoder_blocks=2 and colour images")
-    encoder.load_state_dict(weights, strict=False)

@@ -27,12 +27,14 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from recombine.codes import Codes
 from recombine.data.batch import Batch
-from recombine.data.schema import Attribute, Schema
+from recombine.data.schema import Schema
 from recombine.losses import absolute_error, binary_cross_entropy, gradient_penalty
 from recombine.method import Progress, Role, Turn, schema_image_size
+from recombine.methods.shared.checks import check_kinds
+from recombine.methods.shared.label_codes import hard, units
 from recombine.methods.shared.prototypes import Prototypes
 from recombine.methods.shared.roles import named_roles
-from recombine.networks import BatchNorm2d, num_halvings
+from recombine.networks import BatchNorm2d, check_divisible, num_halvings
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ class Critic(nn.Module):
     for each of them.
     """
 
-    def __init__(self, image_size: tuple[int, int], channels: int, width: int, num_bits: int):
+    def __init__(self, image_size: tuple[int, int], channels: int, width: int, units: int):
         super().__init__()
         halvings = num_halvings(image_size, 2)
         sizes = [channels, *(width << level for level in range(halvings))]
@@ -151,7 +153,7 @@ class Critic(nn.Module):
             layers += [spectral_norm(nn.Conv2d(before, after, 4, 2, 1)), nn.LeakyReLU(0.01)]
         self.trunk = nn.Sequential(*layers)
         self.real = spectral_norm(nn.Conv2d(sizes[-1], 1, 3, padding=1, bias=False))
-        self.bits = nn.Conv2d(sizes[-1], num_bits, (image_size[0] >> halvings, image_size[1] >> halvings), bias=False)
+        self.bits = nn.Conv2d(sizes[-1], units, (image_size[0] >> halvings, image_size[1] >> halvings), bias=False)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Images -> realism of every patch `[batch, 1, h, w]` and logits of the label bits `[batch, bits]`."""
@@ -186,23 +188,14 @@ class MATDR(nn.Module):
     def __init__(self, config: Config, schema: Schema):
         super().__init__()
         self.config, self.schema = config, schema
-        for attribute in schema.attributes:
-            if attribute.kind in ("group", "continuous"):
-                kind = "a group" if attribute.kind == "group" else "continuous"
-                raise ValueError(f"matdr takes binary and categorical attributes; {attribute.name!r} is {kind}: leave it out of --attributes")
-        if not schema.attributes:
-            raise ValueError("matdr needs at least one binary or categorical attribute")
+        check_kinds("matdr", schema)
         step = config.outer_stride << config.halvings
-        if any(side % step for side in schema.image_size):
-            near = [max(step, round(side / step) * step) for side in schema.image_size]
-            raise ValueError(
-                f"images of {schema.height}x{schema.width} cannot be divided by {step}; use {near[0]}x{near[1]}"
-            )
+        check_divisible(schema.image_size, step)
         count, unit = len(schema.attributes), (config.unit_channels, schema.height // step, schema.width // step)
         code_channels = count * config.unit_channels + config.rest_channels
         self.encoder = encoder(config, schema.channels, code_channels)
         self.decoder = decoder(config, schema.channels, code_channels)
-        self.critic = Critic(schema.image_size, schema.channels, config.critic_width, sum(map(num_bits, schema.attributes)))
+        self.critic = Critic(schema.image_size, schema.channels, config.critic_width, sum(map(units, schema.attributes)))
         if config.ver_weight:
             self.verification = Verification(count, unit, config.pooled_verification)
         self.codebook = Prototypes(schema, dict.fromkeys(schema.names, unit), {name: (name,) for name in schema.names})
@@ -309,8 +302,8 @@ class MATDR(nn.Module):
 
     def _class_loss(self, logits: Tensor, y: Tensor, known: Tensor) -> Tensor:
         """Cross-entropy of each label bit, averaged over bits and images; the bits of a missing label add nothing."""
-        bits = torch.cat([label_bits(a, y[:, place]) for place, a in enumerate(self.schema.attributes)], 1).to(logits)
-        widths = torch.tensor([num_bits(a) for a in self.schema.attributes], device=known.device)
+        bits = torch.cat([hard(a, y[:, place]) for place, a in enumerate(self.schema.attributes)], 1).to(logits)
+        widths = torch.tensor([units(a) for a in self.schema.attributes], device=known.device)
         loss = F.binary_cross_entropy_with_logits(logits, bits, reduction="none")
         return torch.where(known.repeat_interleave(widths, 1), loss, 0).mean()
 
@@ -337,16 +330,3 @@ def exchanged(both: Tensor, mask: Tensor) -> Tensor:
 def hinge(scores: Tensor) -> Tensor:
     """How far each score stays below 1."""
     return (1 - scores).relu()
-
-
-def num_bits(attribute: Attribute) -> int:
-    """How many bits the critic reads an attribute from."""
-    return 1 if attribute.kind == "binary" else attribute.num_values
-
-
-def label_bits(attribute: Attribute, labels: Tensor) -> Tensor:
-    """Labels `[batch]` as bits `[batch, bits]`: one for yes or no, one for each of several values."""
-    if attribute.kind == "binary":
-        return labels[:, None]
-    return F.one_hot(labels.clamp(min=0), attribute.num_values)
-

@@ -14,15 +14,13 @@ a bottleneck on the pose, which is used only as much as it is needed.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from pathlib import Path
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from recombine.codes import Codes
@@ -30,11 +28,14 @@ from recombine.data.batch import Batch
 from recombine.data.packed import Pack
 from recombine.data.samplers import Pairs, Sampler
 from recombine.data.schema import Schema
-from recombine.losses import absolute_error, kl_to_standard_normal, squared_error
-from recombine.messages import shown
-from recombine.method import Progress, Role, Turn, Unsupported, schema_image_size
+from recombine.losses import absolute_error, squared_error
+from recombine.method import Progress, Role, Turn, schema_image_size
+from recombine.methods.shared.gaussians import DiagonalGaussian, FullGaussian
+from recombine.methods.shared.pairs import no_labels, pair_attributes, partner, same_thing
+from recombine.methods.shared.pretrained import VGGFeatures
 from recombine.methods.shared.prototypes import Prototypes
 from recombine.methods.shared.roles import pair_roles
+from recombine.networks import check_divisible
 
 
 @dataclass(frozen=True)
@@ -241,60 +242,6 @@ def tower(config: Config, inputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(inputs, width), *middle, nn.ReLU(), nn.Linear(width, outputs))
 
 
-@dataclass(frozen=True)
-class DiagonalGaussian:
-    """Independent normal distributions: `[batch, ...]` each."""
-
-    mean: Tensor
-    log_variance: Tensor
-
-    @staticmethod
-    def of(parameters: Tensor) -> DiagonalGaussian:
-        """From an encoder's `[batch, 2 * size, ...]`."""
-        mean, log_variance = parameters.chunk(2, 1)
-        return DiagonalGaussian(mean, log_variance.clamp(-30, 10))
-
-    def sample(self, noise: Tensor) -> Tensor:
-        """From standard normal noise of the mean's shape."""
-        return self.mean + (self.log_variance / 2).exp() * noise
-
-    def kl(self) -> Tensor:
-        """Divergence from N(0, I), nats: `[batch]`."""
-        return kl_to_standard_normal(self.mean.flatten(1), self.log_variance.flatten(1))
-
-
-@dataclass(frozen=True)
-class FullGaussian:
-    """A normal distribution with covariance L L^T: mean `[batch, size]`, L `[batch, size, size]`, log L_ii `[batch, size]`."""
-
-    mean: Tensor
-    lower: Tensor
-    log_diagonal: Tensor
-
-    @staticmethod
-    def of(parameters: Tensor, size: int) -> FullGaussian:
-        """From an encoder's `[batch, size + size * (size + 1) / 2]`: the mean, and L row by row.
-
-        L_ii = exp(raw_ii), and L_ij = raw_ij / sqrt(i) with i counted from 1.
-        """
-        mean, raw = parameters.split([size, parameters.shape[1] - size], 1)
-        rows, columns = torch.tril_indices(size, size, device=raw.device)
-        square = raw.new_zeros(len(raw), size, size)
-        square[:, rows, columns] = raw
-        log_diagonal = square.diagonal(dim1=1, dim2=2)
-        roots = torch.arange(1, size + 1, device=raw.device, dtype=raw.dtype).sqrt()
-        return FullGaussian(mean, (square / roots[:, None]).tril(-1) + torch.diag_embed(log_diagonal.exp()), log_diagonal)
-
-    def sample(self, noise: Tensor) -> Tensor:
-        """From standard normal noise `[batch, size]`."""
-        return self.mean + (self.lower @ noise[..., None])[..., 0]
-
-    def kl(self) -> Tensor:
-        """Divergence from N(0, I), nats: `[batch]`."""
-        size = self.mean.shape[1]
-        return 0.5 * (self.lower.square().sum((1, 2)) + self.mean.square().sum(1) - size) - self.log_diagonal.sum(1)
-
-
 class RoDi(nn.Module):
     """The method; parts of its codes are `pose` and `appearance`.
 
@@ -316,7 +263,7 @@ class RoDi(nn.Module):
         super().__init__()
         self.config, self.schema = config, schema
         self.pair_by = pair_attributes("rodi", config.pair_by, schema)
-        height, width = (halved(side, config, schema) for side in schema.image_size)
+        height, width = check_sizes(config, schema)
         if config.reconstruction == "vgg":
             if not config.vgg_weights:
                 raise ValueError("reconstruction 'vgg' needs vgg_weights: a safetensors file of VGG19 with keys features.0.weight to features.30.bias; or use reconstruction 'l2'")
@@ -366,7 +313,7 @@ class RoDi(nn.Module):
 
     def label_code(self, name: str, value: object) -> Tensor:
         """Raises Unsupported: no part stands for a label."""
-        raise Unsupported("rodi has no labels, only pose and appearance: swap one of them from another image, or use advattr, ifcvaegan, mad or matdr")
+        raise no_labels("rodi")
 
     def players(self) -> dict[str, list[str]]:
         """T and T' play for themselves; visualisers look on."""
@@ -380,10 +327,8 @@ class RoDi(nn.Module):
 
     def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
         """One training step: encoders and decoder, then T, then T'; T must not change before the gradient has passed through it."""
-        if batch.partner is None:
-            raise ValueError("rodi is trained on pairs of images; this batch has no partners")
         weight, gamma = self.controllers["lambda"], self.controllers["gamma"]
-        x_1, x_2 = batch.images, batch.partner.images
+        x_1, x_2 = batch.images, partner("rodi", batch).images
         distribution = self._distribution(x_2)
         pose = distribution.sample(batch.noise("pose", *self.pose_shape))
         appearance = self.appearance_encoder(x_1)
@@ -463,102 +408,13 @@ class RoDi(nn.Module):
         return 1e-3 * 0.5 * numbers * self.features[0].to(images).distance(*pairs.split(3, 1)).mean()
 
 
-class VGGFeatures(nn.Module):
-    """VGG19 up to the second convolution of its fifth block, with frozen weights.
-
-    Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2014.
-
-    Args:
-        path: A safetensors file with keys features.0.weight, features.0.bias ... features.30.bias, as in torchvision and timm.
-        kind: What the weights were trained on: "bgr" in 0-255 less the mean of ImageNet, or "rgb" in [0, 1] normalised.
-
-    Raises:
-        ValueError: There is no such file, or it is not VGG19.
-    """
-
-    BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 2))
-    MEANS = {"bgr": ((103.939, 116.779, 123.68), (1.0, 1.0, 1.0), 255.0), "rgb": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 1.0)}  # noqa: RUF012
-
-    def __init__(self, path: str, kind: Literal["bgr", "rgb"] = "bgr"):
-        super().__init__()
-        layers: list[nn.Module] = []
-        before, self.kind = 3, kind
-        for width, count in self.BLOCKS:
-            for _ in range(count):
-                layers += [nn.Conv2d(before, width, 3, padding=1), nn.ReLU()]
-                before = width
-            layers.append(nn.MaxPool2d(2, ceil_mode=True))
-        self.features = nn.Sequential(*layers[:-1])
-        self.taps = [place for place, width in self._second_convolutions()]
-        if not Path(path).is_file():
-            raise ValueError(f"there is no file {path!r}; vgg_weights must name a safetensors file of VGG19 with keys features.0.weight to features.30.bias")
-        found = load_file(path)
-        wanted = {f"features.{name}": value.shape for name, value in self.features.state_dict().items()}
-        wrong = [name for name, shape in wanted.items() if name not in found or found[name].shape != shape]
-        if wrong:
-            raise ValueError(f"{path} is not VGG19: {shown(wrong)} is missing or has another shape; it holds {shown(list(found))}")
-        self.load_state_dict({name: found[name] for name in wanted})
-        self.requires_grad_(False)
-
-    def distance(self, first: Tensor, second: Tensor) -> Tensor:
-        """Mean absolute difference of the inputs and of five layers' features, added up: `[batch]`."""
-        pairs = zip(self(first), self(second), strict=True)
-        return torch.stack([absolute_error(a, b) for a, b in pairs]).sum(0)
-
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """The prepared image, and the features of each block's second convolution; images in [-1, 1]."""
-        means, deviations, scale = self.MEANS[self.kind]
-        x = (images.flip(1) if self.kind == "bgr" else images + 0) / 2 + 0.5
-        x = (x * scale - images.new_tensor(means).view(1, 3, 1, 1)) / images.new_tensor(deviations).view(1, 3, 1, 1)
-        found = [x]
-        for place, layer in enumerate(self.features):
-            x = layer(x)
-            if place in self.taps:
-                found.append(x)
-        return found
-
-    def _second_convolutions(self) -> Iterator[tuple[int, int]]:
-        place = 0
-        for width, count in self.BLOCKS:
-            yield place + 3, width          # convolution, ReLU, convolution, ReLU
-            place += 2 * count + 1
-
-
-def pair_attributes(method: str, pair_by: Sequence[str], schema: Schema) -> tuple[str, ...]:
-    """The attributes that pairs share; raises ValueError naming what a schema lacks."""
-    groups = [a.name for a in schema.attributes if a.kind == "group"]
-    if not pair_by and not groups:
-        raise ValueError(
-            f"{method} needs pairs of images that show the same thing: an attribute of kind 'group' (a person, a clip, an object) "
-            f"among the attributes, or pair_by naming some of {shown(schema.names)}"
-        )
-    names = tuple(pair_by) or (groups[0],)
-    for name in names:
-        if name not in schema.names:
-            raise ValueError(f"pair_by names {name!r}, which is not among the attributes: {shown(schema.names)}")
-        if schema[name].kind == "continuous":
-            raise ValueError(f"{name} is a number; pairs share binary, categorical or group attributes")
-    return names
-
-
-def same_thing(batch: Batch, names: Sequence[str]) -> Tensor:
-    """Which places of a batch show the same thing, `[batch, batch]` bool: they share every attribute in `names`, and it is known."""
-    same = torch.ones(batch.size, batch.size, dtype=torch.bool, device=batch.images.device)
-    for name in names:
-        labels, known = batch.labels[name], batch.known[name]
-        same &= (labels[:, None] == labels) & known[:, None] & known
-    return same
-
-
-def halved(side: int, config: Config, schema: Schema) -> int:
-    """A side in the codes' maps, pixels."""
-    step = config.patch * 2 ** (len(config.widths) - 1)
+def check_sizes(config: Config, schema: Schema) -> tuple[int, int]:
+    """Height and width of the codes' maps, pixels; raises ValueError where images or widths do not fit."""
     if len(config.decoder_widths) != len(config.widths):
         raise ValueError(f"decoder_widths must be as many as widths, {len(config.widths)}, not {len(config.decoder_widths)}")
-    if side % step:
-        near = [max(step, round(s / step) * step) for s in schema.image_size]
-        raise ValueError(f"images of {schema.height}x{schema.width} do not divide by {step}, as these widths ask; use {near[0]}x{near[1]}")
-    return side // step
+    step = config.patch * 2 ** (len(config.widths) - 1)
+    check_divisible(schema.image_size, step)
+    return schema.height // step, schema.width // step
 
 
 def constraint(mi: Tensor, target: float, multiplier: float, penalty: float) -> Tensor:

@@ -321,9 +321,9 @@ def test_presets_play_on_pictures_of_any_shape(name, height, width, channels):
 
 
 def test_sizes_and_attributes_that_it_cannot_use():
-    with pytest.raises(ValueError, match="images of 50x50 cannot be halved 2 times; use 48x48"):
+    with pytest.raises(ValueError, match="images of 50x50 cannot be divided by 4; use 48x48"):
         AdvAttr(TINY, schema(size=50))
-    with pytest.raises(ValueError, match="'person' is group: leave it out of --attributes, or pack the data with --kind person=categorical"):
+    with pytest.raises(ValueError, match="'person' is a group: leave it out of --attributes, or pack the data with --kind person=categorical"):
         AdvAttr(TINY, schema(SMILING, Attribute("person", "group", ("a", "b"))))
     with pytest.raises(ValueError, match="'yaw' is continuous"):
         AdvAttr(TINY, schema(Attribute("yaw", "continuous", low=-1.0, high=1.0)))

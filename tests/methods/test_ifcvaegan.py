@@ -228,7 +228,7 @@ def test_pictures_of_other_shapes(residual, height, width, channels):
 
 
 def test_size_that_cannot_be_halved_names_one_that_can():
-    with pytest.raises(ValueError, match=r"50x50 cannot be halved 3 times; use 48x48"):
+    with pytest.raises(ValueError, match=r"50x50 cannot be divided by 8; use 48x48"):
         IFcVAEGAN(SMALL, schema(size=50))
 
 

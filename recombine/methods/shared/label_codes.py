@@ -110,14 +110,3 @@ def probabilities(schema: Schema, parts: Mapping[str, Tensor]) -> dict[str, Tens
     """Parts of binary and categorical attributes as probabilities `[batch, values]`."""
     found = {a.name: (a.kind, parts[a.name]) for a in schema.attributes if a.kind != "continuous"}
     return {name: torch.cat([1 - part, part], 1) if kind == "binary" else part for name, (kind, part) in found.items()}
-
-
-def check_kinds(method: str, schema: Schema, kinds: tuple[str, ...] = ("binary", "categorical")) -> None:
-    """Raise ValueError where a schema has an attribute of a kind that a method cannot take, or none at all."""
-    first, last = ", ".join(kinds[:-1]), kinds[-1]
-    for attribute in schema.attributes:
-        if attribute.kind not in kinds:
-            kind = "a group" if attribute.kind == "group" else attribute.kind
-            raise ValueError(f"{method} takes {first} and {last} attributes; {attribute.name!r} is {kind}: leave it out of --attributes")
-    if not schema.attributes:
-        raise ValueError(f"{method} needs at least one {first} or {last} attribute")

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from recombine.codes import Codes
 from recombine.data.schema import MISSING, Attribute, Schema
+from recombine.methods.shared.checks import check_kinds
 from recombine.methods.shared.prototypes import Prototypes
 
 BINS = 20                                   # of equal width, that a unit's values are put into
@@ -38,10 +39,7 @@ class LatentUnits(nn.Module):
 
     def __init__(self, schema: Schema, num_latents: int, units: int):
         super().__init__()
-        for attribute in schema.attributes:
-            if attribute.kind in ("group", "continuous"):
-                kind = "a group" if attribute.kind == "group" else "continuous"
-                raise ValueError(f"units are given to binary and categorical attributes; {attribute.name!r} is {kind}: leave it out of --attributes")
+        check_kinds("an unsupervised code", schema, least=0)
         self.units, left = units, num_latents - units * len(schema.attributes)
         if units < 1 or left < 1:
             raise ValueError(f"{num_latents} latent units are too few for {len(schema.attributes)} attributes with {units} each and a rest; change units or num_latents")

@@ -8,8 +8,8 @@ import torch
 from games import HAIR, SMILING, batch, schema
 
 from recombine.data.schema import MISSING, Attribute
+from recombine.methods.shared.checks import check_kinds
 from recombine.methods.shared.label_codes import (
-    check_kinds,
     given,
     hard,
     joined,

@@ -1,0 +1,64 @@
+"""Normal distributions as encoders give them: sampled with given noise, and compared with the prior N(0, I)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from recombine.losses import kl_to_standard_normal
+
+
+@dataclass(frozen=True)
+class DiagonalGaussian:
+    """Independent normal distributions: `[batch, ...]` each."""
+
+    mean: Tensor
+    log_variance: Tensor
+
+    @staticmethod
+    def of(parameters: Tensor) -> DiagonalGaussian:
+        """From an encoder's `[batch, 2 * size, ...]`."""
+        mean, log_variance = parameters.chunk(2, 1)
+        return DiagonalGaussian(mean, log_variance.clamp(-30, 10))
+
+    def sample(self, noise: Tensor) -> Tensor:
+        """From standard normal noise of the mean's shape."""
+        return self.mean + (self.log_variance / 2).exp() * noise
+
+    def kl(self) -> Tensor:
+        """Divergence from N(0, I), nats: `[batch]`."""
+        return kl_to_standard_normal(self.mean.flatten(1), self.log_variance.flatten(1))
+
+
+@dataclass(frozen=True)
+class FullGaussian:
+    """A normal distribution with covariance L L^T: mean `[batch, size]`, L `[batch, size, size]`, log L_ii `[batch, size]`."""
+
+    mean: Tensor
+    lower: Tensor
+    log_diagonal: Tensor
+
+    @staticmethod
+    def of(parameters: Tensor, size: int) -> FullGaussian:
+        """From an encoder's `[batch, size + size * (size + 1) / 2]`: the mean, and L row by row.
+
+        L_ii = exp(raw_ii), and L_ij = raw_ij / sqrt(i) with i counted from 1.
+        """
+        mean, raw = parameters.split([size, parameters.shape[1] - size], 1)
+        rows, columns = torch.tril_indices(size, size, device=raw.device)
+        square = raw.new_zeros(len(raw), size, size)
+        square[:, rows, columns] = raw
+        log_diagonal = square.diagonal(dim1=1, dim2=2)
+        roots = torch.arange(1, size + 1, device=raw.device, dtype=raw.dtype).sqrt()
+        return FullGaussian(mean, (square / roots[:, None]).tril(-1) + torch.diag_embed(log_diagonal.exp()), log_diagonal)
+
+    def sample(self, noise: Tensor) -> Tensor:
+        """From standard normal noise `[batch, size]`."""
+        return self.mean + (self.lower @ noise[..., None])[..., 0]
+
+    def kl(self) -> Tensor:
+        """Divergence from N(0, I), nats: `[batch]`."""
+        size = self.mean.shape[1]
+        return 0.5 * (self.lower.square().sum((1, 2)) + self.mean.square().sum(1) - size) - self.log_diagonal.sum(1)
