@@ -213,7 +213,8 @@ def test_presets_play(name):
     method = IFcVAEGAN(small, schema())
     terms = losses(method, batch(method.schema))
     assert ("critic/gan" in terms) == (small.gan_weight > 0)
-    assert ("autoencoder/aux" in terms) == (small.aux_weight > 0)
+    assert ("autoencoder/aux" in terms) == (small.aux_weight > 0 and small.aux_form == "negative")
+    assert ("autoencoder/aux_uniform" in terms) == (small.aux_weight > 0 and small.aux_form == "uniform")
     assert ("autoencoder/class_rec" in terms) == (small.class_rec_weight > 0)
     assert all(torch.isfinite(value) for _, value in terms.values())
 
