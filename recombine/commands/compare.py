@@ -176,15 +176,15 @@ def show(page: Path, as_json: bool) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from recombine.comparison.content import plain, rank, remarks
-    from recombine.comparison.ranking import METRICS
+    from recombine.comparison.content import rank, remarks
+    from recombine.evaluation.measures import COMPARED, shown
 
     console = Console(highlight=False)
     for name, data in content["data"].items():
-        used = [m for m in METRICS if m.headline and any(m.name in row["metrics"] for row in data["methods"].values())]
+        used = [m for m in COMPARED if m.headline and any(m.key in row["metrics"] for row in data["methods"].values())]
         table = Table(name, "front", *(f"{m.title}{', ' * bool(m.unit)}{m.unit}" for m in used), box=None, pad_edge=False, header_style="bold")
         for method, row in data["methods"].items():
-            cells = [f"{plain(f['value'], m)} [{rank(f)}]" if (f := row["metrics"].get(m.name)) else "" for m in used]
+            cells = [f"{shown(f['value'], m.unit, with_unit=False)} [{rank(f)}]" if (f := row["metrics"].get(m.key)) else "" for m in used]
             table.add_row(Text(method), "yes" if row["front"] else "", *map(Text, cells))
         console.print(table)
         for text in remarks(data):

@@ -50,6 +50,7 @@ def judge_run(
     """The judgement of a run and the page that shows it."""
     from recombine.data.packed import Pack
     from recombine.evaluation.judge import judge
+    from recombine.evaluation.judgement import Judgement
     from recombine.reports.run import report
     from recombine.training.runs import load, pack_of
 
@@ -63,7 +64,7 @@ def judge_run(
         allow_training_data=allow_training_data,
         progress=say,
     )
-    return judgement, report(run, judgement, model=model, pack=pack)
+    return judgement, report(run, Judgement.from_json(judgement), model=model, pack=pack)
 
 
 def show(judgement: dict) -> None:
@@ -72,7 +73,7 @@ def show(judgement: dict) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from recombine.reports.run import look
+    from recombine.reports.words import look
 
     overall = Table("", "value", "95 % interval", "n", box=None, pad_edge=False, header_style="bold")
     for name, unit, path in (

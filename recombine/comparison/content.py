@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from recombine.comparison import ranking as standings
-from recombine.comparison.ranking import METRICS, Metric
+from recombine.evaluation.judgement import Judgement
+from recombine.evaluation.measures import COMPARED, MEASURES, Measure, shown
 from recombine.locks import LEASE, holder_of
 
 FORMULA = (
@@ -21,16 +22,17 @@ FORMULA = (
     "divided by their number. One seed keeps the judgement's own interval, which says nothing about the luck of a training."
 )
 RANKS = (
-    "From the best rank that a method may have to the worst: those whose intervals overlap are not told apart, so 1-3 means that nobody is "
-    "surely better and three cannot be told apart from the first to the third place."
+    "From the best rank that a method may have to the worst: those whose intervals overlap are not told apart, so 1-3 means that no method "
+    "is surely better and three cannot be told apart from the first to the third place."
 )
+PARETO = "no other method is at least as good in both success and preservation, and better in one of them."
 
 
 def gathered(out: Path) -> dict:
     """Everything that the report says in numbers and words."""
     plan = json.loads((out / "plan.json").read_text())
     written = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    metrics = {m.name: {"title": m.title, "unit": m.unit, "better": m.better, "says": m.says} for m in METRICS}
+    metrics = {m.key: {"title": m.title, "unit": m.unit, "better": m.better, "says": m.definition} for m in COMPARED}
     data = {name: gathered_data(out, plan, name) for name in plan["data"]}
     return {"title": out.resolve().name, "written": written, "plan": plan, "metrics": metrics, "intervals": FORMULA, "ranks": RANKS, "data": data}
 
@@ -66,6 +68,11 @@ def cell_folder(out: Path, data: str, method: str, seed: int | str) -> Path:
     return out / "runs" / data / method.replace(":", "-") / str(seed)
 
 
+def read_judgement(folder: Path) -> Judgement:
+    """The judgement of a cell."""
+    return Judgement.from_json(json.loads((folder / "judgement.json").read_text()))
+
+
 def state(folder: Path) -> str:
     """Why a cell has no judgement."""
     if (folder / "failure.json").exists():
@@ -98,10 +105,10 @@ def table(content: Mapping) -> str:
     lines = csv.writer(buffer, lineterminator="\n")
     lines.writerow(["data", "method", "metric", "unit", "better", "value", "low", "high", "rank_best", "rank_worst", "seeds", "n", "front"])
     for data, method, row in rows(content):
-        for metric in METRICS:
-            if found := row["metrics"].get(metric.name):
+        for measure in COMPARED:
+            if found := row["metrics"].get(measure.key):
                 numbers = [found["value"], found["low"], found["high"], *found["rank"], found["seeds"], found["n"]]
-                lines.writerow([data, method, metric.name, metric.unit, metric.better, *numbers, int(row["front"])])
+                lines.writerow([data, method, measure.key, measure.unit, measure.better, *numbers, int(row["front"])])
     return buffer.getvalue()
 
 
@@ -116,11 +123,11 @@ def markdown(content: Mapping) -> str:
     """The report without images."""
     lines = [f"# {content['title']}", "", summary(content), ""]
     for name, data in content["data"].items():
-        used = [m for m in METRICS if any(m.name in row["metrics"] for row in data["methods"].values())]
-        lines += [f"## {name}", "", f"Compared on {', '.join(data['attributes'])}. Value (95 % interval) [rank]; * on the front of success against damage.", ""]
+        used = [m for m in COMPARED if any(m.key in row["metrics"] for row in data["methods"].values())]
+        lines += [f"## {name}", "", f"Compared on {', '.join(data['attributes'])}. Value (95 % interval) [rank]; * Pareto-optimal in success and preservation.", ""]
         lines += ["| method | seeds | " + " | ".join(f"{m.title}, {m.unit or 'number'}, {m.better} is better" for m in used) + " |", "|---|---|" + "---|" * len(used)]
         for method, row in data["methods"].items():
-            cells = [text_of(row["metrics"].get(m.name), m) for m in used]
+            cells = [text_of(row["metrics"].get(m.key), m) for m in used]
             lines.append(f"| {method}{' *' if row['front'] else ''} | {len(row['seeds'])} | " + " | ".join(cells) + " |")
         lines += ["", "| method | training, s | judging, s | parameters |", "|---|---|---|---|"]
         lines += [f"| {method} | {seconds(row, 'training')} | {seconds(row, 'judging')} | {row['parameters']:,} |" for method, row in data["methods"].items()]
@@ -129,11 +136,12 @@ def markdown(content: Mapping) -> str:
     return "\n".join(lines)
 
 
-def text_of(found: Mapping | None, metric: Metric) -> str:
+def text_of(found: Mapping | None, measure: Measure) -> str:
     """A number of the Markdown table."""
     if found is None:
         return "not measured"
-    return f"{plain(found['value'], metric)} ({plain(found['low'], metric)} to {plain(found['high'], metric)}) [{rank(found)}]"
+    value, low, high = (shown(found[name], measure.unit, with_unit=False) for name in ("value", "low", "high"))
+    return f"{value} ({low} to {high}) [{rank(found)}]"
 
 
 def summary(content: Mapping) -> str:
@@ -168,7 +176,7 @@ def remarks(data: Mapping) -> list[str]:
     reasons: dict[tuple[str, str], list[str]] = {}
     for method, row in data["methods"].items():
         for name, reason in row["missing"].items():
-            reasons.setdefault((reason, next(m.title for m in METRICS if m.name == name)), []).append(method)
+            reasons.setdefault((reason, MEASURES[name].title), []).append(method)
     said += [f"not measured: {title} of {', '.join(methods)}: {reason}" for (reason, title), methods in reasons.items()]
     return said
 
@@ -177,13 +185,6 @@ def rank(found: Mapping) -> str:
     """A range of ranks as people read it."""
     best, worst = found["rank"]
     return f"{best}" if best == worst else f"{best}-{worst}"
-
-
-def plain(value: float, metric: Metric) -> str:
-    """A number without its unit."""
-    if metric.unit == "%":
-        return f"{100 * value:.1f}"
-    return f"{value:.1f}" if metric.unit == "dB" else f"{value:.3f}"
 
 
 def seconds(row: Mapping, stage: str) -> str:

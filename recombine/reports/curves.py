@@ -1,20 +1,60 @@
-"""A run's log as curves, each embedded as an SVG."""
+"""A run's log as curves: paths that the templates draw as SVG, in the colours of the page."""
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from recombine.reports.words import escape
+WIDTH, HEIGHT = 240, 110                    # of a panel, in the units of its drawing
+POINTS = 120                                # of a curve, at most
+TERMS = 16                                  # curves of a panel, at most
 
-PALETTE = ("#3b82f6", "#f59e0b", "#10b981", "#ef4444", "#8b5cf6", "#06b6d4", "#d946ef", "#84cc16")
-INK = "#868e98"  # axes and letters of curves: readable on white and on black
+Curve = Sequence[tuple[float, float]]       # (images seen, value)
+Mark = tuple[float, str]                    # where along an axis, and what stands there
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Where values stand along a side of a drawing: 0 for `low`, `length` for `high`; values beyond stand at the end."""
+
+    low: float
+    high: float
+    length: float
+    logarithmic: bool = False
+
+    def place(self, values: Sequence[float] | np.ndarray) -> np.ndarray:
+        """Distances from the end of `low`."""
+        low, high, inside = self.low, self.high, np.clip(values, self.low, self.high)
+        if self.logarithmic:
+            low, high, inside = np.log10(low), np.log10(high), np.log10(inside)
+        return self.length * (inside - low) / max(high - low, 1e-12)
+
+    def marks(self, count: int = 4) -> list[float]:
+        """At most about `count` round values within."""
+        if self.logarithmic:
+            powers = np.arange(np.ceil(np.log10(self.low)), np.floor(np.log10(self.high)) + 1)
+            return (10.0 ** powers[:: 1 + len(powers) // count]).tolist()
+        rough = max(self.high - self.low, 1e-12) / count
+        size = 10.0 ** np.floor(np.log10(rough))
+        step = next(size * factor for factor in (1, 2, 5, 10) if size * factor >= rough)
+        return (step * np.arange(np.ceil(self.low / step - 1e-9), np.floor(self.high / step + 1e-9) + 1) + 0.0).tolist()
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Curves in one frame."""
+
+    title: str
+    lines: Mapping[str, str]                # term -> path
+    others: Sequence[str]                   # paths behind them, in grey
+    x_marks: Sequence[Mark]
+    y_marks: Sequence[Mark]
+    width: int = WIDTH
+    height: int = HEIGHT
 
 
 def read_log(path: Path) -> list[dict]:
@@ -30,56 +70,81 @@ def read_log(path: Path) -> list[dict]:
     return lines
 
 
-def curves(log: Sequence[Mapping[str, float]]) -> list[str]:
-    """One figure for each group of names before a slash (a player's losses, edit success), and one for the speed."""
-    groups: dict[str, dict[str, list[tuple[float, float]]]] = {}
-    for entry in log:
-        for name, value in entry.items():
-            if name not in ("images", "learning_rate") and np.isfinite(value):
-                group, _, term = name.rpartition("/")
-                groups.setdefault(group or name, {}).setdefault(term, []).append((entry["images"], value))
-    drawn = [curve(name, lines) for name, lines in groups.items() if max(map(len, lines.values())) > 1]
-    return [f'<div class="curves">{"".join(drawn)}</div>'] if drawn else []
-
-
-def curve(name: str, lines: Mapping[str, Sequence[tuple[float, float]]]) -> str:
-    """An embedded SVG with one line for each name."""
-    figure = Figure(figsize=(4.4, 2.7), layout="constrained")
-    axes = figure.add_subplot()
-    for i, (term, points) in enumerate(list(lines.items())[:16]):
-        images, values = thinned(points)
-        style = "-" if i < len(PALETTE) else "--"
-        axes.plot(images, values, style, color=PALETTE[i % len(PALETTE)], linewidth=1.6, label=term)
-    values = np.array([value for points in lines.values() for _, value in points])
-    if values.min() > 0 and values.max() > 50 * np.median(values):
-        axes.set_yscale("log")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(INK)
-    axes.tick_params(colors=INK, labelsize=8.5, which="both")
-    axes.xaxis.set_major_formatter(lambda images, _: f"{images / 1000:g}k" if images >= 1000 else f"{images:g}")
-    axes.grid(color=INK, alpha=0.2, linewidth=0.6)
-    if len(lines) > 1:
-        axes.legend(fontsize=8, frameon=False, labelcolor=INK, ncols=2 if len(lines) > 4 else 1)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    data = base64.b64encode(buffer.getvalue()).decode()
-    caption = name.replace("_", " ")
-    return (
-        f'<figure><img src="data:image/svg+xml;base64,{data}" alt="{escape(caption)} over images seen">'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
-    )
-
-
-def thinned(points: Sequence[tuple[float, float]], most: int = 300) -> tuple[np.ndarray, np.ndarray]:
-    """At most `most` points, each the mean of its neighbours."""
-    parts = np.array_split(np.array(points, dtype=float), min(most, len(points)))
-    means = np.array([part.mean(0) for part in parts])
-    return means[:, 0], means[:, 1]
-
-
 def _flat(entry: Mapping, prefix: str = "") -> Iterator[tuple[str, float]]:
     for name, value in entry.items():
         if isinstance(value, Mapping):
             yield from _flat(value, "" if name == "losses" else f"{prefix}{name}/")
         elif isinstance(value, (int, float)) and not isinstance(value, bool):
             yield prefix + name, value
+
+
+def log_panels(log: Sequence[Mapping[str, float]], per: int = 1) -> list[Panel]:
+    """A panel for each group of names before a slash (a player's losses, edit success), a curve for each name.
+
+    Args:
+        log: What `read_log` gives.
+        per: Images that one sample of the log's count shows.
+    """
+    groups: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    for entry in log:
+        for name, value in entry.items():
+            if name not in ("images", "learning_rate") and np.isfinite(value):
+                group, _, term = name.rpartition("/")
+                groups.setdefault(group or name, {}).setdefault(term, []).append((per * entry["images"], value))
+    several = {name: {term: [line] for term, line in lines.items() if len(line) > 1} for name, lines in groups.items()}
+    return [panel(name.replace("_", " "), lines) for name, lines in several.items() if lines]
+
+
+def panel(
+    title: str,
+    curves: Mapping[str, Sequence[Curve]],
+    others: Sequence[Curve] = (),
+    limits: tuple[float, float] | None = None,
+    end: float | None = None,
+) -> Panel:
+    """Curves in one frame; the values' axis is logarithmic where one term towers above the others.
+
+    Args:
+        title: Above the frame.
+        curves: Term -> its curves, in one colour; the first 16 terms are drawn.
+        others: Curves in grey behind them.
+        limits: Of the values' axis; as far as the values go when None, from 0 where they come near it.
+        end: Of the images' axis; the last point when None.
+    """
+    curves = dict(list(curves.items())[:TERMS])
+    points = np.array([point for several in curves.values() for curve in several for point in curve], dtype=float)
+    logarithmic = False
+    if limits is None:
+        values = points[:, 1]
+        low, high = float(values.min()), float(values.max())
+        logarithmic = low > 0 and high > 50 * np.median(values)
+        if low == high:
+            low, high = min(0.0, 2 * low), max(0.0, 2 * high) or 1.0
+        limits = (0.0 if not logarithmic and 0 < low < 0.5 * high else low, high)
+    x, y = Axis(0, end or points[:, 0].max(), WIDTH), Axis(*limits, HEIGHT, logarithmic)
+    return Panel(
+        title,
+        {term: "".join(path(curve, x, y) for curve in several) for term, several in curves.items()},
+        [path(curve, x, y) for curve in others],
+        [(place(x, mark), f"{mark / 1000:g}k" if mark >= 1000 else f"{mark:g}") for mark in x.marks(4)],
+        [(HEIGHT - place(y, mark), f"{mark:.4g}") for mark in y.marks(3)],
+    )
+
+
+def place(axis: Axis, value: float) -> float:
+    """Where one value stands, to a tenth."""
+    return round(float(axis.place([value])[0]), 1)
+
+
+def path(curve: Curve, x: Axis, y: Axis) -> str:
+    """The path of a curve that is drawn within two axes; values grow upwards."""
+    images, values = thinned(curve)
+    spots = zip(x.place(images), y.length - y.place(values), strict=True)
+    return "M" + " ".join(f"{right:.1f} {down:.1f}" for right, down in spots)
+
+
+def thinned(points: Curve, most: int = POINTS) -> tuple[np.ndarray, np.ndarray]:
+    """At most `most` points, each the mean of its neighbours."""
+    parts = np.array_split(np.array(points, dtype=float), min(most, len(points)))
+    means = np.array([part.mean(0) for part in parts])
+    return means[:, 0], means[:, 1]

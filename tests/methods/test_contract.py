@@ -15,6 +15,7 @@ from torch import nn
 import recombine
 from recombine.data.schema import Attribute, Schema
 from recombine.evaluation.judge import judge
+from recombine.evaluation.judgement import Judgement
 from recombine.method import Method, Phase, Progress, Unsupported
 from recombine.methods import METHODS
 from recombine.reports.run import report
@@ -221,7 +222,7 @@ def test_is_judged_and_shown_on_a_page(name, signs, sign_reader, tmp_path):
         assert "the method's parts are pose, appearance; none is an attribute" in judgement["left_out"]["edits"]
     else:
         assert set(judgement["edits"]["attributes"]) == {a.name for a in labelled(method)}
-    page = report(tmp_path, judgement, model=load(tmp_path), pack=pack).read_text()
+    page = report(tmp_path, Judgement.from_json(judgement), model=load(tmp_path), pack=pack).read_text()
     assert all(f"<figcaption>{part}</figcaption>" in page for part in PAIRED.get(name, [a.name for a in labelled(method)]))
 
 

@@ -1,4 +1,4 @@
-"""The page holds everything it shows, escapes what it is told, and says what was measured."""
+"""The page holds everything it shows, escapes what it is given, and names what was measured."""
 
 import base64
 import io
@@ -14,8 +14,11 @@ from conftest import SignReader
 from PIL import Image
 
 from recombine.evaluation.judge import judge
+from recombine.evaluation.judgement import Judgement
+from recombine.evaluation.measures import MEASURES
 from recombine.metrics.realism import Extractor
-from recombine.reports.run import curves, read_log, report
+from recombine.reports.curves import Axis, log_panels, panel, read_log
+from recombine.reports.run import report
 
 MEANS = Extractor("<means>", lambda pictures: torch.nn.functional.avg_pool2d(pictures, 8).flatten(1))
 VOID = {"meta", "img", "br", "hr", "link", "input"}
@@ -29,6 +32,7 @@ class Page(HTMLParser):
         self.open, self.attributes, self.tags, self.text = [], [], [], ""
         self.feed(text)
         assert self.open == []
+        self.text = " ".join(self.text.split())
 
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
@@ -40,7 +44,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        self.text += data
+        self.text += " " + data
 
 
 PICTURES = ("reconstruction", "sensitivity", "judge", "edits", "swaps", "truth")
@@ -49,7 +53,8 @@ NOTHING_LEFT_OUT = {"perceptual": lambda images, truth: (images - truth).abs().m
 
 @pytest.fixture
 def judgement(sign_editor, signs, sign_reader, true_sign):
-    return judge(sign_editor("damaging"), signs, classifier=sign_reader, render=true_sign, truths=12, measures=PICTURES, **NOTHING_LEFT_OUT)
+    options = {"classifier": sign_reader, "render": true_sign, "truths": 12, "measures": PICTURES, **NOTHING_LEFT_OUT}
+    return Judgement.from_json(judge(sign_editor("damaging"), signs, **options))
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +63,7 @@ def whole(signs):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("recombine.metrics.leakage.DROPOUTS", (0.0,))
         patch.setattr("recombine.metrics.two_layer.EPOCHS", 5)
-        return judge(CompactEditor(), signs, classifier=SignReader(), extractor=MEANS)
+        return Judgement.from_json(judge(CompactEditor(), signs, classifier=SignReader(), extractor=MEANS))
 
 
 @pytest.fixture
@@ -94,17 +99,16 @@ def test_names_stay_text(page):
 
 
 def test_headline_numbers_are_those_of_the_judgement(page, judgement):
-    success = judgement["edits"]["all"]["success"]
-    assert f"{100 * success['value']:.1f} %" in page.text
-    assert f"{100 * success['low']:.1f} to {100 * success['high']:.1f} %n = 180" in page.text
+    success = judgement.edits.all.success
+    interval = f"{100 * success.low:.1f} to {100 * success.high:.1f} % n = 180"
+    assert f"edits that succeed {100 * success.value:.1f} % {interval} true images: 100.0 %" in page.text
     assert "Left out" not in page.text
-    assert "the wanted label is seen; true images score 100.0 %" in page.text
 
 
 def test_embedded_pictures_are_pictures(page):
     pngs = [value for tag, name, value in page.attributes if name == "src" and value.startswith("data:image/png")]
     shapes = [Image.open(io.BytesIO(base64.b64decode(value.partition(",")[2]))).size for value in pngs]
-    # Original, rebuilt, 3 colours, 2 lamps, 2 stripes, 3 shades: columns of 5; then swaps of 4 parts, 6 by 6.
+    # Original, reconstructed, 3 colours, 2 lamps, 2 stripes, 3 shades: columns of 5; then swaps of 4 parts, 6 by 6.
     assert shapes == [(16, 5 * 18 - 2)] * 12 + [(6 * 18 + 2, 6 * 18 + 2)] * 4
     assert all(alt for tag, name, alt in page.attributes if name == "alt")
 
@@ -123,7 +127,7 @@ def test_swaps_stand_where_the_words_say(run, judgement, sign_editor, signs):
 
 def test_one_json_holds_the_same(page, run, judgement):
     stored = json.loads((run / "report.json").read_text())
-    assert stored["judgement"] == judgement and stored["config"]["train"]["seed"] == 3
+    assert Judgement.from_json(stored["judgement"]) == judgement and stored["config"]["train"]["seed"] == 3
 
 
 def test_log_passes_over_events_and_what_a_crash_cut_off(run):
@@ -132,9 +136,27 @@ def test_log_passes_over_events_and_what_a_crash_cut_off(run):
     assert read_log(run / "no.jsonl") == []
 
 
-def test_a_curve_for_every_group(run):
-    [figures] = curves(read_log(run / "log.jsonl"))
-    assert re.findall("<figcaption>(.*?)</figcaption>", figures) == ["autoencoder", "critic", "edit success", "images per second"]
+def test_a_panel_for_every_group(run, judgement):
+    panels = log_panels(read_log(run / "log.jsonl"))
+    assert [panel.title for panel in panels] == ["autoencoder", "critic", "edit success", "images per second"]
+    page = Page(report(run, judgement).read_text())
+    drawn = [value for tag, name, value in page.attributes if (tag, name) == ("svg", "aria-label")]
+    assert drawn == [f"{panel.title} while it trains" for panel in panels]
+
+
+def test_curves_stand_where_their_values_are():
+    drawn = panel("loss", {"a": [[(0, 4.0), (50, 1.0), (100, 0.0)]]}, others=[[(0, 2.0), (100, 2.0)]])
+    assert drawn.lines == {"a": "M0.0 0.0 120.0 82.5 240.0 110.0"}  # 240 wide, 110 high, the largest value above
+    assert drawn.others == ["M0.0 55.0 240.0 55.0"]
+    assert drawn.x_marks == [(0.0, "0"), (120.0, "50"), (240.0, "100")]
+    assert drawn.y_marks == [(110.0, "0"), (55.0, "2"), (0.0, "4")]
+
+
+def test_a_term_that_towers_above_the_others_makes_the_axis_logarithmic():
+    drawn = panel("loss", {"a": [[(0, 1000.0), (100, 1.0), (200, 1.0)]]})
+    assert drawn.y_marks == [(110.0, "1"), (36.7, "100")]
+    assert Axis(1, 1000, 90, True).place([1, 10, 1000]).tolist() == pytest.approx([0, 30, 90])
+    assert panel("constant", {"a": [[(0, 0.5), (1, 0.5)]]}).lines == {"a": "M0.0 55.0 240.0 55.0"}
 
 
 def test_nested_losses_are_read_too(tmp_path):
@@ -143,7 +165,8 @@ def test_nested_losses_are_read_too(tmp_path):
 
 
 def test_training_pictures_are_marked(tmp_path, sign_editor, signs, sign_reader):
-    marked = judge(sign_editor(), signs, split="train", pictures=5, classifier=sign_reader, measures=PICTURES, allow_training_data=True)
+    options = {"split": "train", "pictures": 5, "classifier": sign_reader, "measures": PICTURES, "allow_training_data": True}
+    marked = Judgement.from_json(judge(sign_editor(), signs, **options))
     text = Page(report(tmp_path, marked).read_text()).text
     assert "These images were used in training" in text and "judged on 5 of 300 images" in text
     assert "Left out: truth" in text
@@ -152,14 +175,19 @@ def test_training_pictures_are_marked(tmp_path, sign_editor, signs, sign_reader)
 def test_what_the_codes_tell_stands_on_the_page(tmp_path, whole):
     text = report(tmp_path, whole).read_text()
     words = Page(text).text
-    for name in ("linear", "two_layer"):
-        found = whole["leakage"]["off_part"][name]
-        assert f"{100 * found['value']:.1f} %{100 * found['low']:.1f} to {100 * found['high']:.1f} %n = 60" in words
-    assert f"{whole['information']['value']:.3f}{whole['information']['low']:.3f} to" in words
+    for found in whole.leakage.off_part.values():
+        assert f"{100 * found.value:.1f} % {100 * found.low:.1f} to {100 * found.high:.1f} % n = 60" in words
+    assert f"{whole.information.value:.3f} nats {whole.information.low:.3f} to" in words
     assert "Seen by: <means>; 12 features, 60 images on both sides." in words
-    for part, found in whole["recognition"]["maker"]["verification"].items():
-        assert f"{part}{100 * found['value']:.1f} %" in words
-    assert "Left out: maker kept" in words and "colour, lamp" not in words
+    for part, found in whole.recognition["maker"].verification.items():
+        assert f" {part} {100 * found.value:.1f} %" in words
+    assert "Left out: maker kept" in words
+
+
+def test_words_are_those_of_the_catalogue(tmp_path, whole):
+    words = Page(report(tmp_path, whole).read_text()).text
+    for key in ("edit_success", "edit_kept", "success", "leakage", "verification"):
+        assert words.count(MEASURES[key].title) >= 2 and MEASURES[key].definition in words, key
 
 
 def test_every_probe_has_its_map_with_own_cells_marked(tmp_path, whole):
@@ -172,9 +200,9 @@ def test_every_probe_has_its_map_with_own_cells_marked(tmp_path, whole):
         assert list(rows) == ["colour", "lamp", "stripes", "shade", "rest"]
         owned = {part: [i for i, cell in enumerate(re.findall("<td(.*?)>", row)) if "own" in cell] for part, row in rows.items()}
         assert owned == {"colour": [0], "lamp": [1], "stripes": [2], "shade": [3], "rest": []}
-        leak = whole["leakage"]["matrix"][probe]["rest"]["lamp"]
-        assert f'--damage:{leak["above"]["value"]:.3f}" title="right in {100 * leak["accuracy"]["value"]:.1f} %' in rows["rest"]
-        assert f">{100 * leak['above']['value']:+.0f}<" in rows["rest"] and ">R² " in rows["rest"]
+        leak = whole.leakage.matrix[probe]["rest"]["lamp"]
+        assert f'--damage:{max(0, leak.above.value):.3f}" title="right in {100 * leak.accuracy.value:.1f} %' in rows["rest"]
+        assert f">{100 * leak.above.value:+.0f}<" in rows["rest"] and ">R² " in rows["rest"]
 
 
 def test_a_page_without_codes_has_no_empty_sections(run, judgement):
