@@ -2,6 +2,7 @@
 
 import ast
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import recombine as rc
 from recombine.cli import APP, main
 from recombine.data.schema import Attribute, Schema
 from recombine.data.sources.patterns import PATTERNS, Pattern
+from recombine.evaluation.measures import MEASURES
 from recombine.methods import METHODS
 from recombine.papers import TABLES
 from recombine.recipes import RECIPES
@@ -96,6 +98,12 @@ def test_the_page_on_comparisons_shows_python_that_runs(signs, tmp_path, monkeyp
     assert small.count("ifcvaegan:width=4") == 1 and "=32" in small and "lamp" in small
     exec(compile(small, "compare.md", "exec"), {})
     assert (tmp_path / "comparisons/mine/report.html").exists()
+
+
+def test_the_page_on_measures_is_what_the_catalogue_gives():
+    writer = runpy.run_path(str(ROOT / "docs/measures.py"))
+    assert set(writer["LIMITS"]) == set(MEASURES)
+    assert (ROOT / "docs/measures.md").read_text() == writer["page"](), "run python docs/measures.py"
 
 
 def test_the_page_on_tables_names_all_of_them():
