@@ -129,7 +129,7 @@ class Pack:
 
     def _column(self, attribute: Attribute, rows: np.ndarray, mirror: np.ndarray | None) -> tuple[np.ndarray, ...]:
         labels = self.labels[attribute.name][rows]
-        known = ~np.isnan(labels) if attribute.kind == "continuous" else labels != MISSING
+        known = attribute.known(labels)
         labels[~known] = 0
         if mirror is not None and attribute.mirror != "keep":
             labels[mirror] = mirrored(attribute, labels[mirror])

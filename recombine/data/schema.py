@@ -59,6 +59,10 @@ class Attribute:
             return self.values.index(text)
         raise ValueError(f"{self.name} has no value {text!r}; it has {shown(self.values)}{nearest(text, self.values)}")
 
+    def known(self, column: np.ndarray) -> np.ndarray:
+        """Where labels of this attribute are not missing: not NaN where it is continuous, else not `MISSING`."""
+        return ~np.isnan(column) if self.kind == "continuous" else column != MISSING
+
     def number(self, value: object) -> float:
         """A continuous attribute's value, given as a number or its text; raises ValueError where it reads as neither."""
         try:

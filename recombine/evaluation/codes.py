@@ -8,7 +8,7 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from recombine.evaluation.context import CannotMeasure, EvaluationContext, beside, known
+from recombine.evaluation.context import CannotMeasure, EvaluationContext, beside
 from recombine.metrics import factors
 from recombine.metrics.entropy import off_part_entropy
 from recombine.metrics.leakage import FEWEST, Matrix, matrix_json, off_part
@@ -77,8 +77,8 @@ def information(context: EvaluationContext) -> dict:
 def disentanglement(context: EvaluationContext) -> dict:
     """MIG, SAP and DCI of single numbers of all parts side by side, maps averaged down."""
     labels = context.labels(context.rows)
-    asked = [a for a in context.asked if known(a, labels[a.name]).any()]
-    rows = np.all([known(a, labels[a.name]) for a in asked], 0) if asked else np.zeros(len(context.rows), bool)
+    asked = [a for a in context.asked if a.known(labels[a.name]).any()]
+    rows = np.all([a.known(labels[a.name]) for a in asked], 0) if asked else np.zeros(len(context.rows), bool)
     if rows.sum() < factors.FEWEST:
         raise CannotMeasure(f"it needs {factors.FEWEST} judged images whose labels are all known, and there are {rows.sum()}")
     wanted = {a.name: labels[a.name][rows] for a in asked if len(np.unique(labels[a.name][rows])) > 1}

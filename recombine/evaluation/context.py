@@ -16,7 +16,7 @@ from recombine import inference
 from recombine.codes import Codes
 from recombine.data.batch import mix_seed
 from recombine.data.packed import Pack
-from recombine.data.schema import MISSING, Attribute
+from recombine.data.schema import Attribute
 from recombine.data.synthetic.truth import Render, Truth
 from recombine.evaluation import roles as carrying
 from recombine.evaluation import transfer
@@ -157,11 +157,6 @@ class EvaluationContext:
         if not names:
             raise CannotMeasure(f"the method's parts are {shown(list(self.codes))}; none is an attribute of the data set")
         return names
-
-
-def known(attribute: Attribute, labels: np.ndarray) -> np.ndarray:
-    """Which labels are not missing."""
-    return ~np.isnan(labels) if attribute.kind == "continuous" else labels != MISSING
 
 
 def beside(codes: Codes, parts: Sequence[str]) -> Tensor:

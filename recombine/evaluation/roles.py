@@ -87,7 +87,7 @@ def _own(part: str, pack: Pack) -> list[str]:
 
 def _agreement(groups: np.ndarray, labels: np.ndarray, attribute: Attribute) -> float:
     """How often another image of the group shows the same value, the mean of all values; 0 where all are alone."""
-    known = ~np.isnan(labels) if attribute.kind == "continuous" else labels != MISSING
+    known = attribute.known(labels)
     if not known.any():
         return 0.0
     groups, values = groups[known], np.unique(labels[known], return_inverse=True)[1]

@@ -184,7 +184,7 @@ def swaps(
 def swap_pairs(pack: Pack, rows: Sequence[int] | np.ndarray, name: str, seed: int = 0) -> list[Edit]:
     """One swap an image, with a giver drawn from all images of another value of the attribute `name`."""
     labels = np.asarray(pack.labels[name])[np.asarray(rows)]
-    known = ~np.isnan(labels) if pack.schema[name].kind == "continuous" else labels != MISSING
+    known = pack.schema[name].known(labels)
     edits = []
     for place in np.flatnonzero(known).tolist():
         givers = np.flatnonzero(known & (labels != labels[place]))

@@ -33,7 +33,7 @@ from recombine.data.batch import Batch
 from recombine.data.joined import Joined
 from recombine.data.packed import Pack
 from recombine.data.samplers import Epochs, Iid, InTurn, Macro, Sampler
-from recombine.data.schema import MISSING, Attribute, Schema
+from recombine.data.schema import Attribute, Schema
 from recombine.losses import absolute_error, binary_cross_entropy, squared_error
 from recombine.messages import shown
 from recombine.method import Phase, Progress, Role, Turn, schema_image_size
@@ -476,7 +476,7 @@ class Labelled(Iid):
 def labelled(pack: Pack, name: str) -> np.ndarray:
     """Which training images have a label, [rows] bool."""
     column = pack.labels[name][pack.rows("train")]
-    return ~np.isnan(column) if pack.schema[name].kind == "continuous" else column != MISSING
+    return pack.schema[name].known(column)
 
 
 def check_labels(pack: Pack, name: str) -> None:

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from recombine.codes import Codes
 from recombine.data.batch import mix_seed
-from recombine.data.schema import MISSING, Attribute
+from recombine.data.schema import Attribute
 from recombine.messages import shown
 from recombine.metrics.intervals import CONFIDENCE, Estimate, mean, share
 from recombine.metrics.two_layer import Probes, Task, train_probes
@@ -57,7 +57,7 @@ class Reading:
     @property
     def known(self) -> np.ndarray:
         """Which judged images have a label, bool `[pictures]`."""
-        return _known(self.attribute, self.truth)
+        return self.attribute.known(self.truth)
 
     def above(self) -> np.ndarray:
         """Per labelled image: 1 where only the probe is right, -1 where only the guess is, else 0."""
@@ -130,8 +130,8 @@ def leakage(
         jobs = []
         for a in attributes:
             wanted, truth = np.asarray(labels_train[a.name]), np.asarray(labels_test[a.name])
-            known = order[_known(a, wanted)[order]]
-            if a.kind != "group" and min(len(known), _known(a, truth).sum()) >= FEWEST:
+            known = order[a.known(wanted)[order]]
+            if a.kind != "group" and min(len(known), a.known(truth).sum()) >= FEWEST:
                 aside, learnt = np.split(known, [round(ASIDE * len(known))])
                 jobs.append(_Job(a, train, wanted, test, truth, learnt, aside))
         tries = [kind(jobs, mix_seed(seed, part)) for kind in kinds] if jobs else []
@@ -323,10 +323,6 @@ def _read(jobs: Sequence[_Job], probes: Probes) -> list[Reading]:
 def _constant(job: _Job, probe: str) -> Reading:
     value, y = job.wanted[job.learnt[0]], job.wanted[job.aside]
     return job.reading(probe, job.score(np.full(len(y), value), y), np.full(len(job.test), value))
-
-
-def _known(attribute: Attribute, labels: np.ndarray) -> np.ndarray:
-    return ~np.isnan(labels) if attribute.kind == "continuous" else labels != MISSING
 
 
 def _r2(truth: np.ndarray, seen: np.ndarray) -> float:
