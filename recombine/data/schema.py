@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from recombine.messages import nearest, shown
 
 Kind = Literal["binary", "categorical", "continuous", "group"]
 Fit = Literal["crop", "letterbox", "stretch"]
+Column = TypeVar("Column")  # labels, one an image: an array or a tensor
 
 MISSING = -1  # stands for "not labelled" in integer columns; continuous columns use NaN
 YES = ("1", "yes", "true", "on", "y", "t")
@@ -59,9 +60,9 @@ class Attribute:
             return self.values.index(text)
         raise ValueError(f"{self.name} has no value {text!r}; it has {shown(self.values)}{nearest(text, self.values)}")
 
-    def known(self, column: np.ndarray) -> np.ndarray:
-        """Where labels of this attribute are not missing: not NaN where it is continuous, else not `MISSING`."""
-        return ~np.isnan(column) if self.kind == "continuous" else column != MISSING
+    def known(self, column: Column) -> Column:
+        """Where labels of this attribute, an array or a tensor, are not missing: not NaN where it is continuous, else not `MISSING`."""
+        return column == column if self.kind == "continuous" else column != MISSING  # type: ignore[return-value]
 
     def number(self, value: object) -> float:
         """A continuous attribute's value, given as a number or its text; raises ValueError where it reads as neither."""

@@ -74,7 +74,7 @@ class LabelTable:
 
     def known(self, name: str) -> np.ndarray:
         """Mask `[rows]` of the images for which an attribute is labelled."""
-        return _known(self.columns[name])
+        return self[name].known(self.columns[name])
 
     def counts(self, name: str) -> dict[str, int]:
         """Number of images for each value of an attribute; empty for a continuous one."""
@@ -83,10 +83,6 @@ class LabelTable:
             return {}
         totals = np.bincount(self.columns[name][self.known(name)], minlength=attribute.num_values)
         return dict(zip(attribute.values, totals.tolist(), strict=True))
-
-
-def _known(column: np.ndarray) -> np.ndarray:
-    return ~np.isnan(column) if column.dtype.kind == "f" else column != MISSING
 
 
 def make_table(
@@ -144,10 +140,10 @@ def _check_names(wanted: Sequence[str], names: Sequence[str]) -> None:
 
 def _with_range(attribute: Attribute, values: np.ndarray, splits: np.ndarray | None) -> Attribute:
     """Smallest and largest value among the training images, or among all where those have none."""
-    if attribute.kind != "continuous" or attribute.low is not None or not _known(values).any():
+    if attribute.kind != "continuous" or attribute.low is not None or not attribute.known(values).any():
         return attribute
     seen = values if splits is None else values[splits == "train"]
-    seen = seen if _known(seen).any() else values
+    seen = seen if attribute.known(seen).any() else values
     return replace(attribute, low=float(f"{np.nanmin(seen):.7g}"), high=float(f"{np.nanmax(seen):.7g}"))
 
 
