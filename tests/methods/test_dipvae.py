@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from games import HAIR, SMILING, batch, losses, optimizers, routes, schema, train_step
+from games import HAIR, SMILING, batch, constant, losses, optimizers, routes, schema, train_step
 from torch import nn
 
 from recombine.data.schema import Schema
@@ -18,8 +18,8 @@ MEANS = torch.tensor([[1.0, 2.0], [3.0, -2.0]])
 VARIANCES = torch.tensor([[1.0, 0.5], [3.0, 1.5]])
 
 
-class Stub(nn.Module):
-    """An encoder that says these means and variances."""
+class Posteriors(nn.Module):
+    """An encoder that gives these means and variances."""
 
     def __init__(self, mean, variance):
         super().__init__()
@@ -31,7 +31,7 @@ class Stub(nn.Module):
 
 def stub(kind):
     method = DIPVAE(replace(SMALL, num_latents=2, type=kind, lambda_od=2.0, lambda_d=3.0), schema())
-    method.encoder = Stub(MEANS, VARIANCES)
+    method.encoder = Posteriors(MEANS, VARIANCES)
     return method
 
 
@@ -57,16 +57,15 @@ def test_kl_worked_by_hand():
     assert weight == 1.0 and value.item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_reconstruction_is_nats_of_the_whole_picture():
+def test_reconstruction_is_nats_of_the_whole_image():
     method = DIPVAE(SMALL, schema())
-    nn.init.zeros_(method.decoder[-1].weight)
-    nn.init.zeros_(method.decoder[-1].bias)
+    constant(method.decoder[-1])
     weight, value = losses(method, batch(method.schema))["autoencoder/rec"]
     assert weight == 1.0 and value.item() == pytest.approx(768 * math.log(2), rel=1e-5)
 
 
-def test_the_two_types_ask_different_things_of_the_variance():
-    # Type I never sees it. Type II's pull on the first variance: d/ds 3 (C_11 - 1)^2 with C_11 = 3 and half of it this image's: 6 * 2 / 2.
+def test_only_type_ii_regularises_the_variance():
+    # Type I does not depend on it. Type II's pull on the first variance: d/ds 3 (C_11 - 1)^2 with C_11 = 3 and half of it this image's: 6 * 2 / 2.
     for kind, slope in (("I", None), ("II", 6.0)):
         method = stub(kind)
         weight, value = losses(method, batch(method.schema, count=2))["autoencoder/diagonal"]
@@ -85,23 +84,23 @@ def test_every_loss_reaches_its_networks_and_no_other(kind):
     }
 
 
-def test_the_regulariser_takes_units_apart(signs):
+def test_the_regularisers_decorrelate_the_units(signs):
     # Plain Adam on the same images, with and without: how large the covariances are beside the variances.
-    pictures = signs.batch(signs.rows("train")[:64])
+    images = signs.batch(signs.rows("train")[:64])
 
     def trained(**weights):
         torch.manual_seed(0)
         method = DIPVAE(replace(SMALL, learning_rate=3e-3, **weights), signs.select("lamp").schema)
         steppers = optimizers(method)
-        for step in range(60):
-            (turn,) = train_step(method, steppers, replace(pictures, seed=step, whole=64))
+        for seed in range(60):
+            (turn,) = train_step(method, steppers, replace(images, seed=seed, whole=64))
         return turn.losses["off_diagonal"][1].item(), turn.losses["diagonal"][1].item()
 
     (with_od, with_d), (without_od, without_d) = trained(), trained(lambda_od=0.0, lambda_d=0.0)
     assert with_d < 0.25 * without_d and with_od < without_od
 
 
-def test_pictures_without_attributes():
+def test_images_without_attributes():
     method = DIPVAE(SMALL, Schema(height=16, width=16)).eval()
     codes = method.encode(torch.zeros(2, 3, 16, 16))
     assert list(codes) == ["rest"] and method.decode(codes).shape == (2, 3, 16, 16) and method.predict(codes) == {}
@@ -112,10 +111,13 @@ def test_there_are_two_types():
         DIPVAE(replace(SMALL, type="III"), schema())
 
 
-@pytest.mark.parametrize("name", PRESETS)
-def test_presets_play(name):
-    shape = Schema((SMILING, HAIR), 32, 32)
-    config = PRESETS[name]
-    assert config.lambda_d == {"I": 10, "II": 1}[config.type] * config.lambda_od
-    terms = losses(DIPVAE(replace(config, width=4, hidden=16), shape), batch(shape))
-    assert all(torch.isfinite(value) for _, value in terms.values())
+@pytest.mark.parametrize(
+    ("name", "off_diagonal", "diagonal", "reaches_variance"),
+    [("paper", 10.0, 100.0, False), ("paper-ii", 10.0, 10.0, True), ("small", 1.0, 10.0, False), ("small-ii", 1.0, 1.0, True)],
+)
+def test_presets_set_the_type_and_its_weights(name, off_diagonal, diagonal, reaches_variance):
+    method = DIPVAE(replace(PRESETS[name], width=4, hidden=16), schema(SMILING, HAIR, size=32))
+    terms = losses(method, batch(method.schema))
+    assert {loss.split("/")[1]: weight for loss, (weight, _) in terms.items()} == {"rec": 1.0, "kl": 1.0, "off_diagonal": off_diagonal, "diagonal": diagonal}
+    (slope,) = torch.autograd.grad(terms["autoencoder/diagonal"][1], method.encoder.log_variance.bias, allow_unused=True)
+    assert (slope is not None) == reaches_variance
