@@ -1,17 +1,17 @@
-"""Cycle-consistent VAE: two codes apart by two cycles, through the image and through the code.
+"""Cycle-consistent VAE: two codes disentangled by two cycles, through the image and through the code.
 
 Jha, Anand, Singh and Veeravasarapu, "Disentangling Factors of Variation with Cycle-Consistent Variational Auto-Encoders",
 ECCV 2018. https://arxiv.org/abs/1804.10469
 Reported: as a baseline of rodi (its Fig. 7), Sprites, mean squared error of transfers on [-1, 1]: 0.0170.
 
-Forward: two images of one thing exchange their `appearance` (the paper's class, or specified factors) and must be rebuilt,
-each from its own sampled `pose` (the paper's style, or unspecified factors). Backward: one pose drawn from the prior is
-decoded with the appearances of two things, and the encoder must find the same pose in both images.
+Forward: two images of one thing swap their `appearance` (the paper's class, or specified factors), and each must be
+reconstructed from its own sampled `pose` (the paper's style, or unspecified factors). Reverse: one pose sampled from the prior
+is decoded with the appearances of two things, and the encoder must give the same pose for both images.
 
 Differs from the paper: one Adam moves the encoder in both cycles, in two steps as in the paper, which keeps an Adam for each;
-the shared networks, with batch normalisation in the decoder and none in the encoder, in place of instance normalisation in both;
-the reverse cycle takes appearances from the same batch, not from two more; the learning rate falls as the training says, not to a
-tenth after 80 of 100 epochs.
+the networks of `recombine.networks`, with batch normalisation in the decoder and none in the encoder, in place of instance
+normalisation in both; the reverse cycle takes appearances from the same batch, not from two more; the learning rate decays by
+the training's settings, not to a tenth after 80 of 100 epochs.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ class Config:
     appearance_size: int = 16               # length of `appearance`, the paper's class
     rec_weight: float = 2.0                 # of each image's squared error, a mean over pixels in [0, 1]
     kl_weight: float = 3.0                  # of each divergence, over the number of pixels and channels
-    reverse_weight: float = 10.0            # of the absolute difference of the two poses found, a mean over their length
+    reverse_weight: float = 10.0            # of the absolute difference of the two poses, a mean over their length
     learning_rate: float = 1e-4             # Adam's, with betas 0.9 and 0.999
 
 
 # Differs from the paper: 1,000 steps in place of 100,000, so they are longer, and a decoder that begins at 8 px. Both weights on
-# the pose are small: at the paper's, and at 0.2 and 0.3, it stayed empty; at these it is used, and still knows some appearance.
+# the pose are small: at the paper's, and at 0.2 and 0.3, it was ignored; at these it is used, and still leaks some appearance.
 PRESETS = {"paper": Config(), "small": Config(width=24, decoder_start=8, kl_weight=0.1, reverse_weight=0.1, learning_rate=2e-3)}
 
 
@@ -109,7 +109,7 @@ class CycleVAE(nn.Module):
         raise no_labels("cyclevae")
 
     def players(self) -> dict[str, list[str]]:
-        """Encoder and decoder play together; in the reverse cycle only the encoder moves."""
+        """One player: encoder and decoder; the reverse cycle moves only the encoder."""
         return {"autoencoder": ["encoder", "decoder"]}
 
     def optimizer(self, player: str, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
@@ -126,18 +126,18 @@ class CycleVAE(nn.Module):
         yield Turn(
             "autoencoder",
             {
-                "rec": (c.rec_weight, 2 * squared_error(x_rec, x).mean()),                                # L_forward, both images
-                "kl": (c.kl_weight, 2 * pose.kl().mean() / x[0].numel()),                                 # L_forward, prior
+                "rec": (c.rec_weight, 2 * squared_error(x_rec, x).mean()),                                # Sec. 3, L_forward, both images
+                "kl": (c.kl_weight, 2 * pose.kl().mean() / x[0].numel()),                                 # Sec. 3, L_forward, KL, both images
             },
         )
 
-        # Nothing of the encoder's lies before the new images, so they are data to it, and the decoder stays as it is.
+        # No gradient passes through the new images: for the encoder they are data, and the decoder is not moved.
         with torch.no_grad():
             _, appearance = self._encoded(x[:size])
             prior = batch.noise("prior", c.pose_size).repeat(2, 1)
             x_new = self._decoded(prior, torch.cat([appearance, appearance.roll(1, 0)]))
         first, second = self._encoded(x_new)[0].mean.chunk(2)
-        yield Turn("autoencoder", {"reverse": (c.reverse_weight, absolute_error(first, second).mean())})  # L_reverse
+        yield Turn("autoencoder", {"reverse": (c.reverse_weight, absolute_error(first, second).mean())})  # Sec. 3, L_reverse
 
     def _encoded(self, x: Tensor) -> tuple[DiagonalGaussian, Tensor]:
         """Distribution of the pose, and the appearance, of images in [0, 1]."""

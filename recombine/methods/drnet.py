@@ -1,17 +1,17 @@
-"""DrNet: content and pose of frames of one clip apart, by an adversary that must not tell from two poses whether the clip is one.
+"""DrNet: content and pose of video frames disentangled by an adversary that predicts whether two poses are of one clip.
 
 Denton and Birodkar, "Unsupervised Learning of Disentangled Representations from Video", NeurIPS 2017.
 https://arxiv.org/abs/1705.10915
 Reported: as a baseline of rodi (its Fig. 7), Sprites, mean squared error of transfers on [-1, 1]: 0.0590.
 
-The `appearance` (the paper's content) comes from one frame, the `pose` from another of the same clip, and the second is rebuilt.
-Contents of one clip must agree. A scene discriminator tells pairs of poses of one clip from pairs of two; the pose encoder wants
-it undecided, so that poses hold nothing by which a clip is known.
+The `appearance` (the paper's content) comes from one frame, the `pose` from another of the same clip, which is reconstructed.
+Contents of one clip must agree. A scene discriminator classifies pairs of poses as of one clip or of two; the pose encoder
+is trained to leave it undecided, so that poses do not identify the clip.
 
 Differs from the paper: the sampler's pairs of one clip in place of frames at most k apart; no skip connections from the content
-encoder to the decoder, one of two released forms, since an image must follow from its codes; the shared networks in place of
-DCGAN's, which are normalised throughout; both contents move towards each other, as the paper's text says, where the released
-code moves one.
+encoder to the decoder, one of two released forms, since codes alone must determine an image; the networks of
+`recombine.networks` in place of DCGAN's, which are normalised throughout; both contents move towards each other, as in the
+paper's text, where the released code moves one.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ class Config:
     appearance_size: int = 64               # length of `appearance`, the paper's content
     scene_width: int = 100                  # hidden width of the scene discriminator
     similarity_weight: float = 1.0          # alpha
-    adv_weight: float = 0.1                 # beta, chosen for each data set; 0 in the released script unless it is told
+    adv_weight: float = 0.1                 # beta, chosen for each data set; 0 by default in the released script
     learning_rate: float = 2e-3             # Adam's, with betas 0.9 and 0.999
 
 
 # Differs from the paper: 1,000 steps in place of 100,000, with narrow networks and a decoder that begins at 8 px. At the paper's
-# weight and length the pose moved only a tenth of the image's error in so few steps, so both give it more room.
+# weight and length the pose lowered the reconstruction error by only a tenth in so few steps, so both are relaxed.
 PRESETS = {"paper": Config(), "small": Config(width=24, decoder_start=8, pose_size=16, adv_weight=0.02)}
 
 
@@ -108,7 +108,7 @@ class DrNet(nn.Module):
         raise no_labels("drnet")
 
     def players(self) -> dict[str, list[str]]:
-        """The scene discriminator plays against encoders and decoder."""
+        """The scene discriminator against encoders and decoder."""
         return {"scene": ["scene"], "autoencoder": ["pose_encoder", "appearance_encoder", "decoder"]}
 
     def optimizer(self, player: str, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
@@ -116,25 +116,25 @@ class DrNet(nn.Module):
         return torch.optim.Adam(parameters, lr=self.config.learning_rate, betas=(0.9, 0.999))
 
     def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
-        """One training step: the scene discriminator, then encoders and decoder; a pose's stranger stands beside it in the batch."""
+        """One training step: the scene discriminator, then encoders and decoder; the negative of a pose is its neighbour in the batch."""
         c, second = self.config, partner("drnet", batch)
         x = torch.cat([batch.images, second.images])
         (pose_1, pose_2), (content_1, content_2) = self.pose_encoder(x).chunk(2), self.appearance_encoder(x).chunk(2)
 
-        # Differs from the paper: a neighbour from the same clip is no stranger and is left out.
-        stranger = ~same_thing(batch, self.pair_by).roll(1, 1).diagonal()
+        # Differs from the paper: a neighbour from the same clip is no negative and is left out.
+        negative = ~same_thing(batch, self.pair_by).roll(1, 1).diagonal()
         same, other = self._scene(pose_1.detach(), pose_2.detach()), self._scene(pose_1.detach(), pose_2.detach().roll(1, 0))
-        right = torch.cat([same > 0, (other < 0)[stranger]]).float().mean()
-        yield Turn("scene", {"bce": (1.0, scene_loss(same, other, stranger))}, {"scene_accuracy": right})  # L_adversarial(C)
+        accuracy = torch.cat([same > 0, (other < 0)[negative]]).float().mean()
+        yield Turn("scene", {"bce": (1.0, scene_loss(same, other, negative))}, {"scene_accuracy": accuracy})  # Sec. 3, L_adversarial(C)
 
         x_rec, x_2 = self._decoded(pose_2, content_1), (second.images + 1) / 2
         undecided = binary_cross_entropy(self._scene(pose_1.detach(), pose_2), 0.5)
         yield Turn(
             "autoencoder",
             {
-                "rec": (1.0, squared_error(x_rec, x_2).mean()),                                           # L_reconstruction
-                "similarity": (c.similarity_weight, squared_error(content_1, content_2).mean()),          # L_similarity
-                "adv": (c.adv_weight, undecided.mean()),                                                  # L_adversarial(E_p)
+                "rec": (1.0, squared_error(x_rec, x_2).mean()),                                           # Sec. 3, L_reconstruction
+                "similarity": (c.similarity_weight, squared_error(content_1, content_2).mean()),          # Sec. 3, alpha L_similarity
+                "adv": (c.adv_weight, undecided.mean()),                                                  # Sec. 3, beta L_adversarial(E_p)
             },
         )
 
@@ -154,13 +154,13 @@ def encoder(config: Config, schema: Schema, outputs: int) -> nn.Sequential:
     return nn.Sequential(*trunk, *last)
 
 
-def scene_loss(same: Tensor, other: Tensor, stranger: Tensor) -> Tensor:
-    """What the scene discriminator descends: pairs of one clip against pairs of two, half and half.
+def scene_loss(same: Tensor, other: Tensor, negative: Tensor) -> Tensor:
+    """Section 3, L_adversarial(C): the mean of the cross-entropies of pairs of one clip and of pairs of two clips, a scalar.
 
     Args:
         same: Logits of pairs of one clip `[batch, 1]`.
         other: Logits of pairs with a neighbour's pose `[batch, 1]`.
-        stranger: Where the neighbour is of another clip, `[batch]` bool; elsewhere `other` does not count.
+        negative: Where the neighbour is of another clip, `[batch]` bool; elsewhere `other` has no weight.
     """
-    apart = (binary_cross_entropy(other, 0.0) * stranger).sum() / stranger.sum().clamp(min=1)
+    apart = (binary_cross_entropy(other, 0.0) * negative).sum() / negative.sum().clamp(min=1)
     return 0.5 * (binary_cross_entropy(same, 1.0).mean() + apart)
