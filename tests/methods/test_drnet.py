@@ -1,14 +1,13 @@
-"""DrNet against numbers worked by hand, the routes of its losses, and who counts as a stranger."""
+"""DrNet against numbers worked by hand, the routes of its losses, and which pairs are negatives."""
 
 import math
 from dataclasses import replace
 
 import pytest
 import torch
-from games import SMILING, batch, losses, optimizers, parameters, routes, schema
+from games import batch, losses, optimizers, parameters, routes, schema
 from torch import nn
 
-from recombine.data.samplers import Pairs
 from recombine.data.schema import Attribute
 from recombine.method import Progress
 from recombine.methods.drnet import PRESETS, Config, DrNet, scene_loss
@@ -24,7 +23,7 @@ def make(config=SMALL):
 
 
 class Fixed(nn.Module):
-    """Gives the same numbers whatever it sees, and remembers that."""
+    """Gives the same numbers for every input, and keeps the inputs."""
 
     def __init__(self, values):
         super().__init__()
@@ -43,12 +42,12 @@ def people(data, *labels):
 def test_scene_loss_by_hand():
     # Same: (ln 2 + ln 4/3) / 2 = 0.490415. Other: ln 2 and ln 4, of which the first counts, both, or none.
     logits = torch.tensor([[0.0], [math.log(3)]])
-    found = [scene_loss(logits, logits, torch.tensor(stranger)).item() for stranger in ([True, False], [True, True], [False, False])]
+    found = [scene_loss(logits, logits, torch.tensor(negative)).item() for negative in ([True, False], [True, True], [False, False])]
     assert found == pytest.approx([0.5 * (0.490415 + 0.693147), 0.5 * (0.490415 + 1.039721), 0.5 * 0.490415], abs=1e-6)
 
 
-def test_pose_encoder_wants_the_discriminator_undecided():
-    # A logit of ln 3 says 3/4: -(ln 3/4 + ln 1/4) / 2 = 0.836988; undecided, ln 2.
+def test_the_pose_encoder_makes_the_discriminator_undecided():
+    # A logit of ln 3 is a probability of 3/4: -(ln 3/4 + ln 1/4) / 2 = 0.836988; undecided, ln 2.
     for logit, expected in ((math.log(3), 0.836988), (0.0, math.log(2))):
         method = make()
         method.scene = Fixed(torch.full((8, 1), logit))
@@ -56,7 +55,7 @@ def test_pose_encoder_wants_the_discriminator_undecided():
         assert weight == 0.1 and value.item() == pytest.approx(expected, abs=1e-6)
 
 
-def test_contents_of_a_clip_must_agree_and_the_second_frame_is_rebuilt():
+def test_contents_of_a_clip_must_agree_and_the_second_frame_is_reconstructed():
     # Contents 0.1 and 0.4 apart: mean of 0.01 and 0.16. An image of 1/2 against images in [0, 1].
     method, data = make(), batch(SHAPE, 2, partner=True)
     method.pose_encoder = Fixed(torch.tensor([[0.1, 0.2], [0.3, 0.4], [0.5, 0.6], [0.7, 0.8]]))
@@ -94,7 +93,7 @@ def test_only_the_second_pose_of_a_pair_moves_towards_indecision():
     assert not slope[:8].any() and slope[8:].abs().sum(1).all()
 
 
-def test_a_neighbour_of_the_same_clip_is_no_stranger():
+def test_a_neighbour_of_the_same_clip_is_no_negative():
     method, data = make(), people(batch(SHAPE, 4, partner=True), 0, 0, 1, 2)
     poses = torch.randn(8, 2)
     method.pose_encoder = Fixed(poses)
@@ -106,14 +105,14 @@ def test_a_neighbour_of_the_same_clip_is_no_stranger():
 
 
 def test_accuracy_counts_both_kinds_of_pairs():
-    # Same pairs read (same, same, other, same), strangers (other, same, -, other): 5 of 7.
+    # Positives are classified (same, same, other, same), negatives (other, same, -, other): 5 of 7.
     method, data = make(), people(batch(SHAPE, 4, partner=True), 0, 1, 1, 2)
     scores = iter([[1.0, 2.0, -1.0, 1.0], [-1.0, 1.0, 9.0, -2.0]])
     method._scene = lambda first, second: torch.tensor(next(scores))[:, None]
     assert next(method.turns(data, Progress())).measures["scene_accuracy"].item() == pytest.approx(5 / 7)
 
 
-def test_discriminator_moves_first_and_the_others_feel_its_new_weights():
+def test_the_discriminator_moves_first_and_the_others_use_its_new_weights():
     method, data = make().eval(), batch(SHAPE, partner=True)
     turns = method.turns(data, Progress())
     assert next(turns).player == "scene"
@@ -134,20 +133,9 @@ def test_contents_cannot_agree_by_being_small():
     assert before.std() > 0.4 and after.std() > 0.4 and before.abs().max() <= 1
 
 
-@pytest.mark.parametrize("name", PRESETS)
-def test_presets_play(name):
-    terms = losses(make(PRESETS[name]), batch(SHAPE, partner=True))
-    assert all(torch.isfinite(value) for _, value in terms.values())
-
-
-def test_pairs_are_drawn_by_the_schema_s_group(signs):
-    pack = signs.select("maker", "colour")
-    assert isinstance(DrNet(SMALL, pack.schema).make_sampler(pack, 0, False), Pairs)
-    assert DrNet(replace(SMALL, pair_by=("maker", "colour")), pack.schema).pair_by == ("maker", "colour")
-
-
-def test_what_pairs_need_is_said():
-    with pytest.raises(ValueError, match="drnet needs pairs of images that show the same thing"):
-        DrNet(SMALL, schema(SMILING))
-    with pytest.raises(ValueError, match="this batch has no partners"):
-        next(make().turns(batch(SHAPE), Progress()))
+@pytest.mark.parametrize(("name", "adv", "pose"), [("paper", 0.1, 5), ("small", 0.02, 16)])
+def test_presets_set_beta_and_the_length_of_the_pose(name, adv, pose):
+    method, data = make(PRESETS[name]), batch(SHAPE, partner=True)
+    weights = {loss: weight for loss, (weight, _) in losses(method, data).items()}
+    assert weights == {"scene/bce": 1.0, "autoencoder/rec": 1.0, "autoencoder/similarity": 1.0, "autoencoder/adv": adv}
+    assert {part: code.shape for part, code in method.encode(data.images).items()} == {"pose": (8, pose), "appearance": (8, 64)}
