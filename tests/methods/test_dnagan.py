@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from games import HAIR, SMILING, batch, losses, optimizers, parameters, routes, schema, train_step
+from games import HAIR, SMILING, Stub, batch, losses, optimizers, parameters, routes, schema, train_step
 from torch import nn
 
 from recombine.data.batch import Batch
@@ -27,46 +27,34 @@ def pair(a, b, known_a=True):
     return replace(sides[0], partner=sides[1])
 
 
-class Spy(nn.Module):
-    """A network that keeps what it is given and answers with a function of it."""
-
-    def __init__(self, function):
-        super().__init__()
-        self.function, self.seen = function, []
-
-    def forward(self, *inputs):
-        self.seen.append([value.detach().clone() for value in inputs])
-        return self.function(*inputs)
-
-
-def spied(attributes, data, step=0):
-    """The codes that the decoder is given in one step (swapped, then own) and the bits the critic is told (real, then fake).
+def exchange(attributes, data, step=0):
+    """The decoder's inputs in one step (swapped, then own) and the critic's bits (real, then fake).
 
     Code channels are numbered: unit u of the first image holds u + 1 everywhere, of the partner 10 times as much.
     """
     method = DNAGAN(replace(SMALL, unit_channels=1, rest_channels=1), schema(*attributes))
     numbers = torch.arange(1.0, sum(method.bits) + 2)
-    method.encoder = Spy(lambda x: torch.stack([numbers, 10 * numbers])[:, :, None, None].expand(-1, -1, 2, 2))
-    method.decoder = Spy(lambda e: e[:, :1].expand(-1, 3, -1, -1).repeat(1, 1, 8, 8))
-    method.critic = Spy(lambda x, bits: x.flatten(1)[:, : len(attributes)])
+    method.encoder = Stub(lambda x: torch.stack([numbers, 10 * numbers])[:, :, None, None].expand(-1, -1, 2, 2))
+    method.decoder = Stub(lambda e: e[:, :1].expand(-1, 3, -1, -1).repeat(1, 1, 8, 8))
+    method.critic = Stub(lambda x, bits: x.flatten(1)[:, : len(attributes)])
     losses(method, data, Progress(images_seen=step, images=100))
     (swapped,), (own,) = method.decoder.seen
     (_, real), (_, fake) = method.critic.seen[:2]
     return [[value.tolist() for value in side] for side in (swapped[:, :, 0, 0], own[:, :, 0, 0], real.int(), fake.int())]
 
 
-def test_the_picture_without_the_attribute_loses_its_unit_and_is_given_the_other():
+def test_the_unit_of_the_image_without_the_attribute_is_annihilated_and_units_are_swapped():
     # The paper: A = [a, z_a], B = [0, z_b], A2 = [0, z_a], B2 = [a, z_b]; whichever of the two sides has it.
-    swapped, own, real, fake = spied((SMILING,), pair({"Smiling": 1}, {"Smiling": 0}))
+    swapped, own, real, fake = exchange((SMILING,), pair({"Smiling": 1}, {"Smiling": 0}))
     assert own == [[1, 2], [0, 20]] and swapped == [[0, 2], [1, 20]]
     assert real == [[1], [0]] and fake == [[0], [1]]
-    swapped, own, real, fake = spied((SMILING,), pair({"Smiling": 0}, {"Smiling": 1}))
+    swapped, own, real, fake = exchange((SMILING,), pair({"Smiling": 0}, {"Smiling": 1}))
     assert own == [[0, 2], [10, 20]] and swapped == [[10, 2], [0, 20]]
 
 
 def test_every_value_of_many_is_an_attribute_of_its_own():
-    # Black and blond: units of brown and of the other's hair are annihilated, and the whole part changes hands.
-    swapped, own, real, fake = spied((HAIR,), pair({"hair": 0}, {"hair": 2}))
+    # Black and blond: units of brown and of the other's hair are annihilated, and the whole part is swapped.
+    swapped, own, real, fake = exchange((HAIR,), pair({"hair": 0}, {"hair": 2}))
     assert own == [[1, 0, 0, 4], [0, 0, 30, 40]] and swapped == [[0, 0, 30, 4], [1, 0, 0, 40]]
     assert real == [[1, 0, 0], [0, 0, 1]] and fake == [[0, 0, 1], [1, 0, 0]]
 
@@ -74,7 +62,7 @@ def test_every_value_of_many_is_an_attribute_of_its_own():
 @pytest.mark.parametrize("step", [0, 1, 2])
 def test_attributes_take_turns_and_the_others_stay(step):
     data = pair({"Smiling": 1, "hair": 1}, {"Smiling": 0, "hair": 2})
-    swapped, own, real, fake = spied((SMILING, HAIR), data, step)
+    swapped, own, real, fake = exchange((SMILING, HAIR), data, step)
     assert real == [[1, 0, 1, 0], [0, 0, 0, 1]]
     if step % 2 == 0:
         assert own == [[1, 2, 3, 4, 5], [0, 20, 30, 40, 50]] and swapped == [[0, 2, 3, 4, 5], [1, 20, 30, 40, 50]]
@@ -98,17 +86,17 @@ def test_the_turn_counts_whole_batches():
 
 
 def test_a_missing_label_forms_no_pair_and_keeps_its_unit():
-    swapped, own, real, fake = spied((SMILING,), pair({"Smiling": 0}, {"Smiling": 1}, known_a=False))
+    swapped, own, real, fake = exchange((SMILING,), pair({"Smiling": 0}, {"Smiling": 1}, known_a=False))
     assert own == swapped == [[1, 2], [10, 20]] and real == fake == [[0], [1]]
     terms = losses(DNAGAN(SMALL, schema()), pair({"Smiling": 0}, {"Smiling": 1}, known_a=False))
     assert terms["critic/adv"][1].item() == terms["generator/adv"][1].item() == 0 and terms["generator/rec"][1].item() > 0
 
 
-def opinionated(data):
-    """Terms of one step with a critic that says 3 times the image's mean plus 5 times the bit, and a decoder of grey (0)."""
+def by_hand(data):
+    """Terms of one step with a critic that gives 3 times the image's mean plus 5 times the bit, and a decoder of grey (0)."""
     method = DNAGAN(SMALL, schema())
-    method.critic = Spy(lambda x, bits: 3 * x.mean((1, 2, 3))[:, None] + 5 * bits)
-    method.decoder = Spy(lambda e: e.new_zeros(len(e), 3, 16, 16) + 0 * e.sum())
+    method.critic = Stub(lambda x, bits: 3 * x.mean((1, 2, 3))[:, None] + 5 * bits)
+    method.decoder = Stub(lambda e: e.new_zeros(len(e), 3, 16, 16) + 0 * e.sum())
     return losses(method, data)
 
 
@@ -116,7 +104,7 @@ def test_losses_worked_by_hand():
     # White A has it, B lacks it and is black at half strength: L_D = D(A2) + D(B2) - D(A) - D(B) = 0 + 5 - (3 + 5) + 1.5 = -1.5.
     # L_G: the fakes' score is -(0 + 5) = -5; on [0, 1], A and B are 0.5 and 0.25 away from grey.
     data = pair({"Smiling": 1}, {"Smiling": 0})
-    terms = opinionated(replace(data, partner=replace(data.partner, images=torch.full((1, 3, 16, 16), -0.5))))
+    terms = by_hand(replace(data, partner=replace(data.partner, images=torch.full((1, 3, 16, 16), -0.5))))
     assert {name: weight for name, (weight, _) in terms.items()} == {"critic/adv": 1.0, "generator/rec": 1.0, "generator/adv": 1.0}
     assert terms["critic/adv"][1].item() == pytest.approx(-1.5)
     assert terms["generator/adv"][1].item() == pytest.approx(-5)
@@ -129,11 +117,11 @@ def test_only_pairs_count_for_the_critic():
     white, black = torch.ones(1, 3, 16, 16), -torch.ones(1, 3, 16, 16)
     yes = torch.ones(2, dtype=torch.bool)
     first = Batch(torch.cat([white, black]), {"Smiling": torch.tensor([1, 1])}, {"Smiling": yes}, torch.arange(2), whole=2)
-    terms = opinionated(replace(first, partner=replace(first, labels={"Smiling": torch.tensor([0, 1])})))
+    terms = by_hand(replace(first, partner=replace(first, labels={"Smiling": torch.tensor([0, 1])})))
     assert terms["critic/adv"][1].item() == pytest.approx(-3) and terms["generator/adv"][1].item() == pytest.approx(-2.5)
 
 
-def test_critic_is_told_the_labels_and_answers_for_every_attribute():
+def test_the_critic_is_conditioned_on_the_labels_and_scores_every_attribute():
     critic = Critic((16, 32), 1, 4, bits=4, attributes=2).eval()
     images, bits = torch.rand(3, 1, 16, 32), torch.zeros(3, 4, dtype=torch.bool)
     scores = critic(images, bits)
@@ -141,7 +129,7 @@ def test_critic_is_told_the_labels_and_answers_for_every_attribute():
 
 
 @pytest.mark.parametrize("place", [0, 1])
-def test_the_critic_answers_for_the_attribute_of_the_turn_only(place):
+def test_the_critic_loss_is_that_of_the_attribute_of_the_turn(place):
     method = DNAGAN(SMALL, schema(SMILING, HAIR))
     value = next(method.turns(batch(method.schema, partner=True), Progress(8 * place, 100))).losses["adv"][1]
     slopes = torch.autograd.grad(value, method.critic.layers[-1].weight)[0].abs().sum(1)

@@ -6,8 +6,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from games import HAIR, SMILING, batch, count, losses, optimizers, parameters, routes, schema, train_step
-from torch import nn
+from games import SMILING, Stub, batch, count, losses, optimizers, parameters, routes, schema, train_step
 
 from recombine.codes import Codes
 from recombine.data.schema import Attribute, Schema
@@ -25,22 +24,11 @@ def pairs(shape=None, first=(0, 1) * 4, second=(1, 0) * 4, seed=0):
     return replace(sides[0], partner=sides[1])
 
 
-class Function(nn.Module):
-    """A function as a network."""
-
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def forward(self, *inputs):
-        return self.function(*inputs)
-
-
 def stub(critic=lambda x: x[:, :1] * 0):
     """Generators that add 0.1 towards value 1 and take away 0.3 towards value 0."""
     method = Pix2Pix(SMALL, schema())
-    method.to_0, method.to_1 = Function(lambda x, noise=None: x - 0.3), Function(lambda x, noise=None: x + 0.1)
-    method.critic_0, method.critic_1, method.reader = Function(critic), Function(critic), Function(lambda x: x[:, 0, 0, :1] * 0)
+    method.to_0, method.to_1 = Stub(lambda x, noise=None: x - 0.3), Stub(lambda x, noise=None: x + 0.1)
+    method.critic_0, method.critic_1, method.reader = Stub(critic), Stub(critic), Stub(lambda x: x[:, 0, 0, :1] * 0)
     return method
 
 
@@ -60,7 +48,7 @@ def test_parameter_counts_are_those_of_the_released_networks():
 
 
 def test_every_term_by_hand():
-    # A critic without opinion: ln 2 for real and for painted. Domain 0 is 0 and domain 1 is 0.5: painted ones are off by
+    # An undecided critic: ln 2 for real and for translated images. Domain 0 is 0 and domain 1 is 0.5: translations err by
     # 0.4 (0 + 0.1 for 0.5) and by 0.2 (0.5 - 0.3 for 0), whichever image of a pair comes first.
     data = pairs()
     light = [0.5 * side.labels["Smiling"][:, None, None, None] for side in (data, data.partner)]
@@ -75,8 +63,8 @@ def test_every_term_by_hand():
     assert {name: value.item() for name, (_, value) in terms.items()} == pytest.approx({name: value for name, (_, value) in expected.items()}, abs=1e-6)
 
 
-def test_a_critic_sees_the_given_picture_beside_the_true_or_the_painted_one():
-    # Logit = second image's mean - first one's: 0.5 for a real pair, 0.1 for a painted one of direction 1; -0.5 and -0.3 of 0.
+def test_a_critic_scores_the_target_or_the_translation_beside_the_source():
+    # Logit = second image's mean - first one's: 0.5 for a real pair, 0.1 for a translated one of direction 1; -0.5 and -0.3 of 0.
     def difference(both):
         return (both[:, 3:] - both[:, :3]).mean((1, 2, 3), keepdim=True)
 
@@ -92,7 +80,7 @@ def test_a_critic_sees_the_given_picture_beside_the_true_or_the_painted_one():
     assert found == pytest.approx([softplus(0.5) + softplus(-0.3), softplus(-0.5) + softplus(0.1), softplus(0.3), softplus(-0.1)], abs=1e-6)
 
 
-def test_pairs_that_do_not_differ_or_are_not_labelled_count_for_nothing():
+def test_pairs_that_do_not_differ_or_are_not_labelled_have_no_weight():
     data = pairs(first=(0, 1, 0, 1) * 2, second=(1, 0, 0, 1) * 2)
     terms = losses(stub(), data)
     assert terms["critic/gan_1"][1].item() == pytest.approx(math.log(2)) and terms["generator/adv_0"][1].item() == pytest.approx(math.log(2) / 2)
@@ -122,7 +110,7 @@ def test_every_loss_reaches_its_networks_and_no_other():
             assert all(slope is None for slope in slopes)
 
 
-def test_noise_is_dropout_of_the_batch_and_silent_in_eval_mode():
+def test_noise_is_dropout_in_training_only():
     torch.manual_seed(0)
     network = UNet((16, 16), 3, 4, 3)
     images = batch(schema()).images
@@ -131,7 +119,7 @@ def test_noise_is_dropout_of_the_batch_and_silent_in_eval_mode():
     plain, low, high = (network(images, noise) for noise in (None, torch.zeros(8, drops), torch.ones(8, drops)))
     assert not torch.equal(plain, low) and not torch.equal(low, high)
     assert torch.equal(network(images), plain), "without noise the same image gives the same image"
-    # The first doubling's output, all dropped: what comes behind sees zeros there, as if that layer had given zeros.
+    # The first doubling's output, all dropped: later layers get zeros there, as if that layer had given zeros.
     with torch.no_grad():
         network.up[0][2].weight.zero_()
         network.up[0][2].bias.zero_()
@@ -165,8 +153,8 @@ def test_pairs_share_their_maker_and_are_mirrored_together(signs):
         Pix2Pix(SMALL, alone.schema).make_sampler(alone, 0, False)
 
 
-def test_decoding_goes_from_the_picture_as_far_as_the_label_was_moved():
-    # The stub's reader says 0.5 of every image.
+def test_decoding_goes_from_the_image_as_far_as_the_label_was_moved():
+    # The stub's classifier gives 0.5 for every image.
     method = stub()
     images = batch(method.schema).images * 0.5
     codes = method.encode(images)
@@ -177,12 +165,7 @@ def test_decoding_goes_from_the_picture_as_far_as_the_label_was_moved():
         assert torch.allclose(decoded, images + moved, atol=1e-6)
 
 
-def test_refuses_what_it_cannot_pair():
-    young = Attribute("Young", "binary", ("0", "1"))
-    with pytest.raises(ValueError, match=r"pix2pix takes exactly one binary attribute and got Smiling \(binary\), Young \(binary\)"):
-        Pix2Pix(SMALL, schema(SMILING, MAKER, young))
-    with pytest.raises(ValueError, match=r"got hair \(categorical\)"):
-        Pix2Pix(SMALL, schema(HAIR))
+def test_groups_are_no_labels():
     with pytest.raises(ValueError, match="no attribute 'maker'"):
         Pix2Pix(SMALL, schema(SMILING, MAKER)).label_code("maker", "a")
 
