@@ -1,4 +1,4 @@
-"""Tiny data and a look into the turns of a game, for the tests of methods and of the engine."""
+"""Tiny data, stubs, and the terms, steps and routes of a training, for the tests of methods and of the engine."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -73,7 +73,7 @@ def parameters(method: Method, *networks: str) -> list[nn.Parameter]:
 
 
 def count(network: nn.Module) -> int:
-    """How many numbers the parameters of a network hold."""
+    """Number of parameters of a network."""
     return sum(weight.numel() for weight in network.parameters())
 
 

@@ -5,8 +5,8 @@ https://arxiv.org/abs/1703.10593
 Reported: Tables 2 and 3, Cityscapes, FCN score of labels -> photographs 0.52 per pixel, photographs -> labels 0.58. As a
 baseline of faces, StarGAN's Table 3 gives it 5.99 % of expressions classified wrongly, one model for each pair of expressions.
 
-Each domain has a generator that translates into it and a critic that tells its images from the generator's. An image that is
-translated and back must be reconstructed, and a generator must leave images of its own domain unchanged.
+Each domain has a generator that translates into it and a critic that separates its images from the translated ones. An image
+translated there and back must be reconstructed, and a generator must leave images of its own domain unchanged.
 
 There is no code to learn: `rest` is the image itself, so leakage is total by construction. The attribute's part is the
 probability that the image is in domain 1, and decoding interpolates between the outputs of the two generators.
@@ -223,7 +223,7 @@ def from_history(critic: Critic, fakes: Tensor, valid: Tensor, uniform: Tensor) 
     """What a critic is shown: a new image, or half of the time an older one, whose place the new one takes (section 4).
 
     Until the history is full, every image is shown and kept. Nothing is kept outside training. Processes that share a batch
-    see all of its images, so that their histories stay the same.
+    exchange all of its images, so that their histories stay the same.
 
     Args:
         critic: With its `history` of images and how many of them are `kept`.

@@ -1,4 +1,4 @@
-"""CycleGAN against numbers worked by hand, its routes, its history of painted images, and its domains."""
+"""CycleGAN against numbers worked by hand, its routes, its history of translated images, and its domains."""
 
 import math
 from dataclasses import replace
@@ -74,7 +74,7 @@ def test_every_critic_is_shown_its_own_domain_and_translations_into_it():
     assert found == {"generator/adv_0": 0.64, "generator/adv_1": 0.81, "critic/gan_0": 1.04, "critic/gan_1": 0.26}
 
 
-def test_pictures_of_the_wrong_domain_and_of_none_count_for_nothing():
+def test_images_of_the_wrong_domain_and_of_none_have_no_weight():
     data = domains()
     half = {"Smiling": torch.arange(8) < 2}
     terms = losses(stub(), replace(data, known=half))

@@ -76,7 +76,7 @@ def test_the_turn_counts_whole_batches():
     # Two micro-batches of one batch of 8 have the attribute of the step, not of the micro-batch.
     method = DNAGAN(SMALL, schema(SMILING, HAIR)).eval()
     for weight in parameters(method, "encoder", "decoder"):
-        nn.init.normal_(weight)             # an untrained decoder hardly sees a unit
+        nn.init.normal_(weight)             # an untrained decoder hardly depends on a unit
     data = batch(method.schema, partner=True)
     for seen, other in ((0, 16), (8, 24)):
         whole, again = (losses(method, data, Progress(position, 100))["generator/rec"][1] for position in (seen, other))

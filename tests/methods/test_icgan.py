@@ -83,8 +83,8 @@ def test_the_input_of_e_z_is_generated_and_that_of_e_y_is_real():
     for name in ("encoder_z", "encoder_y"):
         getattr(method, name).register_forward_pre_hook(lambda _, given, name=name: seen.update({name: given[0]}))
     list(method.turns(data, ENCODERS))
-    made = method.generator(torch.cat([data.labels["Smiling"][:, None].float(), data.noise("z", 6)], 1)).tanh()
-    assert torch.equal(seen["encoder_z"], made) and torch.equal(seen["encoder_y"], data.images)
+    fake = method.generator(torch.cat([data.labels["Smiling"][:, None].float(), data.noise("z", 6)], 1)).tanh()
+    assert torch.equal(seen["encoder_z"], fake) and torch.equal(seen["encoder_y"], data.images)
 
 
 def test_every_loss_reaches_its_networks_and_no_other():
