@@ -1,9 +1,8 @@
 """The one place that writes files: what is written survives a crash and a full disk.
 
 A file or folder is written under a temporary name, synced, and renamed into place, so that at every moment a reader
-finds the old content or the new one, whole. Saves go through `os`, where the tests inject their faults. Work that takes
-long goes into files that grow (`Log`, `Records`), which are read again after an interruption. `recombine.locks` keeps
-other processes out, `recombine.manifest` finds what was damaged.
+finds the old content or the new one, whole. Saves go through `os`, where the tests inject their faults. `recombine.locks`
+keeps other processes out, `recombine.manifest` finds what was damaged.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, BinaryIO, TextIO
 
 import numpy as np
 
@@ -35,7 +34,7 @@ class SaveFailed(OSError):
         super().__init__(error.errno, self.reason)
 
     def __str__(self) -> str:
-        free = "nobody knows how much" if self.free is None else megabytes(self.free)
+        free = "an unknown amount" if self.free is None else megabytes(self.free)
         return (
             f"could not save {self.path}: {self.reason} ({megabytes(self.needed)} needed, {free} free); "
             f"{self.advice()}; what was saved before is untouched"
@@ -96,58 +95,21 @@ def publish(path: Path) -> None:
     sync_folder(path.parent)
 
 
-class Log:
+def open_log(path: Path) -> TextIO:
     """A text file to which lines are added; they last from the next `sync` on."""
-
-    def __init__(self, path: Path):
-        self.file = open(path, "a", encoding="utf-8")
-
-    def __enter__(self) -> Log:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.file.close()
-
-    def add(self, line: str) -> None:
-        """Add one line."""
-        self.file.write(line + "\n")
-
-    def sync(self) -> None:
-        """Wait until the disk has every line."""
-        sync(self.file)
+    return open(path, "a", encoding="utf-8")
 
 
-class Records:
-    """A file of `count` records of `size` bytes each, written and read in any order; its space is reserved at once."""
-
-    def __init__(self, path: Path, count: int, size: int):
-        self.size = size
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
-        try:
-            if hasattr(os, "posix_fallocate") and os.fstat(handle).st_size < count * size:
-                os.posix_fallocate(handle, 0, count * size)
-        except OSError:
-            os.close(handle)
-            raise
-        self.file = os.fdopen(handle, "rb+")
-
-    def __enter__(self) -> Records:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.file.close()
-
-    def __setitem__(self, place: int, data: bytes | memoryview) -> None:
-        self.file.seek(place * self.size)
-        self.file.write(data)
-
-    def __getitem__(self, place: int) -> bytes:
-        self.file.seek(place * self.size)
-        return self.file.read(self.size)
-
-    def sync(self) -> None:
-        """Wait until the disk has every record."""
-        sync(self.file)
+def open_reserved(path: Path, size: int) -> BinaryIO:
+    """A file of `size` bytes to read and write at any place; it is made if need be, and its space reserved at once."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+    try:
+        if hasattr(os, "posix_fallocate") and os.fstat(handle).st_size < size:
+            os.posix_fallocate(handle, 0, size)
+    except OSError:
+        os.close(handle)
+        raise
+    return os.fdopen(handle, "rb+")
 
 
 def write_folder(folder: str | Path, contents: Mapping[str, bytes]) -> None:

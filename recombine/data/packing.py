@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import numpy as np
 
@@ -31,7 +31,17 @@ from recombine.data.packed import (
 )  # fmt: skip
 from recombine.data.schema import MISSING, Attribute, Schema
 from recombine.data.workers import Decoder, Entry, Job, decode_all
-from recombine.files import Log, Records, check_writable, digest, new_file, save_errors, unpublished, write_text
+from recombine.files import (
+    check_writable,
+    digest,
+    new_file,
+    open_log,
+    open_reserved,
+    save_errors,
+    sync,
+    unpublished,
+    write_text,
+)
 from recombine.locks import lock
 from recombine.messages import nearest, shown
 
@@ -172,12 +182,12 @@ class Journal:
         """Open the journal for adding, with the rows that are kept."""
         lines = [self.title, *([row, asdict(entry)] for row, entry in self.entries.items())]
         write_text(self.path, "".join(json.dumps(line) + "\n" for line in lines))
-        self.log = Log(self.path)
+        self.log = open_log(self.path)
 
     def add(self, row: int, entry: Entry) -> None:
         """Note a row that is done; it lasts from the next `sync` on."""
         self.entries[row] = entry
-        self.log.add(json.dumps([row, asdict(entry)]))
+        self.log.write(json.dumps([row, asdict(entry)]) + "\n")
 
 
 class Packing:
@@ -221,7 +231,7 @@ class Packing:
         """Bring `images.part` and the journal to completion."""
         if (self.folder / PART).exists():
             self.journal.read()
-        with save_errors(self.folder / PART, len(self.files) * self.bytes_each), self._part() as part:
+        with save_errors(self.folder / PART, len(self.files) * self.bytes_each), self._open_part() as part:
             self.keep_fresh(part)
             self.journal.start()
             with self.journal.log:
@@ -232,21 +242,35 @@ class Packing:
                 finally:
                     self._sync(part)
 
-    def _part(self) -> Records:
-        return Records(self.folder / PART, len(self.files), self.bytes_each)
+    def _open_part(self) -> BinaryIO:
+        return open_reserved(self.folder / PART, len(self.files) * self.bytes_each)
 
-    def _sync(self, part: Records) -> None:
-        part.sync()
-        self.journal.log.sync()
+    def _sync(self, part: BinaryIO) -> None:
+        sync(part)
+        sync(self.journal.log)
 
-    def keep_fresh(self, part: Records) -> None:
+    def _read(self, part: BinaryIO, row: int) -> bytes:
+        part.seek(row * self.bytes_each)
+        return part.read(self.bytes_each)
+
+    def _write(self, part: BinaryIO, row: int, pixels: np.ndarray) -> None:
+        expected = self.job.schema.shape, self.job.schema.dtype
+        if (pixels.shape, pixels.dtype) != expected:
+            raise ValueError(
+                f"the decoder must give {expected[0]} of {expected[1]}, it gave {pixels.shape} of {pixels.dtype} "
+                f"for {printable(self.files[row])}"
+            )
+        part.seek(row * self.bytes_each)
+        part.write(np.ascontiguousarray(pixels).data)
+
+    def keep_fresh(self, part: BinaryIO) -> None:
         """Keep of an interrupted packing the rows whose file is unchanged and whose pixels arrived on the disk."""
         for row, entry in list(self.journal.entries.items()):
             usable = not entry.kind and entry.fresh(self.job.root, self.verify)
-            if not usable or digest(part[row]) != entry.pixel_hash:
+            if not usable or digest(self._read(part, row)) != entry.pixel_hash:
                 del self.journal.entries[row]
 
-    def take_over(self, part: Records) -> None:
+    def take_over(self, part: BinaryIO) -> None:
         """Copy from the finished pack what has not changed since."""
         if self.old is None:
             return
@@ -256,31 +280,22 @@ class Packing:
             if file in place and file not in changed and row not in self.journal.entries:
                 stamps = {name: self.old.index[name][place[file]] for name in STAMPS}
                 stamps |= {name: int(stamps[name]) for name in STAMPS[:2]}
-                part[row] = np.ascontiguousarray(self.old.images[place[file]]).data
+                self._write(part, row, self.old.images[place[file]])
                 self.journal.add(row, Entry(file, **stamps, notes=notes.get(file, ())))
 
-    def decode(self, part: Records, rows: Sequence[int], workers: int) -> Iterator[int]:
+    def decode(self, part: BinaryIO, rows: Sequence[int], workers: int) -> Iterator[int]:
         """Decode rows and store them; yields how many came."""
         synced = time.monotonic()
         for done, entries, pixels in decode_all(self.job, rows, self.files, workers):
             images = iter(pixels)
             for row, entry in zip(done, entries, strict=True):
                 if not entry.kind:
-                    part[row] = self._checked(next(images), row)
+                    self._write(part, row, next(images))
                 self.journal.add(row, entry)
             if time.monotonic() - synced > EVERY:
                 self._sync(part)
                 synced = time.monotonic()
             yield len(done)
-
-    def _checked(self, pixels: np.ndarray, row: int) -> memoryview:
-        expected = self.job.schema.shape, self.job.schema.dtype
-        if (pixels.shape, pixels.dtype) != expected:
-            raise ValueError(
-                f"the decoder must give {expected[0]} of {expected[1]}, it gave {pixels.shape} of {pixels.dtype} "
-                f"for {printable(self.files[row])}"
-            )
-        return np.ascontiguousarray(pixels).data
 
     def assemble(self, columns: Mapping[str, Column], on_bad: str) -> Pack:
         """Make the pack of the images that can be used, and the report on the others."""
@@ -307,10 +322,10 @@ class Packing:
     def _images(self, good: Sequence[int]) -> np.ndarray:
         """The usable images, in order, as a new file `images.npy` that is not published yet."""
         path = self.folder / IMAGES
-        with save_errors(path, len(good) * self.bytes_each), self._part() as part, new_file(path) as file:
+        with save_errors(path, len(good) * self.bytes_each), self._open_part() as part, new_file(path) as file:
             write_header(file, len(good), self.job.schema)
             for row in good:
-                file.write(part[row])
+                file.write(self._read(part, row))
         return open_images(unpublished(path), len(good), self.job.schema)
 
 

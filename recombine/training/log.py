@@ -115,8 +115,8 @@ class Journal:
 
     def _append(self, line: Mapping[str, object]) -> None:
         try:
-            with files.Log(self.path) as log:
-                log.add(json.dumps(line))
+            with files.open_log(self.path) as log:
+                log.write(json.dumps(line) + "\n")
         except OSError as error:
             if not self.broken:
                 self.say(f"the log {self.path} cannot be written: {error}; training goes on without it")
