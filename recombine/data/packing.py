@@ -30,6 +30,7 @@ from recombine.data.packed import (
     write_pack,
 )  # fmt: skip
 from recombine.data.schema import MISSING, Attribute, Schema
+from recombine.data.sources.labels import LabelTable, split_by_group
 from recombine.data.workers import Decoder, Entry, Job, decode_all
 from recombine.files import (
     check_writable,
@@ -47,7 +48,6 @@ from recombine.messages import nearest, shown
 
 if TYPE_CHECKING:
     from recombine.data.sources.folder import Source
-    from recombine.data.sources.labels import LabelTable
     from recombine.data.sources.norb import Stereo
 
 JOURNAL, PART = "journal.jsonl", "images.part"  # of a packing that is not finished
@@ -56,7 +56,7 @@ STAMPS = ("source_size", "source_time", "source_hash", "pixel_hash", "pixel_look
 EXCLUDED = ("file", "kind", "reason", "source_size", "source_time")  # what is reported of an image that is left out
 
 
-class BadPictures(ValueError):
+class BadImages(ValueError):
     """Images that cannot be used; found after all were read.
 
     Attributes:
@@ -108,14 +108,14 @@ def pack(
         The pack; `problems()` lists what was left out, read again, odd or there twice.
 
     Raises:
-        BadPictures: With `on_bad="error"`, or where no image can be used.
+        BadImages: With `on_bad="error"`, or where no image can be used.
         ValueError: The labels do not fit the schema.
         OSError: The folder cannot be written, or its disk is full.
     """
     folder, table = Path(folder), source.table
     schema = schema if schema.attributes else replace(schema, attributes=tuple(table.attributes))
     labels = {attribute.name: recoded(attribute, table) for attribute in schema.attributes}
-    splits = table.splits if table.splits is not None else _divided(table, seed)
+    splits = table.splits if table.splits is not None else split_by_group(table, seed)
     columns = index_columns(schema, table.files, labels, splits)
     check_writable(folder)
     with lock(folder):
@@ -191,11 +191,11 @@ class Journal:
 
 
 class Packing:
-    """One packing: it gathers the pixels of all images in `images.part` and what is known of them in `journal.jsonl`.
+    """One packing: pixels of all images gather in `images.part`, what is known of their files in `journal.jsonl`.
 
-    A call goes through `is_done`, `gather` and `assemble`; after an interruption the next call goes through them again
-    and finds what was gathered. An image is taken from the first of these that has it as it is today: the interrupted
-    packing (`keep_fresh`), the finished pack (`take_over`), its file (`decode`).
+    A call goes through `is_done`, `gather` and `assemble`; after an interruption the next call does the same and finds
+    what was gathered. An image comes from the first of these that has it as its file is today: the interrupted packing
+    (`keep_fresh`), the finished pack (`take_over`), the file itself (`decode`).
     """
 
     def __init__(self, folder: Path, job: Job, files: Sequence[str], verify: bool):
@@ -274,14 +274,13 @@ class Packing:
         """Copy from the finished pack what has not changed since."""
         if self.old is None:
             return
-        changed, place = set(self.changed), {file: row for row, file in enumerate(self.old.files)}
-        notes = {note["file"]: tuple(note["notes"]) for note in self.old.problems()["notes"]}
+        changed = set(self.changed)
+        usable = {e.file: (e, image) for image, e in enumerate(packed_entries(self.old)) if e.file not in changed}
         for row, file in enumerate(self.files):
-            if file in place and file not in changed and row not in self.journal.entries:
-                stamps = {name: self.old.index[name][place[file]] for name in STAMPS}
-                stamps |= {name: int(stamps[name]) for name in STAMPS[:2]}
-                self._write(part, row, self.old.images[place[file]])
-                self.journal.add(row, Entry(file, **stamps, notes=notes.get(file, ())))
+            if file in usable and row not in self.journal.entries:
+                entry, image = usable[file]
+                self._write(part, row, self.old.images[image])
+                self.journal.add(row, entry)
 
     def decode(self, part: BinaryIO, rows: Sequence[int], workers: int) -> Iterator[int]:
         """Decode rows and store them; yields how many came."""
@@ -304,7 +303,7 @@ class Packing:
         excluded = [{name: getattr(e, name) for name in EXCLUDED} for e in entries if e.kind]
         if excluded and (on_bad == "error" or not good):
             write_text(self.folder / PROBLEMS, json.dumps({"excluded": excluded}, indent=1))
-            raise BadPictures(excluded, len(entries), self.folder / PROBLEMS)
+            raise BadImages(excluded, len(entries), self.folder / PROBLEMS)
         used = [entries[row] for row in good]
         chosen = {name: np.asarray(column)[good] for name, column in columns.items()}
         problems = {
@@ -314,7 +313,8 @@ class Packing:
             "notes": [{"file": entry.file, "notes": entry.notes} for entry in used if entry.notes],
             "duplicates": duplicates(used, self._images(good), chosen["split"]),
         }
-        pack = finish(self.folder, self.job.schema, chosen | stamps_of(used), problems)
+        stamps = {name: [getattr(entry, name) for entry in used] for name in STAMPS}
+        pack = finish(self.folder, self.job.schema, chosen | stamps, problems)
         for name in (JOURNAL, PART):
             (self.folder / name).unlink()
         return pack
@@ -329,19 +329,18 @@ class Packing:
         return open_images(unpublished(path), len(good), self.job.schema)
 
 
-def stamps_of(entries: Sequence[Entry]) -> dict[str, list]:
-    """The columns of the index that come from reading the files."""
-    rows = [asdict(entry) for entry in entries]
-    return {name: [row[name] for row in rows] for name in STAMPS}
-
-
 def stale(pack: Pack, root: str | Path, verify: bool = False) -> list[str]:
     """Files that were changed or removed after packing, by size and time, or with `verify` by every byte."""
+    return [entry.file for entry in packed_entries(pack) if not entry.fresh(Path(root), verify)]
+
+
+def packed_entries(pack: Pack) -> list[Entry]:
+    """What a pack stores of the files that it was made of; raises ValueError where it was made of none."""
     if not set(STAMPS) <= pack.index.keys():
         raise ValueError(f"{pack.path} was not packed from files, so none can have changed")
-    columns = [pack.index[name] for name in STAMPS]
-    entries = (Entry(file, *stamps) for file, *stamps in zip(pack.files, *columns, strict=True))
-    return [entry.file for entry in entries if not entry.fresh(Path(root), verify)]
+    notes = {note["file"]: tuple(note["notes"]) for note in pack.problems().get("notes", ())}
+    columns = [pack.index[name].tolist() for name in STAMPS]
+    return [Entry(file, *stamps, notes=notes.get(file, ())) for file, *stamps in zip(pack.files, *columns, strict=True)]
 
 
 def recoded(attribute: Attribute, table: LabelTable) -> np.ndarray:
@@ -360,12 +359,6 @@ def recoded(attribute: Attribute, table: LabelTable) -> np.ndarray:
         return column
     number = np.array([*map(attribute.index, own.values), MISSING])
     return number[column]
-
-
-def _divided(table: LabelTable, seed: int) -> np.ndarray:
-    from recombine.data.sources.labels import split_by_group
-
-    return split_by_group(table, seed)
 
 
 def cores() -> int:

@@ -1,5 +1,7 @@
 import json
 import pickle
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -196,3 +198,9 @@ def test_pictures_with_objects_inside_are_never_unpickled(tmp_path):
     (path / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(ValueError, match=r"objects|pickle|Array can't be memory-mapped"):
         Pack(path)
+
+
+def test_opening_a_pack_imports_no_decoder(tmp_path):
+    script = "import sys; from recombine.data.packed import Pack; Pack(sys.argv[1]).batch([0]); print({'PIL', 'recombine.data.decoding'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script, write(tmp_path / "pack").path], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

@@ -14,7 +14,7 @@ from PIL import Image
 from recombine.data import packing, workers
 from recombine.data.decoding import BadImage, decode, decode_noted
 from recombine.data.packed import BadPack, Pack
-from recombine.data.packing import BadPictures, pack, stale
+from recombine.data.packing import BadImages, pack, stale
 from recombine.data.schema import MISSING, Attribute, Schema
 from recombine.data.sources.folder import Source
 from recombine.data.sources.labels import LabelTable
@@ -90,7 +90,7 @@ def spoil(data):
 def test_bad_pictures_are_all_named_after_everything_was_read(tmp_path):
     data = source(tmp_path / "in")
     bad = spoil(data)
-    with pytest.raises(BadPictures, match=r"3 of 12 images cannot be used \(.*not an image 1.*on_bad='skip'") as error:
+    with pytest.raises(BadImages, match=r"3 of 12 images cannot be used \(.*not an image 1.*on_bad='skip'") as error:
         packed(data, tmp_path / "out")
     assert "002 ä.png: is cut off" in str(error.value) and "005 ä.png: is an HTML page" in str(error.value)
     assert {problem["file"] for problem in error.value.problems} == bad
@@ -103,7 +103,7 @@ def test_bad_pictures_are_all_named_after_everything_was_read(tmp_path):
 def test_bad_pictures_are_left_out_where_asked_without_reading_the_others_again(tmp_path, monkeypatch):
     data = source(tmp_path / "in")
     bad = spoil(data)
-    with pytest.raises(BadPictures):
+    with pytest.raises(BadImages):
         packed(data, tmp_path / "out")
     seen = watched(monkeypatch)
     result = packed(data, tmp_path / "out", on_bad="skip")
@@ -354,7 +354,7 @@ def test_nothing_but_bad_pictures_is_an_error_whatever_is_asked(tmp_path):
     data = source(tmp_path / "in", 2)
     for file in data.table.files:
         (data.root / file).write_bytes(b"")
-    with pytest.raises(BadPictures, match="2 of 2 images cannot be used"):
+    with pytest.raises(BadImages, match="2 of 2 images cannot be used"):
         packed(data, tmp_path / "out", on_bad="skip")
 
 
