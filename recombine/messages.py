@@ -1,6 +1,29 @@
-"""Lists and near misses as error messages show them."""
+"""Lists, near misses and options as messages show them."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+_on_command_line = ContextVar("_on_command_line", default=False)
+
+
+@contextmanager
+def command_line() -> Iterator[None]:
+    """Inside, messages spell options as the command line takes them."""
+    token = _on_command_line.set(True)
+    try:
+        yield
+    finally:
+        _on_command_line.reset(token)
+
+
+def option(name: str, value: str | bool | None = None) -> str:
+    """An option in a message: `on_bad='skip'` in Python, `--on-bad skip` inside `command_line()`."""
+    if not _on_command_line.get():
+        return f"the option {name}" if value is None else f"{name}={value!r}"
+    return f"--{name.replace('_', '-')}" + (f" {value}" if isinstance(value, str) else "")
 
 
 def shown(names: tuple[str, ...] | list[str], most: int = 12) -> str:

@@ -15,7 +15,7 @@ from recombine.comparison.plan import COMPARED
 from recombine.data.packed import Pack
 from recombine.data.schema import Schema
 from recombine.evaluation.judge import training_rows
-from recombine.messages import shown
+from recombine.messages import option, shown
 from recombine.training.runs import pack_of
 from recombine.training.settings import HARMLESS
 
@@ -99,7 +99,7 @@ def trained_on(run: Found, pack: Pack, name: str, judging: Judging) -> tuple[str
     if count and not judging.allow_training_data:
         raise ValueError(
             f"{run.path} was trained on {count} of the {len(rows)} images of the split {judging.split!r} of {name}; a judgement on them says "
-            "nothing about new images. Choose another split, or say allow_training_data=True to get one that is marked as such"
+            f"nothing about new images. Choose another split, or say {option('allow_training_data', True)} to get one that is marked as such"
         )
     return tuple(seen)
 

@@ -14,7 +14,7 @@ from recombine.data.samplers import first_group
 from recombine.data.synthetic.truth import of_avatars
 from recombine.evaluation.judge import checked_measures
 from recombine.locks import waiting
-from recombine.messages import shown
+from recombine.messages import option, shown
 from recombine.methods import METHODS
 from recombine.recipes import default_recipe
 from recombine.training.recipe import Recipe
@@ -52,7 +52,7 @@ def check(methods: Sequence[str], seeds: Sequence[int], shard: tuple[int, int], 
     if judging.split == "train" and not judging.allow_training_data:
         raise ValueError(
             "every run is trained on the split 'train'; a judgement on it says nothing about new images. Choose val or test, or say "
-            "allow_training_data=True to get one that is marked as such"
+            f"{option('allow_training_data', True)} to get one that is marked as such"
         )
 
 

@@ -15,7 +15,7 @@ from recombine.evaluation import identity as recognition
 from recombine.evaluation.classifier import Classifier, judge_classifier
 from recombine.evaluation.context import EvaluationContext
 from recombine.inference import device_of
-from recombine.messages import nearest, shown
+from recombine.messages import nearest, option, shown
 from recombine.method import Method
 from recombine.metrics.realism import Extractor
 
@@ -111,7 +111,7 @@ def judge(
     if len(seen) and not allow_training_data:
         raise ValueError(
             f"{len(seen)} of the {len(rows)} images to judge on were used in training; a judgement on them says nothing "
-            "about new images. Choose another split, or say allow_training_data=True to get one that is marked as such"
+            f"about new images. Choose another split, or say {option('allow_training_data', True)} to get one that is marked as such"
         )
     if goes_with is None:
         goes_with = DERIVED if of_avatars(pack) else {}
