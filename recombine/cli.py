@@ -13,9 +13,9 @@ from recombine.commands.data import data
 from recombine.commands.demo import demo
 from recombine.commands.edit import edit
 from recombine.commands.evaluate import evaluate
-from recombine.commands.options import as_options
 from recombine.commands.tables import tables
 from recombine.commands.train import train
+from recombine.messages import command_line
 
 COMMANDS = {"demo": demo, "data": data, "train": train, "edit": edit, "evaluate": evaluate, "compare": compare, "tables": tables}
 
@@ -59,7 +59,8 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
     try:
-        APP([a for a in arguments if a != "--debug"], exit_on_error=False, print_error=False, result_action="return_value")
+        with command_line():
+            APP([a for a in arguments if a != "--debug"], exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
         return fail(usage(error), BAD_USAGE)
     except BrokenPipeError:
@@ -97,7 +98,7 @@ def sentence(error: Exception) -> str:
         return f"{error.filename}: {error.strerror}"
     if isinstance(error, KeyError) and error.args:
         return str(error.args[0])
-    return as_options(str(error)) or f"{type(error).__name__}; run again with --debug to see where"
+    return str(error) or f"{type(error).__name__}; run again with --debug to see where"
 
 
 if __name__ == "__main__":

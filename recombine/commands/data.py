@@ -9,12 +9,17 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recombine.commands.options import Flag, as_options, print_json
-from recombine.commands.reading import Reading, look
+from recombine.commands.options import Flag, print_json
+from recombine.commands.reading import Looks, Reading, look
+from recombine.messages import option
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from recombine.data.packed import Pack
-    from recombine.data.sources.folder import Source
+    from recombine.data.schema import Schema
+    from recombine.data.sources.labels import LabelTable
+    from recombine.data.sources.source import Source
 
 CHECKED_AT = "32"       # pixels, when images are decoded only to see whether they can be
 NAMED = 5               # files named of many
@@ -58,26 +63,36 @@ def data(path: Path, /, *, pack: Path | None = None, reading: Reading | None = N
 
 def examine(path: Path, target: Path | None, reading: Reading) -> dict:
     """What a folder, a table or a pack holds and what is wrong with it, as plain values; packs it where nothing is."""
-    from recombine.data.packed import Pack, is_pack
-    from recombine.data.sources.folder import describe
-    from recombine.data.sources.labels import LabelTable, check_counts, check_lone
+    from recombine.data.packed import is_pack
+    from recombine.data.sources.source import describe
 
     if is_pack(path):
-        packed = Pack(path)
-        packed.verify()
-        table = LabelTable(packed.schema.attributes, packed.files, packed.labels, packed.splits)
-        notes = [asdict(entry) for entry in [*check_counts(table), *check_lone(table)]]
-        return {**describe(table), "root": str(path), "notes": notes + problem_notes(packed, "skip")}
+        return examine_pack(path)
     source = reading.source(path, strict=False)
-    found = {**describe(source), "looks": look(source)}
-    found["notes"] = [{**entry, "text": as_options(entry["text"]), "fix": as_options(entry["fix"])} for entry in found["notes"]]
-    if target is not None and not has_errors(found):
-        return added(found, reading.pack(path, target), "skip") | {"pack": str(target)}
+    looks = look(source)
+    seen = {"pictures": looks.images, "grey": looks.grey, "16 bits": looks.deep, "sizes": looks.sizes}
+    found = {**describe(source), "looks": seen}
+    if target is not None and not source.errors:
+        return added(found, reading.pack_source(source, looks, target), "skip") | {"pack": str(target)}
     if not len(source.table):
         return found
+    if source.stored is not None:                       # images that are no files were checked when they were found
+        return {**found, "splits": count_splits(source.table)}
     with tempfile.TemporaryDirectory() as folder:
-        checked = added(found, try_pack(source, folder, reading), reading.on_bad)
-    return {**checked, "notes": [entry for entry in checked["notes"] if "is made larger" not in entry["text"]]}  # than CHECKED_AT
+        return added(found, check_images(source, looks, Path(folder), reading), reading.on_bad)
+
+
+def examine_pack(path: Path) -> dict:
+    """`examine`, of a folder that --pack made; its files are compared with their hashes."""
+    from recombine.data.packed import Pack
+    from recombine.data.sources.labels import LabelTable, check_counts, check_lone
+    from recombine.data.sources.source import describe
+
+    packed = Pack(path)
+    packed.verify()
+    table = LabelTable(packed.schema.attributes, packed.files, packed.labels, packed.splits)
+    notes = [asdict(entry) for entry in [*check_counts(table), *check_lone(table)]]
+    return {**describe(table), "root": str(path), "notes": notes + problem_notes(packed, "skip")}
 
 
 def has_errors(found: dict) -> bool:
@@ -85,18 +100,37 @@ def has_errors(found: dict) -> bool:
     return any(entry["level"] == "error" for entry in found["notes"])
 
 
-def try_pack(source: Source, folder: str, reading: Reading) -> Pack:
+def check_images(source: Source, looks: Looks, folder: Path, reading: Reading) -> Pack:
     """A small pack that only shows which images can be read, and which are there twice."""
     from recombine.data.packing import pack
 
-    schema = replace(reading, size=CHECKED_AT).schema(source)
-    return pack(source, folder, schema, on_bad="skip", progress=sys.stderr.isatty())
+    schema = replace(reading, size=CHECKED_AT).schema(source, looks)
+    return pack(source, folder, schema, on_bad="skip", progress=sys.stderr.isatty(), decoder=decode_to_check)
+
+
+def decode_to_check(
+    image_file: str | Path | bytes, schema: Schema, allow_truncated: bool = False
+) -> tuple[np.ndarray, list[str]]:
+    """`decode_noted`, without its note on images that are made larger, as training has another size."""
+    from recombine.data.decoding import fitted, name_of, read
+
+    picture = read(image_file, allow_truncated)
+    notes = list(picture.notes)
+    return fitted(picture, schema, name_of(image_file)), notes
 
 
 def added(found: dict, packed: Pack, on_bad: str) -> dict:
     """What was found, with what packing found."""
     splits = {split: len(packed.rows(split)) for split in ("train", "val", "test")}
     return {**found, "splits": splits, "notes": found["notes"] + problem_notes(packed, on_bad)}
+
+
+def count_splits(table: LabelTable) -> dict[str, int]:
+    """Images in each split, as packing would divide them where the table does not."""
+    from recombine.data.sources.labels import split_by_group
+
+    splits = Counter((table.splits if table.splits is not None else split_by_group(table, seed=0)).tolist())
+    return {split: splits[split] for split in ("train", "val", "test")}
 
 
 def problem_notes(packed: Pack, on_bad: str) -> list[dict]:
@@ -109,8 +143,9 @@ def problem_notes(packed: Pack, on_bad: str) -> list[dict]:
     if bad:
         kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(entry["kind"] for entry in bad).most_common())
         named = listed([f"{entry['file']} {entry['reason']}" for entry in bad])
-        level, fix = ("error", "repair or remove them, or leave them out with --on-bad skip") if on_bad == "error" else ("warning", "")
-        notes.append(note(level, f"{len(bad)} images cannot be used ({kinds}): {named}", fix or "they are left out"))
+        text = f"{len(bad)} images cannot be used ({kinds}): {named}"
+        fix = f"repair or remove them, or leave them out with {option('on_bad', 'skip')}"
+        notes.append(note("error", text, fix) if on_bad == "error" else note("warning", text, "they are left out"))
     if torn:
         text = f"{len(torn)} images stand, the same or nearly, in more than one split: {listed(torn)}"
         notes.append(note("warning", text, "numbers on held-out images would be too good; remove the copies"))
@@ -121,7 +156,7 @@ def problem_notes(packed: Pack, on_bad: str) -> list[dict]:
 
 
 def note(level: str, text: str, fix: str = "") -> dict:
-    """Something worth saying, and what to do about it."""
+    """A finding and what to do about it, as the label table's notes are printed."""
     return {"level": level, "text": text, "fix": fix}
 
 

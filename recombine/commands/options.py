@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,9 +16,6 @@ def split_at_commas(_: object, tokens: Sequence[Token]) -> tuple[str, ...]:
     """`A,B` and `A --again B` both give A and B."""
     return tuple(name.strip() for token in tokens for name in token.value.split(",") if name.strip())
 
-
-SETTINGS = "unlabelled|absent|new_values|on_bad|table|image_column|allow_training_data"
-LIBRARY = re.compile(rf"\b(set )?({SETTINGS})(?:=| to )(?:'(\w+)'|True)?")
 
 METHOD_NAMES = sorted(path.stem for path in Path(__file__).parents[1].joinpath("methods").glob("[!_]*.py"))  # importing them takes seconds
 Names = Annotated[tuple[str, ...], Parameter(converter=split_at_commas, n_tokens=1)]
@@ -54,16 +50,6 @@ def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(what, total=total)
         yield lambda count: bar.advance(task, count)
-
-
-def as_options(message: str) -> str:
-    """A message of the library, which names a setting `on_bad='skip'`, with the command line's option: `--on-bad skip`."""
-
-    def option(found: re.Match) -> str:
-        verb, name, value = found.groups(default="")
-        return f"{'give ' * bool(verb)}--{name.replace('_', '-')} {value}".rstrip() if verb or value or "=" in found[0] else found[0]
-
-    return LIBRARY.sub(option, message)
 
 
 def say(text: str) -> None:

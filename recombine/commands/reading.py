@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from recombine.data.decoding import Picture
     from recombine.data.packed import Pack
     from recombine.data.schema import Schema
-    from recombine.data.sources.folder import Source
+    from recombine.data.sources.source import Source
 
 MOST_LOOKED_AT = 100    # images, to see what they are like
 KINDS = ("binary", "categorical", "continuous", "group")
@@ -58,68 +58,82 @@ class Reading:
     def source(self, path: Path, strict: bool = True) -> Source:
         """The images and labels that were found."""
         from recombine.data.sources.folder import read_source
+        from recombine.data.sources.options import SourceOptions
 
         kinds = pairs(self.kind, "--kind")
         for name, kind in kinds.items():
             if kind not in KINDS:
                 raise ValueError(f"--kind {name}={kind}: a kind is one of {', '.join(KINDS)}")
-        return read_source(
-            path,
-            table=self.table,
-            pattern=self.pattern,
-            eye=self.eye,
-            kinds=kinds,  # type: ignore[arg-type]
-            image_column=self.image_column,
-            unlabelled=self.unlabelled,
-            absent=self.absent,
-            new_values=self.new_values,
-            strict=strict,
-        )
+        same = ("table", "pattern", "image_column", "eye", "unlabelled", "absent", "new_values")
+        options = SourceOptions(kinds=kinds, **{name: getattr(self, name) for name in same})
+        return read_source(path, options, strict=strict)
 
-    def schema(self, source: Source, size: int = 64) -> Schema:
-        """How the source's images are to be prepared; `size` where none was given."""
+    def schema(self, source: Source, looks: Looks, size: int = 64) -> Schema:
+        """How images that look like this are to be prepared; `size` where none was given."""
         from recombine.data.schema import Schema
 
         height, width = pixels(self.size or str(size))
-        seen = look(source)
-        channels = self.channels or (1 if seen["pictures"] and seen["grey"] == seen["pictures"] else 3)
-        bits = self.bits or (16 if seen["16 bits"] else 8)
+        channels, bits = self.channels or looks.channels, self.bits or looks.bits
         return Schema(source.table.attributes, height, width, channels, bits, self.fit)
 
     def pack(self, path: Path, folder: Path, size: int = 64) -> Pack:
         """The pack of a folder of images; made, completed or brought up to date where it is not."""
+        source = self.source(path)
+        return self.pack_source(source, look(source), folder, size)
+
+    def pack_source(self, source: Source, looks: Looks, folder: Path, size: int = 64) -> Pack:
+        """`pack`, of a source that was read and looked at already."""
         from recombine.data import packing
 
-        source = self.source(path)
-        return packing.pack(source, folder, self.schema(source, size), on_bad=self.on_bad, progress=sys.stderr.isatty())
+        schema = self.schema(source, looks, size)
+        return packing.pack(source, folder, schema, on_bad=self.on_bad, progress=sys.stderr.isatty())
 
 
-def look(source: Source) -> dict:
-    """What some of the images are like: how many are grey or have 16 bits, and their sizes in pixels."""
+@dataclass(frozen=True)
+class Looks:
+    """What a sample of a source's images is like."""
+
+    images: int = 0                 # how many were decoded
+    grey: int = 0                   # how many of them have no colour
+    deep: int = 0                   # how many have 16 bits
+    sizes: dict[str, int] = field(default_factory=dict)     # HEIGHTxWIDTH in pixels -> images, the most frequent ones
+
+    @property
+    def channels(self) -> Literal[1, 3]:
+        """Channels that all of them fit into."""
+        return 1 if self.images and self.grey == self.images else 3
+
+    @property
+    def bits(self) -> Literal[8, 16]:
+        """Bits that all of them fit into."""
+        return 16 if self.deep else 8
+
+
+def look(source: Source) -> Looks:
+    """Decode some of the images to see what they are like."""
     from recombine.data.decoding import BadImage, read
 
-    if source.stored is not None:
-        grey, deep = (source.stored.channels == 1), (source.stored.bits == 16)
-        count, size = len(source.stored), "x".join(map(str, source.stored.size))
-        return {"pictures": count, "grey": count * grey, "16 bits": count * deep, "sizes": {size: count}}
+    if (stored := source.stored) is not None:
+        count = len(stored)
+        return Looks(count, count * (stored.channels == 1), count * (stored.bits == 16), {"x".join(map(str, stored.size)): count})
     files, sizes, grey, deep = source.table.files, Counter(), 0, 0
     for file in files[:: max(1, len(files) // MOST_LOOKED_AT)]:
         try:
-            picture = read(source.root / file)
+            image = read(source.root / file)
         except BadImage:
             continue
-        width, height = picture.size
+        width, height = image.size
         sizes[f"{height}x{width}"] += 1
-        grey += num_channels(picture) < 3
-        deep += picture.deep
-    return {"pictures": sizes.total(), "grey": grey, "16 bits": deep, "sizes": dict(sizes.most_common(5))}
+        grey += num_channels(image) < 3
+        deep += image.deep
+    return Looks(sizes.total(), grey, deep, dict(sizes.most_common(5)))
 
 
-def num_channels(picture: Picture) -> int:
+def num_channels(image: Picture) -> int:
     """Channels of a decoded image, opacity included."""
     from PIL.Image import Image
 
-    return len(picture.pixels.getbands()) if isinstance(picture.pixels, Image) else picture.pixels.shape[2]
+    return len(image.pixels.getbands()) if isinstance(image.pixels, Image) else image.pixels.shape[2]
 
 
 def pixels(text: str) -> tuple[int, int]:

@@ -44,11 +44,11 @@ from recombine.files import (
     write_text,
 )
 from recombine.locks import lock
-from recombine.messages import nearest, shown
+from recombine.messages import nearest, option, shown
 
 if TYPE_CHECKING:
-    from recombine.data.sources.folder import Source
     from recombine.data.sources.norb import Stereo
+    from recombine.data.sources.source import Source
 
 JOURNAL, PART = "journal.jsonl", "images.part"  # of a packing that is not finished
 EVERY = 2.0                                 # seconds between two notes of progress that survive a power cut
@@ -70,7 +70,7 @@ class BadImages(ValueError):
         more = [f"  ... and {len(problems) - 10} more"] if len(problems) > 10 else []
         super().__init__(
             f"{len(problems)} of {total} images cannot be used ({kinds}); repair or remove them, or leave them out with "
-            f"on_bad='skip'; what was read is kept, all are listed in {report}\n" + "\n".join(lines + more)
+            f"{option('on_bad', 'skip')}; what was read is kept, all are listed in {report}\n" + "\n".join(lines + more)
         )
 
 

@@ -16,8 +16,8 @@ from recombine.data.decoding import BadImage, decode, decode_noted
 from recombine.data.packed import BadPack, Pack
 from recombine.data.packing import BadImages, pack, stale
 from recombine.data.schema import MISSING, Attribute, Schema
-from recombine.data.sources.folder import Source
 from recombine.data.sources.labels import LabelTable
+from recombine.data.sources.source import Source
 from recombine.files import SaveFailed
 from recombine.locks import Locked, lock
 

@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from recombine.data.sources.cells import BadTable, Cells, Note, printable, read_cells, read_list
+from recombine.data.sources.cells import BadTable, Note, printable, read_cells, read_list
+from recombine.data.sources.matching import Rows, match
+from recombine.data.sources.options import SourceOptions
+from recombine.data.sources.paths import Listing
+from recombine.data.sources.source import Source
 
-PICTURES = "img_align_celeba"
+IMAGES = "img_align_celeba"
 ATTRIBUTES = ("list_attr_celeba.txt", "list_attr_celeba.csv")
 COMPANIONS = {  # file name -> the column it brings
     "identity_CelebA.txt": "identity",
@@ -21,47 +26,49 @@ COMPANIONS = {  # file name -> the column it brings
 }
 
 
-def find_celeba(files: Sequence[str]) -> str | None:
-    """The attribute list among a folder's files, if there is one: that nearest to the top."""
+def read_celeba(listing: Listing, options: SourceOptions) -> Source | None:
+    """Images with the attributes, identities and splits of CelebA's lists; None where there is no list of attributes.
+
+    Raises:
+        BadTable: A list is malformed; names the line.
+    """
+    attributes = _find_attributes(listing, options)
+    if attributes is None:
+        return None
+    cells = read_cells(listing.root / attributes)
+    first, *others = cells.columns
+    columns = {"file_name": cells.columns[first], **{name: cells.columns[name] for name in others}}
+    notes = cells.notes
+    for name in listing.files:
+        column = COMPANIONS.get(posixpath.basename(name))
+        if column and column not in columns:
+            columns[column], more = _companion(listing.root / name, column, columns["file_name"])
+            notes += more
+    return match(Rows(replace(cells, columns=columns, notes=notes), "file_name", prefer=IMAGES), listing, options)
+
+
+def _find_attributes(listing: Listing, options: SourceOptions) -> str | None:
+    """The attribute list, relative to the root: the table that was asked for, or the list nearest to the top."""
+    files = listing.files
+    if options.table is not None:
+        table = Path(options.table).resolve()
+        files = [table.relative_to(listing.root).as_posix()] if table.is_relative_to(listing.root) else []
     found = [name for name in files if posixpath.basename(name) in ATTRIBUTES]
     return min(found, key=lambda name: (name.count("/"), name), default=None)
 
 
-def read_celeba(root: Path, files: Sequence[str], attributes: str) -> Cells:
-    """Attributes, identities and splits as one table with the path column `file_name`.
-
-    Args:
-        root: The folder.
-        files: What lies below it, relative.
-        attributes: The attribute list, relative.
-
-    Raises:
-        BadTable: A list is malformed; says which line.
-    """
-    cells = read_cells(root / attributes)
-    first = next(iter(cells.columns))
-    cells.columns = {"file_name": cells.columns.pop(first), **cells.columns}
-    for name in sorted(files):
-        column = COMPANIONS.get(posixpath.basename(name))
-        if column and column not in cells.columns:
-            cells.columns[column] = _companion(root / name, column, cells)
-    return cells
-
-
-def _companion(path: Path, column: str, cells: Cells) -> list[str]:
-    """One more column, matched by file name; empty where the list does not know an image."""
+def _companion(path: Path, column: str, files: Sequence[str]) -> tuple[list[str], tuple[Note, ...]]:
+    """One more column, matched by file name and empty where the list lacks an image; and notes."""
     if path.suffix == ".csv":
         other = read_cells(path)
         if len(other.columns) != 2:
             raise BadTable(f"{path.name} has {len(other.columns)} columns; expected a file name and its {column}")
     else:
-        text = path.read_text(encoding="utf-8-sig")
-        other = read_list(text, path.name, header=("file_name", column))
-    names, values = other.columns.values()
-    known = dict(zip(names, values, strict=True))
-    unknown = [name for name in cells.columns["file_name"] if name not in known]
-    cells.notes += other.notes
+        other = read_list(path.read_text(encoding="utf-8-sig"), path.name, header=("file_name", column))
+    known = dict(zip(*other.columns.values(), strict=True))
+    unknown = [name for name in files if name not in known]
+    notes = other.notes
     if unknown:
-        text = f"{path.name} does not list {len(unknown)} of {len(cells)} images, such as {printable(unknown[0])}"
-        cells.notes.append(Note("warning", text, "fetch it again unless you shortened it yourself"))
-    return [known.get(name, "") for name in cells.columns["file_name"]]
+        text = f"{path.name} does not list {len(unknown)} of {len(files)} images, such as {printable(unknown[0])}"
+        notes += (Note("warning", text, "fetch it again unless you shortened it yourself"),)
+    return [known.get(name, "") for name in files], notes

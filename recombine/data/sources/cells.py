@@ -9,19 +9,16 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from sys import intern
 from typing import Literal
-
-from recombine.files import write_bytes
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".parquet")
 SPREADSHEETS = (".xlsx", ".xlsm", ".xls", ".ods")
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True)
@@ -40,14 +37,14 @@ class BadTable(ValueError):
     """A label table that cannot be used as it is; the message names place, value and cure."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Cells:
     """The text of a table, by column, with the place each row came from."""
 
-    columns: dict[str, list[str]]                   # "" where the file had nothing
-    origins: list[str]                              # of each row: "metadata.csv line"
-    lines: list[int]                                # of each row, from 1
-    notes: list[Note] = field(default_factory=list)
+    columns: dict[str, list[str]]       # "" where the file had nothing
+    origins: list[str]                  # of each row: "metadata.csv line"
+    lines: list[int]                    # of each row, from 1
+    notes: tuple[Note, ...] = ()
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -58,10 +55,10 @@ class Cells:
 
     def take(self, rows: Sequence[int]) -> Cells:
         """The same table with only these rows, in this order."""
-        if len(rows) == len(self) and all(row == i for i, row in enumerate(rows)):
+        if list(rows) == list(range(len(self))):
             return self
         columns = {name: [cells[row] for row in rows] for name, cells in self.columns.items()}
-        return Cells(columns, [self.origins[row] for row in rows], [self.lines[row] for row in rows], self.notes)
+        return replace(self, columns=columns, origins=[self.origins[r] for r in rows], lines=[self.lines[r] for r in rows])
 
 
 def join_cells(tables: Sequence[Cells]) -> Cells:
@@ -70,7 +67,7 @@ def join_cells(tables: Sequence[Cells]) -> Cells:
     columns = {name: [c for t in tables for c in t.columns.get(name, [""] * len(t))] for name in names}
     origins = [origin for table in tables for origin in table.origins]
     lines = [line for table in tables for line in table.lines]
-    return Cells(columns, origins, lines, [note for table in tables for note in table.notes])
+    return Cells(columns, origins, lines, tuple(note for table in tables for note in table.notes))
 
 
 def read_cells(path: Path | str, name: str | None = None) -> Cells:
@@ -95,10 +92,12 @@ def read_cells(path: Path | str, name: str | None = None) -> Cells:
         raise BadTable(f"{name} is empty; expected a header line and a line for each image")
     text, encoding, notes = _decode(data, name)
     if path.suffix.lower() in (".jsonl", ".ndjson"):
-        return _read_json_lines(text, name, notes)
-    if re.match(r"\s*\d+\s*\r?\n", text):
-        return read_list(text, name, notes)
-    return _read_delimited(text, name, encoding, notes)
+        cells = _read_json_lines(text, name)
+    elif re.match(r"\s*\d+\s*\r?\n", text):
+        cells = read_list(text, name)
+    else:
+        cells = _read_delimited(text, name, encoding)
+    return replace(cells, notes=(*notes, *cells.notes))
 
 
 def _decode(data: bytes, name: str) -> tuple[str, str, list[Note]]:
@@ -118,7 +117,7 @@ def _decode(data: bytes, name: str) -> tuple[str, str, list[Note]]:
         return data.decode("cp1252", errors="replace"), "Windows-1252", [note]
 
 
-def _read_delimited(text: str, name: str, encoding: str, notes: list[Note]) -> Cells:
+def _read_delimited(text: str, name: str, encoding: str) -> Cells:
     delimiter = _delimiter(text)
     rows, lines, before = [], [], 0
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
@@ -131,10 +130,8 @@ def _read_delimited(text: str, name: str, encoding: str, notes: list[Note]) -> C
     except csv.Error as error:
         raise BadTable(f"{name} line {before + 1} is not readable as CSV ({error}); look for a lone quote mark") from None
     words = f"{name} read as {encoding}, {DELIMITERS[delimiter]}-separated: {len(rows) - 1} rows"
-    cells = _by_column(rows[0], rows[1:], lines[1:], name, [*notes, Note("info", words)])
-    if delimiter == ";":
-        _decimal_points(cells, name)
-    return cells
+    cells = _by_column(rows[0], rows[1:], lines[1:], name, Note("info", words))
+    return _with_decimal_points(cells, name) if delimiter == ";" else cells
 
 
 def _delimiter(text: str) -> str:
@@ -148,20 +145,21 @@ def _delimiter(text: str) -> str:
     return max(DELIMITERS, key=score) if head else ","
 
 
-def _decimal_points(cells: Cells, name: str) -> None:
-    """Turn `1,5` into `1.5` where a semicolon separates the cells, as spreadsheets of half the world write it."""
-    changed = []
+def _with_decimal_points(cells: Cells, name: str) -> Cells:
+    """`1.5` for `1,5` where a semicolon separates the cells, as spreadsheets of half the world write it."""
+    changed = {}
     for column, texts in cells.columns.items():
-        filled = [text for text in texts if text.strip()]
-        if filled and all(DECIMAL_COMMA.fullmatch(t.strip()) or t.strip().lstrip("+-").isdigit() for t in filled):
-            if any("," in text for text in filled):
-                cells.columns[column] = [text.replace(",", ".") for text in texts]
-                changed.append(printable(column))
-    if changed:
-        cells.notes.append(Note("info", f"{name}: decimal commas read as points in {', '.join(changed)}"))
+        filled = [text.strip() for text in texts if text.strip()]
+        numeric = all(DECIMAL_COMMA.fullmatch(text) or text.lstrip("+-").isdigit() for text in filled)
+        if numeric and any("," in text for text in filled):
+            changed[column] = [text.replace(",", ".") for text in texts]
+    if not changed:
+        return cells
+    note = Note("info", f"{name}: decimal commas read as points in {', '.join(map(printable, changed))}")
+    return replace(cells, columns={**cells.columns, **changed}, notes=(*cells.notes, note))
 
 
-def _by_column(header: list[str], rows: list[list[str]], lines: list[int], name: str, notes: list[Note]) -> Cells:
+def _by_column(header: list[str], rows: list[list[str]], lines: list[int], name: str, *notes: Note) -> Cells:
     """Check the shape of a table and turn its rows into columns."""
     names = [cell.strip() or f"unnamed_{position}" for position, cell in enumerate(header, 1)]
     twice = [column for column in dict.fromkeys(names) if names.count(column) > 1]
@@ -181,17 +179,16 @@ def _by_column(header: list[str], rows: list[list[str]], lines: list[int], name:
     return Cells(columns, [f"{name} line"] * len(rows), lines, notes)
 
 
-def read_list(text: str, name: str, notes: Sequence[Note] = (), header: Sequence[str] | None = None) -> Cells:
+def read_list(text: str, name: str, header: Sequence[str] | None = None) -> Cells:
     """CelebA's own format: a count, a line of names, then a file and its values per line, separated by spaces.
 
     Args:
         text: The file's content.
         name: What messages call it.
-        notes: What is already known about the file.
         header: Column names of a file that has neither count nor names.
     """
     numbered = [(i, line.split()) for i, line in enumerate(text.splitlines(), 1) if line.strip()]
-    notes, count = list(notes), None
+    notes, count = [], None
     if header is None:
         count, numbered = int(numbered[0][1][0]), numbered[1:]
         header = ["file_name", *numbered[0][1]] if numbered else ["file_name"]
@@ -201,21 +198,17 @@ def read_list(text: str, name: str, notes: Sequence[Note] = (), header: Sequence
         note = f"{name} announces {count} rows and holds {len(rows)}"
         notes.append(Note("warning", note, "fetch it again unless you shortened it yourself"))
     notes.append(Note("info", f"{name} read as a CelebA list: {len(rows)} rows"))
-    return _by_column(list(header), rows, [line for line, _ in numbered], name, notes)
+    return _by_column(list(header), rows, [line for line, _ in numbered], name, *notes)
 
 
-def _read_json_lines(text: str, name: str, notes: list[Note]) -> Cells:
-    entries, lines = [], []
-    for line, content in enumerate(text.split("\n"), 1):
-        if content.strip():
-            entries.append(_json_object(content, f"{name} line {line}"))
-            lines.append(line)
+def _read_json_lines(text: str, name: str) -> Cells:
+    lines = [(line, content) for line, content in enumerate(text.split("\n"), 1) if content.strip()]
+    entries = [_json_object(content, f"{name} line {line}") for line, content in lines]
     names = list(dict.fromkeys(key for entry in entries for key in entry))
-    notes.append(Note("info", f"{name} read as JSON lines: {len(entries)} rows"))
     nested = {key for entry in entries for key, value in entry.items() if isinstance(value, (dict, list))}
-    notes += [_nested(name, key) for key in names if key in nested]
     columns = {key: [_text(entry.get(key)) for entry in entries] for key in names if key not in nested}
-    return Cells(columns, [f"{name} line"] * len(lines), lines, notes)
+    notes = [Note("info", f"{name} read as JSON lines: {len(entries)} rows"), *(_nested(name, k) for k in names if k in nested)]
+    return Cells(columns, [f"{name} line"] * len(lines), [line for line, _ in lines], tuple(notes))
 
 
 def _json_object(content: str, place: str) -> dict:
@@ -244,24 +237,21 @@ def _read_parquet(path: Path, name: str) -> Cells:
     notes = [Note("info", f"{name} read as Parquet: {table.num_rows} rows")]
     columns = {}
     for column in table.schema:
-        if pyarrow.types.is_nested(column.type) or pyarrow.types.is_binary(column.type):
-            _refuse_embedded(column, name, pyarrow)
+        kind = column.type
+        paired = pyarrow.types.is_struct(kind) and {part.name for part in kind} == {"bytes", "path"}
+        if paired or pyarrow.types.is_binary(kind):
+            raise BadTable(
+                f"{name} carries images inside its column {printable(column.name)}; expected paths of files; "
+                "write each image to a file and put its path in a column file_name"
+            )
+        if pyarrow.types.is_nested(kind):
             notes.append(_nested(name, column.name))
         else:
             columns[column.name] = [_text(value) for value in table.column(column.name).to_pylist()]
-    if not table.num_rows:
-        raise BadTable(f"{name} has columns and no rows; expected a row for each image")
     count = table.num_rows
-    return Cells(columns, [f"{name} row"] * count, list(range(1, count + 1)), notes)
-
-
-def _refuse_embedded(column, name: str, pyarrow) -> None:
-    struct = pyarrow.types.is_struct(column.type) and {f.name for f in column.type} == {"bytes", "path"}
-    if struct or pyarrow.types.is_binary(column.type):
-        raise BadTable(
-            f"{name} carries images inside its column {printable(column.name)}; expected paths of files; "
-            "write each image to a file and put its path in a column file_name"
-        )
+    if not count:
+        raise BadTable(f"{name} has columns and no rows; expected a row for each image")
+    return Cells(columns, [f"{name} row"] * count, list(range(1, count + 1)), tuple(notes))
 
 
 def _text(value: object) -> str:
@@ -273,24 +263,6 @@ def _text(value: object) -> str:
 def printable(text: str) -> str:
     """A name that is safe to show: control characters, direction marks and undecodable bytes are escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
-
-
-def write_csv(path: Path | str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a report that a spreadsheet can open without running anything in it.
-
-    Cells that a spreadsheet would take for a formula get an apostrophe in front; numbers stay as they are.
-    """
-    content = io.StringIO(newline="")
-    writer = csv.writer(content)
-    writer.writerow([_harmless(cell) for cell in header])
-    writer.writerows([_harmless(cell) for cell in row] for row in rows)
-    write_bytes(path, content.getvalue().encode("utf-8", "backslashreplace"))
-
-
-def _harmless(cell: object) -> object:
-    if isinstance(cell, str) and cell.lstrip(" ").startswith(FORMULA) and not number(cell):
-        return "'" + cell
-    return "" if cell is None else cell
 
 
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,18 +14,9 @@ import numpy as np
 from recombine.data.batch import mix_seed
 from recombine.data.schema import MISSING, Attribute
 from recombine.data.sources.cells import Cells, Note, printable
-from recombine.data.sources.columns import (
-    PERSONS,
-    Column,
-    NewValues,
-    Stated,
-    factorise,
-    named,
-    natural,
-    tidy,
-    type_column,
-    yes_or_no,
-)
+from recombine.data.sources.columns import type_column
+from recombine.data.sources.kinds import PERSONS, Column, factorise, named, natural, tidy, yes_or_no
+from recombine.data.sources.options import FEW, SourceOptions
 from recombine.messages import nearest, shown
 
 if TYPE_CHECKING:
@@ -37,7 +29,6 @@ SPLITS = {
 }
 NUMBERED_SPLITS = {"0": "train", "1": "val", "2": "test"}           # CelebA's
 SPLIT_COLUMNS = ("split", "partition", "subset", "set")
-FEW = 20            # images per value below which a warning is due
 
 
 @dataclass(frozen=True)
@@ -86,56 +77,43 @@ class LabelTable:
 
 
 def make_table(
-    cells: Cells,
-    files: list[str],
-    notes: list[Note],
-    *,
-    kinds: Mapping[str, Stated] | None = None,
-    attributes: Sequence[str] | None = None,
-    new_values: NewValues = "error",
-    skip: Sequence[str] = (),
-    splits: np.ndarray | None = None,
-    few: int = FEW,
-) -> LabelTable:
+    cells: Cells, files: list[str], options: SourceOptions, *, skip: Sequence[str] = (), splits: np.ndarray | None = None
+) -> tuple[LabelTable, list[Note]]:
     """Type the columns of a table.
 
     Args:
         cells: The table, a row for each file.
         files: Paths of the images, relative to the root.
-        notes: What was found is appended here; problems have the level `error`.
-        kinds: By column: its kind, the only values it may have, or an attribute of an existing schema.
-        attributes: Columns to use; all that can serve as attributes unless given.
-        new_values: What to do with a value that does not belong: `error`, `add` it, or treat it as `missing`.
+        options: What the columns are, which of them to use, and what to do with values that do not belong.
         skip: Columns that are no labels, such as the paths.
         splits: Split of each row, where it is known from elsewhere.
-        few: Values with fewer images are warned about.
+
+    Returns:
+        The typed table, and what was found; problems have the level `error`.
 
     Raises:
-        ValueError: `kinds` or `attributes` name a column or a kind that does not exist.
+        ValueError: The options name a column or a kind that does not exist.
     """
-    kinds = dict(kinds or {})
-    split_column = None if splits is not None else find_split_column(cells, attributes or ())
+    notes, kinds, asked = [], options.kinds, options.attributes
+    split_column = None if splits is not None else find_split_column(cells, asked or ())
     if split_column:
-        splits = read_splits(cells, split_column, notes)
+        splits, notes = read_splits(cells, split_column)
     names = [name for name in cells.columns if name not in skip and name != split_column]
-    _check_names([*kinds, *(attributes or ())], names)
-    chosen = {name: factorise(name, cells.columns[name]) for name in (names if attributes is None else attributes)}
-    found, columns = [], {}
-    for name, column in chosen.items():
-        options = {"stated": kinds.get(name), "asked": attributes is not None or name in kinds}
-        typed = type_column(column, cells, notes, new_values=new_values, **options)
-        if typed is not None:
-            attribute, columns[name] = typed
-            found.append(_with_range(attribute, columns[name], splits))
-    table = LabelTable(tuple(found), list(files), columns, splits)
-    notes += [*_spellings(table, chosen), *check_mirrors(table), *check_counts(table, few), *check_lone(table), *check_leaks(table)]
-    return table
-
-
-def _check_names(wanted: Sequence[str], names: Sequence[str]) -> None:
-    for name in wanted:
+    for name in (*kinds, *(asked or ())):
         if name not in names:
-            raise ValueError(f"there is no label column {name!r}; there are {shown(list(names))}{nearest(name, list(names))}")
+            raise ValueError(f"there is no label column {name!r}; there are {shown(names)}{nearest(name, names)}")
+    chosen = {name: factorise(name, cells.columns[name]) for name in (names if asked is None else asked)}
+    attributes, columns = [], {}
+    for name, column in chosen.items():
+        wanted = asked is not None or name in kinds
+        typed = type_column(column, cells, stated=kinds.get(name), new_values=options.new_values, asked=wanted)
+        notes += typed.notes
+        if typed.attribute is not None:
+            attributes.append(_with_range(typed.attribute, typed.numbers, splits))
+            columns[name] = typed.numbers
+    table = LabelTable(tuple(attributes), list(files), columns, splits)
+    checks = (check_mirrors(table), check_counts(table, options.few), check_lone(table), check_leaks(table))
+    return table, [*notes, *_spellings(table, chosen), *chain(*checks)]
 
 
 def _with_range(attribute: Attribute, values: np.ndarray, splits: np.ndarray | None) -> Attribute:
@@ -245,9 +223,9 @@ def find_split_column(cells: Cells, attributes: Sequence[str] = ()) -> str | Non
     return None
 
 
-def read_splits(cells: Cells, name: str, notes: list[Note]) -> np.ndarray:
-    """Split of each row; a cell that names none is an error with its place."""
-    column = factorise(name, cells.columns[name])
+def read_splits(cells: Cells, name: str) -> tuple[np.ndarray, list[Note]]:
+    """Split of each row, and notes; a cell that names none is an error with its place."""
+    column, notes = factorise(name, cells.columns[name]), []
     words = {**SPLITS, **NUMBERED_SPLITS}
     splits = np.array([words.get(tidy(text.lower()), "") for text in column.texts] + [""])[column.codes]
     wrong = np.flatnonzero(splits == "")
@@ -258,7 +236,7 @@ def read_splits(cells: Cells, name: str, notes: list[Note]) -> np.ndarray:
         notes.append(Note("error", f"{text} ({len(wrong)} such rows)", "expected train, val or test (or 0, 1, 2) in every row"))
     if any(text in NUMBERED_SPLITS for text in map(tidy, column.texts)):
         notes.append(Note("info", f"{printable(name)}: 0, 1, 2 read as train, val, test"))
-    return np.where(splits == "", "train", splits).astype("<U5")
+    return np.where(splits == "", "train", splits).astype("<U5"), notes
 
 
 def find_group(table: LabelTable, group: str | None = None) -> Attribute | None:

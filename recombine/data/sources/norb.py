@@ -14,25 +14,31 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from recombine.data.sources.cells import BadTable, Cells, Note, printable
+from recombine.data.sources.labels import make_table
+from recombine.data.sources.options import SourceOptions
+from recombine.data.sources.paths import Listing
+from recombine.data.sources.source import Source
 
 if TYPE_CHECKING:
     from recombine.data.schema import Kind, Schema
 
-Eye = Literal["left", "right", "both"]
 TYPES = {0x1E3D4C51: "<f4", 0x1E3D4C53: "<f8", 0x1E3D4C54: "<i4", 0x1E3D4C55: "|u1", 0x1E3D4C56: "<i2"}
-WANTED = {"dat": ("|u1", (None, 2, None, None)), "cat": ("<i4", (None,)), "info": ("<i4", (None, 4))}
+EXPECTED = {"dat": ("|u1", (None, 2, None, None)), "cat": ("<i4", (None,)), "info": ("<i4", (None, 4))}
 PARTS = {"training": "train", "testing": "test"}
 NAME = re.compile(r"(?:.*/)?smallnorb-.*?(training|testing)-(dat|cat|info)\.mat(\.gz)?", re.IGNORECASE)
 CATEGORIES = ("animal", "human", "plane", "truck", "car")
 EYES = {"left": (0,), "right": (1,), "both": (0, 1)}
-KINDS: dict[str, Kind] = {"category": "categorical", "instance": "group", "azimuth": "categorical", "lighting": "categorical"}
+KINDS: dict[str, Kind] = {
+    **{"category": "categorical", "instance": "group"},
+    **{"azimuth": "categorical", "lighting": "categorical"},
+}
 CHUNK = 256     # pairs read at a time
 
 
@@ -65,12 +71,42 @@ class Stereo:
                 yield np.stack([fitted(Picture(Image.fromarray(each)), schema, "NORB") for each in pixels])
 
 
-def find_norb(files: Sequence[str]) -> dict[str, dict[str, str]]:
-    """The files of each part: `{"training": {"dat": ..., "cat": ..., "info": ...}}`; empty where there are none.
+def read_norb(listing: Listing, options: SourceOptions) -> Source | None:
+    """Images of small NORB's parts with their labels; None where there are none, or another table was asked for.
+
+    The columns are `category`, `instance` (a group: `car 4`), `elevation` and `azimuth` in degrees, `lighting` (0 to 5),
+    and with the option `eye="both"`, which gives two rows for each pair, `eye`. Two parts are the splits train and test.
 
     Raises:
-        BadTable: A part lacks one of its three files, is there twice, or is still compressed.
+        BadTable: A part lacks a file or is there twice, a file is no such matrix, is cut off, or does not fit the others.
     """
+    found = _find_parts(listing.files) if options.table is None else {}
+    if not found:
+        return None
+    if options.eye not in EYES:
+        raise ValueError(f"eye is one of {', '.join(EYES)}, not {options.eye!r}")
+    parts = {part: _read_part(listing.root, part, files) for part, files in found.items()}
+    eyes = ("left", "right") if options.eye == "both" else (options.eye,)
+    rows = [row for part, (_, labels) in parts.items() for row in _rows(part, labels, eyes)]
+    names = [name for name in rows[0] if name != "eye" or options.eye == "both"]
+    columns = {name: [row[name] for row in rows] for name in names}
+    cells = Cells(columns, ["small NORB, row"] * len(rows), list(range(1, len(rows) + 1)))
+    splits = [PARTS[part] for part, (images, _) in parts.items() for _ in range(len(images) * len(eyes))]
+    table, notes = make_table(
+        cells,
+        columns["file_name"],
+        replace(options, kinds={**KINDS, **options.kinds}),
+        skip=["file_name"],
+        splits=np.array(splits) if len(parts) == len(PARTS) else None,
+    )
+    words = f"small NORB: {len(rows)} images of the {options.eye} eye{'s' * (options.eye == 'both')}, {' and '.join(parts)}"
+    caution = "azimuth and lighting: what they become in a mirrored image is not known; train without mirroring to learn them"
+    stored = Stereo(tuple(images for images, _ in parts.values()), EYES[options.eye])
+    return Source(listing.root, table, [Note("info", words), Note("warning", caution), *notes], stored)
+
+
+def _find_parts(files: Sequence[str]) -> dict[str, dict[str, str]]:
+    """The files of each part: `{"training": {"dat": ..., "cat": ..., "info": ...}}`; empty where there are none."""
     found: dict[str, dict[str, str]] = {}
     for file in files:
         match = NAME.fullmatch(file)
@@ -78,61 +114,42 @@ def find_norb(files: Sequence[str]) -> dict[str, dict[str, str]]:
             continue
         if match[3]:
             raise BadTable(f"{printable(file)} is compressed; expected {printable(file[:-3])}: unpack it with gunzip")
-        part = found.setdefault(match[1].lower(), {})
-        if match[2].lower() in part:
-            raise BadTable(f"{printable(part[match[2].lower()])} and {printable(file)} are the same part; remove one")
-        part[match[2].lower()] = file
+        part, kind = found.setdefault(match[1].lower(), {}), match[2].lower()
+        if kind in part:
+            raise BadTable(f"{printable(part[kind])} and {printable(file)} are the same part; remove one")
+        part[kind] = file
     for part, own in found.items():
-        lacking = [kind for kind in WANTED if kind not in own]
+        lacking = [kind for kind in EXPECTED if kind not in own]
         if lacking:
-            raise BadTable(f"small NORB's {part} part lacks its file ...-{part}-{lacking[0]}.mat; expected three, and there are {', '.join(own.values())}")
+            text = f"small NORB's {part} part lacks its file ...-{part}-{lacking[0]}.mat"
+            raise BadTable(f"{text}; expected three, and there are {', '.join(own.values())}")
     return {part: found[part] for part in PARTS if part in found}
 
 
-def read_norb(root: Path, found: dict[str, dict[str, str]], eye: Eye = "left") -> tuple[Cells, list[str] | None, Stereo]:
-    """Labels as a table, the split of each row, and the images.
+def _read_part(root: Path, part: str, files: dict[str, str]) -> tuple[np.ndarray, list[tuple[int, ...]]]:
+    """The pairs of images of a part, and of each its category, instance, elevation, azimuth and lighting."""
+    images, categories, info = (read_matrix(root / files[kind], *EXPECTED[kind]) for kind in EXPECTED)
+    if not len(images) == len(categories) == len(info):
+        counts = f"{len(images)} pairs, {len(categories)} categories and {len(info)} lines of info"
+        raise BadTable(f"small NORB's {part} files have {counts}; fetch them again")
+    check_range(files["cat"], categories[:, None], (len(CATEGORIES),))
+    check_range(files["info"], info, (10, 9, 35, 6))
+    return images, list(map(tuple, np.column_stack([categories, info]).tolist()))
 
-    Args:
-        root: The folder.
-        found: From `find_norb`.
-        eye: Which image of each pair; `both` gives two rows with an attribute `eye`.
 
-    Returns:
-        Columns `category`, `instance` (a group: `car 4`), `elevation` and `azimuth` in degrees, `lighting` (0 to 5), and
-        perhaps `eye`; train and test, or None where only one part is there; the images, in the same order.
-
-    Raises:
-        BadTable: A file is no such matrix, is cut off, or does not fit the other two.
-    """
-    if eye not in EYES:
-        raise ValueError(f"eye is one of {', '.join(EYES)}, not {eye!r}")
-    eyes = ("left", "right") if eye == "both" else (eye,)
-    rows: list[dict[str, str]] = []
-    splits, pictures = [], []
-    for part, files in found.items():
-        images, categories, info = (read_matrix(root / files[kind], *WANTED[kind]) for kind in WANTED)
-        if not len(images) == len(categories) == len(info):
-            raise BadTable(f"small NORB's {part} files have {len(images)} pairs, {len(categories)} categories and {len(info)} lines of info; fetch them again")
-        check_range(files["cat"], categories[:, None], (len(CATEGORIES),))
-        check_range(files["info"], info, (10, 9, 35, 6))
-        for number, (category, (instance, elevation, azimuth, lighting)) in enumerate(zip(categories.tolist(), info.tolist(), strict=True)):
-            labels = {
+def _rows(part: str, labels: list[tuple[int, ...]], eyes: Sequence[str]) -> Iterator[dict[str, str]]:
+    """The rows of a part's table, one for each eye."""
+    for number, (category, instance, elevation, azimuth, lighting) in enumerate(labels):
+        for eye in eyes:
+            yield {
+                "file_name": f"{part}/{number:05d}-{eye}",
                 "category": CATEGORIES[category],
                 "instance": f"{CATEGORIES[category]} {instance}",
                 "elevation": str(30 + 5 * elevation),
                 "azimuth": str(10 * azimuth),
                 "lighting": str(lighting),
+                "eye": eye,
             }
-            rows += [{"file_name": f"{part}/{number:05d}-{side}", **labels, "eye": side} for side in eyes]
-        splits += [PARTS[part]] * len(images) * len(eyes)
-        pictures.append(images)
-    names = [name for name in rows[0] if name != "eye" or eye == "both"]
-    columns = {name: [row[name] for row in rows] for name in names}
-    words = f"small NORB: {len(rows)} images of the {eye} eye{'s' * (eye == 'both')}, {' and '.join(found)}"
-    caution = "azimuth and lighting: what they become in a mirrored image is not known; train without mirroring to learn them"
-    notes = [Note("info", words), Note("warning", caution)]
-    cells = Cells(columns, ["small NORB, row"] * len(rows), list(range(1, len(rows) + 1)), notes)
-    return cells, splits if len(found) == len(PARTS) else None, Stereo(tuple(pictures), EYES[eye])
 
 
 def read_matrix(path: Path, dtype: str, shape: tuple[int | None, ...]) -> np.ndarray:

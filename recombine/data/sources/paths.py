@@ -7,11 +7,13 @@ import posixpath
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+
+from recombine.data.sources.options import Links
+from recombine.messages import option
 
 SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm",
@@ -19,19 +21,18 @@ SUFFIXES = (
 )  # fmt: skip
 SAMPLE = 60  # rows that are looked at to find the path column and the images' folder
 
-Links = Literal["inside", "anywhere"]
 
-
-@dataclass
+@dataclass(frozen=True)
 class Listing:
     """Every regular file below a folder, and what was not followed."""
 
     root: Path
-    files: list[str]                                                # relative, posix, sorted
-    skipped: dict[str, list[str]] = field(default_factory=dict)     # reason -> names
+    files: list[str]                        # relative, posix, sorted
+    skipped: dict[str, list[str]]           # reason -> names
+    given: Path                             # the root as the user wrote it, for absolute paths in tables
 
     @cached_property
-    def pictures(self) -> list[str]:
+    def images(self) -> list[str]:
         """Those files whose ending is an image's."""
         return [name for name in self.files if name.lower().endswith(SUFFIXES)]
 
@@ -41,29 +42,21 @@ class Listing:
         return frozenset(self.files)
 
     @cached_property
-    def by_form(self) -> dict[str, list[str]]:
-        """Files by their path in composed form."""
-        return _index(self.files, composed)
-
-    @cached_property
-    def by_case(self) -> dict[str, list[str]]:
-        """Files by their path without upper case."""
-        return _index(self.files, folded)
-
-    @cached_property
-    def by_stem(self) -> dict[str, list[str]]:
-        """Images by their path without upper case and ending."""
-        return _index(self.pictures, stem)
-
-    @cached_property
-    def by_name(self) -> dict[str, list[str]]:
-        """Files by their name alone, without upper case and ending."""
-        return _index(self.files, lambda path: posixpath.basename(stem(path)))
-
-    @cached_property
     def reasons(self) -> dict[str, str]:
         """Why a path was skipped."""
         return {name: reason for reason, names in self.skipped.items() for name in names}
+
+    @cached_property
+    def _indices(self) -> dict[Callable, dict[str, list[str]]]:
+        return {}
+
+    def find(self, key: Callable[[str], str], text: str) -> Sequence[str]:
+        """The files, for `stem` the images, with this key: one of `composed`, `folded`, `stem` and `name_alone`."""
+        if key not in self._indices:
+            index = self._indices[key] = defaultdict(list)
+            for name in self.images if key is stem else self.files:
+                index[key(name)].append(name)
+        return self._indices[key].get(text, ())
 
 
 def walk(root: Path | str, links: Links = "inside") -> Listing:
@@ -76,7 +69,7 @@ def walk(root: Path | str, links: Links = "inside") -> Listing:
     Raises:
         NotADirectoryError: There is no such folder.
     """
-    root = Path(root).resolve()
+    given, root = Path(root), Path(root).resolve()
     if not root.is_dir():
         raise NotADirectoryError(f"{root} is not a folder; expected a folder of images")
     files, skipped, linked, visited = [], defaultdict(list), [], set()
@@ -95,7 +88,7 @@ def walk(root: Path | str, links: Links = "inside") -> Listing:
                 files.append(name)
             else:
                 skipped[kind].append(name)
-    return Listing(root, sorted(files), {reason: sorted(names) for reason, names in skipped.items()})
+    return Listing(root, sorted(files), {reason: sorted(names) for reason, names in skipped.items()}, given)
 
 
 def _entries(root: Path, folder: str, links: Links) -> list[tuple[str, str]]:
@@ -135,13 +128,12 @@ class Resolver:
     Args:
         listing: The files there are.
         base: Folder that relative paths start from, relative to the root.
-        given: The root as the user wrote it, for absolute paths in tables.
     """
 
-    def __init__(self, listing: Listing, base: str = "", given: Path | None = None):
+    def __init__(self, listing: Listing, base: str = ""):
         self.base = base
         self.listing = listing
-        self.roots = {str(listing.root), str(given.absolute()) if given else str(listing.root)}
+        self.roots = {str(listing.root), str(listing.given.absolute())}
 
     def find(self, text: str) -> Found:
         """The file that a path means."""
@@ -153,9 +145,8 @@ class Resolver:
             return Found(None, "outside")
         if path in self.listing.known:
             return Found(path, rule)
-        for rule, key, index in LADDER:
-            choices = getattr(self.listing, index).get(key(path), ())
-            if choices:
+        for rule, key in LADDER:
+            if choices := self.listing.find(key, key(path)):
                 return Found(choices[0], rule) if len(choices) == 1 else Found(None, "ambiguous", tuple(choices[:4]))
         own = self.listing.root.name + "/"
         if path.startswith(own) and not self.base:
@@ -179,15 +170,8 @@ class Resolver:
         return path, rule
 
 
-def _index(files: Iterable[str], key) -> dict[str, list[str]]:
-    index = defaultdict(list)
-    for name in files:
-        index[key(name)].append(name)
-    return index
-
-
 def composed(path: str) -> str:
-    """A path in Unicode's composed form, in which `é` is one character."""
+    """A path with every accented letter as one character."""
     return path if path.isascii() else unicodedata.normalize("NFC", path)
 
 
@@ -202,7 +186,12 @@ def stem(path: str) -> str:
     return path[: path.rindex(".")] if path.endswith(SUFFIXES) else path
 
 
-LADDER = (("Unicode form", composed, "by_form"), ("upper and lower case", folded, "by_case"), ("file ending", stem, "by_stem"))
+def name_alone(path: str) -> str:
+    """A file's name, folded, without its folders and an image's ending."""
+    return posixpath.basename(stem(path))
+
+
+LADDER = (("Unicode form", composed), ("upper and lower case", folded), ("file ending", stem))
 
 
 def find_base(listing: Listing, texts: Sequence[str], folders: Sequence[str] = (), prefer: str = "") -> tuple[str, float]:
@@ -220,13 +209,9 @@ def find_base(listing: Listing, texts: Sequence[str], folders: Sequence[str] = (
     Raises:
         ValueError: Two folders hold files of these names.
     """
-    texts = sample(texts)
-    tried = ["", *folders, *_prefixes(listing, texts)]
-    resolver = Resolver(listing)
-    scores = {}
-    for base in dict.fromkeys(tried):
-        resolver.base = base
-        found = [resolver.find(text) for text in texts]
+    texts, scores = sample(texts), {}
+    for base in dict.fromkeys(["", *folders, *_prefixes(listing, texts)]):
+        found = list(map(Resolver(listing, base).find, texts))
         scores[base] = sum(0.9 + 0.1 * (f.rule == "as written") for f in found if f.file) / max(1, len(texts))
     best = max(scores.values())
     winners = [base for base, score in scores.items() if score == best]
@@ -234,7 +219,7 @@ def find_base(listing: Listing, texts: Sequence[str], folders: Sequence[str] = (
     if best and len(winners) > 1 and not stated:
         raise ValueError(
             f"images of these names lie in {winners[0]} and in {winners[1]}; "
-            "give the folder that is meant as the path, and the table with the option table"
+            f"give the folder that is meant as the path, and the table with {option('table')}"
         )
     return (stated or winners)[0], best
 
@@ -244,7 +229,7 @@ def _prefixes(listing: Listing, texts: Sequence[str]) -> list[str]:
     counts = Counter()
     for text in texts:
         key = stem(text.strip().replace("\\", "/")).removeprefix("./")
-        for file in listing.by_name.get(posixpath.basename(key), ()):
+        for file in listing.find(name_alone, posixpath.basename(key)):
             if key and stem(file).endswith("/" + key):
                 counts[file.rsplit("/", key.count("/") + 1)[0]] += 1
     return [prefix for prefix, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:8]]

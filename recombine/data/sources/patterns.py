@@ -15,17 +15,19 @@ Without an ending such as `.jpg` a pattern takes every image format. A field `sp
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from recombine.data.schema import Attribute, Kind
+from recombine.data.schema import Kind
 from recombine.data.sources.cells import BadTable, Cells, Note, printable
-from recombine.data.sources.columns import IDENTITIES, PERSONS, named
-from recombine.data.sources.paths import SUFFIXES, sample
+from recombine.data.sources.kinds import IDENTITIES, PERSONS, named
+from recombine.data.sources.matching import Pairs, Rows, match
+from recombine.data.sources.options import SourceOptions
+from recombine.data.sources.paths import SUFFIXES, Listing, sample
+from recombine.data.sources.source import Source
 from recombine.messages import nearest, shown
 
-Pairs = tuple[tuple[str, str], ...]
 CLIPS = ("clip", "video", "sequence", "track")      # told apart by whose they are
 NAMED = 3                                           # files named of many that do not match
 
@@ -164,14 +166,6 @@ class Pattern:
         return f"{printable(path)} fits {fits!r}, then {wrong}{hint}" if fits else f"{printable(path)}: {wrong}{hint}"
 
 
-@dataclass
-class Names:
-    """What a pattern found in the names of many images."""
-
-    cells: Cells                # a row for each image that matches, its path as file_name; with notes
-    naming: Naming
-
-
 def find_naming(pattern: str) -> Naming:
     """A pattern of the user's own, or one of `PATTERNS` by its name.
 
@@ -189,46 +183,56 @@ def find_naming(pattern: str) -> Naming:
     return Naming((pattern,))
 
 
-def read_names(pictures: Sequence[str], pattern: str, fate: str = "they were dropped") -> Names:
-    """Labels of images, read from their paths.
-
-    Args:
-        pictures: Paths, relative to the folder that is read.
-        pattern: See the module, or a name in `PATTERNS`.
-        fate: What the warning says of images that do not match.
+def read_pattern(listing: Listing, options: SourceOptions) -> Source | None:
+    """Images labelled by their paths; None where no pattern was given.
 
     Raises:
         BadTable: Nothing matches; the message shows one path and where it stops matching.
         ValueError: The pattern is none.
     """
-    naming = find_naming(pattern)
-    choices = [Pattern(text) for text in naming.patterns]
-    for used in choices:
-        found = {path: labels for path in pictures if (labels := used.match(path)) is not None}
-        if found:
-            break
-    else:
-        closest = _closest(choices, pictures)
-        raise BadTable(
-            f"none of {len(pictures)} images matches the pattern {closest[0].text!r}: {closest[0].explain(closest[1])}"
-            if closest
-            else "there are no images whose names could match a pattern; is it the right folder?"
-        )
-    rows = list(found.values())
-    columns = {name: [row[name] for row in rows] for name in used.fields}
+    if options.pattern is None:
+        return None
+    naming, paths = find_naming(options.pattern), listing.images
+    used, found = _matches(list(map(Pattern, naming.patterns)), paths)
+    columns = {name: [labels[name] for labels in found.values()] for name in used.fields}
     columns.update(_translated(columns, naming))
-    notes = [Note("info", f"labels read from names by {used.text!r}: {len(rows)} of {len(pictures)} images")]
-    notes += _clips_apart(columns)
-    unmatched = [path for path in pictures if path not in found]
+    columns, clip_notes = _clips_apart(columns)
+    notes = [Note("info", f"labels read from names by {used.text!r}: {len(found)} of {len(paths)} images"), *clip_notes]
+    unmatched = [path for path in paths if path not in found]
+    kept = options.unlabelled == "keep"
     if unmatched:
         closest = _closest([used], unmatched)
-        text = f"{len(unmatched)} of {len(pictures)} images do not match the pattern: {shown(list(map(printable, unmatched)), NAMED)}"
-        notes.append(Note("warning", f"{text}; the nearest miss: {used.explain(closest[1])}" if closest else text, fate))
+        text = f"{len(unmatched)} of {len(paths)} images do not match the pattern: {_named(unmatched)}"
+        text = f"{text}; the nearest miss: {used.explain(closest[1])}" if closest else text
+        notes.append(Note("warning", text, "" if kept else "they were dropped"))
     if naming.caution:
         notes.append(Note("warning", naming.caution))
     files = list(found)
-    origins = [f"{printable(path)}, image" for path in files]
-    return Names(Cells({"file_name": files, **columns}, origins, list(range(1, len(files) + 1)), notes), naming)
+    origins, numbers = [f"{printable(path)}, image" for path in files], list(range(1, len(files) + 1))
+    cells = Cells({"file_name": files, **columns}, origins, numbers, tuple(notes))
+    # A column with a single value can be no attribute, whatever its kind, and is best left out by the rules.
+    kinds = {name: kind for kind, names in naming.kinds.items() for name in names if _varies(columns.get(name, ()))}
+    return match(Rows(cells, "file_name", kinds=kinds, mirrors=naming.mirrors, complete=not kept), listing, options)
+
+
+def _matches(patterns: Sequence[Pattern], paths: Sequence[str]) -> tuple[Pattern, dict[str, dict[str, str]]]:
+    """The first pattern that matches anything, and the labels in each path that it matches."""
+    for pattern in patterns:
+        if found := {path: labels for path in paths if (labels := pattern.match(path)) is not None}:
+            return pattern, found
+    closest = _closest(patterns, paths)
+    if closest is None:
+        raise BadTable("there are no images whose names could match a pattern; is it the right folder?")
+    pattern, path = closest
+    raise BadTable(f"none of {len(paths)} images matches the pattern {pattern.text!r}: {pattern.explain(path)}")
+
+
+def _named(paths: Sequence[str]) -> str:
+    return shown(list(map(printable, paths)), NAMED)
+
+
+def _varies(texts: Sequence[str]) -> bool:
+    return len({*texts} - {""}) > 1
 
 
 def _closest(patterns: Sequence[Pattern], paths: Sequence[str]) -> tuple[Pattern, str] | None:
@@ -248,33 +252,18 @@ def _translated(columns: Mapping[str, list[str]], naming: Naming) -> dict[str, l
     return made
 
 
-def _clips_apart(columns: dict[str, list[str]]) -> list[Note]:
-    """Give clips that are numbered anew for everybody the name of whose they are, so that equal numbers are not one clip."""
-    owner = next((n for n in columns if named(n, (*IDENTITIES, *PERSONS))), None)
-    notes = []
-    for name in [n for n in columns if owner and n != owner and named(n, CLIPS)]:
-        owners = defaultdict(set)
-        for whose, text in zip(columns[owner], columns[name], strict=True):  # type: ignore[index]
-            owners[text].add(whose)
-        if any(len(whose) > 1 for text, whose in owners.items() if text):
-            columns[name] = [f"{whose}/{t}" if t else "" for whose, t in zip(columns[owner], columns[name], strict=True)]  # type: ignore[index]
-            notes.append(Note("info", f"{name}: values occur with several of {owner}, and were told apart as {columns[name][0]!r}"))
-    return notes
-
-
-def with_mirrors(attributes: Sequence[Attribute], naming: Naming, notes: list[Note]) -> dict[str, Pairs]:
-    """By attribute the values that change places in a mirrored image; a warning where one lacks its counterpart."""
-    found = {}
-    for attribute in attributes:
-        pairs = naming.mirrors.get(attribute.name, ()) if attribute.kind == "categorical" else ()
-        there = tuple(pair for pair in pairs if set(pair) <= set(attribute.values))
-        lone = sorted({v for pair in pairs for v in pair if v in attribute.values} - {v for pair in there for v in pair})
-        if lone:
-            text = f"{attribute.name}: {shown(lone)} has no value for the other side"
-            notes.append(Note("warning", text, "train without mirroring"))
-        if there:
-            found[attribute.name] = there
-    return found
+def _clips_apart(columns: dict[str, list[str]]) -> tuple[dict[str, list[str]], list[Note]]:
+    """Columns in which clips that are numbered anew for each person bear the person's name, and notes on them."""
+    owner = next((name for name in columns if named(name, (*IDENTITIES, *PERSONS))), None)
+    apart, notes = {}, []
+    for name in [name for name in columns if owner and name != owner and named(name, CLIPS)]:
+        pairs = {*zip(columns[owner], columns[name], strict=True)}  # type: ignore[index]
+        if any(count > 1 for text, count in Counter(text for _, text in pairs).items() if text):
+            owned = zip(columns[owner], columns[name], strict=True)  # type: ignore[index]
+            apart[name] = [f"{whose}/{text}" if text else "" for whose, text in owned]
+            told = f"{name}: values occur with several of {owner}, and were told apart as {apart[name][0]!r}"
+            notes.append(Note("info", told))
+    return {**columns, **apart}, notes
 
 
 MULTIPIE_YAW = {

@@ -13,8 +13,10 @@ from PIL import Image
 
 from recombine.data.schema import MISSING
 from recombine.data.sources.cells import BadTable
-from recombine.data.sources.folder import describe, read_source
+from recombine.data.sources.folder import read_source
+from recombine.data.sources.options import SourceOptions
 from recombine.data.sources.paths import walk
+from recombine.data.sources.source import describe
 
 
 def pictures(root: Path, *names: str) -> Path:
@@ -94,13 +96,13 @@ def test_a_table_given_by_path(tmp_path):
     labelled(tmp_path, SMILES, "elsewhere.csv")
     labelled(root, SMILES, "one.csv")
     labelled(root, SMILES, "two.csv")
-    assert read_source(root, table=tmp_path / "elsewhere.csv").table.files == list(ABC)
-    assert read_source(root, table="one.csv").table.files == list(ABC)
+    assert read_source(root, SourceOptions(table=tmp_path / "elsewhere.csv")).table.files == list(ABC)
+    assert read_source(root, SourceOptions(table="one.csv")).table.files == list(ABC)
     assert read_source(root / "two.csv").table.files == list(ABC)
     with pytest.raises(BadTable, match=r"holds 2 tables: one.csv, two.csv; say which one with the option table"):
         read_source(root)
     with pytest.raises(FileNotFoundError, match=r"no table three.csv, neither here nor in"):
-        read_source(root, table="three.csv")
+        read_source(root, SourceOptions(table="three.csv"))
 
 
 def test_two_columns_of_files(tmp_path):
@@ -108,9 +110,9 @@ def test_two_columns_of_files(tmp_path):
     (root / "t.csv").write_text("left_half,mask,smile\na.png,ma.png,0\nb.png,mb.png,1\n")
     with pytest.raises(BadTable, match="columns left_half, mask all hold files; say which one with the option image_column"):
         read_source(root)
-    assert read_source(root, image_column="left_half", unlabelled="drop").table.files == ["a.png", "b.png"]
+    assert read_source(root, SourceOptions(image_column="left_half", unlabelled="drop")).table.files == ["a.png", "b.png"]
     with pytest.raises(BadTable, match="no column 'lefthalf'; it has left_half, mask, smile; did you mean 'left_half'"):
-        read_source(root, image_column="lefthalf")
+        read_source(root, SourceOptions(image_column="lefthalf"))
 
 
 def test_class_folders(tmp_path):
@@ -216,25 +218,25 @@ def test_rows_without_a_picture(tmp_path):
     root = labelled(pictures(tmp_path, *ABC), {**SMILES, **{f"x{i}.png": 0 for i in range(12)}})
     with pytest.raises(BadTable, match=r"12 of 15 rows have no image: 'x0.png' \(metadata.csv line 5\), .*'x9.png' .*12 in all"):
         read_source(root)
-    source = read_source(root, absent="drop")
+    source = read_source(root, SourceOptions(absent="drop"))
     assert source.table.files == list(ABC)
     assert any("12 of 15 rows have no image" in text and "dropped" in text for text in infos(source, "warning"))
 
 
 def test_pictures_without_a_row(tmp_path):
     root = labelled(pictures(tmp_path, *ABC, "sub/d.png"), SMILES)
-    with pytest.raises(BadTable, match=r"1 of 4 images have no label: sub/d.png; add rows, or set unlabelled to 'keep'"):
+    with pytest.raises(BadTable, match=r"1 of 4 images have no label: sub/d.png; add rows, or give unlabelled='keep'"):
         read_source(root)
-    kept = read_source(root, unlabelled="keep").table
+    kept = read_source(root, SourceOptions(unlabelled="keep")).table
     assert kept.files == [*ABC, "sub/d.png"] and kept.columns["smile"].tolist() == [0, 1, 1, MISSING]
-    assert read_source(root, unlabelled="drop").table.files == list(ABC)
+    assert read_source(root, SourceOptions(unlabelled="drop")).table.files == list(ABC)
 
 
 def test_a_folder_without_labels(tmp_path):
     root = pictures(tmp_path, *ABC)
     with pytest.raises(BadTable, match="has no labels: 3 images, no attribute; add a table with a column file_name"):
         read_source(root)
-    assert read_source(root, unlabelled="keep").table.files == list(ABC)
+    assert read_source(root, SourceOptions(unlabelled="keep")).table.files == list(ABC)
 
 
 @pytest.mark.parametrize(
@@ -266,10 +268,10 @@ def test_a_table_without_paths(tmp_path):
 
 def test_paths_relative_to_the_table(tmp_path):
     root = labelled(pictures(tmp_path, *(f"images/{n}" for n in ABC)), {f"../images/{n}": v for n, v in SMILES.items()}, "labels/t.csv")
-    assert read_source(root, table="labels/t.csv").table.files == [f"images/{name}" for name in ABC]
+    assert read_source(root, SourceOptions(table="labels/t.csv")).table.files == [f"images/{name}" for name in ABC]
     pictures(root, "images/d.png")
     with pytest.raises(BadTable, match=r"1 of 4 images have no label: images/d\.png"):
-        read_source(root, table="labels/t.csv")
+        read_source(root, SourceOptions(table="labels/t.csv"))
 
 
 # Duplicates
@@ -359,7 +361,7 @@ def test_control_characters_are_escaped_when_shown(tmp_path):
 def test_an_ambiguous_path_names_the_choices(tmp_path):
     root = labelled(pictures(tmp_path, "a.png", "a.webp", "b.png"), {"a.jpg": 0, "b.png": 1})
     with pytest.raises(BadTable, match=r"'a.jpg' \(metadata.csv line 2\), the first a.png, a.webp; write them exactly"):
-        read_source(root, unlabelled="drop")
+        read_source(root, SourceOptions(unlabelled="drop"))
 
 
 def test_two_folders_with_the_same_names(tmp_path):

@@ -1,6 +1,5 @@
 """Reading tables and typing their columns."""
 
-import csv
 import json
 
 import numpy as np
@@ -12,8 +11,9 @@ from recombine.cli import main
 from recombine.data.packed import write_pack
 from recombine.data.samplers import Pairs
 from recombine.data.schema import MISSING, Attribute, Schema
-from recombine.data.sources.cells import BadTable, Cells, printable, read_cells, write_csv
-from recombine.data.sources.columns import factorise, infer, mirror_rule, named, slip
+from recombine.data.sources.cells import BadTable, Cells, printable, read_cells
+from recombine.data.sources.columns import mirror_rule
+from recombine.data.sources.kinds import factorise, infer, named, slip
 from recombine.data.sources.labels import (
     LabelTable,
     check_leaks,
@@ -23,14 +23,14 @@ from recombine.data.sources.labels import (
     scarce,
     split_by_group,
 )
+from recombine.data.sources.options import SourceOptions
 
 
 def typed(columns: dict[str, list], **options):
     """A table of the given columns, as `make_table` types them, and the notes."""
     rows = len(next(iter(columns.values())))
     cells = Cells({n: list(map(str, c)) for n, c in columns.items()}, ["t.csv line"] * rows, list(range(2, rows + 2)))
-    notes = []
-    return make_table(cells, [f"{i}.png" for i in range(rows)], notes, **{"few": 0, **options}), notes
+    return make_table(cells, [f"{i}.png" for i in range(rows)], SourceOptions(**{"few": 0, **options}))
 
 
 def errors(notes):
@@ -488,14 +488,6 @@ def test_names_of_columns_are_split_into_words():
 )
 def test_control_characters_are_escaped(name, shown):
     assert printable(name) == shown
-
-
-def test_reports_hold_no_formulas(tmp_path):
-    rows = [["=1+1", "+x", "-y", "@z", "-1.5", "+3", -2.5, None, "\tq", "plain, quoted"]]
-    write_csv(tmp_path / "r.csv", ["=name", *"bcdefghij"], rows)
-    header, row = csv.reader((tmp_path / "r.csv").read_text().splitlines())
-    assert header[0] == "'=name"
-    assert row == ["'=1+1", "'+x", "'-y", "'@z", "-1.5", "+3", "-2.5", "", "'\tq", "plain, quoted"]
 
 
 # Too little of something

@@ -14,6 +14,7 @@ from recombine.data.packed import Pack
 from recombine.data.schema import Schema
 from recombine.data.sources.cells import BadTable
 from recombine.data.sources.folder import read_source
+from recombine.data.sources.options import SourceOptions
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def test_labels_are_read_and_splits_are_the_files(made):
 @pytest.mark.parametrize(("eye", "which"), [("left", [0]), ("right", [1]), ("both", [0, 1])])
 def test_the_chosen_eye_is_packed_unchanged(made, tmp_path, eye, which):
     folder, (_, train), (_, test) = made
-    source = read_source(folder, eye=eye)
+    source = read_source(folder, SourceOptions(eye=eye))
     packed = packing.pack(source, tmp_path / "pack", Schema(height=96, width=96, channels=1), progress=False)
     expected = np.concatenate([train, test])[:, which].reshape(-1, 1, 96, 96)
     assert np.array_equal(packed.images, expected) and len(packed) == len(source.table)

@@ -11,6 +11,7 @@ from recombine.data.packed import mirrored
 from recombine.data.schema import MISSING
 from recombine.data.sources.cells import BadTable
 from recombine.data.sources.folder import read_source
+from recombine.data.sources.options import SourceOptions
 from recombine.data.sources.patterns import PATTERNS, Pattern
 
 
@@ -86,12 +87,12 @@ def test_a_miss_says_where_the_path_stops_matching(pattern, path, text):
 )
 def test_what_is_no_pattern_is_refused(tmp_path, pattern, text):
     with pytest.raises(ValueError, match=text):
-        read_source(pictures(tmp_path, "a.png"), pattern=pattern)
+        read_source(pictures(tmp_path, "a.png"), SourceOptions(pattern=pattern))
 
 
 def test_folders_become_identities_and_clips(tmp_path):
     root = pictures(tmp_path, *(f"{who}/{clip}/{i}.png" for who in ("anna", "ben") for clip in ("v1", "w2") for i in range(3)))
-    source = read_source(root, pattern="{identity}/{clip}/*")
+    source = read_source(root, SourceOptions(pattern="{identity}/{clip}/*"))
     assert [(a.name, a.kind) for a in source.table.attributes] == [("identity", "group"), ("clip", "group")]
     assert texts(source.table, "clip") == [f"{who}/{clip}" for who in ("anna", "ben") for clip in ("v1", "w2") for _ in range(3)]
     assert any("clip: values occur with several of identity, and were told apart as 'anna/v1'" in str(n) for n in source.notes)
@@ -99,38 +100,38 @@ def test_folders_become_identities_and_clips(tmp_path):
 
 def test_clips_of_one_person_each_keep_their_names(tmp_path):
     root = pictures(tmp_path, "anna/x1/1.png", "anna/x1/2.png", "ben/y2/1.png", "ben/y2/2.png")
-    assert texts(read_source(root, pattern="{identity}/{clip}/*").table, "clip") == ["x1", "x1", "y2", "y2"]
+    assert texts(read_source(root, SourceOptions(pattern="{identity}/{clip}/*")).table, "clip") == ["x1", "x1", "y2", "y2"]
 
 
 def test_kinds_are_stated_as_for_any_table_and_splits_are_found(tmp_path):
     root = pictures(tmp_path, *(f"{split}/{age}_{i}.png" for split in ("train", "test") for age in (20, 30) for i in range(4)))
-    table = read_source(root, pattern=r"{split}/{age:\d+}_{_}", kinds={"age": "group"}).table
+    table = read_source(root, SourceOptions(pattern=r"{split}/{age:\d+}_{_}", kinds={"age": "group"})).table
     assert table["age"].kind == "group" and table.splits.tolist() == ["test"] * 8 + ["train"] * 8
-    assert read_source(root, pattern=r"{split}/{age:\d+}_{_}").table["age"].kind == "continuous"
+    assert read_source(root, SourceOptions(pattern=r"{split}/{age:\d+}_{_}")).table["age"].kind == "continuous"
 
 
 def test_what_does_not_match_is_counted_named_and_explained(tmp_path):
     root = pictures(tmp_path, "anna/1.png", "anna/2.png", "ben/1.png", "ben/2.png", "cover.png", "ben/more/3.png")
-    source = read_source(root, pattern="{identity}/*")
+    source = read_source(root, SourceOptions(pattern="{identity}/*"))
     assert source.table.files == ["anna/1.png", "anna/2.png", "ben/1.png", "ben/2.png"]
     (text,) = warnings(source)[:1]
     assert "2 of 6 images do not match the pattern: ben/more/3.png, cover.png; the nearest miss: ben/more/3.png fits" in text
     assert text.endswith("they were dropped")
-    kept = read_source(root, pattern="{identity}/*", unlabelled="keep")
+    kept = read_source(root, SourceOptions(pattern="{identity}/*", unlabelled="keep"))
     assert texts(kept.table, "identity")[-2:] == [None, None] and len(kept.table) == 6
 
 
 def test_nothing_matches(tmp_path):
     with pytest.raises(BadTable, match=r"none of 2 images matches the pattern 's\{identity\}/\*': .*at 't1/a.png' 's' was expected"):
-        read_source(pictures(tmp_path, "t1/a.png", "t2/a.png"), pattern="s{identity}/*")
+        read_source(pictures(tmp_path, "t1/a.png", "t2/a.png"), SourceOptions(pattern="s{identity}/*"))
     with pytest.raises(BadTable, match="there are no images whose names could match"):
-        read_source(pictures(tmp_path / "empty", "x/a.txt"), pattern="s{identity}/*")
+        read_source(pictures(tmp_path / "empty", "x/a.txt"), SourceOptions(pattern="s{identity}/*"))
 
 
 def test_names_or_a_table(tmp_path):
     (tmp_path / "t.csv").write_text("file_name,smile\na.png,1\n")
     with pytest.raises(ValueError, match=r"a pattern takes labels from names, and the table .* has them too"):
-        read_source(pictures(tmp_path, "a.png"), table="t.csv", pattern="{identity}")
+        read_source(pictures(tmp_path, "a.png"), SourceOptions(table="t.csv", pattern="{identity}"))
 
 
 # Data sets by name, as made-up trees
@@ -143,7 +144,7 @@ def test_rafd(tmp_path):
         for who, kind in (("01", "Caucasian_female"), ("41", "Kid_male"))
         for gaze in ("frontal", "left", "right")
     ]
-    source = read_source(pictures(tmp_path, *names, *(n.replace("angry", "happy") for n in names)), pattern="rafd")
+    source = read_source(pictures(tmp_path, *names, *(n.replace("angry", "happy") for n in names)), SourceOptions(pattern="rafd"))
     table = source.table
     row = table.files.index("Rafd180_41_Kid_male_happy_left.jpg")
     labels = {a.name: texts(table, a.name)[row] for a in table.attributes}
@@ -160,7 +161,7 @@ def test_rafd(tmp_path):
 
 def test_rafd_seen_from_one_side_alone_is_not_to_be_mirrored(tmp_path):
     names = (f"RaFD/Rafd{camera}_{who}_Caucasian_female_angry_frontal.jpg" for camera in ("090", "135") for who in ("01", "02"))
-    source = read_source(pictures(tmp_path, *names), pattern="rafd")
+    source = read_source(pictures(tmp_path, *names), SourceOptions(pattern="rafd"))
     assert source.table["camera"].mirror == "keep"
     assert "camera: 135 has no value for the other side; train without mirroring" in warnings(source)
 
@@ -173,7 +174,7 @@ def test_multipie(tmp_path):
         for camera in ("051", "041", "130", "081")
         for light in ("00", "07", "19")
     ]
-    source = read_source(pictures(tmp_path, *names), pattern="multipie")
+    source = read_source(pictures(tmp_path, *names), SourceOptions(pattern="multipie"))
     table = source.table
     row = table.files.index("session04/multiview/249/03/04_1/249_04_03_041_07.png")
     labels = {a.name: texts(table, a.name)[row] for a in table.attributes}
@@ -189,7 +190,7 @@ def test_multipie(tmp_path):
 
 def test_bu3dfe(tmp_path):
     names = [f"{who}/{who}_{code}WH_F2D.bmp" for who in ("F0001", "M0044") for code in ("AN01", "AN04", "NE00", "HA02")]
-    source = read_source(pictures(tmp_path, *names, "F0001/F0001_AN01WH_F3D.bmp"), pattern="bu3dfe")
+    source = read_source(pictures(tmp_path, *names, "F0001/F0001_AN01WH_F3D.bmp"), SourceOptions(pattern="bu3dfe"))
     table = source.table
     row = table.files.index("M0044/M0044_AN04WH_F2D.bmp")
     labels = {a.name: texts(table, a.name)[row] for a in table.attributes}
@@ -202,27 +203,27 @@ def test_market1501(tmp_path):
     names += ["bounding_box_train/0007_c3s3_077419_03.jpg", "bounding_box_train/0007_c1s3_077419_03.jpg"]
     names += ["bounding_box_test/-1_c1s1_000401_03.jpg", "bounding_box_test/0000_c1s1_000151_01.jpg"]
     names += ["bounding_box_test/0001_c1s1_001051_03.jpg", "query/0001_c2s1_001051_00.jpg"]
-    source = read_source(pictures(tmp_path, *names, "gt_bbox/0001_c1s1_001051_00.jpg"), pattern="market1501")
+    source = read_source(pictures(tmp_path, *names, "gt_bbox/0001_c1s1_001051_00.jpg"), SourceOptions(pattern="market1501"))
     found = dict(zip(source.table.files, texts(source.table, "identity"), strict=True))
     assert found[names[0]] == "0002" and found[names[4]] is None and found[names[5]] is None and found[names[7]] == "0001"
     splits = dict(zip(source.table.files, source.table.splits, strict=True))
     assert [splits[name] for name in names] == ["train"] * 4 + ["test"] * 4
     assert source.table["camera"].values == ("1", "2", "3") and source.table["camera"].mirror == "keep"
-    flat = read_source(tmp_path / "bounding_box_train", pattern="market1501").table
+    flat = read_source(tmp_path / "bounding_box_train", SourceOptions(pattern="market1501")).table
     assert flat.splits is None and texts(flat, "identity") == ["0002", "0002", "0007", "0007"]
 
 
 def test_vggface2(tmp_path):
     names = ["train/n000002/0001_01.jpg", "train/n000002/0002_01.jpg", "test/n000001/0001_01.jpg", "test/n000001/0002_02.jpg"]
-    table = read_source(pictures(tmp_path, *names), pattern="vggface2").table
+    table = read_source(pictures(tmp_path, *names), SourceOptions(pattern="vggface2")).table
     assert texts(table, "identity") == ["n000001", "n000001", "n000002", "n000002"]
     assert table.splits.tolist() == ["test", "test", "train", "train"]
-    assert read_source(tmp_path / "train", pattern="vggface2", strict=False).table.files == ["n000002/0001_01.jpg", "n000002/0002_01.jpg"]
+    assert read_source(tmp_path / "train", SourceOptions(pattern="vggface2"), strict=False).table.files == ["n000002/0001_01.jpg", "n000002/0002_01.jpg"]
 
 
 def test_voxceleb(tmp_path):
     names = [f"dev/{who}/{clip}/000000{i}.jpg" for who, clip in (("id10270", "5r0dWxy17C8"), ("id10271", "_z_BR0ERa9g")) for i in (1, 2)]
-    table = read_source(pictures(tmp_path, *names), pattern="voxceleb").table
+    table = read_source(pictures(tmp_path, *names), SourceOptions(pattern="voxceleb")).table
     assert texts(table, "identity") == ["id10270", "id10270", "id10271", "id10271"]
     assert table["clip"].kind == "group" and table["clip"].values == ("5r0dWxy17C8", "_z_BR0ERa9g")
 
