@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,20 +20,21 @@ import torch
 import torch.distributed as dist
 from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
-from torch import Tensor, nn
+from torch import Tensor
 
 from recombine import files, locks
 from recombine.data.batch import Batch, mix_seed
 from recombine.data.packed import Pack
 from recombine.data.samplers import SAMPLERS, LeavesOut, Sampler
-from recombine.method import Controlled, Hinting, Method, OwnSampler, Phase, Phased, Progress, Turn
+from recombine.method import Controlled, Hinting, Method, OwnSampler, Phase, Phased, Progress
 from recombine.methods.shared.prototypes import fit_prototypes, prototypes_of
 from recombine.training import checkpoint
 from recombine.training.ema import Average
 from recombine.training.log import Journal, Meter
 from recombine.training.monitor import diagnose
+from recombine.training.players import Players, load_child
 from recombine.training.recipe import TrainConfig
-from recombine.training.state import flatten_optimizer, unflatten_optimizer
+from recombine.training.schedule import crossed, learning_rate_factor, progress_at
 
 
 class Interrupted(Exception):
@@ -122,24 +123,17 @@ class Training:
     """One training in one process."""
 
     def __init__(self, fabric: Fabric, method: Method, pack: Pack, config: TrainConfig, run: Path, settings: dict, quiet: bool):
-        assert isinstance(method, nn.Module)
         self.fabric, self.method, self.pack, self.config, self.run, self.settings = fabric, method, pack, config, run, settings
         self.state = State(controllers=dict(method.controllers) if isinstance(method, Controlled) else {})
-        self.networks: dict[str, nn.Module] = {name: child for name, child in method.named_children() if any(True for _ in child.parameters())}
-        for name, network in self.networks.items():
-            setattr(method, name, fabric.setup_module(network.to(memory_format=torch.channels_last)))  # type: ignore[call-overload]
+        self.players = Players(fabric, method)
         self.dtype = next(method.parameters()).dtype
-        self.average = Average(self.networks, config.ema_images)
+        self.average = Average(self.players.networks, config.ema_images)
         self.prototypes = prototypes_of(method)
         self.phases = method.phases() if isinstance(method, Phased) else [Phase("train")]
-        self.phase: Phase | None = None
-        self.parameters = {p: [w for name in names for w in self.networks[name].parameters()] for p, names in method.players().items()}
-        self.optimizers = {player: method.optimizer(player, weights) for player, weights in self.parameters.items()}
-        self.rates = {player: [group["lr"] for group in optimizer.param_groups] for player, optimizer in self.optimizers.items()}
         self.sampler = self.new_sampler()
         self.journal = Journal(run, config.images, enabled=fabric.is_global_zero, quiet=quiet)
         self.meter = Meter()
-        self.measured: dict[str, float] = {}
+        self.measured: dict[str, float] = {}  # in the newest line of the log
         self.warned_of: set[str] = set()
         self.saved_at = time.monotonic()
         self.saved_once = self.warned = False
@@ -172,24 +166,15 @@ class Training:
 
     def step(self) -> None:
         """One batch through every turn of the game; abandoned at the first value that is not finite."""
-        state, fabric = self.state, self.fabric
-        progress = self.progress()
-        self.enter(progress.phase)
-        torch.manual_seed(mix_seed(self.seed, fabric.global_rank, state.images_seen))
+        state = self.state
+        phase, progress = progress_at(state.images_seen, self.config.images, self.phases)
+        self.players.enter(phase)
+        torch.manual_seed(mix_seed(self.seed, self.fabric.global_rank, state.images_seen))
         batch = self.batch()
-        self.set_learning_rates()
-        games = [self.method.turns(part, progress) for part in batch.split(self.config.accumulate)]
-        buffers = [(buffer, buffer.clone()) for network in self.networks.values() for buffer in network.buffers()]
-        measured: dict[str, Tensor] = {}
-        while (turns := self.backward(games)) is not None:
-            bad = self.not_finite(turns)
-            if bad:
-                self.skip(batch, bad)
-                for buffer, before in buffers:
-                    buffer.copy_(before)
-                break
-            self.optimizers[turns[0].player].step()
-            measured.update(self.meter.add(turns, self.norm))
+        self.players.set_learning_rates(self.learning_rate_factor())
+        bad, measured = self.play(batch, progress)
+        if bad:
+            bad = self.skip(batch, bad)
         else:
             state.bad_in_row = 0
             if isinstance(self.method, Controlled):
@@ -197,60 +182,41 @@ class Training:
         self.average.update(state.images_seen, self.config.batch_size)
         state.images_seen += self.config.batch_size
         if state.bad_in_row >= self.config.patience:
-            self.roll_back()
+            self.roll_back(bad)
 
-    def backward(self, games: Sequence[Iterator[Turn]]) -> list[Turn] | None:
-        """The next turn of every micro-batch, with the gradients of that turn's player alone; None when the step is over."""
-        turns: list[Turn] = []
-        weights: list[nn.Parameter] = []
-        for place, game in enumerate(games):
-            with self.unsynchronised(place < len(games) - 1):
-                turn = next(game, None)
-                if turn is None:
-                    continue
-                weights = [w for w in self.parameters[turn.player] if w.requires_grad]
-                if place == 0:
-                    self.optimizers[turn.player].zero_grad()
-                self.fabric.backward(turn.total() / len(games), inputs=weights)
-            turns.append(turn)
-        self.norm = torch.nn.utils.get_total_norm([w.grad for w in weights if w.grad is not None])
-        return turns or None
+    def play(self, batch: Batch, progress: Progress) -> tuple[str, dict[str, Tensor]]:
+        """Take every turn on a batch; returns what is not finite, "" where all is, and every term's mean over micro-batches."""
+        games = [self.method.turns(part, progress) for part in batch.split(self.config.accumulate)]
+        buffers, measured = self.players.buffers(), {}
+        while (gradients := self.players.backward(games)) is not None:
+            if bad := self.players.not_finite(gradients):
+                for buffer, before in buffers:
+                    buffer.copy_(before)
+                return bad, {}
+            self.players.optimizers[gradients.player].step()
+            measured.update(self.meter.add(gradients.turns, gradients.norm))
+        return "", measured
 
-    @contextmanager
-    def unsynchronised(self, enabled: bool) -> Iterator[None]:
-        """Gradients stay in this process until the last micro-batch."""
-        with ExitStack() as stack:
-            for name in self.networks if enabled and self.fabric.world_size > 1 else ():
-                stack.enter_context(self.fabric.no_backward_sync(getattr(self.method, name)))
-            yield
-
-    def not_finite(self, turns: Sequence[Turn]) -> str:
-        """The first term that is NaN or infinite; empty where there is none on any process."""
-        terms = {f"{turn.player}/{name}": value for turn in turns for name, (_, value) in turn.losses.items()}
-        terms[f"gradient_norm/{turns[0].player}"] = self.norm
-        bad = next((f"{name} is {value.item()}" for name, value in terms.items() if not torch.isfinite(value)), "")
-        anywhere = self.fabric.all_reduce(torch.tensor(float(bool(bad)), device=self.fabric.device), reduce_op="sum")
-        return bad or ("a loss on another process is not finite" if anywhere else "")
-
-    def skip(self, batch: Batch, bad: str) -> None:
-        """Remember a step that was not taken."""
+    def skip(self, batch: Batch, bad: str) -> str:
+        """Count and log a step that was not taken; returns what was wrong, where."""
         self.state.bad_in_row += 1
-        shown = [self.pack.files[row] for row in batch.rows[:8].tolist()]
         self.meter.take()
-        self.bad = f"{bad} after {self.state.images_seen:,} images, in a batch with {', '.join(shown)}"
-        self.journal.event(self.state.images_seen, "skipped", f"{self.bad}; the step was not taken")
+        images = [self.pack.files[row] for row in batch.rows[:8].tolist()]
+        sentence = f"{bad} after {self.state.images_seen:,} images, in a batch with {', '.join(images)}"
+        self.journal.event(self.state.images_seen, "skipped", f"{sentence}; the step was not taken")
+        return sentence
 
-    def roll_back(self) -> None:
+    def roll_back(self, bad: str) -> None:
         """Go back to the newest checkpoint with another order of images and half the learning rate, or give up."""
         used = self.state.rollbacks
         found = checkpoint.newest_resume(self.run) if used < self.config.rollbacks else None
         if found is None:
-            kept = f"the newest checkpoint in {self.run / 'resume'} is untouched" if self.saved_once or used else "nothing had been saved yet"
-            raise Diverged(f"{self.config.patience} steps in a row were not finite: {self.bad}; {kept}; try a lower learning rate or another seed")
+            saved = f"the newest checkpoint in {self.run / 'resume'} is untouched" if self.saved_once or used else "nothing had been saved yet"
+            raise Diverged(f"{self.config.patience} steps in a row were not finite: {bad}; {saved}; try a lower learning rate or another seed")
         self.restore(found)
         self.state.rollbacks, self.state.bad_in_row = used + 1, 0
         self.sampler = self.new_sampler()
-        self.journal.event(self.state.images_seen, "rolled back", f"{self.bad}; going on with half the learning rate")
+        self.journal.event(self.state.images_seen, "rolled back", f"{bad}; going on with half the learning rate")
 
     def control(self, method: Controlled, measured: dict[str, Tensor], progress: Progress) -> None:
         """Hand the step's averages over all processes to the method's controllers."""
@@ -272,7 +238,7 @@ class Training:
         return batch.to(self.fabric.device, self.dtype)
 
     def view(self, rows: np.ndarray, mirror: np.ndarray | None, share: slice) -> Batch:
-        """This process's part of drawn images."""
+        """This process's part of sampled images."""
         return self.pack.batch(rows[share], mirror=None if mirror is None else mirror[share])
 
     def new_sampler(self) -> Sampler:
@@ -286,39 +252,9 @@ class Training:
         """Of everything random in this training."""
         return mix_seed(self.config.seed, self.state.rollbacks)
 
-    def progress(self) -> Progress:
-        """Images seen, and the phase they fall in."""
-        seen, images = self.state.images_seen, self.config.images
-        total, start = sum(phase.share for phase in self.phases), 0.0
-        for phase in self.phases:
-            end = start + phase.share / total * images
-            if seen < end or phase is self.phases[-1]:
-                return Progress(seen, images, phase.name, (seen - start) / (end - start))
-            start = end
-        raise AssertionError("a method needs at least one phase")
-
-    def enter(self, name: str) -> None:
-        """Freeze what the phase freezes: eval mode, and no gradient of its own."""
-        if self.phase is not None and self.phase.name == name:
-            return
-        self.phase = next(phase for phase in self.phases if phase.name == name)
-        for child, network in self.networks.items():
-            frozen = child in self.phase.frozen
-            getattr(self.method, child).train(not frozen)
-            network.requires_grad_(not frozen)
-
     def learning_rate_factor(self) -> float:
-        """1, falling linearly to 0 over the last `decay` of the training; halved by every rollback."""
-        left = 1 - self.state.images_seen / self.config.images
-        fall = min(1.0, left / self.config.decay) if self.config.decay else 1.0
-        return fall * 0.5**self.state.rollbacks
-
-    def set_learning_rates(self) -> None:
-        """Give every optimiser its rate for this step."""
-        factor = self.learning_rate_factor()
-        for player, optimizer in self.optimizers.items():
-            for group, rate in zip(optimizer.param_groups, self.rates[player], strict=True):
-                group["lr"] = rate * factor
+        """Of every optimiser's own rate, at this moment."""
+        return learning_rate_factor(self.state.images_seen, self.config, self.state.rollbacks)
 
     def agree(self, stop: list[int]) -> tuple[int, bool]:
         """The signal to stop for and whether a checkpoint is due, the same on every process."""
@@ -336,7 +272,7 @@ class Training:
             return
         if self.fabric.is_global_zero:
             seen = self.state.images_seen
-            with self.averaged(), torch.no_grad():
+            with self.players.evaluated(), self.average.applied(), torch.no_grad():
                 if self.prototypes:
                     fit_prototypes(self.method, self.prototypes, self.pack, probes=seen >= self.config.images)
                 measures = monitor(self.method, self.run / "grids" / f"{seen:010d}.png") if monitor else {}
@@ -347,15 +283,6 @@ class Training:
                     self.journal.event(seen, name, sentence)
                 self.warned_of.add(name)
         self.fabric.barrier()
-
-    @contextmanager
-    def averaged(self) -> Iterator[None]:
-        """The averaged weights in the networks, in eval mode."""
-        for name in self.networks:
-            getattr(self.method, name).eval()
-        with self.average.applied():
-            yield
-        self.phase = None
 
     def save(self) -> None:
         """Write a checkpoint and the model; a full disk costs nothing but the attempt."""
@@ -373,13 +300,10 @@ class Training:
     def write(self) -> None:
         """The checkpoint first, then the model that it would make."""
         read_off = {f"codebook.{key}": value for key, value in self.prototypes.state_dict().items()} if self.prototypes else {}
-        own = {f"{name}.{key}": value for name, net in self.networks.items() for key, value in net.state_dict().items()}
-        tensors, optimizers = {"weights": {**own, **read_off}}, {}
-        if self.average.tensors:
-            tensors["average"] = self.average.tensors
-        for player, optimizer in self.optimizers.items():
-            tensors[f"optimizer-{player}"], optimizers[player] = flatten_optimizer(optimizer.state_dict())
-        state = {**vars(self.state), "optimizers": optimizers, "method": self.identity()}
+        own = self.players.weights()
+        optimizers, rest = self.players.optimizer_states()
+        tensors = {"weights": {**own, **read_off}, **({"average": self.average.tensors} if self.average.tensors else {}), **optimizers}
+        state = {**vars(self.state), "optimizers": rest, "method": self.identity()}
         checkpoint.save_resume(self.run, self.state.images_seen, tensors, state)
         checkpoint.save_model(self.run, {**(self.average.tensors or own), **read_off}, self.identity(), self.method.schema)
 
@@ -401,29 +325,14 @@ class Training:
 
     def restore(self, found: checkpoint.Resume) -> None:
         """Weights, averages, optimisers, controllers and position of a checkpoint."""
-        for name, network in {**self.networks, **({"codebook": self.prototypes} if self.prototypes else {})}.items():
-            network.load_state_dict({key.removeprefix(f"{name}."): value for key, value in found.tensors["weights"].items() if key.startswith(f"{name}.")})
+        self.players.load_weights(found.tensors["weights"])
+        if self.prototypes:
+            load_child(self.prototypes, "codebook", found.tensors["weights"])
         self.average.load(found.tensors.get("average", {}))
-        for player, optimizer in self.optimizers.items():
-            optimizer.load_state_dict(unflatten_optimizer(found.tensors.get(f"optimizer-{player}", {}), found.state["optimizers"][player]))
-            match_strides(optimizer)
+        self.players.load_optimizers(found.tensors, found.state["optimizers"])
         self.state = State(**{name: found.state[name] for name in vars(self.state)})
         if isinstance(self.method, Controlled):
             self.method.controllers.update(self.state.controllers)
-        self.phase = None
-
-
-def match_strides(optimizer: torch.optim.Optimizer) -> None:
-    """Give every tensor of the optimiser's state its parameter's memory layout, without which steps are slow."""
-    for parameter, state in optimizer.state.items():
-        for name, value in state.items():
-            if isinstance(value, Tensor) and value.shape == parameter.shape:
-                state[name] = torch.empty_like(parameter).copy_(value)
-
-
-def crossed(every: int, before: int, now: int) -> bool:
-    """Whether a multiple of `every` lies in (before, now]."""
-    return now // every > before // every
 
 
 @contextmanager

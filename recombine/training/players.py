@@ -1,0 +1,143 @@
+"""The players of a method's game: their networks, wrapped by Fabric, their optimisers, and one turn after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from recombine.method import Method, Phase, Turn
+from recombine.training.state import flatten_optimizer, unflatten_optimizer
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """One player's turn of every micro-batch, whose gradients stand in that player's parameters."""
+
+    turns: list[Turn]
+    norm: Tensor                            # of all these gradients together, a scalar
+
+    @property
+    def player(self) -> str:
+        """Whose turn it is."""
+        return self.turns[0].player
+
+
+class Players:
+    """The networks of a method and one optimiser for each player.
+
+    Args:
+        fabric: Wraps every network on its own.
+        method: Its child networks are replaced by the wrapped ones.
+    """
+
+    def __init__(self, fabric: Fabric, method: Method):
+        assert isinstance(method, nn.Module)
+        self.fabric, self.method = fabric, method
+        self.networks: dict[str, nn.Module] = {name: child for name, child in method.named_children() if any(True for _ in child.parameters())}
+        for name, network in self.networks.items():
+            setattr(method, name, fabric.setup_module(network.to(memory_format=torch.channels_last)))  # type: ignore[call-overload]
+        self.parameters = {p: [w for name in names for w in self.networks[name].parameters()] for p, names in method.players().items()}
+        self.optimizers = {player: method.optimizer(player, weights) for player, weights in self.parameters.items()}
+        self.rates = {player: [group["lr"] for group in optimizer.param_groups] for player, optimizer in self.optimizers.items()}
+        self.phase: Phase | None = None     # that the networks' modes belong to; None = they have to be set
+
+    def enter(self, phase: Phase) -> None:
+        """Freeze what the phase freezes: eval mode, and no gradient of its own."""
+        if self.phase == phase:
+            return
+        self.phase = phase
+        for child, network in self.networks.items():
+            frozen = child in phase.frozen
+            getattr(self.method, child).train(not frozen)
+            network.requires_grad_(not frozen)
+
+    @contextmanager
+    def evaluated(self) -> Iterator[None]:
+        """All networks in eval mode; the next step sets the phase's modes again."""
+        for name in self.networks:
+            getattr(self.method, name).eval()
+        yield
+        self.phase = None
+
+    def set_learning_rates(self, factor: float) -> None:
+        """Give every optimiser the method's rate times a factor."""
+        for player, optimizer in self.optimizers.items():
+            for group, rate in zip(optimizer.param_groups, self.rates[player], strict=True):
+                group["lr"] = rate * factor
+
+    def buffers(self) -> list[tuple[Tensor, Tensor]]:
+        """Every buffer of the networks with a copy of it, from which it can be set back."""
+        return [(buffer, buffer.clone()) for network in self.networks.values() for buffer in network.buffers()]
+
+    def backward(self, games: Sequence[Iterator[Turn]]) -> Gradients | None:
+        """The next turn of every micro-batch, with the gradients of that turn's player alone; None when the step is over."""
+        turns: list[Turn] = []
+        weights: list[nn.Parameter] = []
+        for place, game in enumerate(games):
+            with self._unsynchronised(place < len(games) - 1):
+                turn = next(game, None)
+                if turn is None:
+                    continue
+                weights = [w for w in self.parameters[turn.player] if w.requires_grad]
+                if place == 0:
+                    self.optimizers[turn.player].zero_grad()
+                self.fabric.backward(turn.total() / len(games), inputs=weights)
+            turns.append(turn)
+        if not turns:
+            return None
+        return Gradients(turns, torch.nn.utils.get_total_norm([w.grad for w in weights if w.grad is not None]))
+
+    @contextmanager
+    def _unsynchronised(self, enabled: bool) -> Iterator[None]:
+        """Gradients stay in this process until the last micro-batch."""
+        with ExitStack() as stack:
+            for name in self.networks if enabled and self.fabric.world_size > 1 else ():
+                stack.enter_context(self.fabric.no_backward_sync(getattr(self.method, name)))
+            yield
+
+    def not_finite(self, gradients: Gradients) -> str:
+        """The first term that is NaN or infinite; empty where there is none on any process."""
+        terms = {f"{turn.player}/{name}": value for turn in gradients.turns for name, (_, value) in turn.losses.items()}
+        terms[f"gradient_norm/{gradients.player}"] = gradients.norm
+        bad = next((f"{name} is {value.item()}" for name, value in terms.items() if not torch.isfinite(value)), "")
+        anywhere = self.fabric.all_reduce(torch.tensor(float(bool(bad)), device=self.fabric.device), reduce_op="sum")
+        return bad or ("a loss on another process is not finite" if anywhere else "")
+
+    def weights(self) -> dict[str, Tensor]:
+        """Parameters and buffers by `network.key`."""
+        return {f"{name}.{key}": value for name, network in self.networks.items() for key, value in network.state_dict().items()}
+
+    def load_weights(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take over what `weights` gave; other tensors are passed over."""
+        for name, network in self.networks.items():
+            load_child(network, name, tensors)
+        self.phase = None
+
+    def optimizer_states(self) -> tuple[dict[str, dict[str, Tensor]], dict[str, dict]]:
+        """The optimisers' tensors by file stem, and the rest of their states by player."""
+        flat = {player: flatten_optimizer(optimizer.state_dict()) for player, optimizer in self.optimizers.items()}
+        return {f"optimizer-{player}": tensors for player, (tensors, _) in flat.items()}, {player: rest for player, (_, rest) in flat.items()}
+
+    def load_optimizers(self, tensors: Mapping[str, Mapping[str, Tensor]], states: Mapping[str, dict]) -> None:
+        """Take over what `optimizer_states` gave."""
+        for player, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(unflatten_optimizer(tensors.get(f"optimizer-{player}", {}), states[player]))
+            match_strides(optimizer)
+
+
+def load_child(network: nn.Module, name: str, tensors: Mapping[str, Tensor]) -> None:
+    """Give a child network those tensors whose names begin with its own."""
+    network.load_state_dict({key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")})
+
+
+def match_strides(optimizer: torch.optim.Optimizer) -> None:
+    """Give every tensor of the optimiser's state its parameter's memory layout, without which steps are slow."""
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                state[name] = torch.empty_like(parameter).copy_(value)
