@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recombine.comparison.samples import known
+from recombine.data.schema import MISSING
 from recombine.reports.curves import Axis, Mark, place
 
 WIDTH, HEIGHT = 640, 330                    # of the scatter plot, in the units of its drawing
 LETTER = 6.2                                # width of one of its letters, about
-CORNERS = tuple((side * 8, y, side) for y in (-9, 9, -19, 19, -29, 29) for side in (1, -1))  # of a name, beside its point
+CORNERS = tuple((8 * side, y, side) for y in (-9, 9, -19, 19, -29, 29) for side in (1, -1))  # of a name
 MAP = 1000                                  # side of a map, in the units of its drawing
-STEPS = 8                                   # of colour, of a continuous attribute
+COLOURS = 8                                 # of the style sheet
 
 
 class Point(NamedTuple):
@@ -80,7 +80,8 @@ def beside(spots: Sequence[tuple[float, float]], names: Sequence[str]) -> list[t
             box = (left, y + dy - 6, left + LETTER * len(name), y + dy + 6)
             covered = sum(box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3] for b in taken)
             outside = box[0] < 0 or box[2] > WIDTH or box[1] < 0 or box[3] > HEIGHT
-            tried.append((covered + 9 * outside, len(tried), box, (round(x + dx, 1), round(y + dy + 4, 1), "start" if side > 0 else "end")))
+            label = (round(x + dx, 1), round(y + dy + 4, 1), "start" if side > 0 else "end")
+            tried.append((covered + 9 * outside, len(tried), box, label))
         _, _, box, label = min(tried)
         taken.append(box)
         found.append(label)
@@ -88,19 +89,19 @@ def beside(spots: Sequence[tuple[float, float]], names: Sequence[str]) -> list[t
 
 
 def dots(places: np.ndarray, labels: np.ndarray) -> list[tuple[str, str]]:
-    """A map of codes: for every value of an attribute its class of colour and the path of its dots.
+    """A map of codes: for every value of an attribute the class of its colour and the path of its dots.
 
     Args:
         places: `[images, 2]` in [0, 1].
-        labels: Of the same images; those that are missing have no dot.
+        labels: Of the same images; those that are missing have no dot. Numbers fall into eight steps of equal size.
     """
-    there = known(labels)
-    groups, colour, count = np.where(there, labels, -1), "c", 8
+    colour, groups = "c", labels
     if labels.dtype.kind == "f":
-        groups, colour, count = np.full(len(labels), -1), "s", STEPS
-        groups[there] = np.argsort(np.argsort(labels[there])) * STEPS // max(1, there.sum())
+        known = ~np.isnan(labels)
+        colour, groups = "s", np.full(len(labels), MISSING)
+        groups[known] = np.argsort(np.argsort(labels[known])) * COLOURS // max(1, known.sum())
     spots = 3 + places * (MAP - 6)
     return [
-        (f"{colour}{int(group) % count}", "".join(f"M{x:.0f} {y:.0f}h0" for x, y in spots[groups == group]))
-        for group in np.unique(groups[groups >= 0])
+        (f"{colour}{group % COLOURS}", "".join(f"M{x:.0f} {y:.0f}h0" for x, y in spots[groups == group]))
+        for group in np.unique(groups[groups != MISSING]).tolist()
     ]

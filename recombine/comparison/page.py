@@ -1,4 +1,4 @@
-"""The report of a comparison: one page, a Markdown file, a table of numbers and everything as JSON, from its folder alone."""
+"""The report of a comparison, from its folder alone: a page, a Markdown file, a table of numbers, and JSON."""
 
 from __future__ import annotations
 
@@ -28,31 +28,22 @@ from recombine.comparison.content import (
 )
 from recombine.data.images import to_float
 from recombine.evaluation.measures import COMPARED
-from recombine.reports.curves import Panel, log_panels, panel, read_log
+from recombine.reports.curves import Curve, Panel, log_panels, panel, read_log
 from recombine.reports.figures import Embedded, embed
 from recombine.reports.html import render
 from recombine.reports.tables import leak_matrix
 
-Arrays = Mapping[str, np.ndarray]           # of a method's shown.npz
+Arrays = dict[str, np.ndarray]
+
+SUCCESS = "edit_success/all"                # in a log
 
 
 class Strips(NamedTuple):
     """Rows of images, each as one PNG."""
 
     name: str
-    same: dict[str, Embedded]               # that all methods share
+    same: dict[str, Embedded | None]        # that all methods share
     methods: dict[str, Embedded | None]     # None where a method has no part for it
-
-    @classmethod
-    def of(cls, name: str, shown: Mapping[str, Arrays], keys: Mapping[str, str], key: str) -> Strips:
-        """Of the keys that all methods share, taken from the first, and of a key of each."""
-
-        def row(title: str, pixels: np.ndarray) -> Embedded:
-            return embed(to_float(pixels)[None], f"{name}, {title}")
-
-        first = next(iter(shown.values()), {})
-        same = {title: row(title, first[shared]) for title, shared in keys.items() if shared in first}
-        return cls(name, same, {title: row(title, arrays[key]) if key in arrays else None for title, arrays in shown.items()})
 
 
 def report(out: str | Path) -> Path:
@@ -74,7 +65,7 @@ def report(out: str | Path) -> Path:
 
 def page(content: Mapping, out: Path) -> str:
     """The whole page."""
-    absent = [text for data in content["data"].values() for seeds in data["absent"].values() for text in seeds.values()]
+    absent = [text for data in content["data"].values() for why in data["absent"].values() for text in why.values()]
     return render(
         "comparison.html",
         content=content,
@@ -101,7 +92,7 @@ def shown_data(content: Mapping, name: str, out: Path) -> dict:
     return {
         "metrics": [m for m in COMPARED if any(m.key in row["metrics"] for row in methods.values())],
         "scatter": scatter(methods),
-        "strips": [several for several in strips(shown, attributes) if several.methods],
+        "strips": list(strips(shown, attributes)),
         "leaks": {method: matrix for method, matrix in leaks.items() if matrix},
         "maps": {method: maps(arrays, judgements[method].roles, attributes) for method, arrays in shown.items()},
         "progress": progress,
@@ -111,17 +102,30 @@ def shown_data(content: Mapping, name: str, out: Path) -> dict:
 
 
 def strips(shown: Mapping[str, Arrays], attributes: Sequence[str]) -> Iterator[Strips]:
-    """For every attribute the targets, the sources and the truth, and below them every method; then the reconstructions."""
-    for name in attributes:
-        having = {method: arrays for method, arrays in shown.items() if f"taker/{name}" in arrays}
-        keys = {"target": f"taker/{name}", "source": f"giver/{name}", "truth": f"truth/{name}"}
-        yield Strips.of(name, having, keys, f"swap/{name}")
-    having = {method: arrays for method, arrays in shown.items() if "rebuilt" in arrays}
-    yield Strips.of("reconstructions", having, {"original": "pictures"}, "rebuilt")
+    """For every attribute the targets, the sources and the truth, below them every method; then the reconstructions."""
+    swaps = [
+        (name, {"target": f"taker/{name}", "source": f"giver/{name}", "truth": f"truth/{name}"}, f"swap/{name}")
+        for name in attributes
+    ]
+    for name, same, own in [*swaps, ("reconstructions", {"original": "pictures"}, "rebuilt")]:
+        having = {method: arrays for method, arrays in shown.items() if next(iter(same.values())) in arrays}
+        for first in list(having.values())[:1]:
+            yield Strips(
+                name,
+                {title: strip(first.get(key), f"{name}, {title}") for title, key in same.items() if key in first},
+                {method: strip(arrays.get(own), f"{name}, {method}") for method, arrays in having.items()},
+            )
 
 
-def maps(arrays: Arrays, roles: Mapping[str, Sequence[str]], attributes: Sequence[str]) -> list[tuple[str, str, list]]:
-    """Part, attribute and dots: every map of a part, coloured by what it is meant to carry, or else by every attribute."""
+def strip(pixels: np.ndarray | None, text: str) -> Embedded | None:
+    """Images side by side as one PNG."""
+    return None if pixels is None else embed(to_float(pixels)[None], text)
+
+
+def maps(
+    arrays: Arrays, roles: Mapping[str, Sequence[str]], attributes: Sequence[str]
+) -> list[tuple[str, str, list[tuple[str, str]]]]:
+    """Part, attribute and dots: maps of a part, coloured by what it is meant to carry, or else by every attribute."""
     parts = [key.removeprefix("map/") for key in arrays if key.startswith("map/")]
     return [
         (part, name, dots(arrays[f"map/{part}"], arrays[f"label/{name}"]))
@@ -132,23 +136,20 @@ def maps(arrays: Arrays, roles: Mapping[str, Sequence[str]], attributes: Sequenc
 
 def training(content: Mapping, name: str, out: Path) -> tuple[list[Panel], dict[str, list[Panel]]]:
     """How edit success rose, every seed of every method; and the losses of every method's first seed."""
-    success: dict[str, list] = {}
+    success: dict[str, list[Curve]] = {}
     losses = {}
     for method, row in content["data"][name]["methods"].items():
         per = content["plan"]["settings"][name][method].get("pictures_a_sample", 1)
         logs = [read_log(run_folder(out, name, method, seed) / "log.jsonl") for seed in row["seeds"]]
-        lines = [
-            [(per * entry["images"], 100 * entry["edit_success/all"]) for entry in log if "edit_success/all" in entry]
-            for log in logs
-        ]
-        success |= {method: several} if (several := [line for line in lines if len(line) > 1]) else {}
-        losses |= {method: panels} if (panels := log_panels(logs[0], per)) else {}
-    end = max((line[-1][0] for several in success.values() for line in several), default=0)
-    progress = [
-        panel(method, {"": lines}, [line for other in success if other != method for line in success[other]], (0, 100), end)
-        for method, lines in success.items()
-    ]
-    return progress, losses
+        for log in logs:
+            line = [(per * entry["images"], 100 * entry[SUCCESS]) for entry in log if SUCCESS in entry]
+            if len(line) > 1:
+                success.setdefault(method, []).append(line)
+        if panels := log_panels(logs[0], per):
+            losses[method] = panels
+    end = max((line[-1][0] for lines in success.values() for line in lines), default=0)
+    others = {method: [line for other in success if other != method for line in success[other]] for method in success}
+    return [panel(method, {"": lines}, others[method], (0, 100), end) for method, lines in success.items()], losses
 
 
 def run_folder(out: Path, data: str, method: str, seed: int) -> Path:

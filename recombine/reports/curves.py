@@ -19,7 +19,7 @@ Mark = tuple[float, str]                    # where along an axis, and what stan
 
 @dataclass(frozen=True)
 class Axis:
-    """Where values stand along a side of a drawing: 0 for `low`, `length` for `high`; values beyond stand at the end."""
+    """Where values stand along a side of a drawing, from 0 for `low` to `length` for `high`; others at the end."""
 
     low: float
     high: float
@@ -58,7 +58,7 @@ class Panel:
 
 
 def read_log(path: Path) -> list[dict]:
-    """The measurements of a `log.jsonl`, flat: name -> number; events and a line that a crash cut off are passed over."""
+    """The measurements of a `log.jsonl`, flat: name -> number; without events and a line that a crash cut off."""
     lines = []
     for line in path.read_text("utf-8").splitlines() if path.exists() else []:
         try:

@@ -30,12 +30,13 @@ class Embedded(NamedTuple):
 
 
 def label_figures(model: Method, codes: Codes, images: Tensor) -> dict[str, dict[str, Embedded]]:
-    """Columns of images: the originals and their reconstructions, under "", and every value of every attribute."""
+    """Columns of images: originals and reconstructions under "", then every value of every attribute under its name."""
     columns: dict[str, dict[str, Tensor]] = {"": {"original": images, "reconstructed": model.decode(codes)}}
     editable = [a for a in model.schema.attributes if a.kind != "group" and a.name in codes]
     for attribute in editable[:MOST_ATTRIBUTES]:
         labels: dict[str, dict[str, Any]] = {text: {attribute.name: value} for text, value in shown_values(attribute)}
-        columns[attribute.name] = {text: model.decode(set_label(model, codes, **label)) for text, label in labels.items()}
+        edited = {text: set_label(model, codes, **label) for text, label in labels.items()}
+        columns[attribute.name] = {text: model.decode(changed) for text, changed in edited.items()}
     return {
         name: {text: embed(column[:, None], f"{name} {text}".strip()) for text, column in several.items()}
         for name, several in columns.items()
@@ -55,9 +56,8 @@ def swap_figures(model: Method, targets: Codes, images: Tensor, sources: Codes, 
     labelled = [name for name in targets if name in model.schema.names]
     figures = {}
     for name in (labelled or list(targets))[:MOST_ATTRIBUTES]:
-        rows = [
-            torch.cat([target[None], model.decode(swap(sources, targets[i], name)[1])]) for i, target in enumerate(images)
-        ]
+        swapped = [model.decode(swap(sources, targets[i], name)[1]) for i in range(len(images))]
+        rows = [torch.cat([target[None], across]) for target, across in zip(images, swapped, strict=True)]
         corner = torch.full_like(lending[:1], torch.nan)
         canvas = torch.stack([torch.cat([corner, lending]), *rows])
         figures[name] = embed(canvas, f"swaps of {name}", apart=4)

@@ -9,7 +9,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from recombine.evaluation.measures import shown, shown_interval
 
 TEMPLATES = Environment(
-    loader=PackageLoader("recombine.reports"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    loader=PackageLoader("recombine.reports"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
 )
 TEMPLATES.filters |= {
     "shown": shown,

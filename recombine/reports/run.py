@@ -1,7 +1,6 @@
 """A run's report: `report.html`, one page with images, numbers and curves, and `report.json` with the same numbers.
 
-The page holds everything it shows, requests nothing from any network, needs no script, and follows the reader's light or
-dark setting.
+The page holds everything it shows, needs no network and no script, and follows the reader's light or dark setting.
 """
 
 from __future__ import annotations
@@ -27,7 +26,9 @@ from recombine.reports.curves import log_panels, read_log
 from recombine.reports.figures import label_figures, swap_figures
 from recombine.reports.html import render
 
-HEADLINE = ("edit_success", "edit_kept", "success", "kept", "edit_psnr_db", "reconstruction_db", "ssim", "leakage", "frechet")
+HEADLINE = (
+    "edit_success", "edit_kept", "success", "kept", "edit_psnr_db", "reconstruction_db", "ssim", "leakage", "frechet",
+)  # fmt: skip
 PROBES = {"linear": "linear probe", "two_layer": "two-layer probe"}
 
 
@@ -57,8 +58,11 @@ def report(
     config = read_config(folder)
     title = title or folder.resolve().name
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    labels, swaps = image_grids(model, pack, judgement, pictures) if model is not None and pack is not None else ({}, {})
+    labels = swaps = {}
+    if model is not None and pack is not None:
+        labels, swaps = image_grids(model, pack, judgement, pictures)
     leaks = {name: tables.leak_matrix(judgement, probe) for probe, name in PROBES.items()}
+    recognition = judgement.recognition or {}
     page = render(
         "run.html",
         title=title,
@@ -74,7 +78,7 @@ def report(
         by_part=tables.part_table(judgement),
         leaks={name: matrix for name, matrix in leaks.items() if matrix},
         realism=tables.realism_table(judgement),
-        recognition={name: tables.recognition_tables(name, found) for name, found in (judgement.recognition or {}).items()},
+        recognition={group: tables.recognition_tables(group, found) for group, found in recognition.items()},
         curves=log_panels(read_log(folder / "log.jsonl")),
         measured=[measure for measure in MEASURES.values() if measure.read(judgement)],
     )
@@ -108,8 +112,8 @@ def image_grids(model: Method, pack: Pack, judgement: Judgement, count: int) -> 
     with evaluation_mode(model):
         images = pack.batch(rows[:count]).images.to(device_of(model))
         lending = pack.batch(rows[count:] if len(rows) > count else rows).images.to(device_of(model))
-        targets = model.encode(images)
-        return label_figures(model, targets, images), swap_figures(model, targets, images, model.encode(lending), lending)
+        targets, sources = model.encode(images), model.encode(lending)
+        return label_figures(model, targets, images), swap_figures(model, targets, images, sources, lending)
 
 
 def read_config(folder: Path) -> Mapping:

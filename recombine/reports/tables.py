@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from recombine.evaluation.judgement import Distances, Judgement, ProbeReading, Recognition
+from recombine.evaluation.judgement import Judgement, ProbeReading, Recognition
 from recombine.evaluation.measures import MEASURES, Measure, ReadEach, shown, shown_interval
 from recombine.metrics.intervals import Estimate
 
@@ -44,7 +44,8 @@ def table(columns: Iterable[Column]) -> Table | None:
     """A row for each name, a column for each measure that has an estimate; None where none has."""
     used = [(measure, found) for measure, found in columns if any(found.values())]
     names = dict.fromkeys(name for _, found in used for name, estimate in found.items() if estimate)
-    return Table([m for m, _ in used], {name: [found.get(name) for _, found in used] for name in names}) if used else None
+    rows = {name: [found.get(name) for _, found in used] for name in names}
+    return Table([measure for measure, _ in used], rows) if used else None
 
 
 def attribute_table(judgement: Judgement) -> Table | None:
@@ -77,9 +78,10 @@ def realism_table(judgement: Judgement) -> Table | None:
     if found is None:
         return None
     sets = {"reconstructions": found.reconstructions, "swaps": found.swaps, "other real images": found.real}
-    return table(
-        (MEASURES[key], {name: getattr(distances or Distances(), key) for name, distances in sets.items()}) for key in ("frechet", "kid")
-    )
+    sets = {name: distances for name, distances in sets.items() if distances}
+    frechet = {name: distances.frechet for name, distances in sets.items()}
+    kid = {name: distances.kid for name, distances in sets.items()}
+    return table([(MEASURES["frechet"], frechet), (MEASURES["kid"], kid)])
 
 
 def recognition_tables(group: str, recognition: Recognition) -> tuple[Table | None, Table | None]:
@@ -93,7 +95,7 @@ def recognition_tables(group: str, recognition: Recognition) -> tuple[Table | No
     if kept is None:
         return by_part, None
     share = MEASURES["identity_kept"]
-    compared = {"unedited images": kept.original, "reconstructions": kept.reconstructed, "images of others": kept.others}
+    compared = {"unedited": kept.original, "reconstructions": kept.reconstructed, "images of others": kept.others}
     columns = [(MEASURES["identity_verifier"], kept.verifier), (share, kept.preserved)]
     columns += [(replace(share, title=f"{title} verified", definition=""), found) for title, found in compared.items()]
     return by_part, table((measure, {group: estimate}) for measure, estimate in columns)
@@ -113,15 +115,19 @@ def preserved_matrix(judgement: Judgement) -> Matrix | None:
 
 
 def leak_matrix(judgement: Judgement, probe: str, attributes: Sequence[str] = ()) -> Matrix | None:
-    """Part by attribute: what a fresh probe reads; those that parts are meant to carry come first when () is given."""
+    """Part by attribute: what a fresh probe reads; all attributes when (), in the order of the parts."""
     readings = judgement.leakage.matrix.get(probe) if judgement.leakage else None
     if not readings:
         return None
     told = dict.fromkeys(name for row in readings.values() for name in row)
-    carried = dict.fromkeys(name for names in judgement.roles.values() for name in names if name in told)
-    names = list(attributes or carried | told)
     roles = judgement.roles
-    return Matrix(names, {part: [leak_shade(row.get(name), name in roles.get(part, ())) for name in names] for part, row in readings.items()})
+    carried = dict.fromkeys(name for names in roles.values() for name in names if name in told)
+    names = list(attributes or carried | told)
+
+    def shades(part: str) -> list[Shade | None]:
+        return [leak_shade(readings[part].get(name), name in roles.get(part, ())) for name in names]
+
+    return Matrix(names, {part: shades(part) for part in readings})
 
 
 def leak_shade(reading: ProbeReading | None, own: bool) -> Shade | None:
