@@ -51,24 +51,26 @@ if __name__ == "__main__":
         run = clone / "runs" / "avatars"
         model, pack = recombine.load(run), pack_of(run)
         pictures = len(pack.rows("val"))
-        found = judge(model, pack, pictures=None, truths=pictures * len(model.schema.names))
-        truth, edits = found["truth"]["edits"]["psnr"]["all"], found["edits"]["all"]
+        found = judge(model, pack, images=None, truths=pictures * len(model.schema.names))
+        assert found.truth and found.truth.edits and found.edits and found.reconstruction
+        truth, edits = found.truth.edits, found.edits.all
+        near = truth.psnr["all"]
         record(
             "demo",
             "Two words from a fresh clone to faces whose every attribute can be edited, close to the true image of the edit.",
             {
                 "minutes_total": round(total, 2),
                 "minutes_training": round(training_minutes(run), 2),
-                "psnr_db": round(truth["edited"]["value"], 2),
-                "psnr_unedited_db": round(truth["original"]["value"], 2),
-                "success": edits["success"]["value"],
-                "kept": edits["kept"]["value"],
-                "psnr_rebuilt_db": round(found["reconstruction"]["psnr"]["value"], 2),
-                "success_interval": [edits["success"]["low"], edits["success"]["high"]],
-                "kept_interval": [edits["kept"]["low"], edits["kept"]["high"]],
-                "judge_on_true_pictures": found["truth"]["edits"].get("truth_as_seen"),
-                "by_attribute": {name: round(entry["edited"]["value"], 2) for name, entry in found["truth"]["edits"]["psnr"].items()},
+                "psnr_db": round(near.edited.value, 2),
+                "psnr_unedited_db": round(near.original.value, 2),
+                "success": edits.success.value,
+                "kept": edits.preserved.value,
+                "psnr_rebuilt_db": round(found.reconstruction.psnr.value, 2),
+                "success_interval": [edits.success.low, edits.success.high],
+                "kept_interval": [edits.preserved.low, edits.preserved.high],
+                "judge_on_true_pictures": found.to_json()["truth"]["edits"].get("truth_as_seen"),
+                "by_attribute": {name: round(entry.edited.value, 2) for name, entry in truth.psnr.items()},
             },
-            {"held_out_avatars": pictures, "edits_against_truth": truth["edited"]["n"], "edits_judged": edits["success"]["n"]},
+            {"held_out_avatars": pictures, "edits_against_truth": near.edited.n, "edits_judged": edits.success.n},
             settings="64 px; recombine/recipes/ifcvaegan.py says the rest",
         )

@@ -94,7 +94,7 @@ if __name__ == "__main__":
     model, pack = recombine.load(options.run), pack_of(options.run)
     load, processor = os.getloadavg()[0], time.process_time()
     judgement = judge(model, pack, progress=print)
-    processor, seconds = time.process_time() - processor, judgement["seconds"]
+    processor, seconds = time.process_time() - processor, dict(judgement.seconds)
     record(
         "judge",
         "A judgement takes minutes; a leak that no single direction shows is found by the two-layer probe; information is right.",
@@ -112,11 +112,11 @@ if __name__ == "__main__":
             "mi_of_a_judgement": few,
         },
         {
-            "judged_pictures": judgement["pictures"],
-            "attributes": len(judgement["carries"]) - 1,
+            "judged_pictures": judgement.images,
+            "attributes": len(judgement.roles) - 1,
             "planted": {"learnt": LEARNT, "judged": JUDGED, "draws": SEEDS},
             "mi_pairs": PAIRS,
         },
-        left_out=judgement["left_out"],
+        left_out=dict(judgement.left_out),
         settings=f"{type(model).__name__}, {pack.schema.height} px; {options.threads} threads; probes above guessing, 95 % intervals",
     )

@@ -29,6 +29,7 @@ from recombine.data.schema import Schema
 from recombine.data.sources.folder import read_source
 from recombine.evaluation import transfer
 from recombine.evaluation.classifier import Classifier, accuracies, judge_classifier
+from recombine.evaluation.judgement import plain
 from recombine.method import Method
 from recombine.metrics.intervals import mean
 from recombine.metrics.realism import Extractor, extract, frechet_distance, judge_extractor, kernel_distance
@@ -49,12 +50,12 @@ def measure(model: Method, data: Pack, classifier: Classifier) -> dict:
     images = data.batch(rows).images
     with inference.evaluation_mode(model):
         codes = inference.encode_rows(model, data, rows)
-        edited = torch.cat(list(transfer.edited_pictures(model, data, codes, verdicts.edits)))
+        edited = torch.cat(list(transfer.edited_images(model, data, codes, verdicts.edits)))
         again = torch.cat(list(inference.decode_chunks(model, codes)))
     chosen = torch.from_numpy(np.sort(np.random.default_rng(0).permutation(len(edited))[: len(images)]))
     looker = judge_extractor(classifier)
     real, made, rebuilt = (features(looker, pictures) for pictures in (images, edited[chosen], again))
-    found = transfer.summary(verdicts)
+    found = plain(transfer.scores(verdicts))
     return {
         "success": found["success"],
         "kept": found["kept"],
@@ -63,7 +64,7 @@ def measure(model: Method, data: Pack, classifier: Classifier) -> dict:
         "kid": kernel_distance(real, made, looker.name),
         "frechet_rebuilt": frechet_distance(real, rebuilt, looker.name),
         "reconstruction_db": mean(psnr(again, images).numpy()).to_json(),
-        "attributes": transfer.by_attribute(verdicts, data.schema),
+        "attributes": {name: plain(scores) for name, scores in transfer.by_attribute(verdicts, data.schema).items()},
     }
 
 

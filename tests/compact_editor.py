@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from conftest import SignEditor
 
 from recombine.codes import Codes
+from recombine.methods.shared.roles import pair_roles
 
 
 class CompactEditor(SignEditor):
@@ -12,8 +13,8 @@ class CompactEditor(SignEditor):
         return Codes(super().encode(images).replace(rest=F.avg_pool2d(images, 4).flatten(1)))
 
     def decode(self, codes):
-        pictures = codes["rest"].reshape(-1, 3, 4, 4).repeat_interleave(4, 2).repeat_interleave(4, 3)
-        return super().decode(codes.replace(rest=pictures.flatten(1)))
+        images = codes["rest"].reshape(-1, 3, 4, 4).repeat_interleave(4, 2).repeat_interleave(4, 3)
+        return super().decode(codes.replace(rest=images.flatten(1)))
 
 
 class PairEditor(torch.nn.Module):
@@ -32,3 +33,6 @@ class PairEditor(torch.nn.Module):
 
     def label_code(self, name, value):
         raise NotImplementedError("pairs have no labels")
+
+    def roles(self):
+        return pair_roles(self.pair_by)

@@ -18,6 +18,7 @@ from recombine.codes import Codes
 from recombine.data.packed import write_pack
 from recombine.data.schema import Attribute, Schema
 from recombine.method import Method
+from recombine.methods.shared.roles import named_roles
 
 torch.set_num_threads(1)
 
@@ -93,6 +94,9 @@ class SignEditor(torch.nn.Module):
             return torch.tensor([[float(value)]])
         index = SIGNS[name].index(value)
         return torch.eye(3)[index][None] if name == "colour" else torch.tensor([[float(index)]])
+
+    def roles(self):
+        return named_roles(SIGNS)
 
 
 Method.register(SignEditor)                 # as far as edits and the judge go; it is never trained

@@ -15,7 +15,7 @@ TINY = {
     matdr: matdr.Config(width=4, residual_blocks=1, unit_channels=2, rest_channels=4, critic_width=4),
 }
 METHODS = ("ifcvaegan:tiny", "matdr:tiny")
-JUDGING = Judging(pictures=24, measures=("reconstruction", "edits", "parts"))
+JUDGING = Judging(images=24, sections=("reconstruction", "edits", "parts"))
 REFEREE = Settings(width=4, height=16, images=320, evaluations=1)
 OPTIONS = {"attributes": ("colour", "lamp"), "seeds": 2, "budget": Budget(images=192), "judging": JUDGING, "referee": REFEREE}
 

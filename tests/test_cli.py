@@ -411,7 +411,7 @@ def test_evaluate_prints_a_table_and_leaves_a_page(signs, sign_reader, here, cap
     assert run(capsys, *f"train {signs.path} --attributes lamp,stripes {settings} --out runs/signs".split())[0] == 0
     code, out, _ = run(capsys, *"evaluate runs/signs --judge-images 20".split())
     assert code == 0 and "page: runs/signs/report.html" in out
-    assert re.search(r"edits that succeed +[\d.]+%", out) and re.search(r"lamp +[\d.]+%", out)
+    assert re.search(r"edits that succeed +[\d.]+ %", out) and re.search(r"lamp +[\d.]+ %", out)
     code, out, _ = run(capsys, *"evaluate runs/signs --pictures 20 --split test --json".split())
     assert code == 0 and json.loads(out)["split"] == "test"
     code, _, err = run(capsys, *"evaluate runs/signs --split train".split())

@@ -50,7 +50,7 @@ def demo(*, out: Path = Path("runs/avatars"), judge_images: JudgeImages = 1000, 
     judgement, page = judge_run(out, pictures=judge_images)
     minutes["total"] = since(began)
     if json:
-        print_json({"page": str(page), "minutes": minutes, "judgement": judgement})
+        print_json({"page": str(page), "minutes": minutes, "judgement": judgement.to_json()})
         return
     show_judgement(judgement)
     print(f"{minutes['total']} minutes, {minutes['training']} of them training; the page with images and numbers: {page.resolve()}")

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from recombine.commands.options import Flag, JudgeImages, best_device, print_json, say
+
+if TYPE_CHECKING:
+    from recombine.evaluation.judgement import Judgement
+
+HEADLINES = (
+    "edit_success", "edit_kept", "success", "kept", "edit_psnr_db", "edit_original_db", "reconstruction_db", "mse", "leakage_linear", "leakage",
+    "information", "frechet", "kid", "dci",
+)  # fmt: skip
 
 
 def evaluate(
@@ -38,7 +46,7 @@ def evaluate(
     """
     judgement, page = judge_run(run, data, split, judge_images, allow_training_data)
     if json:
-        print_json({**judgement, "page": str(page)})
+        print_json({**judgement.to_json(), "page": str(page)})
     else:
         show(judgement)
         print(f"page: {page}")
@@ -46,11 +54,10 @@ def evaluate(
 
 def judge_run(
     run: Path, data: Path | None = None, split: str = "val", pictures: int = 1000, allow_training_data: bool = False
-) -> tuple[dict, Path]:
+) -> tuple[Judgement, Path]:
     """The judgement of a run and the page that shows it."""
     from recombine.data.packed import Pack
     from recombine.evaluation.judge import judge
-    from recombine.evaluation.judgement import Judgement
     from recombine.reports.run import report
     from recombine.training.runs import load, pack_of
 
@@ -60,54 +67,34 @@ def judge_run(
         model,
         pack,
         split=split,
-        pictures=pictures,
+        images=pictures,
         allow_training_data=allow_training_data,
         progress=say,
     )
-    return judgement, report(run, Judgement.from_json(judgement), model=model, pack=pack)
+    return judgement, report(run, judgement, model=model, pack=pack)
 
 
-def show(judgement: dict) -> None:
+def show(judgement: Judgement) -> None:
     """Print the headline numbers, then a line for each attribute, each number with its interval."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    from recombine.reports.words import look
+    from recombine.evaluation.measures import MEASURES, shown, shown_interval
 
     overall = Table("", "value", "95 % interval", "n", box=None, pad_edge=False, header_style="bold")
-    for name, unit, path in (
-        ("edits that succeed", "%", ("edits", "all", "success")),
-        ("other attributes kept", "%", ("edits", "all", "kept")),
-        ("swaps that succeed", "%", ("swaps", "all", "success")),
-        ("edits against the truth", "dB", ("truth", "edits", "psnr", "all", "edited")),
-        ("unedited against the truth", "dB", ("truth", "edits", "psnr", "all", "original")),
-        ("reconstruction", "dB", ("reconstruction", "psnr")),
-        ("reconstruction, MSE on [0, 1]", "", ("reconstruction", "mse")),
-        ("swapped parts that show in the image", "%", ("parts", "all", "success")),
-        ("leakage, linear probe", "%", ("leakage", "off_part", "linear")),
-        ("leakage, two-layer probe", "%", ("leakage", "off_part", "two_layer")),
-        ("mutual information of parts, nats", "", ("information",)),
-        ("Frechet distance of swaps", "", ("realism", "swaps", "frechet")),
-        ("kernel distance of swaps", "", ("realism", "swaps", "kid")),
-        ("DCI disentanglement", "", ("disentanglement", "dci", "disentanglement")),
-    ):
-        if found := look(judgement, *path):
-            overall.add_row(name, shown(found["value"], unit), f"{shown(found['low'], unit)} to {shown(found['high'], unit)}", str(found["n"]))
-    attributes = Table("attribute", "edit succeeds", "others kept", "n", box=None, pad_edge=False, header_style="bold")
-    for name, found in (look(judgement, "edits", "attributes") or {}).items():
-        kept = shown(found["kept"]["value"], "%") if "kept" in found else ""
-        attributes.add_row(Text(name), shown(found["success"]["value"], "%"), kept, str(found["success"]["n"]))
+    for measure in (MEASURES[key] for key in HEADLINES):
+        if found := measure.read(judgement):
+            overall.add_row(measure.title, shown(found.value, measure.unit), shown_interval(found, measure.unit), str(found.n))
+    columns = [MEASURES[key] for key in ("edit_success", "edit_kept") if MEASURES[key].read(judgement)]
+    attributes = Table("attribute", *(measure.title for measure in columns), "n", box=None, pad_edge=False, header_style="bold")
+    each = [measure.by_attribute(judgement) for measure in columns if measure.by_attribute]
+    for name in each[0] if each else ():
+        values = [shown(own[name].value, measure.unit) if name in own else "" for own, measure in zip(each, columns, strict=True)]
+        attributes.add_row(Text(name), *values, str(each[0][name].n))
     console = Console(highlight=False)
     console.print(overall)
     if attributes.row_count:
         console.print(attributes)
-    for name, reason in judgement["left_out"].items():
+    for name, reason in judgement.left_out.items():
         console.print(Text(f"not measured: {name}: {reason}"))
-
-
-def shown(value: float, unit: str) -> str:
-    """A number as people read it."""
-    if unit == "%":
-        return f"{value:.1%}"
-    return f"{value:.1f} {unit}" if unit else f"{value:.4f}"

@@ -14,8 +14,7 @@ from pathlib import Path
 import torch
 
 from recombine.comparison.finished_runs import Found, grouped, own_pack, shared, trained_on
-from recombine.comparison.judging import USUAL, Judging
-from recombine.comparison.plan import Budget, about, check, check_attributes, compared, described, recipe_for
+from recombine.comparison.plan import Budget, Judging, about, check, check_attributes, compared, described, recipe_for
 from recombine.comparison.worker import Cell, Worker
 from recombine.data.packed import Pack
 from recombine.evaluation.classifier import Settings
@@ -32,7 +31,7 @@ def compare(
     attributes: Sequence[str] = (),
     seeds: int | Sequence[int] = 3,
     pair_by: str | None = None,
-    judging: Judging = USUAL,
+    judging: Judging = Judging(),  # noqa: B008 frozen
     shard: tuple[int, int] = (1, 1),
     referee: str | Settings = "auto",
     retry: bool = False,
@@ -88,7 +87,7 @@ def compare(
         "methods": list(methods),
         "seeds": seeds,
         "budget": asdict(budget),
-        "judging": asdict(judging),
+        "judging": judging.to_json(),
         "settings": settings,
         "commands": [command] * bool(command),
     }
@@ -103,7 +102,7 @@ def compare_runs(
     data: Mapping[str, Pack] | None = None,
     *,
     attributes: Sequence[str] = (),
-    judging: Judging = USUAL,
+    judging: Judging = Judging(),  # noqa: B008 frozen
     shard: tuple[int, int] = (1, 1),
     referee: str | Settings = "auto",
     retry: bool = False,
@@ -148,7 +147,7 @@ def compare_runs(
         "methods": methods,
         "seeds": sorted({cell.seed for cell in cells}),
         "budget": None,
-        "judging": asdict(judging),
+        "judging": judging.to_json(),
         "settings": {name: {labels[run.path]: run.about() for run in found} for name in packs},
         "commands": [command] * bool(command),
     }

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recombine.comparison import ranking as standings
+from recombine.comparison.ranking import ranking
 from recombine.evaluation.judgement import Judgement
 from recombine.evaluation.measures import COMPARED, MEASURES, Measure, shown
 from recombine.locks import LEASE, holder_of
@@ -38,7 +38,7 @@ def gathered(out: Path) -> dict:
 
 
 def gathered_data(out: Path, plan: Mapping, name: str) -> dict:
-    """The standings of one data set, who is missing and why, and what each method cost."""
+    """The ranking of one data set, who is missing and why, and what each method cost."""
     judgements: dict[str, dict[int, dict]] = {}
     missing: dict[str, dict[str, str]] = {}
     for method, settings in plan["settings"][name].items():
@@ -52,7 +52,8 @@ def gathered_data(out: Path, plan: Mapping, name: str) -> dict:
                 judgements[method][seed] = json.loads((folder / "judgement.json").read_text())
             elif plan["budget"] is not None or folder.exists():
                 missing.setdefault(method, {})[str(seed)] = state(folder)
-    table = standings.standings(judgements, plan["data"][name]["attributes"])
+    typed = {method: {seed: Judgement.from_json(found) for seed, found in seeds.items()} for method, seeds in judgements.items()}
+    table = ranking(typed, plan["data"][name]["attributes"])
     done = {method: seeds for method, seeds in judgements.items() if seeds}
     order = sorted(done, key=lambda method: (table[method]["place"] is None, table[method]["place"] or 0, method))
     return {

@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from recombine.comparison.judging import Judging
-from recombine.comparison.plan import COMPARED
+from recombine.comparison.plan import COMPARED, Judging
 from recombine.data.packed import Pack
 from recombine.data.schema import Schema
 from recombine.evaluation.judge import training_rows

@@ -8,11 +8,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from recombine import files
-from recombine.comparison.judging import Judging
 from recombine.data.packed import Pack
 from recombine.data.samplers import first_group
 from recombine.data.synthetic.truth import of_avatars
-from recombine.evaluation.judge import checked_measures
+from recombine.evaluation.judge import LEARNT, checked_sections
 from recombine.locks import waiting
 from recombine.messages import option, shown
 from recombine.methods import METHODS
@@ -38,6 +37,26 @@ class Budget:
             raise ValueError(f"a budget is more than 0, not {self.images if self.seconds is None else self.seconds}")
 
 
+@dataclass(frozen=True)
+class Judging:
+    """How every run is judged: as `recombine.evaluation.judge.judge` does, about the compared attributes alone."""
+
+    images: int = 400                       # of the split at most
+    split: str = "val"
+    allow_training_data: bool = False       # judge images that a run was trained on, and mark the result
+    sections: tuple[str, ...] = ("reconstruction", "judge", "edits", "truth", "parts", "leakage", "information", "realism", "disentanglement")
+    learnt: int = LEARNT                    # training images at most that fresh probes learn from
+    probes: tuple[str, ...] = ("two_layer",)  # of leakage; finds more than the linear one
+
+    def to_json(self) -> dict:
+        """Plain values for `plan.json`."""
+        plain = asdict(self)
+        return {"pictures": plain.pop("images"), "measures": plain.pop("sections"), **plain}
+
+
+OLDER = {"learnt": 1_500, "probes": ["two_layer"]}  # how comparisons were judged whose plan does not say it
+
+
 def check(methods: Sequence[str], seeds: Sequence[int], shard: tuple[int, int], judging: Judging, known: bool = True) -> None:
     """Raise ValueError for what can be seen to be wrong at once."""
     if not methods:
@@ -48,7 +67,7 @@ def check(methods: Sequence[str], seeds: Sequence[int], shard: tuple[int, int], 
         raise ValueError(f"seeds are one or more different numbers, not {seeds}")
     if not 1 <= shard[0] <= shard[1]:
         raise ValueError(f"a shard is i/n with i from 1 to n, such as 1/2, not {shard[0]}/{shard[1]}")
-    checked_measures(judging.measures)
+    checked_sections(judging.sections)
     if judging.split == "train" and not judging.allow_training_data:
         raise ValueError(
             "every run is trained on the split 'train'; a judgement on it says nothing about new images. Choose val or test, or say "
@@ -64,7 +83,7 @@ def compared(pack: Pack, attributes: Sequence[str]) -> list[str]:
 
 
 def check_attributes(named: Mapping[str, Sequence[str]], attributes: Sequence[str]) -> None:
-    """Raise ValueError where a data set has nothing to compare, or nobody has an attribute."""
+    """Raise ValueError where a data set has nothing to compare, or no data set has an attribute."""
     for name in attributes:
         if not any(name in names for names in named.values()):
             raise ValueError(f"no data set has an attribute {name!r} with values or numbers; there are {shown([n for names in named.values() for n in names])}")
@@ -135,6 +154,7 @@ def agree(out: Path, wanted: dict) -> dict:
 def joined(begun: dict, wanted: dict, out: Path) -> dict:
     """The plan with the data, methods, seeds and commands of both; raises ValueError where they differ in what both have."""
     both = [name for name in wanted["data"] if name in begun["data"]]
+    begun = {**begun, "judging": {**OLDER, **begun["judging"]}}
     changed = [(f"{part}.{name}" if name else part, a, b) for part in ("budget", "judging") for name, a, b in inner(begun[part], wanted[part])]
     for name in both:
         changed += differing(begun["data"][name], wanted["data"][name], f"data.{name}.")

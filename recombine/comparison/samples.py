@@ -63,7 +63,7 @@ def swaps(model: Method, pack: Pack, rows: np.ndarray, codes: Codes, name: str, 
     pairs = swap_pairs(pack, rows, name)[:COLUMNS]
     if not pairs:
         return {}
-    takers, givers = (torch.tensor([getattr(pair, side) for pair in pairs]) for side in ("place", "giver"))
+    takers, givers = (torch.tensor([getattr(pair, side) for pair in pairs]) for side in ("place", "source"))
     shown = {f"taker/{name}": stored(pack.batch(rows[takers]).images), f"giver/{name}": stored(pack.batch(rows[givers]).images)}
     parts = [part for part, names in carries.items() if name in names]
     parts = [name] if name in parts else parts[:1]  # its own, where it has one

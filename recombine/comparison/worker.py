@@ -14,10 +14,10 @@ import torch
 from recombine import files
 from recombine.comparison import page
 from recombine.comparison import samples as pictures
-from recombine.comparison.judging import Judging, judge_run
-from recombine.comparison.plan import PAIRS, Budget, agree, samples
+from recombine.comparison.plan import PAIRS, Budget, Judging, agree, samples
 from recombine.data.packed import Pack
 from recombine.evaluation.classifier import Classifier, Settings, judge_classifier
+from recombine.evaluation.judge import judge
 from recombine.locks import LEASE, holder_of, take, waiting
 from recombine.methods import METHODS
 from recombine.training.engine import Diverged, Interrupted
@@ -150,14 +150,19 @@ class Worker:
         """Judge a run, and keep what the page shows of it."""
         pack, model = self.packs[cell.data], load(run, self.device)
         attributes = self.attributes[cell.data]
-        found = judge_run(model, pack, self.judging, attributes, self.referee_of(cell.data), cell.trained_on)
-        seconds = {"training": training_seconds(run), "judging": round(sum(found["seconds"].values()), 2)}
+        how = self.judging
+        found = judge(
+            model, pack, sections=how.sections, split=how.split, images=how.images, attributes=attributes, probes=how.probes, learnt=how.learnt,
+            classifier=self.referee_of(cell.data), trained_on=cell.trained_on, allow_training_data=how.allow_training_data, workers=1,
+        )  # fmt: skip
+        seconds = {"training": training_seconds(run), "judging": round(sum(found.seconds.values()), 2)}
         sampler = METHODS[json.loads((run / "config.json").read_text())["method"]][0].sampler
-        found["run"] = {"seconds": seconds, "parameters": sum(p.numel() for p in model.parameters()), "pictures_a_sample": 1 + (sampler in PAIRS)}
-        found["run"] |= {"path": str(run)} if cell.run else {}
+        cost = {"seconds": seconds, "parameters": sum(p.numel() for p in model.parameters()), "pictures_a_sample": 1 + (sampler in PAIRS)}
+        if cell.run:
+            cost["path"] = str(run)
         if cell.seed in self.shown:
-            pictures.save(folder / "shown.npz", pictures.draw(model, pack, self.judging.split, attributes, found.get("carries", {})))
-        files.write_text(folder / "judgement.json", json.dumps(found, indent=1, allow_nan=False))
+            pictures.save(folder / "shown.npz", pictures.draw(model, pack, how.split, attributes, found.roles))
+        files.write_text(folder / "judgement.json", json.dumps({**found.to_json(), "run": cost}, indent=1, allow_nan=False))
 
 
 def note(folder: Path, kind: str, reason: BaseException, trace: str = "") -> None:

@@ -1,4 +1,4 @@
-"""What every part of a judgement looks at: the judged images, their codes, training codes, and the classifier."""
+"""What all sections of a judgement share: the judged images, their codes, training codes, roles and the classifier."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,19 +18,18 @@ from recombine.data.batch import mix_seed
 from recombine.data.packed import Pack
 from recombine.data.schema import Attribute
 from recombine.data.synthetic.truth import Render, Truth
-from recombine.evaluation import roles as carrying
 from recombine.evaluation import transfer
 from recombine.evaluation.classifier import Classifier
+from recombine.evaluation.judgement import Protocol
+from recombine.evaluation.roles import checked, resolved
 from recombine.messages import shown
 from recombine.method import Method
 from recombine.metrics import leakage
 from recombine.metrics.realism import Extractor
 
-LEARNT = 3_000                              # training images at most whose codes fresh probes learn from
-
 
 class CannotMeasure(ValueError):
-    """A part of the judgement that this method or data set does not allow; the message is the reason."""
+    """A section of the judgement that this method or data set does not allow; the message is the reason."""
 
 
 class Learnt(NamedTuple):
@@ -42,16 +41,17 @@ class Learnt(NamedTuple):
 
 @dataclass
 class EvaluationContext:
-    """One judgement in the making."""
+    """One judgement in the making: every judged image is encoded once, and so is every image that probes learn from."""
 
     model: Method
     pack: Pack
     rows: np.ndarray                        # of the judged images
     find_classifier: Callable[[], Classifier]
+    protocol: Protocol
     seed: int = 0
     chunk: int = 128
     goes_with: Mapping[str, Collection[str]] = field(default_factory=dict)
-    said: Mapping[str, Sequence[str]] | None = None        # what the caller says that parts carry
+    given_roles: Mapping[str, Sequence[str]] | None = None  # in place of what the method says
     extractor: Extractor | None = None
     perceptual: Callable[[Tensor, Tensor], Tensor] | None = None
     render: Render | None = None
@@ -60,21 +60,23 @@ class EvaluationContext:
     workers: int | None = None
     progress: Callable[[str], None] = lambda line: None
     matrices: dict[str, leakage.Matrix] = field(default_factory=dict)   # kind of probe -> what it read
-    result: dict = field(default_factory=lambda: {"left_out": {}, "seconds": {}})
+    sections: dict[str, Any] = field(default_factory=dict)  # field of `Judgement` -> what was measured
+    left_out: dict[str, str] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
 
-    def part(self, name: str, measure: Callable[[EvaluationContext], object]) -> None:
-        """Measure one part, note how long it took, or why it cannot be measured."""
+    def measure(self, name: str, section: str, function: Callable[[EvaluationContext], object]) -> None:
+        """Measure one section, note how long it took, or why it cannot be measured."""
         self.progress(f"judging: {name}")
         started = time.perf_counter()
         try:
-            self.result[name] = measure(self)
+            self.sections[section] = function(self)
         except (CannotMeasure, NotImplementedError) as reason:
             self.leave_out(name, reason)
-        self.result["seconds"][name] = round(time.perf_counter() - started, 2)
+        self.seconds[name] = round(time.perf_counter() - started, 2)
 
     def leave_out(self, name: str, reason: object) -> None:
         """Note why something is not measured."""
-        self.result["left_out"][name] = str(reason)
+        self.left_out[name] = str(reason)
 
     @cached_property
     def classifier(self) -> Classifier:
@@ -94,7 +96,7 @@ class EvaluationContext:
 
     @cached_property
     def originals(self) -> transfer.Originals:
-        """The judged images' codes, and what the classifier sees in them before and after they are rebuilt."""
+        """The judged images' codes, and what the classifier sees in them and in their reconstructions."""
         return transfer.seen_originals(self.model, self.pack, self.rows, self.classifier, self.chunk, self.codes)
 
     @cached_property
@@ -105,41 +107,45 @@ class EvaluationContext:
 
     @cached_property
     def probed(self) -> Codes:
-        """Codes of the judged images as probes read them, `[pictures, features]` of every part."""
+        """Codes of the judged images as probes read them, `[images, features]` of every part."""
         return self.codes.map(leakage.reduced)
 
     @cached_property
     def learnt(self) -> Learnt:
-        """Codes of at most 3,000 training images, without the judged ones; raises CannotMeasure where there are none."""
+        """Codes of training images without the judged ones, as many as the protocol says; raises CannotMeasure where there are none."""
         rows = np.setdiff1d(self.pack.rows("train"), self.rows)
         if not len(rows):
             raise CannotMeasure("fresh probes learn from training images that are not judged, and there are none")
-        rows = np.sort(np.random.default_rng(mix_seed(self.seed, "learnt")).permutation(rows)[:LEARNT])
+        rows = np.sort(np.random.default_rng(mix_seed(self.seed, "learnt")).permutation(rows)[: self.protocol.learnt])
         with inference.evaluation_mode(self.model):
-            parts = [
-                inference.encode_rows(self.model, self.pack, rows[i : i + self.chunk], self.chunk).map(leakage.reduced)
-                for i in range(0, len(rows), self.chunk)
-            ]
+            chunks = [rows[i : i + self.chunk] for i in range(0, len(rows), self.chunk)]
+            parts = [inference.encode_rows(self.model, self.pack, chunk, self.chunk).map(leakage.reduced) for chunk in chunks]
         return Learnt(rows, Codes.concatenate(parts))
 
     @cached_property
-    def carries(self) -> dict[str, list[str]]:
+    def roles(self) -> dict[str, list[str]]:
         """Part -> attributes that it is meant to carry; none where that cannot be told."""
-        if self.said is not None:
-            return carrying.checked(self.said, self.pack, list(self.codes))
+        if self.given_roles is not None:
+            return checked(self.given_roles, self.pack, list(self.codes))
         try:
-            return carrying.carried(self.model, self.pack, list(self.codes))
+            return resolved(self.model.roles(), self.pack, list(self.codes))
         except ValueError as reason:
             self.leave_out("carries", reason)
             return {part: [] for part in self.codes}
 
     @cached_property
-    def asked(self) -> list[Attribute]:
-        """Attributes that some part is meant to carry; where none is, all that the method was built for, or else all."""
-        carried = {name for names in self.carries.values() for name in names}
+    def probed_roles(self) -> dict[str, list[str]]:
+        """The roles as far as the protocol's attributes go: what probes should find in a part."""
+        names = self.protocol.attributes
+        return self.roles if names is None else {part: [name for name in own if name in names] for part, own in self.roles.items()}
+
+    @cached_property
+    def probed_attributes(self) -> list[Attribute]:
+        """The protocol's attributes; else those that some part is meant to carry, all that the method was built for, or all."""
+        carried = {name for names in self.roles.values() for name in names}
         learnt = [name for name in self.model.schema.names if name in self.pack.schema.names]
         labelled = [a for a in self.pack.schema.attributes if a.kind != "group"]
-        for names in (carried, learnt, self.pack.schema.names):
+        for names in (carried, learnt, self.pack.schema.names) if self.protocol.attributes is None else (self.protocol.attributes,):
             if found := [a for a in labelled if a.name in names]:
                 return found
         raise CannotMeasure("the data set has no attribute that could be looked for")

@@ -1,4 +1,4 @@
-"""Images taken apart, changed and put together again: how near, how obedient, how real."""
+"""Images encoded, edited and decoded: how near to the truth, how often the edit shows, how real."""
 
 from __future__ import annotations
 
@@ -17,8 +17,18 @@ from recombine.edit import swap
 from recombine.evaluation import transfer
 from recombine.evaluation.classifier import Classifier, accuracies
 from recombine.evaluation.context import CannotMeasure, EvaluationContext
+from recombine.evaluation.judgement import (
+    ClassifierReport,
+    Edits,
+    PartSwaps,
+    Realism,
+    Reconstruction,
+    TrueEdits,
+    Truth,
+    structured,
+)
 from recombine.evaluation.part_swaps import Carried, part_swaps
-from recombine.metrics.intervals import mean
+from recombine.metrics.intervals import Estimate, mean
 from recombine.metrics.realism import FEWEST, Extractor, extract, frechet_distance, judge_extractor, kernel_distance
 from recombine.metrics.reconstruction import mse, psnr, ssim
 
@@ -28,7 +38,7 @@ LPIPS = (
 )
 
 
-def reconstruction(context: EvaluationContext) -> dict:
+def reconstruction(context: EvaluationContext) -> Reconstruction:
     """MSE on [0, 1], PSNR in dB, SSIM and, where a network is given, LPIPS of images encoded and decoded."""
     measures: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mse": mse, "psnr": psnr, "ssim": ssim}
     if min(context.pack.schema.image_size) < 11:
@@ -41,13 +51,13 @@ def reconstruction(context: EvaluationContext) -> dict:
     values: dict[str, list] = {name: [] for name in measures}
     with inference.evaluation_mode(context.model):
         again = inference.decode_chunks(context.model, context.codes, context.chunk)
-        for images, made in zip(pictures(context, context.rows), again, strict=True):
+        for images, made in zip(images_of(context, context.rows), again, strict=True):
             for name, measure in measures.items():
                 values[name].append(measure(made, images.to(made)).reshape(-1).cpu())
-    return {name: mean(torch.cat(parts).numpy()).to_json() for name, parts in values.items()}
+    return Reconstruction(**{name: mean(torch.cat(parts).numpy()) for name, parts in values.items()})
 
 
-def sensitivity(context: EvaluationContext) -> dict:
+def sensitivity(context: EvaluationContext) -> dict[str, Estimate]:
     """How much the decoder listens to each label, on at most 100 images."""
     names = context.attributes()
     return transfer.sensitivity(
@@ -55,22 +65,22 @@ def sensitivity(context: EvaluationContext) -> dict:
     )
 
 
-def classifier(context: EvaluationContext) -> dict:
+def classifier(context: EvaluationContext) -> ClassifierReport:
     """The classifier's own accuracy on the judged images."""
-    return {**context.classifier.info, "attributes": accuracies(context.classifier, context.pack, context.rows)}
+    return structured(ClassifierReport, {**context.classifier.info, "attributes": accuracies(context.classifier, context.pack, context.rows)})
 
 
-def edits(context: EvaluationContext) -> dict:
-    """Success and what is kept of label edits."""
+def edits(context: EvaluationContext) -> Edits:
+    """Success and what is preserved of label edits."""
     return _transfers(context, transfer.label_edits)
 
 
-def swaps(context: EvaluationContext) -> dict:
-    """Success and what is kept of swaps of attributes."""
+def swaps(context: EvaluationContext) -> Edits:
+    """Success and what is preserved of swaps of attributes that have a part of their own."""
     return _transfers(context, transfer.swaps)
 
 
-def _transfers(context: EvaluationContext, kind: Callable[..., transfer.Verdicts]) -> dict:
+def _transfers(context: EvaluationContext, kind: Callable[..., transfer.Verdicts]) -> Edits:
     names = [name for name in context.attributes() if name in context.classifier.names]
     if not names:
         raise CannotMeasure("no attribute of the method is read by the classifier")
@@ -80,38 +90,33 @@ def _transfers(context: EvaluationContext, kind: Callable[..., transfer.Verdicts
     verdicts = replace(verdicts, goes_with=context.goes_with)
     if not len(verdicts):
         raise CannotMeasure("no judged image has a label that could be changed")
-    return {
-        "all": transfer.summary(verdicts),
-        "attributes": transfer.by_attribute(verdicts, context.pack.schema),
-        "kept_of": transfer.kept_of(verdicts),
-    }
+    return Edits(transfer.scores(verdicts), transfer.by_attribute(verdicts, context.pack.schema), transfer.preserved_of(verdicts))
 
 
-def truth(context: EvaluationContext) -> dict:
+def truth(context: EvaluationContext) -> Truth:
     """Label edits and swaps against what they should have become."""
     if context.render is None:
         raise CannotMeasure("the true result of an edit is known only where the images are drawn, not photographed")
-    report = {}
+    found = {}
     for name, edits in _true_edits(context).items():
         jobs = [(int(context.rows[e.place]), e.attribute, transfer.value_of(context.pack.schema[e.attribute], e.wanted)) for e in edits]
         truths = drawn(context.render, jobs, context.workers)
         known = [(edit, truth) for edit, truth in zip(edits, truths, strict=True) if truth is not None]
         if known:
-            report[name] = _beside_truth(context, *map(list, zip(*known, strict=True)))
-    if not report:
+            found[name] = _against_truth(context, *map(list, zip(*known, strict=True)))
+    if not found:
         raise CannotMeasure("no edit of these attributes has an image that it should have become")
-    return report
+    return Truth(**found)
 
 
-def _beside_truth(context: EvaluationContext, edits: list[transfer.Edit], truths: list[np.ndarray]) -> dict:
-    report: dict = {"psnr": transfer.against_truth(context.model, context.pack, context.rows, edits, truths, context.chunk, context.codes)}
+def _against_truth(context: EvaluationContext, edits: list[transfer.Edit], truths: list[np.ndarray]) -> TrueEdits:
+    near = transfer.against_truth(context.model, context.pack, context.rows, edits, truths, context.chunk, context.codes)
     readable = [i for i, edit in enumerate(edits) if context.has_classifier and edit.attribute in context.classifier.names]
-    if readable:
-        chosen = tuple(edits[i] for i in readable)
-        verdicts = transfer.unedited(context.originals, chosen, context.goes_with)
-        perfect = transfer.seen_in_truth(verdicts, context.classifier, [truths[i] for i in readable], context.chunk)
-        report["truth_as_seen"] = transfer.summary(perfect)
-    return report
+    if not readable:
+        return TrueEdits(near)
+    verdicts = transfer.unedited(context.originals, tuple(edits[i] for i in readable), context.goes_with)
+    perfect = transfer.seen_in_truth(verdicts, context.classifier, [truths[i] for i in readable], context.chunk)
+    return TrueEdits(near, transfer.scores(perfect))
 
 
 def _true_edits(context: EvaluationContext) -> dict[str, list[transfer.Edit]]:
@@ -121,16 +126,16 @@ def _true_edits(context: EvaluationContext) -> dict[str, list[transfer.Edit]]:
     kinds: dict[str, list[transfer.Edit]] = {"edits": [], "swaps": []}
     for name in names:
         pairs = transfer.swap_pairs(context.pack, context.rows, name, context.seed)
-        chance = np.random.default_rng(mix_seed(context.seed, "truth", name))
-        chosen = [pairs[i] for i in sorted(chance.permutation(len(pairs))[:per_attribute])]
+        rng = np.random.default_rng(mix_seed(context.seed, "truth", name))
+        chosen = [pairs[i] for i in sorted(rng.permutation(len(pairs))[:per_attribute])]
         kinds["swaps"] += chosen
         kinds["edits"] += [transfer.Edit(edit.place, name, edit.wanted) for edit in chosen]
     return {kind: edits for kind, edits in kinds.items() if edits}
 
 
-def parts(context: EvaluationContext) -> dict:
-    """Swaps of whole parts: does all that they carry follow, is the rest kept, and how near is the true image?"""
-    carries = {part: _carried(context, names) for part, names in context.carries.items() if names}
+def parts(context: EvaluationContext) -> PartSwaps:
+    """Swaps of whole parts: does all that they carry follow, is the rest preserved, and how near is the true image?"""
+    carries = {part: _carried(context, names) for part, names in context.roles.items() if names}
     carries = {part: carried for part, carried in carries.items() if carried.judged}
     if not carries:
         raise CannotMeasure("no part is meant to carry an attribute that the classifier reads")
@@ -138,8 +143,8 @@ def parts(context: EvaluationContext) -> dict:
     found = part_swaps(
         context.model, context.pack, context.rows, context.classifier, carries, draw, context.seed, context.chunk,
         truths=max(1, context.truths // len(carries)), originals=context.originals,
-    )
-    if not found["parts"]:
+    )  # fmt: skip
+    if not found.parts:
         raise CannotMeasure("no judged image differs from another in what a part carries")
     return found
 
@@ -152,30 +157,30 @@ def _carried(context: EvaluationContext, names: Sequence[str]) -> Carried:
     return Carried(judged, moved, tuple(dict.fromkeys([*names, *along])))
 
 
-def realism(context: EvaluationContext) -> dict:
+def realism(context: EvaluationContext) -> Realism:
     """Frechet and kernel distance of reconstructions and of swaps from the judged images, as many on both sides.
 
     `real` is that of as many training images: what is left between two sets of real ones. In `swaps` every image has
     one part, drawn, from another image, drawn.
     """
-    extractor = looker(context)
+    extractor = extractor_of(context)
     if len(context.rows) < FEWEST:
         raise CannotMeasure(f"distances between sets of images need {FEWEST} images, and {len(context.rows)} are judged")
-    report: dict = {"extractor": extractor.name}
+    sets: dict = {}
     with inference.evaluation_mode(context.model):
-        real = extract(extractor, pictures(context, context.rows))
+        real = extract(extractor, images_of(context, context.rows))
         for name, made in _made_sets(context).items():
-            found = extract(extractor, made)
-            report[name] = {"kid": kernel_distance(real, found, extractor.name, seed=context.seed)}
+            features = extract(extractor, made)
+            sets[name] = {"kid": kernel_distance(real, features, extractor.name, seed=context.seed)}
             try:
-                report[name]["frechet"] = frechet_distance(real, found, extractor.name, seed=context.seed)
+                sets[name]["frechet"] = frechet_distance(real, features, extractor.name, seed=context.seed)
             except ValueError as reason:
                 context.leave_out("frechet", reason)
-    return report
+    return structured(Realism, {"extractor": extractor.name, **sets})
 
 
-def looker(context: EvaluationContext) -> Extractor:
-    """Who looks at images: the extractor that was given, or the classifier's own features."""
+def extractor_of(context: EvaluationContext) -> Extractor:
+    """The feature extractor that was given, or the classifier's own features."""
     if context.extractor is not None:
         return context.extractor
     if not isinstance(context.classifier, Classifier):
@@ -185,7 +190,7 @@ def looker(context: EvaluationContext) -> Extractor:
 
 def _made_sets(context: EvaluationContext) -> dict[str, Iterator[Tensor]]:
     sets = {"reconstructions": inference.decode_chunks(context.model, context.codes, context.chunk)}
-    swappable = [part for part, names in context.carries.items() if names] or list(context.codes)
+    swappable = [part for part, names in context.roles.items() if names] or list(context.codes)
     if len(context.codes) > 1:
         sets["swaps"] = _any_swaps(context, swappable)
     else:
@@ -193,23 +198,23 @@ def _made_sets(context: EvaluationContext) -> dict[str, Iterator[Tensor]]:
     others = np.setdiff1d(context.pack.rows("train"), context.rows)
     if len(others) >= len(context.rows):
         chosen = np.random.default_rng(mix_seed(context.seed, "real")).permutation(others)[: len(context.rows)]
-        sets["real"] = pictures(context, np.sort(chosen))
+        sets["real"] = images_of(context, np.sort(chosen))
     return sets
 
 
 def _any_swaps(context: EvaluationContext, names: Sequence[str]) -> Iterator[Tensor]:
     """Every judged image once, with one part of another one."""
-    chance = np.random.default_rng(mix_seed(context.seed, "any swap"))
+    rng = np.random.default_rng(mix_seed(context.seed, "any swap"))
     count = len(context.rows)
-    givers = (np.arange(count) + chance.integers(1, count, count)) % count
-    part = chance.integers(0, len(names), count)
+    sources = (np.arange(count) + rng.integers(1, count, count)) % count
+    part = rng.integers(0, len(names), count)
     for place, name in enumerate(names):
-        takers = torch.from_numpy(np.flatnonzero(part == place))
-        swapped, _ = swap(context.codes[takers], context.codes[torch.from_numpy(givers)[takers]], name)
+        targets = torch.from_numpy(np.flatnonzero(part == place))
+        swapped, _ = swap(context.codes[targets], context.codes[torch.from_numpy(sources)[targets]], name)
         yield from inference.decode_chunks(context.model, swapped, context.chunk)
 
 
-def pictures(context: EvaluationContext, rows: np.ndarray) -> Iterator[Tensor]:
+def images_of(context: EvaluationContext, rows: np.ndarray) -> Iterator[Tensor]:
     """Images of some rows, a chunk at a time."""
     for start in range(0, len(rows), context.chunk):
         yield context.pack.batch(rows[start : start + context.chunk]).images

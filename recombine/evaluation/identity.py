@@ -1,8 +1,9 @@
-"""Whom the parts recognise, and whether an edited image still shows the same one."""
+"""Verification and retrieval by each part of the codes, and whether edits preserve a group (a person)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -13,10 +14,11 @@ from recombine.data.batch import mix_seed
 from recombine.data.schema import MISSING
 from recombine.edit import swap
 from recombine.evaluation.context import CannotMeasure, EvaluationContext
-from recombine.evaluation.edits import looker, pictures
+from recombine.evaluation.edits import extractor_of, images_of
+from recombine.evaluation.judgement import IdentityPreserved, Recognition, structured
 from recombine.evaluation.roles import shared_by
 from recombine.metrics import recognition as measures
-from recombine.metrics.intervals import share
+from recombine.metrics.intervals import Estimate, share
 from recombine.metrics.realism import extract
 
 FOLDS = 10                                  # of verification; so many pairs of both kinds are the fewest
@@ -24,8 +26,8 @@ MOST_PAIRS = 3_000                          # of both kinds
 BARELY = 0.6                                # a verifier whose accuracy may be no more than this tells nothing of edits
 
 
-def recognition(context: EvaluationContext) -> dict:
-    """Verification and retrieval of every group by every part, and how often edits keep it."""
+def recognition(context: EvaluationContext) -> dict[str, Recognition]:
+    """Verification and retrieval of every group attribute by every part, and how often edits preserve it."""
     report = {}
     for name in (a.name for a in context.pack.schema.attributes if a.kind == "group"):
         groups = np.asarray(context.pack.labels[name])[context.rows]
@@ -35,7 +37,7 @@ def recognition(context: EvaluationContext) -> dict:
             continue
         report[name] = _by_parts(context, groups, pairs)
         try:
-            report[name]["identity_kept"] = identity_kept(context, name, groups, pairs)
+            report[name] = replace(report[name], identity_preserved=identity_preserved(context, name, groups, pairs))
         except CannotMeasure as reason:
             context.leave_out(f"{name} kept", reason)
     if not report:
@@ -51,17 +53,15 @@ def drawn_pairs(groups: np.ndarray, seed: int) -> measures.Pairs | None:
     return measures.verification_pairs(groups, 2 * fewer, seed) if fewer >= FOLDS else None
 
 
-def _by_parts(context: EvaluationContext, groups: np.ndarray, pairs: measures.Pairs) -> dict:
-    found: dict = {"verification": {}, "retrieval": {}}
-    for part in context.probed:
-        codes = context.probed[part].numpy()
-        found["verification"][part] = measures.verification(codes, pairs, FOLDS, context.seed)["accuracy"]
-        found["retrieval"][part] = measures.retrieval(codes, groups)
-    found["retrieval_by_chance"] = measures.retrieval(np.zeros((len(groups), 1)), groups)["map"]["value"]
-    return found
+def _by_parts(context: EvaluationContext, groups: np.ndarray, pairs: measures.Pairs) -> Recognition:
+    codes = {part: context.probed[part].numpy() for part in context.probed}
+    verification = {part: measures.verification(own, pairs, FOLDS, context.seed)["accuracy"] for part, own in codes.items()}
+    retrieval = {part: measures.retrieval(own, groups) for part, own in codes.items()}
+    by_chance = measures.retrieval(np.zeros((len(groups), 1)), groups)["map"]["value"]
+    return structured(Recognition, {"verification": verification, "retrieval": retrieval, "retrieval_by_chance": by_chance})
 
 
-def identity_kept(context: EvaluationContext, name: str, groups: np.ndarray, pairs: measures.Pairs) -> dict:
+def identity_preserved(context: EvaluationContext, name: str, groups: np.ndarray, pairs: measures.Pairs) -> IdentityPreserved:
     """How often an image is still verified as of its partner's group after an edit that should not change that.
 
     The verifier measures how far two images are apart in the extractor's features, in the metric in which training
@@ -69,63 +69,57 @@ def identity_kept(context: EvaluationContext, name: str, groups: np.ndarray, pai
     image that has a partner gets one part, drawn from those that carry nothing which its group shares, of an image of
     another group, and is compared with its partner.
 
-    Returns:
-        `kept`, over all images, and `parts`, by part; `original` and `rebuilt`, the same for the unedited image
-        and for it encoded and decoded: the most that can be expected; `others`, how often an image of another group is
-        verified; `verifier`, its accuracy on as many pairs of one group as of two, by ten folds.
-
     Raises:
         CannotMeasure: The verifier is near chance, or no part of the codes may be changed.
     """
     shared = set(shared_by(context.pack, [name]))
-    asked = [part for part, names in context.carries.items() if names and not shared & set(names)]
-    if not asked:
+    free = [part for part, names in context.roles.items() if names and not shared & set(names)]
+    if not free:
         raise CannotMeasure(f"every part that carries something carries something that a {name} is known by")
     embed = metric_of(context, name)
-    known = embed(pictures(context, context.rows))
+    known = embed(images_of(context, context.rows))
     found = measures.verification(known, pairs, FOLDS, context.seed)
-    if found["accuracy"]["low"] < BARELY:
-        raise CannotMeasure(
-            f"whether two images show the same {name} is told rightly in {found['accuracy']['value']:.0%} of pairs only, which says nothing of edits"
-        )
+    accuracy = structured(Estimate, found["accuracy"])
+    if accuracy.low < BARELY:
+        raise CannotMeasure(f"whether two images show the same {name} is told rightly in {accuracy.value:.0%} of pairs only, which says nothing of edits")
     threshold = float(np.median(found["thresholds"]))
-    takers, partners = _partners(groups, context.seed, name)
-    strangers = _strangers(groups, takers, context.seed, name)
+    targets, partners = _partners(groups, context.seed, name)
+    others = _of_other_groups(groups, targets, context.seed, name)
 
     def verified(made: np.ndarray, partners: np.ndarray) -> np.ndarray:
         return ((made - known[partners]) ** 2).sum(1) < threshold
 
-    which = np.random.default_rng(mix_seed(context.seed, "part given", name)).integers(0, len(asked), len(takers))
-    edited = np.zeros(len(takers), bool)
+    which = np.random.default_rng(mix_seed(context.seed, "part given", name)).integers(0, len(free), len(targets))
+    edited = np.zeros(len(targets), bool)
     with inference.evaluation_mode(context.model):
-        rebuilt = embed(inference.decode_chunks(context.model, context.codes[torch.from_numpy(takers)], context.chunk))
-        for place, part in enumerate(asked):
+        reconstructed = embed(inference.decode_chunks(context.model, context.codes[torch.from_numpy(targets)], context.chunk))
+        for place, part in enumerate(free):
             chosen = np.flatnonzero(which == place)
             if len(chosen):
-                edited[chosen] = verified(embed(_given(context, takers[chosen], strangers[chosen], part)), partners[chosen])
-    return {
-        "kept": share(edited).to_json(),
-        "parts": {part: share(edited[which == place]).to_json() for place, part in enumerate(asked) if (which == place).any()},
-        "original": share(verified(known[takers], partners)).to_json(),
-        "rebuilt": share(verified(rebuilt, partners)).to_json(),
-        "others": share(verified(known[strangers], partners)).to_json(),
-        "verifier": found["accuracy"],
-    }
+                edited[chosen] = verified(embed(_swapped(context, targets[chosen], others[chosen], part)), partners[chosen])
+    return IdentityPreserved(
+        preserved=share(edited),
+        parts={part: share(edited[which == place]) for place, part in enumerate(free) if (which == place).any()},
+        original=share(verified(known[targets], partners)),
+        reconstructed=share(verified(reconstructed, partners)),
+        others=share(verified(known[others], partners)),
+        verifier=accuracy,
+    )
 
 
-def _given(context: EvaluationContext, takers: np.ndarray, givers: np.ndarray, part: str) -> Iterator[Tensor]:
+def _swapped(context: EvaluationContext, targets: np.ndarray, sources: np.ndarray, part: str) -> Iterator[Tensor]:
     """Images with one part of others."""
-    swapped, _ = swap(context.codes[torch.from_numpy(takers)], context.codes[torch.from_numpy(givers)], part)
+    swapped, _ = swap(context.codes[torch.from_numpy(targets)], context.codes[torch.from_numpy(sources)], part)
     return inference.decode_chunks(context.model, swapped, context.chunk)
 
 
 def metric_of(context: EvaluationContext, name: str) -> Callable[[Iterator[Tensor]], np.ndarray]:
-    """Learns, from training groups, what tells groups apart: images -> vectors `[pictures, numbers]`."""
+    """Learns, from training groups, what tells groups apart: images -> vectors `[images, numbers]`."""
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-    extractor = looker(context)
+    extractor = extractor_of(context)
     rows = _whole_groups(context, name)
-    features, groups = extract(extractor, pictures(context, rows)), np.asarray(context.pack.labels[name])[rows]
+    features, groups = extract(extractor, images_of(context, rows)), np.asarray(context.pack.labels[name])[rows]
     middle, spread = features.mean(0), features.std(0)
     spread[spread == 0] = 1
     try:
@@ -149,16 +143,16 @@ def _whole_groups(context: EvaluationContext, name: str, most: int = 3_000, fewe
 
 def _partners(groups: np.ndarray, seed: int, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Images that have another of their group, and for each one of those."""
-    chance, takers, partners = np.random.default_rng(mix_seed(seed, "partners", name)), [], []
+    rng, targets, partners = np.random.default_rng(mix_seed(seed, "partners", name)), [], []
     for place in np.flatnonzero(groups != MISSING).tolist():
         others = np.flatnonzero((groups == groups[place]) & (np.arange(len(groups)) != place))
         if len(others):
-            takers.append(place)
-            partners.append(int(chance.choice(others)))
-    return np.array(takers), np.array(partners)
+            targets.append(place)
+            partners.append(int(rng.choice(others)))
+    return np.array(targets), np.array(partners)
 
 
-def _strangers(groups: np.ndarray, takers: np.ndarray, seed: int, name: str) -> np.ndarray:
+def _of_other_groups(groups: np.ndarray, targets: np.ndarray, seed: int, name: str) -> np.ndarray:
     """For each of some images one of another group."""
-    chance = np.random.default_rng(mix_seed(seed, "strangers", name))
-    return np.array([chance.choice(np.flatnonzero((groups != MISSING) & (groups != groups[place]))) for place in takers])
+    rng = np.random.default_rng(mix_seed(seed, "strangers", name))
+    return np.array([rng.choice(np.flatnonzero((groups != MISSING) & (groups != groups[place]))) for place in targets])

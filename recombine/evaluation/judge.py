@@ -10,103 +10,100 @@ from torch import Tensor
 from recombine.data.batch import mix_seed
 from recombine.data.packed import Pack
 from recombine.data.synthetic.truth import DERIVED, Render, of_avatars, true_edits, true_swaps
-from recombine.evaluation import codes, edits
-from recombine.evaluation import identity as recognition
+from recombine.evaluation import codes, edits, identity
 from recombine.evaluation.classifier import Classifier, judge_classifier
 from recombine.evaluation.context import EvaluationContext
+from recombine.evaluation.judgement import Judgement, Protocol
 from recombine.inference import device_of
 from recombine.messages import nearest, option, shown
 from recombine.method import Method
 from recombine.metrics.realism import Extractor
 
-MEASURES: dict[str, Callable[[EvaluationContext], dict]] = {
-    "reconstruction": edits.reconstruction,
-    "sensitivity": edits.sensitivity,
-    "judge": edits.classifier,
-    "edits": edits.edits,
-    "swaps": edits.swaps,
-    "truth": edits.truth,
-    "parts": edits.parts,
-    "leakage": codes.leakage,
-    "entropy": codes.entropy,
-    "information": codes.information,
-    "realism": edits.realism,
-    "recognition": recognition.recognition,
-    "disentanglement": codes.disentanglement,
+# Section by its name in JSON and on the command line -> field of Judgement, and what measures it.
+SECTIONS: dict[str, tuple[str, Callable[[EvaluationContext], object]]] = {
+    "reconstruction": ("reconstruction", edits.reconstruction),
+    "sensitivity": ("sensitivity", edits.sensitivity),
+    "judge": ("classifier", edits.classifier),
+    "edits": ("edits", edits.edits),
+    "swaps": ("swaps", edits.swaps),
+    "truth": ("truth", edits.truth),
+    "parts": ("parts", edits.parts),
+    "leakage": ("leakage", codes.leakage),
+    "entropy": ("entropy", codes.entropy),
+    "information": ("information", codes.information),
+    "realism": ("realism", edits.realism),
+    "recognition": ("recognition", identity.recognition),
+    "disentanglement": ("disentanglement", codes.disentanglement),
 }
+PROBES = ("linear", "two_layer")
+LEARNT = 3_000                              # training images at most whose codes fresh probes learn from
 
 
 def judge(
     model: Method,
     pack: Pack,
     *,
-    measures: Collection[str] | None = None,
+    sections: Collection[str] | None = None,
     split: str = "val",
-    pictures: int | None = 1000,
+    images: int | None = 1000,
+    attributes: Sequence[str] | None = None,
+    probes: Sequence[str] = PROBES,
+    learnt: int = LEARNT,
     truths: int = 300,
     classifier: Classifier | None = None,
     extractor: Extractor | None = None,
     perceptual: Callable[[Tensor, Tensor], Tensor] | None = None,
     render: Render | None = None,
     goes_with: Mapping[str, Collection[str]] | None = None,
-    carries: Mapping[str, Sequence[str]] | None = None,
+    roles: Mapping[str, Sequence[str]] | None = None,
     trained_on: Collection[str] = (),
     allow_training_data: bool = False,
     seed: int = 0,
     chunk: int = 128,
     workers: int | None = None,
     progress: Callable[[str], None] | None = None,
-) -> dict:
+) -> Judgement:
     """Judge a method on images that it was not trained on.
 
+    Every judged image, and every training image that probes learn from, is encoded once.
+
     Args:
-        model: The method; only `encode`, `decode` and `label_code` are used.
+        model: The method; only `encode`, `decode`, `label_code` and `roles` are used.
         pack: The data set; all attributes of its folder are looked at, also where fewer were selected.
-        measures: Which parts of the judgement are made; all when None.
+        sections: Which sections of the judgement are made; all when None.
         split: Whose images are judged.
-        pictures: At most so many of them, drawn by `seed`; all when None.
+        images: At most so many of them, drawn by `seed`; all when None.
+        attributes: What leakage, entropy, information and disentanglement are about; all that the parts are meant to carry when None.
+        probes: Kinds of fresh probes that look for leakage: "linear", "two_layer".
+        learnt: Training images at most whose codes these learn from.
         truths: Edits that are compared with their true image, where it can be drawn.
-        classifier: Who looks at the edits; the pack's own judge, trained if there is none yet, when None.
-        extractor: Whose features say how real images are and who is in them; the classifier's own when None.
+        classifier: Reads the attributes of edited images; the pack's own, trained if there is none yet, when None.
+        extractor: Its features say how real images are and who is in them; the classifier's own when None.
         perceptual: LPIPS or another distance `[batch]` of two batches of images in [-1, 1]; left out when None.
         render: Draws the true result of an edit; may be called in other processes. The built-in avatars' own when None.
         goes_with: Edited attribute -> others that rightly change with it and are no damage; for the built-in avatars,
             where mouth and brows make the expression, these when None.
-        carries: Part -> attributes that it is meant to carry; found in the parts' names and the data when None.
+        roles: Part -> attributes that it is meant to carry; what the method says when None.
         trained_on: Names of the files that the method was trained on, to refuse where the split was made anew.
         allow_training_data: Judge rows of the training split all the same, and mark the result.
         seed: Of every draw.
         chunk: Images encoded and decoded together.
         workers: Processes that draw truths; one per core when None, 1 = none but this one.
-        progress: Called with a line of text at every step.
+        progress: Called with a line of text at every section.
 
     Returns:
-        Plain values for JSON, in which a number is `value`, `n`, `low` and `high` (a 95 % interval):
-
-        - `reconstruction`: `mse` on [0, 1], `psnr` in dB, `ssim` and, with `perceptual`, `lpips`.
-        - `sensitivity`: attribute -> pixels that move between two of its values.
-        - `judge`: how far the classifier itself is right.
-        - `edits`, `swaps`: `all` and `attributes` with `success` and `kept`; `kept_of`, edited by other attribute.
-        - `truth`: `edits` and `swaps`, each `psnr` (`all` or attribute -> `edited`, `original`, `rebuilt`) and `truth_as_seen`.
-        - `carries`: part -> attributes that it is meant to carry.
-        - `parts`: swaps of whole parts: `all` and `parts` with `success`, `kept` and, where drawn, `psnr`.
-        - `leakage`: `matrix`, probe ("linear", "two_layer") -> part -> attribute -> `accuracy`, `majority`, `above`, or `r2`;
-          `off_part`, probe -> mean above guessing of what parts tell and should not; `learnt_from`, training images.
-        - `entropy`: `off_part` and `matrix`, part -> attribute -> posterior entropy over ln K of a fresh linear probe, and `prior`.
-        - `information`: nats; `between`, which parts.
-        - `realism`: `extractor`; `reconstructions`, `swaps` and `real` (other real images), each `frechet` and `kid`.
-        - `recognition`: group -> `verification` and `retrieval` by part, `retrieval_by_chance`, and `identity_kept`.
-        - `disentanglement`: `mig`, `sap`, `dci`, of how many `numbers`, for which `factors`.
-        - `left_out`: what could not be measured, and why; `seconds`: how long each part took.
-        - `split`, `pictures`, `of`, `seed`, `fingerprint`, `on_training_data`, `goes_with`: what was judged, and how.
+        Each number with n and a 95 % interval; what could not be measured is None, and `left_out` says why.
 
     Raises:
-        ValueError: The split is empty, or holds images that the method was trained on; there is no such measure, part
-            or attribute.
+        ValueError: The split is empty, or holds images that the method was trained on; there is no such section, probe,
+            part or attribute.
     """
-    chosen = checked_measures(measures)
+    chosen = checked_sections(sections)
     pack = pack.whole()
-    rows = judged_rows(pack, split, pictures, seed)
+    for name in attributes or ():
+        if name not in pack.schema.names:
+            raise ValueError(f"no attribute {name!r} to look for; the data set has {shown(pack.schema.names)}{nearest(name, pack.schema.names)}")
+    rows = judged_rows(pack, split, images, seed)
     seen = training_rows(pack, rows, split, trained_on)
     if len(seen) and not allow_training_data:
         raise ValueError(
@@ -121,28 +118,39 @@ def judge(
             raise ValueError("the data set has no training split from which an independent classifier could learn")
         return classifier or judge_classifier(pack, device=device_of(model), progress=context.progress)
 
-    context = EvaluationContext(model, pack, rows, find_classifier, seed, chunk, goes_with, carries, extractor, perceptual, truths=truths, workers=workers)
+    protocol = Protocol(learnt, tuple(probes), None if attributes is None else tuple(attributes))
+    context = EvaluationContext(model, pack, rows, find_classifier, protocol, seed, chunk, goes_with, roles, extractor, perceptual, truths=truths, workers=workers)
     context.render, context.swapped = render or true_edits(pack), true_swaps(pack)
     context.progress = progress or context.progress
-    context.result.update(split=split, pictures=len(rows), of=len(pack.rows(split)), seed=seed, fingerprint=pack.fingerprint)
-    context.result.update(on_training_data=bool(len(seen)), goes_with={name: list(others) for name, others in goes_with.items()})
-    context.part("carries", lambda context: context.carries)
+    context.measure("carries", "roles", lambda context: {part: tuple(names) for part, names in context.roles.items()})
     for name in chosen:
-        context.part(name, MEASURES[name])
-    return context.result
+        context.measure(name, *SECTIONS[name])
+    return Judgement(
+        split=split,
+        images=len(rows),
+        available=len(pack.rows(split)),
+        seed=seed,
+        fingerprint=pack.fingerprint,
+        on_training_data=bool(len(seen)),
+        goes_with={name: tuple(others) for name, others in goes_with.items()},
+        protocol=protocol,
+        left_out=context.left_out,
+        seconds=context.seconds,
+        **context.sections,
+    )
 
 
-def checked_measures(measures: Collection[str] | None) -> list[str]:
-    """The measures asked for, in the order of `MEASURES`; raises ValueError for a name that does not exist."""
-    names = list(MEASURES) if measures is None else list(measures)
+def checked_sections(sections: Collection[str] | None) -> list[str]:
+    """The sections asked for, in the order of `SECTIONS`; raises ValueError for a name that does not exist."""
+    names = list(SECTIONS) if sections is None else list(sections)
     for name in names:
-        if name not in MEASURES:
-            raise ValueError(f"no measure {name!r}; there are {shown(list(MEASURES), 20)}{nearest(name, list(MEASURES))}")
-    return [name for name in MEASURES if name in names]
+        if name not in SECTIONS:
+            raise ValueError(f"no measure {name!r}; there are {shown(list(SECTIONS), 20)}{nearest(name, list(SECTIONS))}")
+    return [name for name in SECTIONS if name in names]
 
 
-def judged_rows(pack: Pack, split: str, pictures: int | None, seed: int = 0) -> np.ndarray:
-    """The rows that are judged: all of a split, or `pictures` of them drawn by `seed`, in order.
+def judged_rows(pack: Pack, split: str, images: int | None, seed: int = 0) -> np.ndarray:
+    """The rows that are judged: all of a split, or `images` of them drawn by `seed`, in order.
 
     Raises:
         ValueError: There is none.
@@ -150,9 +158,9 @@ def judged_rows(pack: Pack, split: str, pictures: int | None, seed: int = 0) -> 
     rows = np.asarray(pack.rows(split))
     if not len(rows):
         raise ValueError(f"the split {split!r} of this data set holds no image; there is nothing to judge on")
-    if pictures is None or pictures >= len(rows):
+    if images is None or images >= len(rows):
         return rows
-    return np.sort(np.random.default_rng(mix_seed(seed, "judged rows")).choice(rows, pictures, replace=False))
+    return np.sort(np.random.default_rng(mix_seed(seed, "judged rows")).choice(rows, images, replace=False))
 
 
 def training_rows(pack: Pack, rows: np.ndarray, split: str, trained_on: Collection[str] = ()) -> np.ndarray:

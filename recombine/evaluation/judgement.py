@@ -282,7 +282,7 @@ class Judgement:
 
     def to_json(self) -> dict:
         """Plain values; sections that were not measured are not there."""
-        return CONVERTER.unstructure(self)
+        return plain(self)
 
     @staticmethod
     def from_json(data: Mapping) -> Judgement:
@@ -290,9 +290,14 @@ class Judgement:
         return CONVERTER.structure(data, Judgement)
 
 
-def structured(kind: type, plain: object) -> Any:
+def plain(section: Any) -> dict:
+    """A section as plain values for JSON."""
+    return CONVERTER.unstructure(section)
+
+
+def structured(kind: type, values: object) -> Any:
     """A section from plain values; estimates may stand in them as they are."""
-    return CONVERTER.structure(plain, kind)
+    return CONVERTER.structure(values, kind)
 
 
 def _renamed(kind: type) -> dict:
@@ -300,8 +305,8 @@ def _renamed(kind: type) -> dict:
 
 
 def _unstructure(kind: type) -> Any:
-    plain = make_dict_unstructure_fn(kind, CONVERTER, **_renamed(kind))
-    return lambda value: {name: inner for name, inner in plain(value).items() if inner is not None}
+    to_dict = make_dict_unstructure_fn(kind, CONVERTER, **_renamed(kind))
+    return lambda value: {name: inner for name, inner in to_dict(value).items() if inner is not None}
 
 
 def _structure(kind: type) -> Any:

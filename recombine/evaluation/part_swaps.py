@@ -1,6 +1,6 @@
-"""Swaps of parts that carry several attributes: do all of them follow the giver, and does everything else stay?
+"""Swaps of parts that carry several attributes: do all of them follow the source, and does everything else stay?
 
-Where every attribute has a part of its own, `recombine.evaluation.transfer.swaps` says it all. A part such as rodi's
+Of a part that carries one attribute these are the swaps of `recombine.evaluation.transfer.swaps`. A part such as rodi's
 `appearance` carries many attributes at once: what should follow, what may, and what must not is stated per part.
 """
 
@@ -11,18 +11,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recombine import inference
 from recombine.codes import Codes
 from recombine.data.batch import mix_seed
 from recombine.data.packed import Pack
 from recombine.data.schema import MISSING
 from recombine.evaluation import transfer
 from recombine.evaluation.classifier import Classifier
+from recombine.evaluation.judgement import AgainstTruth, PartScores, PartSwaps
 from recombine.messages import shown
 from recombine.method import Method
-from recombine.metrics.intervals import share
+from recombine.metrics.intervals import Estimate, share
 
-# Many (row, giver's row, factors that move) -> their true images [channels, height, width] in [-1, 1], or None.
+# Many (row, source's row, factors that move) -> their true images [channels, height, width] in [-1, 1], or None.
 Truths = Callable[[Sequence[tuple]], Sequence[np.ndarray | None]]
 
 
@@ -30,8 +30,8 @@ Truths = Callable[[Sequence[tuple]], Sequence[np.ndarray | None]]
 class Carried:
     """What comes with a part when it is given to another image."""
 
-    judged: tuple[str, ...]                 # attributes that must follow the giver, read by the classifier
-    moved: tuple[str, ...] = ()             # factors that move with the part in the true image; not asked to be kept
+    judged: tuple[str, ...]                 # attributes that must follow the source, read by the classifier
+    moved: tuple[str, ...] = ()             # factors that move with the part in the true image; not asked to be preserved
     free: tuple[str, ...] = ()              # attributes that may rightly change, and are not judged at all
 
 
@@ -46,7 +46,7 @@ def part_swaps(
     chunk: int = 128,
     truths: int | None = None,
     originals: transfer.Originals | None = None,
-) -> dict:
+) -> PartSwaps:
     """Give every image each part of another one that differs in what the part carries, and let the classifier look.
 
     Args:
@@ -56,46 +56,36 @@ def part_swaps(
         classifier: The judge.
         carries: Part -> what it carries.
         truth: Draws what swaps should have become; None where that is not known. `recombine.data.synthetic.truth.drawn` draws many.
-        seed: Of the givers, drawn row by row from `rows`, and of the swaps that are compared with the truth.
+        seed: Of the sources, drawn row by row from `rows`, and of the swaps that are compared with the truth.
         chunk: Images encoded, decoded and looked at together.
         truths: Swaps of every part that are compared with the truth; all when None.
         originals: Of these rows, where they are there already.
 
     Returns:
-        `all` and `parts` (part -> the same), with n and interval:
-        `success`, over every judged attribute in which giver and image differ: the classifier sees the giver's label;
-        `kept`, over every attribute that it reads and that is not judged, moved or free: it sees what it saw in the
-        original image; both also `_unedited`, for the image encoded and decoded without a swap;
-        `psnr` in dB against the true image: of the swap (`edited`), of the `original` and of it `rebuilt`;
-        and per part `attributes`, the success of each. What cannot be measured is left out.
+        Of all swaps, and of those of each part: `success`, over every judged attribute in which source and image differ:
+        the classifier sees the source's label; `preserved`, over every attribute that it reads and that is not judged, moved
+        or free: it sees what it saw in the original image; both also for the image encoded and decoded without a swap;
+        `psnr` against the true image; and per part the success of each attribute. What cannot be measured is None.
 
     Raises:
         ValueError: The method has no such part, or the classifier does not read a judged attribute.
     """
     rows = np.asarray(rows)
-    _check(model, pack, rows, classifier, carries)
+    originals = originals or transfer.seen_originals(model, pack, rows, classifier, chunk)
+    _check(list(originals.codes), pack, classifier, carries)
     edits = [edit for part, carried in carries.items() for edit in _pairs(pack, rows, part, carried.judged, seed)]
     verdicts = transfer.judged(model, pack, rows, classifier, edits, chunk, originals)
-    codes = originals.codes if originals else None
-    true = _against(model, pack, rows, _some(edits, truths, seed), carries, truth, chunk, codes)
-    report: dict = {"all": {}, "parts": {}}
-    for part in ("all", *dict.fromkeys(edit.attribute for edit in edits)):
-        chosen = verdicts if part == "all" else verdicts.of(part)
-        found = _summary(chosen, pack, rows, carries)
-        if part in true:
-            found["psnr"] = true[part]
-        if part == "all":
-            report["all"] = found
-        else:
-            report["parts"][part] = found | {"attributes": _attributes(chosen, pack, rows, carries[part].judged)}
-    return report
+    true = _against(model, pack, rows, _some(edits, truths, seed), carries, truth, chunk, originals.codes)
+    everything = PartScores(**_scores(verdicts, pack, rows, carries), psnr=true.get("all"))
+    parts = {}
+    for part in verdicts.edited():
+        own = verdicts.of(part)
+        attributes = _attributes(own, pack, rows, carries[part].judged)
+        parts[part] = PartScores(**_scores(own, pack, rows, carries), psnr=true.get(part), attributes=attributes)
+    return PartSwaps(everything, parts)
 
 
-def _check(
-    model: Method, pack: Pack, rows: np.ndarray, classifier: Classifier, carries: Mapping[str, Carried]
-) -> None:
-    with inference.evaluation_mode(model):
-        parts = list(inference.encode_rows(model, pack, rows[:1]))
+def _check(parts: Sequence[str], pack: Pack, classifier: Classifier, carries: Mapping[str, Carried]) -> None:
     for part, carried in carries.items():
         if part not in parts:
             raise ValueError(f"no part {part!r} to swap; the method's parts are {shown(parts)}")
@@ -108,16 +98,16 @@ def _check(
 
 
 def _pairs(pack: Pack, rows: np.ndarray, part: str, judged: Sequence[str], seed: int) -> list[transfer.Edit]:
-    """One swap an image, with a giver drawn from all images that differ in a judged attribute."""
+    """One swap an image, with a source drawn from all images that differ in a judged attribute."""
     if not judged:
         return []
     labels = _labels(pack, rows, judged)                                    # [images, judged]
     edits = []
     for place, row in enumerate(rows.tolist()):
-        givers = np.flatnonzero(_differ(labels[place], labels).any(1))
-        if len(givers):
-            giver = int(givers[mix_seed(seed, "giver", part, row) % len(givers)])
-            edits.append(transfer.Edit(place, part, MISSING, giver))        # the part, not one label, is what is wanted
+        sources = np.flatnonzero(_differ(labels[place], labels).any(1))
+        if len(sources):
+            source = int(sources[mix_seed(seed, "giver", part, row) % len(sources)])
+            edits.append(transfer.Edit(place, part, MISSING, source))       # the part, not one label, is what is wanted
     return edits
 
 
@@ -133,46 +123,45 @@ def _some(edits: Sequence[transfer.Edit], most: int | None, seed: int) -> list[t
 
 def _against(
     model: Method, pack: Pack, rows: np.ndarray, edits: Sequence[transfer.Edit], carries: Mapping[str, Carried],
-    truth: Truths | None, chunk: int, codes: Codes | None,
-) -> dict[str, dict]:
+    truth: Truths | None, chunk: int, codes: Codes,
+) -> dict[str, AgainstTruth]:
     if truth is None:
         return {}
-    drawn = truth([(int(rows[e.place]), int(rows[e.giver]), carries[e.attribute].moved) for e in edits])
-    known = [(edit, picture) for edit, picture in zip(edits, drawn, strict=True) if picture is not None]
+    drawn = truth([(int(rows[e.place]), int(rows[e.source]), carries[e.attribute].moved) for e in edits])
+    known = [(edit, image) for edit, image in zip(edits, drawn, strict=True) if image is not None]
     if not known:
         return {}
-    edits, pictures = zip(*known, strict=True)
-    return transfer.against_truth(model, pack, rows, edits, pictures, chunk, codes)
+    edits, images = zip(*known, strict=True)
+    return transfer.against_truth(model, pack, rows, edits, images, chunk, codes)
 
 
-def _summary(verdicts: transfer.Verdicts, pack: Pack, rows: np.ndarray, carries: Mapping[str, Carried]) -> dict:
-    report = {}
-    pictures = verdicts.pictures()
-    for ending, side in (("", "after"), ("_unedited", "rebuilt")):
+def _scores(verdicts: transfer.Verdicts, pack: Pack, rows: np.ndarray, carries: Mapping[str, Carried]) -> dict[str, Estimate]:
+    found, images = {}, verdicts.images()
+    left = np.array([[_stays(name, carries[e.attribute]) for name in verdicts.names] for e in verdicts.edits], dtype=bool)
+    for ending, side in (("", "after"), ("_unedited", "reconstructed")):
         asked, hits = _followed(verdicts, pack, rows, carries, side)
-        left = np.array([[_stays(name, carries[e.attribute]) for name in verdicts.names] for e in verdicts.edits], dtype=bool)
-        for name, mask, right in (("success", asked, hits), ("kept", left, getattr(verdicts, side) == verdicts.before)):
+        for name, mask, right in (("success", asked, hits), ("preserved", left, getattr(verdicts, side) == verdicts.before)):
             if mask.any():
-                report[name + ending] = share(right[mask], pictures[np.nonzero(mask)[0]]).to_json()
-    return report
+                found[name + ending] = share(right[mask], images[np.nonzero(mask)[0]])
+    return found
 
 
-def _attributes(verdicts: transfer.Verdicts, pack: Pack, rows: np.ndarray, judged: Sequence[str]) -> dict[str, dict]:
+def _attributes(verdicts: transfer.Verdicts, pack: Pack, rows: np.ndarray, judged: Sequence[str]) -> dict[str, Estimate]:
     """The success of every judged attribute by itself."""
     report = {}
     for name in judged:
         asked, hits = _followed(verdicts, pack, rows, {e.attribute: Carried((name,)) for e in verdicts.edits})
         if asked.any():
-            report[name] = share(hits[asked]).to_json()
+            report[name] = share(hits[asked])
     return report
 
 
 def _followed(
     verdicts: transfer.Verdicts, pack: Pack, rows: np.ndarray, carries: Mapping[str, Carried], side: str = "after"
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Which attributes giver and image differ in and are judged, and where the giver's is seen; bool `[edits, names]`."""
+    """Which attributes source and image differ in and are judged, and where the source's is seen; bool `[edits, names]`."""
     labels = _labels(pack, rows, [name if name in pack.schema.names else None for name in verdicts.names])
-    own, given = labels[verdicts.pictures()], labels[[edit.giver for edit in verdicts.edits]]
+    own, given = labels[verdicts.images()], labels[[edit.source for edit in verdicts.edits]]
     judged = np.array([[name in carries[e.attribute].judged for name in verdicts.names] for e in verdicts.edits], dtype=bool)
     return judged.reshape(own.shape) & _differ(own, given), getattr(verdicts, side) == given
 

@@ -1,66 +1,56 @@
-"""What every part of a method's codes is meant to carry, so that everything else found in it is a leak.
+"""What every part of a method's codes is meant to carry in a data set, so that everything else found in it is a leak.
 
-A part named after an attribute carries that attribute, and a part named after a group (a person) everything that the
-images of one group share. Methods that learn from pairs of a group have two parts without such names: `appearance`
-carries what both images of a pair share, `pose` the rest (Esser et al., Sec. 3).
+A method says it by `roles`; which attributes all images of one group (a person, a clip) have in common is found in the data.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from recombine.data.packed import Pack
 from recombine.data.schema import MISSING, Attribute
 from recombine.messages import shown
-from recombine.method import Method
+from recombine.method import Role
 
 SHARED = 0.99                               # of the other images of a group that must show an image's value
-PAIRED = ("appearance", "pose")             # parts of methods that learn from pairs
 
 
-def carried(model: Method, pack: Pack, parts: Collection[str]) -> dict[str, list[str]]:
-    """Part -> names of the attributes of the pack that it is meant to carry; none for a part such as `rest`.
+def resolved(roles: Mapping[str, Role], pack: Pack, parts: Sequence[str]) -> dict[str, list[str]]:
+    """Part -> names of the attributes of the data set that it is meant to carry; none for a part such as `rest`.
 
     Args:
-        model: The method; where its parts are appearance and pose, `pair_by` of it or of its `config` names the groups.
+        roles: What the method says of its parts.
         pack: The data set with all its attributes.
-        parts: Of its codes.
+        parts: Of the codes, in their order.
 
     Raises:
-        ValueError: The parts are appearance and pose, and no group is known by which pairs could be drawn.
+        ValueError: A part is meant to carry all that no other part does, and a group by which these are told apart is not in the data.
     """
-    if set(PAIRED) <= set(parts):
-        shared = shared_by(pack, paired_by(model, pack))
-        owned = {"appearance": shared, "pose": [name for name in pack.schema.names if name not in shared]}
-        return {part: owned.get(part, []) for part in parts}
-    return {part: _own(part, pack) if part in pack.schema.names else [] for part in parts}
+    found: dict[str, list[str]] = {}
+    divided = any(role.all_else for role in roles.values())
+    for part in parts:
+        role = roles.get(part, Role())
+        missing = [name for name in role.shared_by if name not in pack.schema.names]
+        if divided and missing:
+            raise ValueError(f"what {part} carries is what images of one group share, and the data set has no {shown(missing)}; say it with roles")
+        shared = shared_by(pack, role.shared_by) if role.shared_by and not missing else []
+        found[part] = [name for name in pack.schema.names if name in role.attributes or name in shared]
+    taken = {name for names in found.values() for name in names}
+    left = [name for name in pack.schema.names if name not in taken]
+    return {part: left if roles.get(part, Role()).all_else else names for part, names in found.items()}
 
 
-def checked(carries: Mapping[str, Sequence[str]], pack: Pack, parts: Collection[str]) -> dict[str, list[str]]:
-    """What was said that parts carry, with nothing for those not named; raises ValueError for names that do not exist."""
-    for part, names in carries.items():
+def checked(roles: Mapping[str, Sequence[str]], pack: Pack, parts: Sequence[str]) -> dict[str, list[str]]:
+    """Given roles, with nothing for parts that are not named; raises ValueError for names that do not exist."""
+    for part, names in roles.items():
         if part not in parts:
-            raise ValueError(f"carries names the part {part!r}; the method's parts are {shown(list(parts))}")
+            raise ValueError(f"roles names the part {part!r}; the method's parts are {shown(list(parts))}")
         for name in names:
             if name not in pack.schema.names:
-                raise ValueError(f"carries says that {part!r} carries {name!r}; the data set has {shown(pack.schema.names)}")
-    return {part: list(carries.get(part, ())) for part in parts}
-
-
-def paired_by(model: Method, pack: Pack) -> tuple[str, ...]:
-    """The attributes that both images of a pair share; raises ValueError where none is known."""
-    config = getattr(model, "config", None)
-    names = getattr(model, "pair_by", ()) or getattr(config, "pair_by", ())
-    names = tuple(names) or tuple(a.name for a in pack.schema.attributes if a.kind == "group")[:1]
-    missing = [name for name in names if name not in pack.schema.names]
-    if missing or not names:
-        raise ValueError(
-            f"what appearance carries is what images of one group share, and the data set has no {shown(missing) if missing else 'group'}; "
-            "say it with carries"
-        )
-    return names
+                raise ValueError(f"roles says that {part!r} carries {name!r}; the data set has {shown(pack.schema.names)}")
+    return {part: list(roles.get(part, ())) for part in parts}
 
 
 def shared_by(pack: Pack, groups: Sequence[str]) -> list[str]:
@@ -79,10 +69,6 @@ def shared_by(pack: Pack, groups: Sequence[str]) -> list[str]:
     which = np.unique(np.stack(columns, 1)[known], axis=0, return_inverse=True)[1].reshape(-1) if known.any() else np.empty(0, int)
     rows = rows[known]
     return [a.name for a in pack.schema.attributes if a.name in groups or _agreement(which, pack.labels[a.name][rows], a) >= SHARED]
-
-
-def _own(part: str, pack: Pack) -> list[str]:
-    return shared_by(pack, [part]) if pack.schema[part].kind == "group" else [part]
 
 
 def _agreement(groups: np.ndarray, labels: np.ndarray, attribute: Attribute) -> float:

@@ -3,11 +3,11 @@
 Both are answered by an independent classifier (`recombine.evaluation.classifier`), never by the method:
 
 - success: the share of edits in which the classifier sees the wanted value;
-- kept: over all other attributes of all edits, the share in which the classifier sees the same value in the edited
-  image as in the original one, so that missing labels and its own mistakes do not count as damage. Damage is 1 - kept.
+- preserved: over all other attributes of all edits, the share in which the classifier sees the same value in the edited
+  image as in the original one, so that missing labels and its own mistakes do not count as damage. Damage is 1 - preserved.
 
 Beside both stands the same share for the image that was only taken apart and put together again without an edit:
-`success_unedited` is what an editor that does nothing would score, and `kept_unedited` what reconstruction alone costs.
+`success_unedited` is what an editor that does nothing would score, and `preserved_unedited` what reconstruction alone costs.
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ from recombine.data.packed import Pack
 from recombine.data.schema import MISSING, Attribute, Schema
 from recombine.edit import set_label, swap
 from recombine.evaluation.classifier import Classifier
+from recombine.evaluation.judgement import AgainstTruth, EditScores
 from recombine.inference import decode_chunks, encode_rows, evaluation_mode
 from recombine.method import Method
+from recombine.metrics.intervals import Estimate, share
 from recombine.metrics.intervals import mean as mean_of
-from recombine.metrics.intervals import share
 from recombine.metrics.reconstruction import psnr
 
 
@@ -41,7 +42,7 @@ class Edit:
     place: int                              # of the image in the judged rows
     attribute: str
     wanted: int | float                     # position of the value in the pack's schema; a number where continuous
-    giver: int = -1                         # place of the image that gives the part; -1 = a label edit
+    source: int = -1                        # place of the image that gives the part; -1 = a label edit
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Verdicts:
     names: tuple[str, ...]                  # of the columns
     edits: tuple[Edit, ...]
     before: np.ndarray                      # [edits, names] in the original image
-    rebuilt: np.ndarray                     # [edits, names] in that image encoded and decoded without an edit
+    reconstructed: np.ndarray               # [edits, names] in that image encoded and decoded without an edit
     after: np.ndarray                       # [edits, names] in the edited image
     goes_with: Mapping[str, Collection[str]] = field(default_factory=dict)  # edited -> others that rightly change too
 
@@ -61,10 +62,14 @@ class Verdicts:
     def of(self, attribute: str) -> Verdicts:
         """Only the edits of one attribute."""
         which = [i for i, edit in enumerate(self.edits) if edit.attribute == attribute]
-        sides = {side: getattr(self, side)[which] for side in ("before", "rebuilt", "after")}
+        sides = {side: getattr(self, side)[which] for side in ("before", "reconstructed", "after")}
         return replace(self, edits=tuple(self.edits[i] for i in which), **sides)
 
-    def pictures(self) -> np.ndarray:
+    def edited(self) -> list[str]:
+        """The edited attributes, in the order of the edits."""
+        return list(dict.fromkeys(edit.attribute for edit in self.edits))
+
+    def images(self) -> np.ndarray:
         """The place `[edits]` of the image that each edit started from."""
         return np.array([edit.place for edit in self.edits], dtype=np.int64)
 
@@ -73,7 +78,7 @@ class Verdicts:
         columns = np.array([self.names.index(edit.attribute) for edit in self.edits], dtype=np.int64)
         return getattr(self, side)[np.arange(len(self)), columns] == [edit.wanted for edit in self.edits]
 
-    def keeps(self, side: str = "after") -> tuple[np.ndarray, np.ndarray]:
+    def preserves(self, side: str = "after") -> tuple[np.ndarray, np.ndarray]:
         """Whether each other attribute is seen as in the original, bool, and which edit it belongs to; both flat."""
         others = np.array([[other in self.others(edit.attribute) for other in self.names] for edit in self.edits])
         return (getattr(self, side) == self.before)[others], np.nonzero(others)[0]
@@ -90,14 +95,14 @@ class Originals:
     codes: Codes                            # of the images
     names: tuple[str, ...]                  # of the columns
     before: np.ndarray                      # [images, names] what the classifier sees in them
-    rebuilt: np.ndarray                     # [images, names] and in them encoded and decoded
-    swapped: dict[tuple, np.ndarray] = field(default_factory=dict)  # (part, takers and givers) -> [swaps, names], once looked at
+    reconstructed: np.ndarray               # [images, names] and in them encoded and decoded
+    swapped: dict[tuple, np.ndarray] = field(default_factory=dict)  # (part, targets and sources) -> [swaps, names], once looked at
 
 
 def seen_originals(
     model: Method, pack: Pack, rows: Sequence[int] | np.ndarray, classifier: Classifier, chunk: int = 128, codes: Codes | None = None
 ) -> Originals:
-    """Encode some rows, unless their codes are given, and let the classifier look before and after they are rebuilt."""
+    """Encode some rows, unless their codes are given, and let the classifier look before and after they are reconstructed."""
     rows = np.asarray(rows)
     with evaluation_mode(model):
         codes = encode_rows(model, pack, rows, chunk) if codes is None else codes
@@ -109,7 +114,7 @@ def unedited(originals: Originals, edits: Sequence[Edit], goes_with: Mapping[str
     """Verdicts of edits that are not made: after them the classifier sees what it saw before."""
     places = [edit.place for edit in edits]
     before = originals.before[places]
-    return Verdicts(originals.names, tuple(edits), before, originals.rebuilt[places], before, goes_with)
+    return Verdicts(originals.names, tuple(edits), before, originals.reconstructed[places], before, goes_with)
 
 
 def seen_in_truth(verdicts: Verdicts, classifier: Classifier, truths: Sequence[np.ndarray], chunk: int = 128) -> Verdicts:
@@ -121,8 +126,8 @@ def seen_in_truth(verdicts: Verdicts, classifier: Classifier, truths: Sequence[n
         truths: For every edit its true image `[channels, height, width]` in [-1, 1].
         chunk: Images looked at together.
     """
-    pictures = (torch.from_numpy(np.stack(truths[i : i + chunk])) for i in range(0, len(truths), chunk))
-    return replace(verdicts, after=_seen(classifier, pictures))
+    images = (torch.from_numpy(np.stack(truths[i : i + chunk])) for i in range(0, len(truths), chunk))
+    return replace(verdicts, after=_seen(classifier, images))
 
 
 def label_edits(
@@ -132,7 +137,7 @@ def label_edits(
     classifier: Classifier,
     *,
     attributes: Sequence[str] | None = None,
-    per_picture: int | None = 1,
+    per_image: int | None = 1,
     seed: int = 0,
     chunk: int = 128,
     originals: Originals | None = None,
@@ -145,7 +150,7 @@ def label_edits(
         rows: Its rows to edit.
         classifier: The judge; it must never have seen these rows.
         attributes: Which ones are edited; all that the method and the classifier both know when None.
-        per_picture: How many other values each attribute of an image is set to, drawn by `seed`; every one when None.
+        per_image: How many other values each attribute of an image is set to, drawn by `seed`; every one when None.
         seed: Of the draw; it depends on the row, not on the order.
         chunk: Images encoded, decoded and looked at together.
         originals: Of these rows, where they are there already.
@@ -156,7 +161,7 @@ def label_edits(
         Edit(place, name, value)
         for name in names
         for place, row in enumerate(rows)
-        for value in _other_values(pack, name, int(row), can[name], per_picture, seed)
+        for value in _other_values(pack, name, int(row), can[name], per_image, seed)
     ]
     return judged(model, pack, rows, classifier, sorted(edits, key=lambda e: (e.attribute, e.wanted, e.place)), chunk, originals)
 
@@ -174,23 +179,23 @@ def swaps(
 ) -> Verdicts:
     """Give every image each attribute's part of another one that has another label, and let the classifier look.
 
-    The wanted value is the giver's true label. Arguments as for `label_edits`; images without a label, or without
-    anybody who differs, take no part.
+    The wanted value is the source's true label. Arguments as for `label_edits`; images without a label, or that no
+    other one differs from, take no part.
     """
     edits = [edit for name in _edited(model, classifier, attributes) for edit in swap_pairs(pack, rows, name, seed)]
     return judged(model, pack, rows, classifier, edits, chunk, originals)
 
 
 def swap_pairs(pack: Pack, rows: Sequence[int] | np.ndarray, name: str, seed: int = 0) -> list[Edit]:
-    """One swap an image, with a giver drawn from all images of another value of the attribute `name`."""
+    """One swap an image, with a source drawn from all images of another value of the attribute `name`."""
     labels = np.asarray(pack.labels[name])[np.asarray(rows)]
     known = pack.schema[name].known(labels)
     edits = []
     for place in np.flatnonzero(known).tolist():
-        givers = np.flatnonzero(known & (labels != labels[place]))
-        if len(givers):
-            giver = int(givers[mix_seed(seed, "giver", name, int(rows[place])) % len(givers)])
-            edits.append(Edit(place, name, labels[giver].item(), giver))
+        sources = np.flatnonzero(known & (labels != labels[place]))
+        if len(sources):
+            source = int(sources[mix_seed(seed, "giver", name, int(rows[place])) % len(sources)])
+            edits.append(Edit(place, name, labels[source].item(), source))
     return edits
 
 
@@ -211,73 +216,55 @@ def judged(
     found = originals or seen_originals(model, pack, rows, classifier, chunk)
     verdicts = unedited(found, edits, {})
     with evaluation_mode(model):
-        if any(edit.giver < 0 for edit in edits):
-            return replace(verdicts, after=_seen(classifier, edited_pictures(model, pack, found.codes, edits, chunk)))
+        if any(edit.source < 0 for edit in edits):
+            return replace(verdicts, after=_seen(classifier, edited_images(model, pack, found.codes, edits, chunk)))
         after = np.empty_like(verdicts.before)
         for part in dict.fromkeys(edit.attribute for edit in edits):
             which = [i for i, edit in enumerate(edits) if edit.attribute == part]
-            swaps = tuple((edits[i].place, edits[i].giver) for i in which)
+            swaps = tuple((edits[i].place, edits[i].source) for i in which)
             if (part, swaps) not in found.swapped:
-                pictures = edited_pictures(model, pack, found.codes, [edits[i] for i in which], chunk)
-                found.swapped[part, swaps] = _seen(classifier, pictures)
+                images = edited_images(model, pack, found.codes, [edits[i] for i in which], chunk)
+                found.swapped[part, swaps] = _seen(classifier, images)
             after[which] = found.swapped[part, swaps]
         return replace(verdicts, after=after)
 
 
-def summary(verdicts: Verdicts) -> dict:
-    """The shares of the module's first lines, with n and interval, over all edits or those of one attribute.
-
-    Returns:
-        `success`, `success_unedited`, `kept` and `kept_unedited` as JSON; empty where there was no edit, and without
-        the last two where the classifier reads a single attribute.
-    """
+def scores(verdicts: Verdicts) -> EditScores:
+    """The shares of the module's first lines, over all edits; without those that no verdict stands behind."""
     if not len(verdicts):
-        return {}
-    pictures = verdicts.pictures()
-    report = {
-        "success": share(verdicts.shows(), pictures).to_json(),
-        "success_unedited": share(verdicts.shows("rebuilt"), pictures).to_json(),
-    }
-    for name, side in (("kept", "after"), ("kept_unedited", "rebuilt")):
-        same, which = verdicts.keeps(side)
+        return EditScores()
+    images, found = verdicts.images(), {}
+    for ending, side in (("", "after"), ("_unedited", "reconstructed")):
+        found[f"success{ending}"] = share(verdicts.shows(side), images)
+        same, which = verdicts.preserves(side)
         if len(same):
-            report[name] = share(same, pictures[which]).to_json()
-    return report
+            found[f"preserved{ending}"] = share(same, images[which])
+    return EditScores(**found)
 
 
-def by_attribute(verdicts: Verdicts, schema: Schema) -> dict[str, dict]:
-    """`summary` for every edited attribute, with the success of every wanted value."""
-    report = {}
-    for name in dict.fromkeys(edit.attribute for edit in verdicts.edits):
-        part = verdicts.of(name)
-        wanted, hits = np.array([edit.wanted for edit in part.edits]), part.shows()
-        report[name] = summary(part)
-        report[name]["values"] = {
-            schema[name].values[v]: share(hits[wanted == v], part.pictures()[wanted == v]).to_json()
-            for v in np.unique(wanted)
-        }
-    return report
+def by_attribute(verdicts: Verdicts, schema: Schema) -> dict[str, EditScores]:
+    """`scores` of every edited attribute, with the success of every wanted value."""
+    return {name: _with_values(verdicts.of(name), schema[name].values) for name in verdicts.edited()}
 
 
-def kept_of(verdicts: Verdicts) -> dict[str, dict[str, dict]]:
+def _with_values(verdicts: Verdicts, values: Sequence[str]) -> EditScores:
+    wanted, hits, images = np.array([edit.wanted for edit in verdicts.edits]), verdicts.shows(), verdicts.images()
+    return replace(scores(verdicts), values={values[v]: share(hits[wanted == v], images[wanted == v]) for v in np.unique(wanted)})
+
+
+def preserved_of(verdicts: Verdicts) -> dict[str, dict[str, Estimate]]:
     """Which attribute suffers from which edit: edited attribute -> other attribute -> share seen as in the original."""
-    report: dict[str, dict[str, dict]] = {}
-    for name in dict.fromkeys(edit.attribute for edit in verdicts.edits):
+    report: dict[str, dict[str, Estimate]] = {}
+    for name in verdicts.edited():
         part = verdicts.of(name)
-        same, pictures = part.after == part.before, part.pictures()
-        columns = {other: same[:, part.names.index(other)] for other in part.others(name)}
-        report[name] = {other: share(column, pictures).to_json() for other, column in columns.items()}
+        same, images = part.after == part.before, part.images()
+        report[name] = {other: share(same[:, part.names.index(other)], images) for other in part.others(name)}
     return report
 
 
 def edit_success(model: Method, pack: Pack, rows: Sequence[int] | np.ndarray, classifier: Classifier, **options) -> dict[str, float]:
     """Share of label edits that succeed, per attribute and over `all`: what a training logs. Options as `label_edits`."""
     return _shares(label_edits(model, pack, rows, classifier, **options))
-
-
-def swap_success(model: Method, pack: Pack, rows: Sequence[int] | np.ndarray, classifier: Classifier, **options) -> dict[str, float]:
-    """Share of swaps that succeed, per attribute and over `all`. Options as `swaps`."""
-    return _shares(swaps(model, pack, rows, classifier, **options))
 
 
 def label_rates(
@@ -292,13 +279,13 @@ def label_rates(
     edits = [Edit(place, name, value) for value in range(len(values)) for place in range(len(rows))]
     verdicts = judged(model, pack, rows, classifier, edits, chunk)
     hits = verdicts.shows().reshape(len(values), len(rows))
-    return {value: share(hit).to_json() for value, hit in zip(values, hits, strict=True)}
+    return {value: share(hit) for value, hit in zip(values, hits, strict=True)}
 
 
 def sensitivity(
     model: Method, pack: Pack, rows: Sequence[int] | np.ndarray, *, attributes: Sequence[str] | None = None, seed: int = 0,
     chunk: int = 128, codes: Codes | None = None,
-) -> dict[str, dict]:
+) -> dict[str, Estimate]:
     """How much the decoder listens: mean |D(value) - D(another)| over all pixels on [0, 1], per attribute.
 
     0 means that the label is ignored, which reconstruction alone never shows. Two values are drawn for every image
@@ -308,22 +295,22 @@ def sensitivity(
     rows, report = np.asarray(rows), {}
     with evaluation_mode(model):
         codes = encode_rows(model, pack, rows, chunk) if codes is None else codes
-        for name in attributes or _labelled(model):
+        for name in _labelled(model) if attributes is None else attributes:
             can = settable(model, pack.schema[name])
             if pack.schema[name].kind != "continuous" and len(can) < 2:
                 continue
             ends = [_two_values(pack.schema[name], can, int(row), seed) for row in rows]
             sides = [[Edit(place, name, end[side]) for place, end in enumerate(ends)] for side in (0, 1)]
-            pairs = zip(*(edited_pictures(model, pack, codes, side, chunk) for side in sides), strict=True)
+            pairs = zip(*(edited_images(model, pack, codes, side, chunk) for side in sides), strict=True)
             moved = [((a - b).abs() / 2).flatten(1).mean(1).cpu() for a, b in pairs]
-            report[name] = mean_of(torch.cat(moved).numpy()).to_json()
+            report[name] = mean_of(torch.cat(moved).numpy())
     return report
 
 
 def against_truth(
     model: Method, pack: Pack, rows: Sequence[int] | np.ndarray, edits: Sequence[Edit], truths: Sequence[np.ndarray], chunk: int = 128,
     codes: Codes | None = None,
-) -> dict[str, dict]:
+) -> dict[str, AgainstTruth]:
     """PSNR in dB of edited images against the images that they should have become.
 
     Args:
@@ -336,26 +323,25 @@ def against_truth(
         codes: Of the rows, where they are there already.
 
     Returns:
-        Attribute (and `all`) -> `edited`, the PSNR of the edit; `original`, that of the original image left as it
-        is, to be beaten; `rebuilt`, that of the image encoded and decoded without an edit.
+        Attribute (and `all`) -> PSNR of the edits, of the originals and of these encoded and decoded.
     """
-    rows, scores = np.asarray(rows), []
+    rows, found = np.asarray(rows), []
     with evaluation_mode(model):
         codes = encode_rows(model, pack, rows, chunk) if codes is None else codes
-        for start, images in zip(range(0, len(edits), chunk), edited_pictures(model, pack, codes, edits, chunk), strict=True):
+        for start, images in zip(range(0, len(edits), chunk), edited_images(model, pack, codes, edits, chunk), strict=True):
             places = [edit.place for edit in edits[start : start + chunk]]
             truth = torch.from_numpy(np.stack(truths[start : start + chunk])).to(images)
             originals = pack.batch(rows[places]).images.to(images)
             plain = next(decode_chunks(model, codes[torch.tensor(places)], chunk))
-            scores.append(torch.stack([psnr(side, truth) for side in (images, originals, plain)], 1).cpu())
-    scores, report = torch.cat(scores).numpy(), {}
+            found.append(torch.stack([psnr(side, truth) for side in (images, originals, plain)], 1).cpu())
+    values, report = torch.cat(found).numpy(), {}
     for name in ("all", *dict.fromkeys(edit.attribute for edit in edits)):
         which = [i for i, edit in enumerate(edits) if name in ("all", edit.attribute)]
-        report[name] = {side: mean_of(scores[which, i]).to_json() for i, side in enumerate(("edited", "original", "rebuilt"))}
+        report[name] = AgainstTruth(*(mean_of(column) for column in values[which].T))
     return report
 
 
-def edited_pictures(model: Method, pack: Pack, codes: Codes, edits: Sequence[Edit], chunk: int = 128) -> Iterator[Tensor]:
+def edited_images(model: Method, pack: Pack, codes: Codes, edits: Sequence[Edit], chunk: int = 128) -> Iterator[Tensor]:
     """The images that edits lead to, a chunk at a time, in their order; equal neighbours are edited together."""
     for start in range(0, len(edits), chunk):
         parts = [_edited_codes(model, pack, codes, run) for run in _runs(edits[start : start + chunk])]
@@ -369,8 +355,8 @@ def value_of(attribute: Attribute, wanted: int | float) -> object:
 
 def _edited_codes(model: Method, pack: Pack, codes: Codes, run: Sequence[Edit]) -> Codes:
     name, places = run[0].attribute, torch.tensor([edit.place for edit in run])
-    if run[0].giver >= 0:
-        return swap(codes[places], codes[torch.tensor([edit.giver for edit in run])], name)[0]
+    if run[0].source >= 0:
+        return swap(codes[places], codes[torch.tensor([edit.source for edit in run])], name)[0]
     label: dict[str, Any] = {name: value_of(pack.schema[name], run[0].wanted)}
     return set_label(model, codes[places], **label)
 
@@ -378,16 +364,16 @@ def _edited_codes(model: Method, pack: Pack, codes: Codes, run: Sequence[Edit]) 
 def _runs(edits: Sequence[Edit]) -> Iterator[list[Edit]]:
     run: list[Edit] = []
     for edit in edits:
-        if run and (edit.attribute != run[0].attribute or (edit.giver < 0 and edit.wanted != run[0].wanted)):
+        if run and (edit.attribute != run[0].attribute or (edit.source < 0 and edit.wanted != run[0].wanted)):
             yield run
             run = []
         run.append(edit)
     yield run
 
 
-def _seen(classifier: Classifier, pictures: Iterator[Tensor]) -> np.ndarray:
-    """The classifier's verdicts `[pictures, names]`."""
-    parts = [classifier.verdicts(images) for images in pictures]
+def _seen(classifier: Classifier, images: Iterator[Tensor]) -> np.ndarray:
+    """The classifier's verdicts `[images, names]`."""
+    parts = [classifier.verdicts(chunk) for chunk in images]
     return np.stack([np.concatenate([part[name] for part in parts]) for name in classifier.names], 1)
 
 
@@ -431,6 +417,6 @@ def _two_values(attribute: Attribute, can: Sequence[int], row: int, seed: int) -
 
 
 def _shares(verdicts: Verdicts) -> dict[str, float]:
-    parts = {name: verdicts.of(name) for name in dict.fromkeys(edit.attribute for edit in verdicts.edits)}
+    parts = {name: verdicts.of(name) for name in verdicts.edited()}
     shares = {name: float(part.shows().mean()) for name, part in parts.items()}
     return {"all": float(verdicts.shows().mean()), **shares} if shares else {}

@@ -59,12 +59,12 @@ def measure_smiles(model: Method, data: Pack, classifier: Classifier) -> dict[st
     of_all, of_smiling = (label_rates(model, data, some, "Smiling", classifier) for some in (rows, rows[labels == 1]))
     return {
         "mse": mean(errors.numpy()).to_json(),
-        "not_smiling": of_all["0"],
-        "smiling": of_all["1"],
+        "not_smiling": of_all["0"].to_json(),
+        "smiling": of_all["1"].to_json(),
         "label_accuracy": share(guesses == labels).to_json(),
-        "not_smiling_of_smiling": of_smiling["0"],
-        "smiling_of_smiling": of_smiling["1"],
-        "sensitivity": sensitivity(model, data, rows, attributes=["Smiling"])["Smiling"],
+        "not_smiling_of_smiling": of_smiling["0"].to_json(),
+        "smiling_of_smiling": of_smiling["1"].to_json(),
+        "sensitivity": sensitivity(model, data, rows, attributes=["Smiling"])["Smiling"].to_json(),
     }
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,12 +13,13 @@ from recombine.codes import Codes
 from recombine.data.image_files import grid, save_images
 from recombine.data.packed import Pack
 from recombine.data.schema import MISSING
-from recombine.edit import set_label, swap
+from recombine.edit import swap
 from recombine.evaluation.classifier import Classifier
-from recombine.evaluation.transfer import edit_success, settable
+from recombine.evaluation.transfer import edit_success, seen_originals, sensitivity
 from recombine.inference import device_of
 from recombine.messages import shown
 from recombine.method import Method
+from recombine.metrics.intervals import pooled
 
 
 class EditMonitor:
@@ -43,29 +43,30 @@ class EditMonitor:
         """Shares of edits that succeed, reconstruction error and decoder sensitivity; the grid goes to `path`."""
         images = self.pack.batch(self.rows).images.to(device_of(model))
         codes = model.encode(images)
-        rebuilt = model.decode(codes)
-        measures = {"mse": ((rebuilt - images) / 2).square().mean().item()}
-        if (moved := sensitivity(model, codes)) is not None:
-            measures["sensitivity"] = moved
+        reconstructed = model.decode(codes)
+        measures = {"mse": ((reconstructed - images) / 2).square().mean().item()}
+        if moved := sensitivity(model, self.pack, self.rows, attributes=with_own_part(model, codes), codes=codes):
+            measures["sensitivity"] = pooled(list(moved.values())).value
         if self.classifier is not None:
-            success = edit_success(model, self.pack, self.rows, self.classifier)
+            originals = seen_originals(model, self.pack, self.rows, self.classifier, codes=codes)
+            success = edit_success(model, self.pack, self.rows, self.classifier, originals=originals)
             measures |= {f"edit_success/{name}": share for name, share in success.items()}
         path.parent.mkdir(parents=True, exist_ok=True)
         count = len(self.shown)
-        save_images(self.picture(model, images[:count], codes[:count], rebuilt[:count]), path)
+        save_images(self.picture(model, images[:count], codes[:count], reconstructed[:count]), path)
         return measures
 
-    def picture(self, model: Method, images: Tensor, codes: Codes, rebuilt: Tensor) -> Tensor:
+    def picture(self, model: Method, images: Tensor, codes: Codes, reconstructed: Tensor) -> Tensor:
         """Images, reconstructions, then for every attribute its swap with the next image that differs.
 
         A method without attributes shows every part's swap with the next image.
         """
-        rows = [images, rebuilt]
+        rows = [images, reconstructed]
         labelled = [name for name in codes if name in self.pack.schema.names]
         for name in labelled or codes:
             labels = self.pack.labels[name][self.shown] if labelled else np.arange(len(images))
-            givers = [next((j for j in around(i, len(labels)) if MISSING != labels[j] != labels[i]), i) for i in range(len(labels))]
-            rows.append(model.decode(swap(codes, codes[torch.tensor(givers, device=codes.device)], name)[0]))
+            sources = [next((j for j in around(i, len(labels)) if MISSING != labels[j] != labels[i]), i) for i in range(len(labels))]
+            rows.append(model.decode(swap(codes, codes[torch.tensor(sources, device=codes.device)], name)[0]))
         return grid(torch.cat(rows).cpu(), columns=len(images))
 
 
@@ -74,16 +75,9 @@ def around(start: int, count: int) -> list[int]:
     return [(start + step) % count for step in range(1, count)]
 
 
-def sensitivity(model: Method, codes: Codes) -> float | None:
-    """Mean |D(first value) - D(last value)| on [0, 1] over all attributes: 0 where the decoder ignores labels, None without any."""
-    moved = []
-    for attribute in model.schema.attributes:
-        can = settable(model, attribute) if attribute.kind in ("binary", "categorical") and attribute.name in codes else []
-        if len(can) > 1:
-            ends: list[dict[str, Any]] = [{attribute.name: attribute.values[can[k]]} for k in (0, -1)]
-            first, last = (model.decode(set_label(model, codes, **label)) for label in ends)
-            moved.append(((first - last).abs() / 2).mean())
-    return torch.stack(moved).mean().item() if moved else None
+def with_own_part(model: Method, codes: Codes) -> list[str]:
+    """Binary and categorical attributes that have a part of their own."""
+    return [a.name for a in model.schema.attributes if a.kind in ("binary", "categorical") and a.name in codes]
 
 
 def diagnose(measures: Mapping[str, float], fraction: float, hints: Sequence[str] = ()) -> dict[str, str]:

@@ -22,19 +22,21 @@ from small_comparison import METHODS, OPTIONS
 
 from recombine.cli import APP, main
 from recombine.codes import Codes
-from recombine.comparison import compare, judging, plan
+from recombine.comparison import compare, plan
 from recombine.comparison import finished_runs as found
 from recombine.comparison import samples as pictures
 from recombine.comparison import worker as work
 from recombine.comparison.page import report
-from recombine.comparison.ranking import METRICS, front, measured, over_seeds, ranks, reason, standings
+from recombine.comparison.ranking import pareto_front, ranking, ranks
 from recombine.data.packed import write_pack
+from recombine.evaluation.judgement import Judgement
+from recombine.evaluation.measures import COMPARED, MEASURES
 from recombine.locks import myself
+from recombine.metrics.intervals import Estimate
 from recombine.training.engine import Diverged, Interrupted
 from recombine.training.recipe import Recipe, TrainConfig
-from recombine.training.runs import load, start
+from recombine.training.runs import start
 
-METRIC = {metric.name: metric for metric in METRICS}
 SCRIPT = Path(small_comparison.__file__)
 
 
@@ -85,7 +87,7 @@ def test_table_page_and_json_say_the_same_numbers(done):
         value = 100 * found["value"] if row["unit"] == "%" else found["value"]
         shown = f"{value:.1f}" if row["unit"] in ("%", "dB") else f"{value:.3f}"
         assert f"| {shown} (" in text and f"<b>{shown}</b>" in page
-    single = [measured(json.loads((done / f"runs/signs/matdr-tiny/{s}/judgement.json").read_text()), METRIC["kept"])["value"] for s in (0, 1)]
+    single = [MEASURES["kept"].read(Judgement.from_json(json.loads((done / f"runs/signs/matdr-tiny/{s}/judgement.json").read_text()))).value for s in (0, 1)]
     assert float(rows["matdr:tiny", "kept"]["value"]) == pytest.approx(sum(single) / 2)
 
 
@@ -135,7 +137,7 @@ def test_more_seeds_and_methods_may_be_added_and_another_plan_is_refused(done, s
         with pytest.raises(ValueError, match=r"data.signs.attributes was \['colour', 'lamp'\], now \['lamp'\]"):
             small_comparison.run(done, signs, attributes=("lamp",))
         with pytest.raises(ValueError, match=r"judging.pictures was 24, now 10"):
-            small_comparison.run(done, signs, judging=compare.Judging(10, measures=small_comparison.JUDGING.measures))
+            small_comparison.run(done, signs, judging=compare.Judging(10, sections=small_comparison.JUDGING.sections))
     finally:
         (done / "plan.json").write_text(plan)
         report(done)
@@ -218,7 +220,7 @@ def test_who_cannot_work_or_fails_is_listed_and_stops_nobody(signs, tmp_path, mo
         ({"shard": (3, 2)}, "not 3/2"),
         ({"attributes": ("hat",)}, "no data set has an attribute 'hat'"),
         ({"attributes": ("maker",)}, "no data set has an attribute 'maker' with values"),
-        ({"judging": compare.Judging(measures=("leaks",))}, "no measure 'leaks'"),
+        ({"judging": compare.Judging(sections=("leaks",))}, "no measure 'leaks'"),
         ({"judging": compare.Judging(split="train")}, "every run is trained on the split 'train'"),
     ],
 )
@@ -259,35 +261,6 @@ def test_seconds_of_a_training_leave_evaluations_out(tmp_path):
     ]
     (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, lines)) + '\n{"ima')
     assert work.training_seconds(tmp_path) == pytest.approx(3 * 24 / 20)
-
-
-# Judging
-
-
-def test_codes_are_asked_for_the_compared_attributes_alone(runs, signs, sign_reader, monkeypatch):
-    asked = []
-
-    def judge(model, pack, *, measures, carries=None, **options):
-        asked.append((measures, carries))
-        return {"carries": {"colour": ["colour"], "lamp": ["lamp"], "rest": []}, "left_out": {}, "seconds": {}, **{name: 1 for name in measures}}
-
-    monkeypatch.setattr(judging, "judge", judge)
-    how = compare.Judging(measures=("parts", "leakage", "disentanglement"), pictures=40)
-    found = judging.judge_run(load(runs / "a"), signs, how, ("lamp",), sign_reader)
-    assert asked == [(["parts"], None), (["disentanglement"], {"colour": [], "lamp": ["lamp"], "rest": []})]
-    assert found["parts"] == found["disentanglement"] == 1 and found["carries"]["colour"] == ["colour"]
-    matrix = found["leakage"]["matrix"]["two_layer"]
-    assert set(matrix) == {"colour", "lamp", "rest"} and all(set(row) == {"lamp"} for row in matrix.values())
-    off = [row["lamp"]["above"]["value"] for part, row in matrix.items() if part != "lamp"]
-    assert found["leakage"]["off_part"]["two_layer"]["value"] == pytest.approx(sum(off) / 2)
-
-
-def test_too_few_pictures_are_a_reason(sign_editor, signs, sign_reader):
-    how = compare.Judging(pictures=10, measures=("leakage", "disentanglement"))
-    found = judging.judge_run(sign_editor(), signs, how, ("lamp",), sign_reader)
-    assert "probes need 20 training images and as many to judge, and there are 300 and 10" in found["left_out"]["leakage"]
-    assert "20 judged images" in found["left_out"]["disentanglement"]
-    assert reason(found, METRIC["leakage"]) == found["left_out"]["leakage"] and reason(found, METRIC["mig"]) == found["left_out"]["disentanglement"]
 
 
 # Runs that were trained before
@@ -339,44 +312,36 @@ def test_pictures_that_a_run_was_trained_on_are_refused_unless_asked_for_and_mar
     other = write_pack(tmp_path / "other", np.asarray(signs.images[:])[order], signs.schema, [f"new {i}" for i in order], labels, list(signs.splits))
     with pytest.raises(ValueError, match=r"a was trained on \d+ of the 60 images of the split 'val' of other"):
         compared(tmp_path / "x", [runs / "a"], {"other": other})
-    judging = compare.Judging(24, allow_training_data=True, measures=("reconstruction",))
+    judging = compare.Judging(24, allow_training_data=True, sections=("reconstruction",))
     out = compared(tmp_path / "x", [runs / "a"], {"other": other}, judging=judging)
     assert "judged on images that they were trained on" in (out / "report.md").read_text()
     assert '<p class="warning">Some runs are judged on images that they were trained on' in (out / "report.html").read_text()
 
 
-# Standings by hand
+# Ranking by hand
+
+
+def around(low, high):
+    return Estimate((low + high) / 2, low, high, 10)
 
 
 def test_ranks_tie_where_intervals_overlap():
-    found = {"a": {"low": 0.8, "high": 0.9}, "b": {"low": 0.7, "high": 0.85}, "c": {"low": 0.5, "high": 0.75}, "d": {"low": 0.1, "high": 0.2}}
+    found = {"a": around(0.8, 0.9), "b": around(0.7, 0.85), "c": around(0.5, 0.75), "d": around(0.1, 0.2)}
     assert ranks(found, "higher") == {"a": (1, 2), "b": (1, 3), "c": (2, 3), "d": (4, 4)}
     assert ranks(found, "lower") == {"a": (3, 4), "b": (2, 4), "c": (2, 3), "d": (1, 1)}
-    assert ranks({"a": {"low": 1, "high": 1}, "b": {"low": 1, "high": 1}}, "higher") == {"a": (1, 2), "b": (1, 2)}
+    assert ranks({"a": around(1.0, 1.0), "b": around(1.0, 1.0)}, "higher") == {"a": (1, 2), "b": (1, 2)}
 
 
-def test_the_front_is_who_nobody_beats_in_both():
+def test_pareto_optimal_is_what_no_other_beats_in_both():
     points = {"a": (0.9, 0.6), "b": (0.8, 0.8), "c": (0.8, 0.7), "d": (0.2, 0.95), "e": (0.2, 0.9), "twin of b": (0.8, 0.8)}
-    assert front(points) == {"a", "b", "d", "twin of b"}
-
-
-def test_intervals_join_seeds_and_pictures():
-    found = [{"value": v, "low": v - 0.03, "high": v + 0.04, "n": n} for v, n in ((0.4, 100), (0.6, 90))]
-    joined = over_seeds(found)
-    between = 12.7062 * (0.02**0.5) / 2**0.5  # t(0.975; 1), deviation of 0.4 and 0.6
-    assert joined["value"] == pytest.approx(0.5) and joined["n"] == 90 and joined["seeds"] == 2 and joined["values"] == [0.4, 0.6]
-    assert joined["low"] == pytest.approx(0.5 - (between**2 + 0.03**2) ** 0.5, abs=1e-4)
-    assert joined["high"] == pytest.approx(0.5 + (between**2 + 0.04**2) ** 0.5, abs=1e-4)
-    assert (over_seeds(found, share=True)["low"], over_seeds(found, share=True)["high"]) == (0, 1)
-    alone = over_seeds(found[:1])
-    assert (alone["low"], alone["high"]) == pytest.approx((0.37, 0.44))
+    assert pareto_front(points) == {"a", "b", "d", "twin of b"}
 
 
 def number(value, half=0.01, n=100):
     return {"value": value, "low": value - half, "high": value + half, "n": n}
 
 
-JUDGEMENT = {
+PLAIN = {
     "carries": {"pose": ["mouth", "gaze"], "appearance": ["hair"]},
     "parts": {
         "all": {"success": number(0.5), "kept": number(0.9)},
@@ -387,43 +352,44 @@ JUDGEMENT = {
     },
     "leakage": {
         "matrix": {"two_layer": {
-            "pose": {"mouth": {"above": number(0.9)}, "gaze": {"above": number(0.9)}, "hair": {"above": number(0.3)}},
-            "appearance": {"mouth": {"above": number(0.1)}, "gaze": {"above": number(0.7)}, "hair": {"above": number(0.8)}},
+            "pose": {"mouth": {"probe": "two_layer", "above": number(0.9)}, "gaze": {"probe": "two_layer", "above": number(0.9)}, "hair": {"probe": "two_layer", "above": number(0.3)}},
+            "appearance": {"mouth": {"probe": "two_layer", "above": number(0.1)}, "gaze": {"probe": "two_layer", "above": number(0.7)}, "hair": {"probe": "two_layer", "above": number(0.8)}},
         }},
-        "off_part": {"two_layer": number(0.4)},
+        "off_part": {"two_layer": number(0.4)}, "learnt_from": 90,
     },
-    "disentanglement": {"mig": {"all": number(0.1), "factors": {"mouth": number(0.2), "gaze": number(0)}}, "dci": {"disentanglement": number(0.3), "completeness": number(0.9)}},
+    "disentanglement": {"mig": {"all": number(0.1), "factors": {"mouth": number(0.2), "gaze": number(0)}}, "dci": {"disentanglement": number(0.3), "completeness": number(0.9), "informativeness": {}}, "numbers": 9, "pooled": 4, "factors": ["mouth", "gaze", "hair"]},
     "information": number(1.5),
     "left_out": {"truth": "photographs", "kid": "too few images", "realism of swaps": "one part"},
 }  # fmt: skip
+JUDGEMENT = Judgement.from_json(PLAIN)
 
 
 def test_numbers_are_found_where_the_judgement_has_them():
-    values = {name: found["value"] for name, metric in METRIC.items() if (found := measured(JUDGEMENT, metric))}
+    values = {measure.key: found.value for measure in COMPARED if (found := measure.of(JUDGEMENT))}
     assert values == {"success": 0.5, "kept": 0.9, "leakage": 0.4, "information": 1.5, "mig": 0.1, "dci": 0.3}
 
 
 def test_what_was_judged_beyond_the_compared_attributes_does_not_count():
     asked = ("mouth", "hair")
-    assert measured(JUDGEMENT, METRIC["success"], asked)["value"] == pytest.approx((0.2 + 0.7) / 2)
-    assert measured(JUDGEMENT, METRIC["kept"], ["mouth"])["value"] == pytest.approx(0.8)
-    leak = measured(JUDGEMENT, METRIC["leakage"], asked)
-    assert leak["value"] == pytest.approx((0.3 + 0.1) / 2) and leak["high"] - leak["value"] == pytest.approx(0.01)
-    assert measured(JUDGEMENT, METRIC["mig"], asked)["value"] == pytest.approx(0.2)
-    assert measured(JUDGEMENT, METRIC["success"], ("mouth", "gaze", "hair"))["value"] == pytest.approx(0.5)
-    assert measured(JUDGEMENT, METRIC["leakage"], ("mouth", "gaze", "hair"))["value"] == 0.4  # the judgement's own, where all is compared
-    assert measured(JUDGEMENT, METRIC["information"], asked)["value"] == 1.5
+    assert MEASURES["success"].of(JUDGEMENT, asked).value == pytest.approx((0.2 + 0.7) / 2)
+    assert MEASURES["kept"].of(JUDGEMENT, ["mouth"]).value == pytest.approx(0.8)
+    leak = MEASURES["leakage"].of(JUDGEMENT, asked)
+    assert leak.value == pytest.approx((0.3 + 0.1) / 2) and leak.high - leak.value == pytest.approx(0.01)
+    assert MEASURES["mig"].of(JUDGEMENT, asked).value == pytest.approx(0.2)
+    assert MEASURES["success"].of(JUDGEMENT, ("mouth", "gaze", "hair")).value == pytest.approx(0.5)
+    assert MEASURES["leakage"].of(JUDGEMENT, ("mouth", "gaze", "hair")).value == 0.4  # the judgement's own, where all is compared
+    assert MEASURES["information"].of(JUDGEMENT, asked).value == 1.5
 
 
 def test_what_is_missing_has_a_reason():
-    assert reason(JUDGEMENT, METRIC["edit_psnr_db"]) == "photographs"
-    assert reason(JUDGEMENT, METRIC["kid"]) == "too few images"
-    assert reason(JUDGEMENT, METRIC["ssim"]) == "not measured"
+    assert MEASURES["edit_psnr_db"].reason(JUDGEMENT) == "photographs"
+    assert MEASURES["kid"].reason(JUDGEMENT) == "too few images"
+    assert MEASURES["ssim"].reason(JUDGEMENT) == "not measured"
 
 
-def test_standings_rank_whoever_was_measured():
-    worse = {**JUDGEMENT, "parts": {"all": {"success": number(0.1), "kept": number(0.2)}}, "leakage": {}}
-    table = standings({"good": {0: JUDGEMENT}, "worse": {0: worse, 1: worse}, "absent": {}})
+def test_what_was_measured_is_ranked():
+    worse = Judgement.from_json({**PLAIN, "parts": {"all": {"success": number(0.1), "kept": number(0.2)}, "parts": {}}, "leakage": None})
+    table = ranking({"good": {0: JUDGEMENT}, "worse": {0: worse, 1: worse}, "absent": {}})
     assert table["good"]["front"] and not table["worse"]["front"] and not table["absent"]["front"]
     assert table["good"]["metrics"]["success"]["rank"] == [1, 1] and table["worse"]["metrics"]["success"]["rank"] == [2, 2]
     assert table["good"]["metrics"]["information"]["rank"] == [1, 2] == table["worse"]["metrics"]["information"]["rank"]

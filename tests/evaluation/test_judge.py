@@ -11,16 +11,25 @@ from conftest import SIGNS, SignReader
 from recombine.codes import Codes
 from recombine.data.packed import write_pack
 from recombine.data.synthetic.truth import drawn
-from recombine.evaluation.judge import MEASURES, judge, judged_rows
+from recombine.evaluation import judge as judging
+from recombine.evaluation.judge import SECTIONS, judged_rows
+from recombine.evaluation.judgement import Protocol
+from recombine.method import Role
 from recombine.metrics.realism import Extractor
 
-MEANS = Extractor("means", lambda pictures: torch.nn.functional.avg_pool2d(pictures, 8).flatten(1))
+MEANS = Extractor("means", lambda images: torch.nn.functional.avg_pool2d(images, 8).flatten(1))
 EDITS = ("reconstruction", "sensitivity", "judge", "edits", "swaps", "truth")
+
+
+
+def judge(*arguments, **options):
+    """A judgement in the form in which it is written."""
+    return judging.judge(*arguments, **options).to_json()
 
 
 @pytest.fixture
 def judgement(sign_editor, signs, sign_reader, true_sign):
-    return judge(sign_editor(), signs, classifier=sign_reader, render=true_sign, truths=40, measures=EDITS)
+    return judge(sign_editor(), signs, classifier=sign_reader, render=true_sign, truths=40, sections=EDITS)
 
 
 def test_perfect_editor(judgement):
@@ -46,7 +55,7 @@ def test_it_is_plain_json(judgement):
 
 
 def test_ignoring_editor(sign_editor, signs, sign_reader, true_sign):
-    judgement = judge(sign_editor("ignoring"), signs, classifier=sign_reader, render=true_sign, truths=40, measures=EDITS)
+    judgement = judge(sign_editor("ignoring"), signs, classifier=sign_reader, render=true_sign, truths=40, sections=EDITS)
     assert judgement["reconstruction"]["psnr"]["value"] == pytest.approx(100)
     assert judgement["edits"]["all"]["success"]["value"] == 0 == judgement["sensitivity"]["colour"]["value"]
     truth = judgement["truth"]["edits"]["psnr"]["all"]
@@ -54,11 +63,11 @@ def test_ignoring_editor(sign_editor, signs, sign_reader, true_sign):
 
 
 def test_what_cannot_be_measured_is_left_out_with_its_reason(sign_editor, signs, sign_reader, tmp_path):
-    judgement = judge(sign_editor(), signs, classifier=sign_reader, measures=EDITS)
+    judgement = judge(sign_editor(), signs, classifier=sign_reader, sections=EDITS)
     assert "truth" not in judgement and "drawn, not photographed" in judgement["left_out"]["truth"]
     columns, schema = {"shade": signs.labels["shade"]}, signs.schema.select("shade")
     unlabelled = write_pack(tmp_path, np.asarray(signs.images[:]), schema, signs.files, columns, signs.splits)
-    judgement = judge(sign_editor(), unlabelled, measures=EDITS)
+    judgement = judge(sign_editor(), unlabelled, sections=EDITS)
     assert "binary or categorical" in judgement["left_out"]["judge"]
     assert "no independent classifier" in judgement["left_out"]["edits"]
     assert "no part of its own" in judgement["left_out"]["lamp"]
@@ -70,27 +79,27 @@ def test_training_pictures_are_refused_unless_asked_for(sign_editor, signs, sign
         judge(sign_editor(), signs, split="train", classifier=sign_reader)
     with pytest.raises(ValueError, match="1 of the 60 images"):
         judge(sign_editor(), signs, classifier=sign_reader, trained_on=[signs.files[300]])
-    marked = judge(sign_editor(), signs, split="train", pictures=20, classifier=sign_reader, measures=EDITS, allow_training_data=True)
+    marked = judge(sign_editor(), signs, split="train", images=20, classifier=sign_reader, sections=EDITS, allow_training_data=True)
     assert marked["on_training_data"] is True and marked["pictures"] == 20 and marked["of"] == 300
 
 
 def test_selected_attributes_are_edited_and_all_are_looked_at(sign_editor, signs, sign_reader):
     model = sign_editor()
     model.schema = signs.schema.select("lamp")
-    judgement = judge(model, signs.select("lamp"), classifier=sign_reader, measures=EDITS)
+    judgement = judge(model, signs.select("lamp"), classifier=sign_reader, sections=EDITS)
     assert set(judgement["edits"]["kept_of"]) == {"lamp"}
     assert set(judgement["edits"]["kept_of"]["lamp"]) == {"colour", "stripes"}
 
 
 def test_what_goes_with_an_edit_is_no_damage(sign_editor, signs, sign_reader):
-    options = {"classifier": sign_reader, "goes_with": {"lamp": ["stripes"]}, "measures": EDITS}
+    options = {"classifier": sign_reader, "goes_with": {"lamp": ["stripes"]}, "sections": EDITS}
     judgement = judge(sign_editor("damaging"), signs, **options)
     assert judgement["edits"]["attributes"]["lamp"]["kept"]["value"] == 1
     assert set(judgement["edits"]["kept_of"]["lamp"]) == {"colour"} and judgement["goes_with"] == {"lamp": ["stripes"]}
 
 
 def test_one_picture(sign_editor, signs, sign_reader, true_sign):
-    judgement = judge(sign_editor(), signs, pictures=1, classifier=sign_reader, render=true_sign, measures=EDITS)
+    judgement = judge(sign_editor(), signs, images=1, classifier=sign_reader, render=true_sign, sections=EDITS)
     assert judgement["edits"]["all"]["success"]["n"] == 3
     assert "no judged image" in judgement["left_out"]["swaps"]
 
@@ -114,12 +123,12 @@ def codes(signs):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("recombine.metrics.leakage.DROPOUTS", (0.0,))
         patch.setattr("recombine.metrics.two_layer.EPOCHS", 30)
-        return judge(CompactEditor(), signs, classifier=SignReader(), extractor=MEANS, measures=set(MEASURES) - set(EDITS))
+        return judge(CompactEditor(), signs, classifier=SignReader(), extractor=MEANS, sections=set(SECTIONS) - set(EDITS))
 
 
 def test_a_part_of_an_attribute_carries_it_and_the_rest_nothing(codes):
     assert codes["carries"] == {"colour": ["colour"], "lamp": ["lamp"], "stripes": ["stripes"], "shade": ["shade"], "rest": []}
-    assert set(codes["seconds"]) == {"carries", *set(MEASURES) - set(EDITS)}
+    assert set(codes["seconds"]) == {"carries", *set(SECTIONS) - set(EDITS)}
 
 
 def test_parts_of_a_perfect_editor_move_what_they_carry(codes):
@@ -194,7 +203,7 @@ def makers(tmp_path_factory):
 
 
 def test_parts_learnt_from_pairs_carry_what_the_data_shares(makers):
-    found = judge(PairEditor(), makers, classifier=SignReader(), extractor=MEANS, measures=["parts", "leakage", "information", "recognition"])
+    found = judge(PairEditor(), makers, classifier=SignReader(), extractor=MEANS, sections=["parts", "leakage", "information", "recognition"])
     assert found["carries"] == {"pose": ["stripes", "shade"], "appearance": ["maker", "colour", "lamp"]}
     assert set(found["parts"]["parts"]) == {"pose", "appearance"} and found["parts"]["all"]["success"]["value"] == 1
     assert found["parts"]["parts"]["appearance"]["kept"]["value"] == found["parts"]["parts"]["pose"]["kept"]["value"] == 1
@@ -218,18 +227,18 @@ def test_an_edit_that_makes_it_another_one_is_seen(makers):
             codes = super().encode(images)
             return codes.replace(pose=torch.cat([codes["pose"], codes["appearance"]], 1))
 
-    kept = judge(Forgetful(), makers, classifier=SignReader(), extractor=MEANS, measures=["recognition"])["recognition"]["maker"]["identity_kept"]
+    kept = judge(Forgetful(), makers, classifier=SignReader(), extractor=MEANS, sections=["recognition"])["recognition"]["maker"]["identity_kept"]
     assert kept["kept"]["value"] < 0.1 < 0.9 < kept["rebuilt"]["value"]
 
 
 def test_what_parts_carry_can_be_said(makers):
-    options = {"classifier": SignReader(), "measures": ["parts"]}
-    found = judge(PairEditor(), makers, carries={"appearance": ["lamp"]}, **options)
+    options = {"classifier": SignReader(), "sections": ["parts"]}
+    found = judge(PairEditor(), makers, roles={"appearance": ["lamp"]}, **options)
     assert found["carries"] == {"pose": [], "appearance": ["lamp"]} and set(found["parts"]["parts"]) == {"appearance"}
-    with pytest.raises(ValueError, match="carries names the part 'hat'; the method's parts are pose, appearance"):
-        judge(PairEditor(), makers, carries={"hat": ["lamp"]}, **options)
+    with pytest.raises(ValueError, match="roles names the part 'hat'; the method's parts are pose, appearance"):
+        judge(PairEditor(), makers, roles={"hat": ["lamp"]}, **options)
     with pytest.raises(ValueError, match="'pose' carries 'hat'; the data set has maker"):
-        judge(PairEditor(), makers, carries={"pose": ["hat"]}, **options)
+        judge(PairEditor(), makers, roles={"pose": ["hat"]}, **options)
 
 
 class OnePart(torch.nn.Module):
@@ -246,6 +255,9 @@ class OnePart(torch.nn.Module):
     def label_code(self, name, value):
         raise NotImplementedError("there are no labels")
 
+    def roles(self):
+        return {"code": Role()}
+
 
 def test_a_method_without_labels_and_with_pictures_for_codes(signs):
     found = judge(OnePart(), signs.select("lamp", "stripes"), classifier=SignReader(), extractor=MEANS)
@@ -256,7 +268,7 @@ def test_a_method_without_labels_and_with_pictures_for_codes(signs):
 
 
 def test_too_few_pictures_are_left_out_measure_by_measure(signs):
-    found = judge(CompactEditor(), signs, pictures=6, classifier=SignReader(), extractor=MEANS)
+    found = judge(CompactEditor(), signs, images=6, classifier=SignReader(), extractor=MEANS)
     reasons = found["left_out"]
     assert "probes are judged on 20 images or more, and there are 6" in reasons["leakage"] == reasons["entropy"]
     assert "needs 50 training and 20 judged images, not 300 and 6" in reasons["information"]
@@ -270,17 +282,17 @@ def test_without_training_pictures_there_are_no_fresh_probes(signs, tmp_path):
     val = signs.rows("val")
     columns = {name: column[val] for name, column in signs.labels.items()}
     pack = write_pack(tmp_path, np.asarray(signs.images[val]), signs.schema, [signs.files[r] for r in val], columns, ["val"] * 60)
-    found = judge(CompactEditor(), pack, classifier=SignReader(), extractor=MEANS, measures=["leakage", "information", "realism", "recognition"])
+    found = judge(CompactEditor(), pack, classifier=SignReader(), extractor=MEANS, sections=["leakage", "information", "realism", "recognition"])
     assert "training images that are not judged, and there are none" in found["left_out"]["leakage"] == found["left_out"]["information"]
     assert set(found["realism"]) == {"extractor", "reconstructions", "swaps"}
     assert "learnt from 10 training groups of two images, and there are 0" in found["left_out"]["maker kept"]
 
 
 def test_frechet_of_many_features_is_left_out_and_kid_is_not(signs):
-    wide = Extractor("pixels", lambda pictures: pictures.flatten(1)[:, ::8])
-    found = judge(CompactEditor(), signs, classifier=SignReader(), extractor=wide, measures=["realism"])
+    wide = Extractor("pixels", lambda images: images.flatten(1)[:, ::8])
+    found = judge(CompactEditor(), signs, classifier=SignReader(), extractor=wide, sections=["realism"])
     assert "96 features needs 192 images" in found["left_out"]["frechet"] and set(found["realism"]["swaps"]) == {"kid"}
-    unseen = judge(CompactEditor(), signs, classifier=SignReader(), measures=["realism"])
+    unseen = judge(CompactEditor(), signs, classifier=SignReader(), sections=["realism"])
     assert "no features to look at" in unseen["left_out"]["realism"]
 
 
@@ -289,8 +301,32 @@ def test_only_what_is_asked_for_is_measured(signs, monkeypatch):
         raise AssertionError("no classifier is needed")
 
     monkeypatch.setattr("recombine.evaluation.judge.judge_classifier", trained)
-    found = judge(CompactEditor(), signs, measures=["sensitivity", "reconstruction"], perceptual=lambda a, b: (a - b).abs().mean((1, 2, 3)))
+    found = judge(CompactEditor(), signs, sections=["sensitivity", "reconstruction"], perceptual=lambda a, b: (a - b).abs().mean((1, 2, 3)))
     assert list(found["seconds"]) == ["carries", "reconstruction", "sensitivity"]
     assert found["reconstruction"]["lpips"]["value"] < 0.01 and found["left_out"] == {}
     with pytest.raises(ValueError, match=r"no measure 'edit'; there are .*did you mean 'edits'"):
-        judge(CompactEditor(), signs, measures=["edit"])
+        judge(CompactEditor(), signs, sections=["edit"])
+
+
+def test_every_image_is_encoded_once(signs, sign_reader, monkeypatch):
+    model, encoded = CompactEditor(), []
+    encode = model.encode
+    monkeypatch.setattr(model, "encode", lambda images: encoded.append(len(images)) or encode(images))
+    monkeypatch.setattr("recombine.metrics.leakage.DROPOUTS", (0.0,))
+    monkeypatch.setattr("recombine.metrics.two_layer.EPOCHS", 2)
+    found = judging.judge(model, signs, classifier=sign_reader, extractor=MEANS, images=40, learnt=100, render=lambda *_: None)
+    assert {section for section, (field, _) in SECTIONS.items() if getattr(found, field)} >= {"edits", "swaps", "parts", "leakage", "realism", "recognition"}
+    assert sum(encoded) == 40 + 100
+
+
+def test_the_protocol_stands_in_the_judgement_and_narrows_what_codes_are_asked(signs, sign_reader, monkeypatch):
+    monkeypatch.setattr("recombine.metrics.two_layer.EPOCHS", 2)
+    sections = ["parts", "leakage", "information", "disentanglement"]
+    found = judging.judge(CompactEditor(), signs, classifier=sign_reader, sections=sections, attributes=["lamp"], probes=["two_layer"], learnt=80)
+    assert found.protocol == Protocol(80, ("two_layer",), ("lamp",)) and found.to_json()["protocol"]["learnt"] == 80
+    assert set(found.leakage.matrix) == set(found.leakage.off_part) == {"two_layer"} and found.leakage.learnt_from == 80
+    assert {name for row in found.leakage.matrix["two_layer"].values() for name in row} == {"lamp"} == set(found.disentanglement.factors)
+    assert found.information.between == (("lamp",), ("colour", "stripes", "shade", "rest"))
+    assert set(found.parts.parts) == {"colour", "lamp", "stripes"}, "swaps are made of every part all the same"
+    with pytest.raises(ValueError, match=r"no attribute 'lamps' to look for; .*did you mean 'lamp'"):
+        judging.judge(CompactEditor(), signs, classifier=sign_reader, attributes=["lamps"])

@@ -5,14 +5,8 @@ import pytest
 from conftest import SIGNS
 
 from recombine.data.packed import write_pack
-from recombine.evaluation.roles import carried, checked, paired_by, shared_by
-
-
-class Named:
-    """A method of which only the groups of its pairs are asked."""
-
-    def __init__(self, *groups):
-        self.pair_by = groups
+from recombine.evaluation.roles import checked, resolved, shared_by
+from recombine.method import Role
 
 
 @pytest.fixture
@@ -43,18 +37,18 @@ def test_groups_of_one_picture_share_nothing(pack):
     assert shared_by(pack, ["maker"]) == ["maker"]
 
 
-def test_parts_by_their_names(pack):
-    assert carried(Named(), pack, ["lamp", "maker", "rest"]) == {"lamp": ["lamp"], "maker": ["maker", "colour", "shade"], "rest": []}
-    parts = carried(Named("maker"), pack, ["pose", "appearance"])
-    assert parts == {"pose": ["lamp", "stripes"], "appearance": ["maker", "colour", "shade"]}
+def test_roles_of_attributes_groups_and_the_rest(pack):
+    roles = {"lamp": Role(("lamp",)), "maker": Role(shared_by=("maker",)), "rest": Role()}
+    assert resolved(roles, pack, list(roles)) == {"lamp": ["lamp"], "maker": ["maker", "colour", "shade"], "rest": []}
+    assert resolved(roles, pack, ["rest", "code"]) == {"rest": [], "code": []}, "in the order of the codes; a part without a role carries nothing"
+    assert resolved({"hat": Role(("hat",)), "clip": Role(shared_by=("clip",))}, pack, ["hat", "clip"]) == {"hat": [], "clip": []}, "not in this data"
 
 
-def test_groups_of_pairs(pack):
-    assert paired_by(Named("lamp"), pack) == ("lamp",) and paired_by(Named(), pack) == ("maker",)
-    with pytest.raises(ValueError, match="the data set has no clip; say it with carries"):
-        paired_by(Named("clip"), pack)
-    with pytest.raises(ValueError, match="the data set has no group"):
-        paired_by(Named(), pack.select("lamp"))
+def test_roles_of_pairs_share_all_attributes_out(pack):
+    roles = {"appearance": Role(shared_by=("maker",)), "pose": Role(all_else=True)}
+    assert resolved(roles, pack, ["pose", "appearance"]) == {"pose": ["lamp", "stripes"], "appearance": ["maker", "colour", "shade"]}
+    with pytest.raises(ValueError, match="the data set has no clip; say it with roles"):
+        resolved({**roles, "appearance": Role(shared_by=("clip",))}, pack, ["pose", "appearance"])
 
 
 def test_what_is_said_is_checked(pack):

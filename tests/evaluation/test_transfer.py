@@ -6,6 +6,7 @@ import torch
 
 from recombine import inference
 from recombine.evaluation import transfer
+from recombine.evaluation.judgement import EditScores
 from recombine.evaluation.transfer import Edit
 
 
@@ -16,40 +17,40 @@ def measured(kind, edits, sign_editor, signs, sign_reader):
 @pytest.mark.parametrize("kind", [transfer.label_edits, transfer.swaps])
 def test_perfect_editor(kind, sign_editor, signs, sign_reader):
     for report in measured(kind, "perfect", sign_editor, signs, sign_reader).values():
-        assert report["success"]["value"] == 1 and report["kept"]["value"] == 1
-        assert report["success_unedited"]["value"] == 0 and report["kept_unedited"]["value"] == 1
-        assert report["success"]["n"] == 60 and report["success"]["low"] == pytest.approx(60 / (60 + 1.959964**2))
-        assert report["kept"]["n"] == 120 and report["kept"]["pictures"] == 60
+        assert report.success.value == 1 and report.preserved.value == 1
+        assert report.success_unedited.value == 0 and report.preserved_unedited.value == 1
+        assert report.success.n == 60 and report.success.low == pytest.approx(60 / (60 + 1.959964**2))
+        assert report.preserved.n == 120 and report.preserved.images == 60
 
 
 @pytest.mark.parametrize("kind", [transfer.label_edits, transfer.swaps])
 def test_editor_that_ignores_the_label(kind, sign_editor, signs, sign_reader):
     for report in measured(kind, "ignoring", sign_editor, signs, sign_reader).values():
-        assert report["success"]["value"] == 0 and report["kept"]["value"] == 1
+        assert report.success.value == 0 and report.preserved.value == 1
 
 
 @pytest.mark.parametrize("kind", [transfer.label_edits, transfer.swaps])
 def test_editor_that_damages_the_stripes_with_the_lamp(kind, sign_editor, signs, sign_reader):
     reports = measured(kind, "damaging", sign_editor, signs, sign_reader)
     # Of the two attributes beside the lamp the colour is kept and the stripes never are.
-    assert reports["lamp"]["success"]["value"] == 1 and reports["lamp"]["kept"]["value"] == 0.5
-    assert reports["lamp"]["kept_unedited"]["value"] == 1
-    assert reports["colour"]["kept"]["value"] == 1
+    assert reports["lamp"].success.value == 1 and reports["lamp"].preserved.value == 0.5
+    assert reports["lamp"].preserved_unedited.value == 1
+    assert reports["colour"].preserved.value == 1
 
 
 def test_who_suffers_is_named(sign_editor, signs, sign_reader):
     verdicts = transfer.label_edits(sign_editor("damaging"), signs, signs.rows("val"), sign_reader)
-    kept = {name: {other: s["value"] for other, s in row.items()} for name, row in transfer.kept_of(verdicts).items()}
+    kept = {name: {other: s.value for other, s in row.items()} for name, row in transfer.preserved_of(verdicts).items()}
     assert kept == {
         "colour": {"lamp": 1, "stripes": 1}, "lamp": {"colour": 1, "stripes": 0}, "stripes": {"colour": 1, "lamp": 1},
     }
 
 
 def test_every_value_has_its_share(sign_editor, signs, sign_reader):
-    verdicts = transfer.label_edits(sign_editor(), signs, signs.rows("val"), sign_reader, per_picture=None)
+    verdicts = transfer.label_edits(sign_editor(), signs, signs.rows("val"), sign_reader, per_image=None)
     assert len(verdicts) == 60 * (2 + 1 + 1)
-    values = transfer.by_attribute(verdicts, signs.schema)["colour"]["values"]
-    assert list(values) == ["red", "green", "blue"] and sum(v["n"] for v in values.values()) == 120
+    values = transfer.by_attribute(verdicts, signs.schema)["colour"].values
+    assert list(values) == ["red", "green", "blue"] and sum(v.n for v in values.values()) == 120
 
 
 def test_results_do_not_depend_on_chunks_or_order(sign_editor, signs, sign_reader):
@@ -65,8 +66,7 @@ def test_one_picture(sign_editor, signs, sign_reader):
     row = signs.rows("val")[:1]
     assert len(transfer.label_edits(sign_editor(), signs, row, sign_reader)) == 3
     alone = transfer.swaps(sign_editor(), signs, row, sign_reader)
-    assert len(alone) == 0 and transfer.summary(alone) == {} and transfer.by_attribute(alone, signs.schema) == {}
-    assert transfer.swap_success(sign_editor(), signs, row, sign_reader) == {}
+    assert len(alone) == 0 and transfer.scores(alone) == EditScores() and transfer.by_attribute(alone, signs.schema) == {}
 
 
 def test_missing_labels_take_no_part(sign_editor, signs, sign_reader, monkeypatch):
@@ -75,13 +75,13 @@ def test_missing_labels_take_no_part(sign_editor, signs, sign_reader, monkeypatc
     monkeypatch.setitem(signs.labels, "lamp", lamps)
     for kind in (transfer.label_edits, transfer.swaps):
         verdicts = kind(sign_editor(), signs, signs.rows("val"), sign_reader, attributes=["lamp"])
-        assert len(verdicts) == 45 and set(verdicts.pictures()) == set(range(15, 60))
+        assert len(verdicts) == 45 and set(verdicts.images()) == set(range(15, 60))
 
 
 def test_swap_gives_the_givers_label(signs):
     rows = signs.rows("val")
     for edit in transfer.swap_pairs(signs, rows, "colour"):
-        given, own = (signs.labels["colour"][rows[place]] for place in (edit.giver, edit.place))
+        given, own = (signs.labels["colour"][rows[place]] for place in (edit.source, edit.place))
         assert given == edit.wanted and given != own
 
 
@@ -90,26 +90,24 @@ def test_shares_that_a_training_logs(sign_editor, signs, sign_reader):
     assert transfer.edit_success(sign_editor("perfect"), signs, rows, sign_reader) == {
         "all": 1.0, "colour": 1.0, "lamp": 1.0, "stripes": 1.0,
     }
-    assert transfer.swap_success(sign_editor("ignoring"), signs, rows, sign_reader, attributes=["lamp"]) == {
-        "all": 0.0, "lamp": 0.0,
-    }
+    assert transfer.edit_success(sign_editor("ignoring"), signs, rows, sign_reader, attributes=["lamp"]) == {"all": 0.0, "lamp": 0.0}
 
 
 def test_rates_of_an_ignoring_editor_add_up_to_one(sign_editor, signs, sign_reader):
     ignored = transfer.label_rates(sign_editor("ignoring"), signs, signs.rows("val"), "lamp", sign_reader)
-    assert ignored["0"]["value"] + ignored["1"]["value"] == pytest.approx(1)
+    assert ignored["0"].value + ignored["1"].value == pytest.approx(1)
     perfect = transfer.label_rates(sign_editor(), signs, signs.rows("val"), "lamp", sign_reader)
-    assert perfect["0"]["value"] == perfect["1"]["value"] == 1
+    assert perfect["0"].value == perfect["1"].value == 1
 
 
 def test_sensitivity_by_hand(sign_editor, signs):
     found = transfer.sensitivity(sign_editor(), signs, signs.rows("val"))
     # The lamp is a quarter of the image and goes from 0 to 1; a colour's block has one channel off and one on.
-    assert found["lamp"]["value"] == pytest.approx(64 / 256)
-    assert found["colour"]["value"] == pytest.approx(64 / 256 * 2 / 3)
-    assert found["shade"]["value"] == pytest.approx(64 / 256, abs=1e-5)
+    assert found["lamp"].value == pytest.approx(64 / 256)
+    assert found["colour"].value == pytest.approx(64 / 256 * 2 / 3)
+    assert found["shade"].value == pytest.approx(64 / 256, abs=1e-5)
     ignored = transfer.sensitivity(sign_editor("ignoring"), signs, signs.rows("val"))
-    assert all(report["value"] == 0 for report in ignored.values())
+    assert all(report.value == 0 for report in ignored.values())
 
 
 def test_psnr_against_the_truth(sign_editor, signs, true_sign):
@@ -117,10 +115,10 @@ def test_psnr_against_the_truth(sign_editor, signs, true_sign):
     edits = [Edit(place, "lamp", 1 - int(signs.labels["lamp"][row])) for place, row in enumerate(rows)]
     truths = [true_sign(int(rows[e.place]), "lamp", e.wanted) for e in edits]
     perfect = transfer.against_truth(sign_editor(), signs, rows, edits, truths, chunk=25)["lamp"]
-    assert perfect["edited"]["value"] > 50
-    assert perfect["original"]["value"] == pytest.approx(-10 * np.log10(0.25), abs=1e-3)
+    assert perfect.edited.value > 50
+    assert perfect.original.value == pytest.approx(-10 * np.log10(0.25), abs=1e-3)
     ignored = transfer.against_truth(sign_editor("ignoring"), signs, rows, edits, truths)["all"]
-    assert ignored["edited"]["value"] == pytest.approx(ignored["original"]["value"])
+    assert ignored.edited.value == pytest.approx(ignored.original.value)
 
 
 def test_the_truth_itself_scores_in_full(sign_editor, signs, sign_reader, true_sign):
@@ -129,7 +127,7 @@ def test_the_truth_itself_scores_in_full(sign_editor, signs, sign_reader, true_s
     truths = [
         true_sign(int(rows[e.place]), e.attribute, signs.schema[e.attribute].values[e.wanted]) for e in verdicts.edits
     ]
-    assert transfer.summary(transfer.seen_in_truth(verdicts, sign_reader, truths))["success"]["value"] == 1
+    assert transfer.scores(transfer.seen_in_truth(verdicts, sign_reader, truths)).success.value == 1
 
 
 def test_unknown_attribute_is_refused(sign_editor, signs, sign_reader):
@@ -152,7 +150,7 @@ def test_swaps_of_the_same_pictures_are_made_once(sign_editor, signs, sign_reade
     first = transfer.swaps(model, signs, rows, sign_reader, originals=found)
     monkeypatch.setattr(model, "decode", None)
     again = transfer.judged(model, signs, rows, sign_reader, first.edits, originals=found)
-    for side in ("before", "rebuilt", "after"):
+    for side in ("before", "reconstructed", "after"):
         assert (getattr(alone, side) == getattr(first, side)).all() and (getattr(again, side) == getattr(first, side)).all()
     with pytest.raises(TypeError):
         transfer.swaps(model, signs, rows, sign_reader, originals=found, seed=1)

@@ -15,7 +15,6 @@ from torch import nn
 import recombine
 from recombine.data.schema import Attribute, Schema
 from recombine.evaluation.judge import judge
-from recombine.evaluation.judgement import Judgement
 from recombine.method import Method, Phase, Progress, Unsupported
 from recombine.methods import METHODS
 from recombine.reports.run import report
@@ -216,13 +215,13 @@ def test_is_judged_and_shown_on_a_page(name, signs, sign_reader, tmp_path):
     method = build(name, SMALL[name], pack.schema)
     settings = {"method": name, "config": SMALL[name], "data": {"pack": str(signs.path), "attributes": list(pack.schema.names)}}
     fit(method, pack, TrainConfig(images=32, batch_size=16), tmp_path, settings=settings, monitor=EditMonitor(pack, sign_reader, 12), quiet=True)
-    judgement = judge(load(tmp_path), pack, classifier=sign_reader, pictures=12, truths=4)
-    assert judgement["reconstruction"]["psnr"]["n"] == 12
+    judgement = judge(load(tmp_path), pack, classifier=sign_reader, images=12, truths=4)
+    assert judgement.reconstruction.psnr.n == 12
     if name in PAIRED:
-        assert "the method's parts are pose, appearance; none is an attribute" in judgement["left_out"]["edits"]
+        assert "the method's parts are pose, appearance; none is an attribute" in judgement.left_out["edits"]
     else:
-        assert set(judgement["edits"]["attributes"]) == {a.name for a in labelled(method)}
-    page = report(tmp_path, Judgement.from_json(judgement), model=load(tmp_path), pack=pack).read_text()
+        assert set(judgement.edits.attributes) == {a.name for a in labelled(method)}
+    page = report(tmp_path, judgement, model=load(tmp_path), pack=pack).read_text()
     assert all(f"<figcaption>{part}</figcaption>" in page for part in PAIRED.get(name, [a.name for a in labelled(method)]))
 
 

@@ -53,8 +53,8 @@ NOTHING_LEFT_OUT = {"perceptual": lambda images, truth: (images - truth).abs().m
 
 @pytest.fixture
 def judgement(sign_editor, signs, sign_reader, true_sign):
-    options = {"classifier": sign_reader, "render": true_sign, "truths": 12, "measures": PICTURES, **NOTHING_LEFT_OUT}
-    return Judgement.from_json(judge(sign_editor("damaging"), signs, **options))
+    options = {"classifier": sign_reader, "render": true_sign, "truths": 12, "sections": PICTURES, **NOTHING_LEFT_OUT}
+    return judge(sign_editor("damaging"), signs, **options)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def whole(signs):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("recombine.metrics.leakage.DROPOUTS", (0.0,))
         patch.setattr("recombine.metrics.two_layer.EPOCHS", 5)
-        return Judgement.from_json(judge(CompactEditor(), signs, classifier=SignReader(), extractor=MEANS))
+        return judge(CompactEditor(), signs, classifier=SignReader(), extractor=MEANS)
 
 
 @pytest.fixture
@@ -165,8 +165,8 @@ def test_nested_losses_are_read_too(tmp_path):
 
 
 def test_training_pictures_are_marked(tmp_path, sign_editor, signs, sign_reader):
-    options = {"split": "train", "pictures": 5, "classifier": sign_reader, "measures": PICTURES, "allow_training_data": True}
-    marked = Judgement.from_json(judge(sign_editor(), signs, **options))
+    options = {"split": "train", "images": 5, "classifier": sign_reader, "sections": PICTURES, "allow_training_data": True}
+    marked = judge(sign_editor(), signs, **options)
     text = Page(report(tmp_path, marked).read_text()).text
     assert "These images were used in training" in text and "judged on 5 of 300 images" in text
     assert "Left out: truth" in text
