@@ -180,27 +180,27 @@ class AdvAttr(nn.Module):
 
         if c.adv_weight:
             fake = x_new.detach()
-            scores = self.critic(fake).mean() - self.critic(x).mean()                            # L_D, scores
-            slope = gradient_penalty(self.critic, x, fake, batch.uniform("mix")).mean()           # L_D, gradient penalty
-            yield Turn("critic", {"scores": (1.0, scores), "gp": (c.gp_weight, slope)})
+            scores = self.critic(fake).mean() - self.critic(x).mean()                            # Eqs. 7 and 9, L_D, scores
+            slope = gradient_penalty(self.critic, x, fake, batch.uniform("mix")).mean()           # Eq. 9, L_D, gradient penalty
+            yield Turn("critic", {"scores": (1.0, scores), "gp": (c.gp_weight, slope)})           # Eqs. 7 and 9, L_D
 
         seen = self.classifiers(x)
-        yield Turn("classifiers", {"class": (1.0, self._label_loss(seen, batch.labels, batch.known))}, self._right(seen, batch))  # L_C
+        yield Turn("classifiers", {"class": (1.0, self._label_loss(seen, batch.labels, batch.known))}, self._right(seen, batch))  # Sec. III, L_C
 
         judged = self.classifiers(None, z)
         losses = {
-            "rec": (c.rec_weight, absolute_error(x_rec, x).mean()),                              # L_rec
-            "cls": (c.cls_weight, self._label_loss([logits[m] for m, logits in enumerate(judged)], batch.labels, batch.known)),  # L_cls
-            "gen": (c.gen_weight, self._label_loss(self.classifiers(x_new), labels, known)),     # L_gen
+            "rec": (c.rec_weight, absolute_error(x_rec, x).mean()),                              # Eq. 2, L_rec
+            "cls": (c.cls_weight, self._label_loss([logits[m] for m, logits in enumerate(judged)], batch.labels, batch.known)),  # Eq. 3, L_cls
+            "gen": (c.gen_weight, self._label_loss(self.classifiers(x_new), labels, known)),     # Eq. 6, L_gen
         }
         if c.dis_weight:
-            losses["dis"] = (c.dis_weight, uniformity(judged))                                    # L_dis
+            losses["dis"] = (c.dis_weight, uniformity(judged))                                    # Eq. 4, L_dis
         if c.adv_weight:
-            losses["adv"] = (c.adv_weight, -self.critic(x_new).mean())                            # L_adv
+            losses["adv"] = (c.adv_weight, -self.critic(x_new).mean())                            # Eq. 7, L_adv
         yield Turn("generator", losses)
 
     def _deal(self, batch: Batch, z: list[Tensor]) -> tuple[list[Tensor], dict[str, Tensor], dict[str, Tensor]]:
-        """Every attribute's codes in an order of their own, the rest in place; `known` and labels as dealt out with them."""
+        """Every attribute's codes in an order of their own, the rest in place; `known` and labels in the same orders (Eqs. 5 and 6)."""
         orders = {name: batch.uniform(f"order of {name}").argsort() for name in self.schema.names}
         dealt = [code[order] for code, order in zip(z[:-1], orders.values(), strict=True)]
         known, labels = ({name: of[name][order] for name, order in orders.items()} for of in (batch.known, batch.labels))
@@ -219,7 +219,7 @@ class AdvAttr(nn.Module):
 
 
 def uniformity(judged: Sequence[Tensor]) -> Tensor:
-    """L_dis: how far every code is from leaving the linear layers of other attributes at a uniform guess, less its minimum.
+    """L_dis (Eq. 4): how far every code is from leaving the linear layers of other attributes at a uniform guess, less its minimum.
 
     Args:
         judged: One `[codes, batch, classes]` for every attribute, its layer's logits on every code: first the attributes'
@@ -232,7 +232,7 @@ def uniformity(judged: Sequence[Tensor]) -> Tensor:
     codes, size = judged[0].shape[:2]
     excess = torch.stack([cross_entropy_to_uniform(logits.flatten(0, 1)).reshape(codes, size).mean(1) for logits in judged])
     foreign = 1 - torch.eye(len(judged), codes).to(excess)
-    return (excess * foreign / foreign.sum(0).clamp(min=1)).sum() / codes
+    return (excess * foreign / foreign.sum(0).clamp(min=1)).sum() / codes                        # Eq. 4, L_dis
 
 
 def num_classes(attribute: Attribute) -> int:

@@ -243,26 +243,26 @@ class IFcVAEGAN(nn.Module):
         losses = {
             "rec": (w["rec"], binary_cross_entropy(x_rec, x).mean()),                                     # Eq. 1, L_rec
             "kl": (w["kl"], kl_to_standard_normal(mean, log_variance).mean()),                            # Eq. 1, L_KL
-            "class": (w["class"], self._label_loss(logits, batch)),                                       # Eq. 5, L_class
+            "class": (w["class"], self._label_loss(logits, batch)),                                       # Eq. 4, L_class
         }
         if w["gen"]:
             x_prior = self._decoder_logits(true, batch.noise("prior", self.config.num_latents))
             fooled = [binary_cross_entropy(self.critic(logit.sigmoid()), 1.0).mean() for logit in (x_rec, x_prior)]
-            losses["gen"] = (w["gen"], torch.stack(fooled).mean())                                                   # Eq. 2, L_gan
+            losses["gen"] = (w["gen"], torch.stack(fooled).mean())                                            # Eq. 2, L_gan
         if w["aux"]:
             z_again = mean + deviation * batch.noise("z_again", self.config.num_latents)
             guess = self.aux(z_again)
             if self.config.aux_form == "negative":
-                losses["aux"] = (-w["aux"], self._label_loss(guess, batch))                               # Eq. 3, -L_aux
+                losses["aux"] = (-w["aux"], self._label_loss(guess, batch))                               # Eqs. 5 and 6, -L_aux
             else:
-                losses["aux_uniform"] = (w["aux"], self._uniform_loss(guess))
+                losses["aux_uniform"] = (w["aux"], self._uniform_loss(guess))                         # ours, in place of Eqs. 5 and 6
         if w["class_rec"]:
             # Differs from the paper: never detached here, since behind a detached head this loss could not reach the decoder.
             again = self.encoder(x_rec.sigmoid(), attached=True)[2]
             losses["class_rec"] = (w["class_rec"], self._label_loss(again, batch))                        # Table 1, row 3
         yield Turn("autoencoder", losses)
 
-        yield Turn("aux", {"aux": (1.0, self._label_loss(self.aux(z.detach()), batch))})                  # Eq. 3, L_aux
+        yield Turn("aux", {"aux": (1.0, self._label_loss(self.aux(z.detach()), batch))})                  # Eqs. 5 and 6, L_aux
 
         if w["gen"]:
             assert x_prior is not None

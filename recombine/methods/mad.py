@@ -19,26 +19,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recombine.codes import Codes
 from recombine.data.batch import Batch
-from recombine.data.joined import Joined
 from recombine.data.packed import Pack
-from recombine.data.samplers import Epochs, Iid, InTurn, Macro, Sampler
+from recombine.data.samplers import InTurn, Sampler
 from recombine.data.schema import Attribute, Schema
 from recombine.losses import absolute_error, binary_cross_entropy, squared_error
 from recombine.messages import shown
 from recombine.method import Phase, Progress, Role, Turn, schema_image_size
-from recombine.methods.shared.pretrained import load_resnet18
+from recombine.methods.shared.attribute_batches import Labelled, by_data_set, grouped, title
+from recombine.methods.shared.checks import attribute_of
 from recombine.methods.shared.prototypes import Prototypes
+from recombine.methods.shared.resnet import ResNet, load_resnet18
 from recombine.methods.shared.roles import named_roles
 from recombine.methods.shared.triplets import (
     clip_triplets,
@@ -147,52 +148,6 @@ PRESETS = {
 }
 
 
-class BasicBlock(nn.Module):
-    """ResNet-18's block."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int):
-        super().__init__()
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
-        self.bn1 = BatchNorm2d(outputs)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
-        self.bn2 = BatchNorm2d(outputs)
-        self.downsample = None
-        if stride > 1 or inputs != outputs:
-            self.downsample = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), BatchNorm2d(outputs))
-
-    def forward(self, images: Tensor) -> Tensor:
-        """`[batch, inputs, h, w]` -> `[batch, outputs, h / stride, w / stride]`."""
-        hidden = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(images)))))
-        return F.relu(hidden + (self.downsample(images) if self.downsample else images))
-
-
-class Encoder(nn.Module):
-    """ResNet-18, or a smaller one; weights have torchvision's names.
-
-    Differs from the paper: no further stage for images of 256 px, which are averaged over a larger last layer.
-    """
-
-    def __init__(self, channels: int, config: Config):
-        super().__init__()
-        width, blocks = config.encoder_width, config.encoder_blocks
-        self.conv1 = nn.Conv2d(channels, width, 7, 2, 3, bias=False)
-        self.bn1 = BatchNorm2d(width)
-        self.layer1, self.layer2, self.layer3, self.layer4 = (
-            nn.Sequential(BasicBlock(before, after, stride), *[BasicBlock(after, after, 1) for _ in range(blocks - 1)])
-            for (before, after), stride in zip(pairwise([width, *widths(width, 4)]), (1, 2, 2, 2), strict=True)
-        )
-        self.max_pool = config.encoder_max_pool
-        self.fc = nn.Linear(8 * width, config.num_latents)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Images `[batch, channels, height, width]` in [-1, 1] -> z, `[batch, latents]`."""
-        hidden = F.relu(self.bn1(self.conv1(images)))
-        hidden = F.max_pool2d(hidden, 3, 2, 1) if self.max_pool else hidden
-        for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
-            hidden = layer(hidden)
-        return self.fc(hidden.mean((2, 3)))
-
-
 class UpBlock(nn.Module):
     """The decoder's inverse of a residual block; doubles height and width."""
 
@@ -248,10 +203,11 @@ class MAD(nn.Module):
             raise ValueError(f"rounds has {len(config.rounds)} numbers for the {len(self.trained)} that are trained: {shown([title(n) for n in self.trained])}")
 
         size, channels, latents = schema.image_size, schema.channels, config.num_latents
-        self.encoder = Encoder(channels, config)
-        self.decoder = picture_decoder(size, channels, config.decoder_width, latents)
+        # Differs from the paper: no further stage for images of 256 px, which are averaged over a larger last layer.
+        self.encoder = ResNet(channels, config.encoder_width, config.encoder_blocks, latents, config.encoder_max_pool)
+        self.decoder = generator(size, channels, config.decoder_width, latents)
         self.critic_z = code_critic(latents, config.critic_z_width, config.dropout)
-        self.critic_x = picture_critic(size, channels, config.critic_x_width)
+        self.critic_x = image_critic(size, channels, config.critic_x_width)
         features = sum(self.parts.values())
         self.forward_map = ForwardMap(latents, config.map_width, list(self.parts.values()))
         self.backward_map = nn.Sequential(nn.Linear(features, config.map_width), nn.LeakyReLU(0.01), nn.Linear(config.map_width, latents))
@@ -330,7 +286,7 @@ class MAD(nn.Module):
         """
         if self.config.imagenet and not Path(self.config.imagenet).exists():
             raise ValueError(f"there is no file {self.config.imagenet} with ImageNet weights; leave out `imagenet` to start from random weights")
-        samplers = [self._sampler(names, pack, seed, mirror) for names in self.trained]
+        samplers = [by_data_set(pack, names, partial(self._sampler, names=names, seed=seed, mirror=mirror)) for names in self.trained]
         others = len(samplers) - bool(self.numbers)
         released = [others or 1, *[3] * others] if self.numbers else None
         return InTurn(samplers, self.config.rounds or released)
@@ -355,42 +311,42 @@ class MAD(nn.Module):
         x_prior = self.decoder(z_prior) if c.generative_weight else None
 
         if iteration % c.critic_z_every == 0:
-            enc = fooled(self.critic_z(z_prior)) + caught(self.critic_z(z.detach()))                      # L_enc
-            yield Turn("critic_z", {"enc": (1.0, enc)})
+            enc = fooled(self.critic_z(z_prior)) + caught(self.critic_z(z.detach()))                      # Eq. 2, L_enc
+            yield Turn("critic_z", {"enc": (1.0, enc)})                                                   # Eq. 2, L_enc
 
         if iteration % c.critic_x_every == 0:
             real = fooled(self.critic_x(x))
-            told = {"adv": (c.adversarial_weight, real + caught(self.critic_x(x_rec.detach())))}          # L_adv
+            told = {"adv": (c.adversarial_weight, real + caught(self.critic_x(x_rec.detach())))}          # Eq. 3, L_adv
             if x_prior is not None:
-                told["gen"] = (c.generative_weight, real + caught(self.critic_x(x_prior.detach())))       # L_gen
+                told["gen"] = (c.generative_weight, real + caught(self.critic_x(x_prior.detach())))       # Eq. 4, L_gen
             yield Turn("critic_x", told)
 
         losses |= {
-            "rec": (c.rec_weight, absolute_error(x_rec, x).mean() / 2),                                   # L_rec
-            "enc": (c.enc_weight, fooled(self.critic_z(z))),                                              # L_enc
-            "adv": (c.adversarial_weight, fooled(self.critic_x(x_rec))),                                  # L_adv
+            "rec": (c.rec_weight, absolute_error(x_rec, x).mean() / 2),                                   # Eq. 1, L_rec
+            "enc": (c.enc_weight, fooled(self.critic_z(z))),                                              # Eq. 2, L_enc
+            "adv": (c.adversarial_weight, fooled(self.critic_x(x_rec))),                                  # Eq. 3, L_adv
         }
         if x_prior is not None:
-            losses["gen"] = (c.generative_weight, fooled(self.critic_x(x_prior)))                         # L_gen
+            losses["gen"] = (c.generative_weight, fooled(self.critic_x(x_prior)))                         # Eq. 4, L_gen
         yield Turn("embedding", losses)
 
     def _map_losses(self, z: Tensor, batch: Batch) -> dict[str, tuple[float, Tensor]]:
         """L_Phi of codes z; one attribute, or the continuous ones together, is shuffled within the batch."""
         c, names = self.config, self._names(batch)
         f = self.forward_map(z)
-        losses = {"rec_map": (c.rec_map_weight, absolute_error(self.backward_map(f), z).mean())}          # L_rec^Phi
+        losses = {"rec_map": (c.rec_map_weight, absolute_error(self.backward_map(f), z).mean())}          # Eq. 6, L_rec^Phi
         for shaped in self.trained if c.train_all else [names]:
-            losses[f"label_{title(shaped)}"] = (self._weight(shaped), self._label_loss(shaped, f, batch, "label"))  # L_f_k
+            losses[f"label_{title(shaped)}"] = (self._weight(shaped), self._label_loss(shaped, f, batch, "label"))  # Eq. 7, L_f_k
 
         order = batch.uniform("order").argsort()
         swapped = torch.where(self._columns(names, f), f[order], f).detach()  # f*: else f could shrink the cycle's error by collapsing
         if c.cycle_weight or c.augmentation_weight:
-            again = self.forward_map(self.encoder(self.decoder(self.backward_map(swapped))))              # I(f*)
+            again = self.forward_map(self.encoder(self.decoder(self.backward_map(swapped))))              # Eq. 9, I(f*)
             unit = self._unit_columns(f)
-            losses["cyc"] = (c.cycle_weight, absolute_error(again[:, unit], swapped[:, unit]).mean())     # L_cyc
+            losses["cyc"] = (c.cycle_weight, absolute_error(again[:, unit], swapped[:, unit]).mean())     # Eq. 8, L_cyc
             augmented = self._label_loss(names, again, shuffled(batch, order), "augmented")
-            losses[f"aug_{title(names)}"] = (c.augmentation_weight * self._weight(names), augmented)      # L_aug
-        return {name: (c.maps_weight * weight, value) for name, (weight, value) in losses.items()}
+            losses[f"aug_{title(names)}"] = (c.augmentation_weight * self._weight(names), augmented)      # Eq. 10, L_aug
+        return {name: (c.maps_weight * weight, value) for name, (weight, value) in losses.items()}  # Eq. 14, L_Phi
 
     def _label_loss(self, names: tuple[str, ...], f: Tensor, batch: Batch, chance: str) -> Tensor:
         """F_k, a scalar: triplets, or the error of continuous attributes; 0 without labels."""
@@ -401,7 +357,7 @@ class MAD(nn.Module):
             for name, part in columns.items():
                 known = batch.known[name]
                 truth = self._scaled(self.schema[name], batch.labels[name][:, None].to(part))
-                errors.append(torch.where(known, form(part, truth), 0).sum() / known.sum().clamp(min=1))              # F_p
+                errors.append(torch.where(known, form(part, truth), 0).sum() / known.sum().clamp(min=1))              # Eq. 11, F_p
             return torch.stack(errors).mean()
         (name,) = names
         part, labels, known, rows = columns[name], batch.labels[name], batch.known[name], batch.rows.to(f.device)
@@ -415,7 +371,7 @@ class MAD(nn.Module):
             affect = self.affect if name == self.expression else ()
             distance = label_distance(labels, [batch.labels[a] for a in affect], [batch.known[a] for a in affect])
             triplets = label_triplets(distance, known, rows, draws)
-        return triplet_loss(part, triplets, self.config.margin, self.config.clamped)
+        return triplet_loss(part, triplets, self.config.margin, self.config.clamped)                     # Eq. 12
 
     def _weight(self, names: tuple[str, ...]) -> float:
         kinds = {"continuous": self.config.number_weight, "group": self.config.group_weight}
@@ -443,56 +399,12 @@ class MAD(nn.Module):
         low, high = attribute.low or 0.0, attribute.high if attribute.high is not None else 1.0
         return (values - low) / max(high - low, 1e-12) * 2 - 1
 
-    def _sampler(self, names: tuple[str, ...], pack: Pack, seed: int, mirror: bool) -> Sampler:
-        """Batches in which an attribute, or the continuous ones, can be trained; each from one data set that labels it."""
-        parts = [pack.only(source) for source in range(len(pack.packs))] if isinstance(pack, Joined) else [pack]
-        able = [part for part in parts if any(labelled(part, name).any() for name in names)]
-        return InTurn([self._sampler_of(names, part, seed, mirror) for part in able or [pack]])
-
-    def _sampler_of(self, names: tuple[str, ...], pack: Pack, seed: int, mirror: bool) -> Sampler:
-        name = names[0]
-        if self.schema[name].kind != "group":
-            return Labelled(pack, [n for n in names if labelled(pack, n).any() or not isinstance(pack, Joined)], seed, mirror)
-        owner, clip = (self.identity, name) if name == self.clip else (name, None)
-        check_groups(pack, owner, clip)
-        return Macro(pack, "train", seed, mirror, owner, clip, self.config.clips, self.config.pictures)
-
-
-class Labelled(Iid):
-    """The training images that have a label of one of some attributes, in shuffled epochs.
-
-    Raises:
-        ValueError: An attribute has fewer than two different labels.
-    """
-
-    def __init__(self, pack: Pack, names: Sequence[str], seed: int, mirror: bool):
-        super().__init__(pack, "train", seed, mirror, name=title(names))
-        for name in names:
-            check_labels(pack, name)
-        self.rows = self.rows[np.stack([labelled(pack, name) for name in names]).any(0)]
-        self.epochs = Epochs(len(self.rows), seed, title(names))
-
-
-def labelled(pack: Pack, name: str) -> np.ndarray:
-    """Which training images have a label, [rows] bool."""
-    column = pack.labels[name][pack.rows("train")]
-    return pack.schema[name].known(column)
-
-
-def check_labels(pack: Pack, name: str) -> None:
-    """Raise ValueError where the training images do not have two different labels."""
-    if len(np.unique(pack.labels[name][pack.rows("train")][labelled(pack, name)])) < 2:
-        raise ValueError(f"column {name!r} has fewer than two different labels in split 'train'; leave it out of --attributes")
-
-
-def check_groups(pack: Pack, owner: str, clip: str | None) -> None:
-    """Raise ValueError where a group has no two values, or no value of it two clips, so that there are no negatives."""
-    check_labels(pack, owner)
-    if clip is not None:
-        rows = pack.rows("train")[labelled(pack, owner) & labelled(pack, clip)]
-        both = np.unique(np.stack([pack.labels[owner][rows], pack.labels[clip][rows]]), axis=1)
-        if both.shape[1] == len(np.unique(both[0])):
-            raise ValueError(f"no {owner} of split 'train' has two values of column {clip!r}; leave {clip!r} out of --attributes")
+    def _sampler(self, pack: Pack, names: tuple[str, ...], seed: int, mirror: bool) -> Sampler:
+        """Of one data set, for what one batch can train: several images of every group, or labelled ones."""
+        if self.schema[names[0]].kind != "group":
+            return Labelled(pack, names, seed, mirror)
+        group, clip = (self.identity, self.clip) if names[0] == self.clip else (names[0], None)
+        return grouped(pack, group, clip, seed, mirror, self.config.clips, self.config.pictures)
 
 
 def owner_and_clip(config: Config, schema: Schema) -> tuple[str, str]:
@@ -532,19 +444,6 @@ def part_widths(config: Config, schema: Schema, clip: str, affect: Sequence[str]
     return {**parts, REST: rest} if rest else parts
 
 
-def attribute_of(schema: Schema, name: str) -> Attribute:
-    """An attribute; raises ValueError where there is none."""
-    try:
-        return schema[name]
-    except KeyError as error:
-        raise ValueError(str(error.args[0])) from None
-
-
-def title(names: Sequence[str]) -> str:
-    """Names of what a batch trains, for the log."""
-    return "+".join(names)
-
-
 def shuffled(batch: Batch, order: Tensor) -> Batch:
     """The same batch with the labels, and what they belong to, in another order; the images stay."""
     labels, known = ({name: column[order] for name, column in columns.items()} for columns in (batch.labels, batch.known))
@@ -566,7 +465,7 @@ def caught(logits: Tensor) -> Tensor:
     return binary_cross_entropy(logits, 0.0).mean()
 
 
-def picture_decoder(image_size: tuple[int, int], channels: int, width: int, num_latents: int) -> nn.Sequential:
+def generator(image_size: tuple[int, int], channels: int, width: int, num_latents: int) -> nn.Sequential:
     """G: z `[batch, latents]` -> images in [-1, 1], an inverted ResNet; four blocks at 128 px."""
     halvings = num_halvings(image_size)
     height, breadth = (side >> halvings for side in image_size)
@@ -587,7 +486,7 @@ def code_critic(num_latents: int, width: int, dropout: float) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Linear(width, 1))
 
 
-def picture_critic(image_size: tuple[int, int], channels: int, width: int) -> nn.Sequential:
+def image_critic(image_size: tuple[int, int], channels: int, width: int) -> nn.Sequential:
     """D_x: images -> logit `[batch, 1]`; halves the image to 4 to 7 pixels and averages what a 4 x 4 window says."""
     sizes = [channels, *widths(width, num_halvings(image_size))]
     layers: list[nn.Module] = []

@@ -248,33 +248,33 @@ class MATDR(nn.Module):
 
         (real, real_bits), (fake, _) = self.critic(x), self.critic(x_swapped.detach())
         critic_losses = {
-            "adv": (c.adv_weight, hinge(real).mean() + hinge(-fake).mean()),                              # L_adv, hinge form
-            "class": (c.class_weight, self._class_loss(real_bits, y, known)),                             # L_cls^D
+            "adv": (c.adv_weight, hinge(real).mean() + hinge(-fake).mean()),                              # Eq. 1, L_adv, hinge form
+            "class": (c.class_weight, self._class_loss(real_bits, y, known)),                             # Eq. 2, L_cls^D
         }
         if c.gp_weight:
             between = batch.uniform("between", 2).T.flatten()
             slope = gradient_penalty(lambda images: self.critic(images)[0], x, x_swapped.detach(), between)
-            critic_losses["gp"] = (c.gp_weight, slope.mean())                                             # gradient penalty
+            critic_losses["gp"] = (c.gp_weight, slope.mean())                                             # Eq. 1, gradient penalty
         yield Turn("critic", critic_losses, {"critic_accuracy": torch.cat([real > 0, fake < 0]).float().mean()})
 
         fake, fake_bits = self.critic(x_swapped)
         e_back = self._exchanged_units(self.encoder(x_swapped), mask)
         x_back = self.decoder(e_back)
         losses = {
-            "adv": (c.adv_weight, -fake.mean()),                                                          # L_adv
-            "class": (c.class_weight, self._class_loss(fake_bits, y_swapped, known_swapped)),             # L_cls^G
-            "rec": (c.rec_weight, 2 * absolute_error(x_back, x).mean()),                                  # L_rec, mean over pixels
+            "adv": (c.adv_weight, -fake.mean()),                                                          # Eq. 1, L_adv
+            "class": (c.class_weight, self._class_loss(fake_bits, y_swapped, known_swapped)),             # Eq. 3, L_cls^G
+            "rec": (c.rec_weight, 2 * absolute_error(x_back, x).mean()),                                  # Eq. 4, L_rec, mean over pixels
         }
         if c.ver_weight:
             same, other = self.verification(e, e_back), self.verification(e, e_back.roll(count, 0))
-            ver = 2 * (binary_cross_entropy(same, 1.0) + binary_cross_entropy(other, 0.0)).mean()
-            losses["ver"] = (c.ver_weight, ver)                                                           # L_ver
+            ver = 2 * (binary_cross_entropy(same, 1.0) + binary_cross_entropy(other, 0.0)).mean()         # Eq. 5, V of four pairs
+            losses["ver"] = (c.ver_weight, ver)                                                           # Eq. 6, L_ver
         # Differs from the paper where asked: what the first decoding owes its image is said to it and not only to the cycle.
         apart, touched = absolute_error(x_swapped, x), mask.any(1)
         if c.early_rec_weight:
-            losses["early_rec"] = (c.early_rec_weight, 2 * (apart * ~touched).mean())
+            losses["early_rec"] = (c.early_rec_weight, 2 * (apart * ~touched).mean())                     # ours
         if c.stay_weight:
-            losses["stay"] = (c.stay_weight, 2 * (apart * touched).mean())
+            losses["stay"] = (c.stay_weight, 2 * (apart * touched).mean())                                # ours
         yield Turn("generator", losses)
 
     def _labels(self, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -32,9 +32,9 @@ from recombine.losses import absolute_error, squared_error
 from recombine.method import Progress, Role, Turn, schema_image_size
 from recombine.methods.shared.gaussians import DiagonalGaussian, FullGaussian
 from recombine.methods.shared.pairs import no_labels, pair_attributes, partner, same_thing
-from recombine.methods.shared.pretrained import VGGFeatures
 from recombine.methods.shared.prototypes import Prototypes
 from recombine.methods.shared.roles import pair_roles
+from recombine.methods.shared.vgg import VGGFeatures
 from recombine.networks import check_divisible
 
 
@@ -333,26 +333,26 @@ class RoDi(nn.Module):
         pose = distribution.sample(batch.noise("pose", *self.pose_shape))
         appearance = self.appearance_encoder(x_1)
         x_rec = self.decoder(pose, appearance)
-        mi = self.mi(pose, appearance.detach()).diagonal().mean()                                         # I_T
+        mi = self.mi(pose, appearance.detach()).diagonal().mean()                                         # Eqs. 10 and 11, I_T
 
         losses = {
-            "rec": (1.0, self._reconstruction(x_2, x_rec, batch)),                                        # L_rec
-            "kl": (gamma, distribution.kl().mean()),                                                      # L_VB
+            "rec": (1.0, self._reconstruction(x_2, x_rec, batch)),                                        # Eqs. 4 and 20, L_rec
+            "kl": (gamma, distribution.kl().mean()),                                                      # Eqs. 9 and 21, L_VB
         }
         if self.config.adversary and progress.images_seen >= self.config.warmup_images:
-            losses["mi"] = (1.0, constraint(mi, self.config.target, weight, self.config.penalty))         # L_MI
+            losses["mi"] = (1.0, constraint(mi, self.config.target, weight, self.config.penalty))         # Eq. 22, L_MI
         controllers = {"lambda": mi.new_tensor(weight), "gamma": mi.new_tensor(gamma)}
         yield Turn("autoencoder", losses, {"I_T": mi, **controllers})
 
         pose, appearance, marginal = pose.detach(), appearance.detach(), self._marginal(batch)
-        yield Turn("mi", {"t": (1.0, estimation(self.mi(pose, appearance), marginal))})                   # L_T
+        yield Turn("mi", {"t": (1.0, estimation(self.mi(pose, appearance), marginal))})                   # Eq. 12, L_T
 
         logits = self.mi_measured(pose, appearance)
-        yield Turn("mi_measured", {"t": (1.0, estimation(logits, marginal))}, {"I_T'": logits.diagonal().mean()})  # L_T'
+        yield Turn("mi_measured", {"t": (1.0, estimation(logits, marginal))}, {"I_T'": logits.diagonal().mean()})  # Eq. 12, L_T'
 
         if self.config.visualisers:
             seen = {"pose": squared_error(self.pose_visualiser(pose), x_2), "appearance": squared_error(self.appearance_visualiser(appearance), x_1)}
-            yield Turn("visualisers", {name: (1.0, error.mean()) for name, error in seen.items()})
+            yield Turn("visualisers", {name: (1.0, error.mean()) for name, error in seen.items()})  # ours
 
     def control(self, measured: dict[str, float], progress: Progress) -> None:
         """Move lambda and gamma after a step."""
@@ -362,7 +362,7 @@ class RoDi(nn.Module):
             state[f"average {name}"] += (1 - c.smoothing) * (measured[name] - state[f"average {name}"])
         if progress.images_seen < c.warmup_images:
             return
-        state["lambda"] = max(0.0, state["lambda"] + c.penalty * (measured["I_T"] - c.target))            # update of lambda
+        state["lambda"] = max(0.0, state["lambda"] + c.penalty * (measured["I_T"] - c.target))            # Eq. 23
         if c.gamma_rule != "fixed":
             state["gamma"] = next_gamma(state["gamma"], self._gap(), c.gamma_rate, 1000.0 if c.clipped else math.inf)
 
@@ -418,7 +418,7 @@ def check_sizes(config: Config, schema: Schema) -> tuple[int, int]:
 
 
 def constraint(mi: Tensor, target: float, multiplier: float, penalty: float) -> Tensor:
-    """Augmented Lagrangian of I_T <= epsilon; constant, and without gradient, where the bound is kept by far."""
+    """Augmented Lagrangian (Eq. 22) of I_T <= epsilon; constant, and without gradient, where the bound is kept by far."""
     excess = mi - target
     return torch.where(excess >= -multiplier / penalty, multiplier * excess + penalty / 2 * excess.square(), -(multiplier**2) / (2 * penalty))
 

@@ -16,6 +16,7 @@ from recombine.edit import set_label
 from recombine.method import Progress
 from recombine.methods import mad
 from recombine.methods.mad import MAD, PRESETS, Config
+from recombine.methods.shared.resnet import ResNet
 from recombine.methods.shared.triplets import (
     Triplets,
     clip_triplets,
@@ -572,7 +573,7 @@ def test_pictures_of_other_shapes(height, width, channels, max_pool):
 
 def resnet18(width=64):
     """A state dict with torchvision's names."""
-    encoder = mad.Encoder(3, Config(encoder_width=width))
+    encoder = ResNet(3, width, blocks=2, outputs=8)
     return {name: torch.full_like(value, 0.01) for name, value in encoder.state_dict().items() if not name.startswith("fc.")}
 
 

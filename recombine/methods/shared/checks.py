@@ -1,10 +1,10 @@
-"""Refusals that several methods share: attributes of a kind that a method cannot take."""
+"""Refusals that several methods share: attributes that are not there, or of a kind that a method cannot take."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from recombine.data.schema import Schema
+from recombine.data.schema import Attribute, Schema
 
 
 def check_kinds(method: str, schema: Schema, kinds: Sequence[str] = ("binary", "categorical"), least: int = 1) -> None:
@@ -19,3 +19,11 @@ def check_kinds(method: str, schema: Schema, kinds: Sequence[str] = ("binary", "
             )
     if len(schema.attributes) < least:
         raise ValueError(f"{method} needs at least one {first} or {last} attribute")
+
+
+def attribute_of(schema: Schema, name: str) -> Attribute:
+    """An attribute; raises ValueError where there is none."""
+    try:
+        return schema[name]
+    except KeyError as error:
+        raise ValueError(str(error.args[0])) from None

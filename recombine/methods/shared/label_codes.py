@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from recombine.data.batch import Batch
 from recombine.data.schema import MISSING, Attribute, Schema
 from recombine.losses import binary_cross_entropy, cross_entropy, squared_error
+from recombine.methods.shared.checks import attribute_of
 
 
 def units(attribute: Attribute) -> int:
@@ -98,10 +99,7 @@ def wrong_labels(schema: Schema, batch: Batch) -> dict[str, Tensor]:
 
 def label_code(schema: Schema, name: str, value: object) -> Tensor:
     """The part for an image that shows `value`: `[1, 1]` or one-hot `[1, values]`; raises ValueError where there is no such thing."""
-    try:
-        attribute = schema[name]
-    except KeyError as error:
-        raise ValueError(str(error.args[0])) from None
+    attribute = attribute_of(schema, name)
     label = attribute.number(value) if attribute.kind == "continuous" else attribute.index(value)
     return hard(attribute, torch.tensor([label]))
 

@@ -8,7 +8,6 @@ import torch
 from games import HAIR, SMILING, batch, schema
 
 from recombine.data.schema import MISSING, Attribute
-from recombine.methods.shared.checks import check_kinds
 from recombine.methods.shared.label_codes import (
     given,
     hard,
@@ -67,12 +66,3 @@ def test_wrong_labels_are_wrong_and_any_of_the_others():
     assert set(step.tolist()) == {1, 2} and (step == 1).float().mean().item() == pytest.approx(0.5, abs=0.0106)
     part = wrong_labels(BOTH, data.slice(100, 200))
     assert torch.equal(part["hair"], wrong["hair"][100:200]), "a micro-batch draws what the whole batch draws"
-
-
-def test_attributes_that_a_method_cannot_take():
-    with pytest.raises(ValueError, match="fader takes binary and categorical attributes; 'person' is a group: leave it out"):
-        check_kinds("fader", schema(SMILING, Attribute("person", "group", ("a", "b"))))
-    with pytest.raises(ValueError, match="'yaw' is continuous: leave it out"):
-        check_kinds("fader", schema(Attribute("yaw", "continuous", low=-30.0, high=30.0)))
-    with pytest.raises(ValueError, match="fader needs at least one binary or categorical attribute"):
-        check_kinds("fader", replace(BOTH, attributes=()))

@@ -1,4 +1,4 @@
-"""Networks that were trained elsewhere: VGG19 as a measure of how alike images look, and ResNet-18's weights to start from."""
+"""VGG19's features as a measure of how alike two images look."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -69,23 +68,3 @@ class VGGFeatures(nn.Module):
             if place in self.taps:
                 found.append(x)
         return found
-
-
-def load_resnet18(network: nn.Module, path: str) -> None:
-    """Give a network that has torchvision's names its ResNet-18 weights, all but the last layer's.
-
-    Raises:
-        ValueError: The file is no safetensors file, or names or shapes differ.
-    """
-    try:
-        tensors = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} is no safetensors file ({error}); convert torchvision's resnet18 state dict with safetensors.torch.save_file") from None
-    weights = {name: value for name, value in tensors.items() if not name.startswith("fc.")}
-    expected = {name: tuple(value.shape) for name, value in network.state_dict().items() if not name.startswith("fc.")}
-    found = {name: tuple(value.shape) for name, value in weights.items()}
-    names = [name for name in {**expected, **found} if found.get(name) != expected.get(name)]
-    wrong = [f"{name} {found.get(name, 'missing')}, not {expected.get(name, 'expected')}" for name in names]
-    if wrong:
-        raise ValueError(f"{path} does not fit the encoder: {shown(wrong, 4)}; it must be torchvision's resnet18, with encoder_width=64, encoder_blocks=2 and colour images")
-    network.load_state_dict(weights, strict=False)
