@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter, validators
 
-from recombine.commands.options import Flag, print_json, progress, say
+from recombine.commands.options import Flag, print_json, say
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -157,14 +158,16 @@ class Editing:
         """Which images, and these `[batch, channels, height, width]`; unreadable ones are left out if asked."""
         import torch
 
+        from recombine.progress import Bar
+
         size = self.writing.batch
-        with progress("editing", len(self.files)) as advance:
+        with Bar("editing", len(self.files), shown=sys.stderr.isatty()) as bar:
             for start in range(0, len(self.files), size):
                 batch = range(start, min(start + size, len(self.files)))
                 images = {i: image for i in batch if (image := self._read_or_skip(self.files[i].path)) is not None}
                 if images:
                     yield list(images), torch.cat(list(images.values()))
-                advance(len(batch))
+                bar.reach(batch.stop)
 
     def _read_or_skip(self, path: Path) -> Tensor | None:
         from recombine.data.decoding import BadImage

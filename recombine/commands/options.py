@@ -1,11 +1,10 @@
-"""What several commands share: kinds of options, `NAME=VALUE` pairs, the progress bar, results as text or JSON."""
+"""What several commands share: kinds of options, `NAME=VALUE` pairs, results as text or JSON."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,19 +36,6 @@ def pairs(given: Sequence[str] | None, option: str) -> dict[str, str]:
         if result.setdefault(name, value) != value:
             raise ValueError(f"{option} {name} is given twice, as {result[name]!r} and as {value!r}; keep one")
     return result
-
-
-@contextmanager
-def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A progress bar on the terminal, if there is one; yields a function that takes how many more are done."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda count: bar.advance(task, count)
 
 
 def say(text: str) -> None:

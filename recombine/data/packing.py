@@ -45,6 +45,7 @@ from recombine.files import (
 )
 from recombine.locks import lock
 from recombine.messages import nearest, option, shown
+from recombine.progress import Bar
 
 if TYPE_CHECKING:
     from recombine.data.sources.norb import Stereo
@@ -368,13 +369,8 @@ def cores() -> int:
 
 def show(steps: Iterable[int], done: int, total: int, shown: bool) -> None:
     """Go through steps, each worth a number of images, with a bar that shows images per second and time left."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    rate = TextColumn("{task.fields[rate]:.0f} images/s")
-    columns = (TextColumn("packing"), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not shown) as bar:
-        task, start, first = bar.add_task("", total=total, completed=done, rate=0.0), time.monotonic(), done
+    with Bar("packing", total, shown=shown, stays=True) as bar:
+        bar.reach(done)
         for count in steps:
             done += count
-            bar.update(task, completed=done, rate=(done - first) / max(time.monotonic() - start, 1e-3))
+            bar.reach(done)

@@ -1,4 +1,4 @@
-"""What a training tells: one JSON line per interval, TensorBoard beside it, and a progress bar."""
+"""The log of a training: one JSON line per interval, TensorBoard beside it, and a progress bar."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
 from recombine import files
 from recombine.method import Turn
+from recombine.progress import Bar
 
 
 class Meter:
@@ -42,18 +41,17 @@ class Meter:
 
 
 class Journal:
-    """Writes `log.jsonl` and `tensorboard/` and draws the bar; a failure to write never stops the training."""
+    """Writes `log.jsonl` and `tensorboard/` and moves the bar; a failure to write never stops the training."""
 
     def __init__(self, run: Path, images: int, *, enabled: bool, quiet: bool):
         self.path, self.images, self.enabled = run / "log.jsonl", images, enabled
-        self.console = Console(stderr=True)
-        self.bar = self._bar(quiet) if enabled else None
+        self.bar = Bar("training", images, shown=enabled and not quiet)
         self.board = None
         self.since = (time.monotonic(), None)
         self.broken = False
 
     def resume(self, images_seen: int, passed_over: Sequence[str]) -> None:
-        """Forget the lines of a course that is given up, and say where the training goes on."""
+        """Remove the lines of a course that is given up, and report where the training goes on."""
         if not self.enabled:
             return
         if self.path.exists():
@@ -79,7 +77,7 @@ class Journal:
 
     def say(self, text: str) -> None:
         """A line on the screen, above the bar."""
-        (self.bar.console if self.bar else self.console).print(text, highlight=False, markup=False)
+        self.bar.say(text)
 
     def speed(self, images_seen: int) -> dict[str, float]:
         """Images a second since the last line."""
@@ -91,27 +89,13 @@ class Journal:
         """Move the bar."""
         if self.since[1] is None:
             self.since = (time.monotonic(), images_seen)
-        if self.bar:
-            speed = images_seen - self.bar_start
-            elapsed = time.monotonic() - self.bar_since
-            self.bar.update(self.task, completed=images_seen, speed=f"{speed / max(elapsed, 1e-9):.0f} images/s" if speed else "")
+        self.bar.reach(images_seen)
 
     def close(self) -> None:
         """Finish the bar and the board."""
-        if self.bar:
-            self.bar.stop()
+        self.bar.close()
         if self.board:
             self.board.close()
-
-    def _bar(self, quiet: bool) -> Progress | None:
-        if quiet:
-            return None
-        columns = [TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[speed]}"), TimeRemainingColumn()]
-        bar = Progress(*columns, console=self.console, transient=True)
-        self.task = bar.add_task("", total=self.images, speed="")
-        self.bar_start, self.bar_since = 0, time.monotonic()
-        bar.start()
-        return bar
 
     def _append(self, line: Mapping[str, object]) -> None:
         try:

@@ -1,0 +1,50 @@
+"""A progress bar on stderr: how many are done, how fast, and how long the rest takes."""
+
+from __future__ import annotations
+
+import time
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+class Bar:
+    """A bar for work on a number of images; use it in a `with`, or `close` it.
+
+    Args:
+        what: The work, in one word.
+        total: Images in all.
+        shown: False shows no bar, lines of text alone.
+        stays: Leave the finished bar on the screen.
+    """
+
+    def __init__(self, what: str, total: int, *, shown: bool = True, stays: bool = False):
+        self._console = Console(stderr=True)
+        self._first: tuple[float, int] | None = None  # moment and count of the first call, which the speed counts from
+        columns = TextColumn(what), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[speed]}"), TimeRemainingColumn()
+        self._bar = Progress(*columns, console=self._console, transient=not stays, disable=not shown)
+        self._task = self._bar.add_task("", total=total, speed="")
+        self._bar.start()
+
+    def reach(self, done: int) -> None:
+        """Move the bar to so many images."""
+        now = time.monotonic()
+        self._first = self._first or (now, done)
+        since, first = self._first
+        speed = f"{(done - first) / max(now - since, 1e-9):.0f} images/s" if done > first else ""
+        self._bar.update(self._task, completed=done, speed=speed)
+
+    def say(self, text: str) -> None:
+        """A line of text above the bar."""
+        self._console.print(text, highlight=False, markup=False)
+
+    def close(self) -> None:
+        """Finish the bar."""
+        self._bar.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
