@@ -1,4 +1,4 @@
-"""beta-VAE: a variational autoencoder whose KL divergence has a weight above 1, so that latent units become independent.
+"""beta-VAE: a variational autoencoder whose KL divergence has a weight above 1, so that units become independent.
 
 Higgins et al., "beta-VAE: Learning Basic Visual Concepts with a Constrained Variational Framework", ICLR 2017.
 https://openreview.net/forum?id=Sy2fzU9gl
@@ -6,8 +6,8 @@ https://openreview.net/forum?id=Sy2fzU9gl
 It is trained without labels. Attributes of the schema, if there are any, are assigned units of the trained code
 (`recombine.methods.shared.latent_units`), so that edits and judgements apply as to supervised methods.
 
-Differs from the paper: the convolutions are those of `recombine.networks`, 5 x 5 with widths that double and batch norm in the
-decoder, in place of 4 x 4 with 32, 32, 64 and 64 channels and none.
+Differs from the paper: the convolutions are those of `recombine.networks`, 5 x 5 with widths that double and batch norm
+in the decoder, in place of 4 x 4 with 32, 32, 64 and 64 channels and none.
 """
 
 from __future__ import annotations
@@ -59,10 +59,9 @@ class BetaVAE(nn.Module):
     def __init__(self, config: Config, schema: Schema):
         super().__init__()
         self.config, self.schema = config, schema
-        size, channels, latents = schema.image_size, schema.channels, config.num_latents
-        trunk, features = image_trunk(size, channels, config.width)
-        self.encoder = Encoder(trunk, features, config.hidden, latents)
-        self.decoder = image_decoder(size, channels, config.width, latents, start=config.decoder_start, hidden=config.hidden)
+        network, latents, hidden = (schema.image_size, schema.channels, config.width), config.num_latents, config.hidden
+        self.encoder = Encoder(*image_trunk(*network), hidden, latents)
+        self.decoder = image_decoder(*network, latents, start=config.decoder_start, hidden=hidden)
         self.codebook = LatentUnits(schema, latents, config.units)
 
     def roles(self) -> dict[str, Role]:

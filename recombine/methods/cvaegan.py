@@ -2,14 +2,17 @@
 
 Bao, Chen, Wen, Li and Hua, "CVAE-GAN: Fine-Grained Image Generation through Asymmetric Training", ICCV 2017.
 https://arxiv.org/abs/1703.10155. Ours: see LOG.md.
-The cVAE-GAN of IFcVAE-GAN's tables is another model: `ifcvaegan` with the preset `table1-without-aux` or `table3-without-aux`.
+The cVAE-GAN of IFcVAE-GAN's tables is another model: `ifcvaegan` with the preset `table1-without-aux` or
+`table3-without-aux`.
 
 Critic and classifier are trained by cross-entropy. Encoder and decoder match a reconstruction's features in both to its
-image's (pairwise matching), and the mean features of samples to those of real images, overall and per class (mean matching).
+image's (pairwise matching), and the mean features of samples to those of real images, overall and per class (mean
+matching).
 
-Differs from the paper: any number of attributes, whose classes are matched one attribute after another. The networks are those
-of `recombine.networks` in place of GoogLeNets. Mean features are those of the batch, not moving averages. A missing label is
-the classifier's prediction. Squared distances and the KL divergence are sums over pixels, features and latents, as written.
+Differs from the paper: any number of attributes, whose classes are matched one attribute after another. The networks
+are those of `recombine.networks` in place of GoogLeNets. Mean features are those of the batch, not moving averages. A
+missing label is the classifier's prediction. Squared distances and the KL divergence are sums over pixels, features and
+latents, as written.
 """
 
 from __future__ import annotations
@@ -41,7 +44,7 @@ from recombine.networks import image_decoder, image_trunk
 
 @dataclass(frozen=True)
 class Config:
-    """Settings of the method; the weights are quoted from memory of the paper (section 3.4), the sizes and rate are ours."""
+    """Settings of the method; the weights are from memory of the paper (section 3.4), the sizes and rate are ours."""
 
     width: int = 64                         # channels of the first convolution of encoder, critic and classifier
     decoder_width: int = 64                 # channels of the decoder's last hidden layer
@@ -104,7 +107,8 @@ class CVAEGAN(nn.Module):
         check_kinds("cvaegan", schema)
         size, channels, num_labels = schema.image_size, schema.channels, num_units(schema)
         self.encoder = Encoder(size, channels + num_labels, config.width, config.num_latents)
-        self.decoder = image_decoder(size, channels, config.decoder_width, num_labels + config.num_latents, start=config.decoder_start)
+        inputs = num_labels + config.num_latents
+        self.decoder = image_decoder(size, channels, config.decoder_width, inputs, start=config.decoder_start)
         self.critic = Head(size, channels, config.width, 1)
         self.classifier = Head(size, channels, config.width, num_labels)
 
@@ -113,7 +117,7 @@ class CVAEGAN(nn.Module):
         return named_roles(self.schema)
 
     def encode(self, images: Tensor) -> Codes:
-        """Codes of images in [-1, 1]: the classifier's probabilities `[batch, 1 or values]`, and the mean of `rest` given these."""
+        """Codes of images in [-1, 1]: the classifier's probabilities `[batch, 1 or values]`, and the mean of `rest`."""
         predicted = soft(self.schema, self.classifier(images)[1])
         return Codes({**predicted, "rest": self.encoder(images, joined(self.schema, predicted))[0]})
 
@@ -153,7 +157,8 @@ class CVAEGAN(nn.Module):
         accuracy = torch.cat([real > 0, *(fake < 0 for fake in fakes)]).float().mean()
         yield Turn("critic", {"gan": (1.0, torch.stack(gan).sum(0).mean())}, {"critic_accuracy": accuracy})      # Sec. 3.1, L_D
 
-        (d, d_rec, d_prior), (k, k_rec, k_prior) = ([head(images)[0] for images in (x, x_rec, x_prior)] for head in (self.critic, self.classifier))
+        d, d_rec, d_prior = (self.critic(images)[0] for images in (x, x_rec, x_prior))
+        k, k_rec, k_prior = (self.classifier(images)[0] for images in (x, x_rec, x_prior))
         yield Turn("autoencoder", {
             "kl": (c.kl_weight, kl_to_standard_normal(mean, log_variance).mean()),                        # Sec. 3.3, L_KL
             "rec": (c.pair_weight, half_distance(x, x_rec).mean()),                                       # Sec. 3.3, L_G, pixels
@@ -164,7 +169,7 @@ class CVAEGAN(nn.Module):
         })  # fmt: skip
 
     def _class_means(self, real: Tensor, fake: Tensor, batch: Batch) -> Tensor:
-        """Half the squared distance between mean features `[batch, features]` of every class, added up; a class without images adds nothing."""
+        """Half the squared distance of mean features `[batch, features]`, added up over classes that have images."""
         total = real.new_zeros(())
         for attribute in self.schema.attributes:
             labels = torch.where(batch.known[attribute.name], batch.labels[attribute.name], -1)

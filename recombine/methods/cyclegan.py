@@ -1,18 +1,19 @@
 """CycleGAN: two generators that translate images between two domains, trained without pairs by cycle consistency.
 
-Zhu, Park, Isola and Efros, "Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks", ICCV 2017.
-https://arxiv.org/abs/1703.10593
-Reported: Tables 2 and 3, Cityscapes, FCN score of labels -> photographs 0.52 per pixel, photographs -> labels 0.58. As a
-baseline of faces, StarGAN's Table 3 gives it 5.99 % of expressions classified wrongly, one model for each pair of expressions.
+Zhu, Park, Isola and Efros, "Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks", ICCV
+2017. https://arxiv.org/abs/1703.10593
+Reported: Tables 2 and 3, Cityscapes, FCN score of labels -> photographs 0.52 per pixel, photographs -> labels 0.58. As
+a baseline of faces, StarGAN's Table 3 gives it 5.99 % of expressions classified wrongly, one model for each pair of
+expressions.
 
-Each domain has a generator that translates into it and a critic that separates its images from the translated ones. An image
-translated there and back must be reconstructed, and a generator must leave images of its own domain unchanged.
+Each domain has a generator that translates into it and a critic that separates its images from the translated ones. An
+image translated there and back must be reconstructed, and a generator must leave images of its own domain unchanged.
 
 There is no code to learn: `rest` is the image itself, so leakage is total by construction. The attribute's part is the
 probability that the image is in domain 1, and decoding interpolates between the outputs of the two generators.
 
-Differs from the paper: the domain of an image is predicted by a small classifier, a player of its own that is trained on real
-images and shares no weights; the critics cannot predict it, since each is trained on one domain's images.
+Differs from the paper: the domain of an image is predicted by a small classifier, a player of its own that is trained
+on real images and shares no weights; the critics cannot predict it, since each is trained on one domain's images.
 """
 
 from __future__ import annotations
@@ -159,7 +160,7 @@ class CycleGAN(nn.Module):
         return Codes({self.name: self.reader(images).sigmoid(), "rest": images})
 
     def decode(self, codes: Codes) -> Tensor:
-        """Images `[batch, channels, height, width]` in [-1, 1]: from the translation to domain 0 (0) to that to domain 1 (1)."""
+        """Images `[batch, channels, height, width]` in [-1, 1]: between the translations to domains 0 and 1."""
         share, images = codes[self.name][:, :, None, None], codes["rest"]
         return ((1 - share) * self.to_0(images) + share * self.to_1(images)).clamp(-1, 1)
 
@@ -180,10 +181,11 @@ class CycleGAN(nn.Module):
         return torch.optim.Adam(parameters, lr=self.config.learning_rate, betas=(0.5, 0.999))
 
     def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
-        """One training step. First images are of domain 0 and partners of domain 1; those that are not have no weight."""
+        """One training step. First images are of domain 0, partners of domain 1; those that are not have no weight."""
         assert batch.partner is not None
         c, a, b = self.config, batch.images, batch.partner.images
-        in_0, in_1 = (side.known[self.name] & (side.labels[self.name] == value) for value, side in enumerate((batch, batch.partner)))
+        sides = (batch, batch.partner)
+        in_0, in_1 = (side.known[self.name] & (side.labels[self.name] == value) for value, side in enumerate(sides))
         fake_1, fake_0 = self.to_1(a), self.to_0(b)
 
         losses = {
@@ -198,8 +200,8 @@ class CycleGAN(nn.Module):
         yield Turn("generator", losses)
 
         losses, correct = {}, []
-        sides = ((0, self.critic_0, a, in_0, fake_0, in_1), (1, self.critic_1, b, in_1, fake_1, in_0))
-        for value, critic, real, is_real, fake, is_fake in sides:
+        domains = ((0, self.critic_0, a, in_0, fake_0, in_1), (1, self.critic_1, b, in_1, fake_1, in_0))
+        for value, critic, real, is_real, fake, is_fake in domains:
             shown = from_history(critic, fake.detach(), is_fake, batch.uniform(f"history {value}", 2))
             real_scores, fake_scores = critic(real), critic(shown)
             loss = masked_mean(squares(real_scores, 1), is_real) + masked_mean(squares(fake_scores, 0), is_fake)
@@ -207,7 +209,6 @@ class CycleGAN(nn.Module):
             correct += [real_scores > 0.5, fake_scores < 0.5]
         yield Turn("critic", losses, {"critic_accuracy": torch.stack(correct).float().mean()})
 
-        sides = (batch, batch.partner)
         logits, known = self.reader(torch.cat([a, b])), torch.cat([side.known[self.name] for side in sides])
         target = torch.cat([side.labels[self.name] for side in sides]).clamp(min=0)[:, None].to(logits)
         yield Turn("reader", {"class": (1.0, masked_mean(binary_cross_entropy(logits, target), known))})  # ours
@@ -222,8 +223,8 @@ def squares(scores: Tensor, target: float) -> Tensor:
 def from_history(critic: Critic, fakes: Tensor, valid: Tensor, uniform: Tensor) -> Tensor:
     """What a critic is shown: a new image, or half of the time an older one, whose place the new one takes (section 4).
 
-    Until the history is full, every image is shown and kept. Nothing is kept outside training. Processes that share a batch
-    exchange all of its images, so that their histories stay the same.
+    Until the history is full, every image is shown and kept. Nothing is kept outside training. Processes that share a
+    batch exchange all of its images, so that their histories stay the same.
 
     Args:
         critic: With its `history` of images and how many of them are `kept`.

@@ -1,17 +1,17 @@
 """Cycle-consistent VAE: two codes disentangled by two cycles, through the image and through the code.
 
-Jha, Anand, Singh and Veeravasarapu, "Disentangling Factors of Variation with Cycle-Consistent Variational Auto-Encoders",
-ECCV 2018. https://arxiv.org/abs/1804.10469
+Jha, Anand, Singh and Veeravasarapu, "Disentangling Factors of Variation with Cycle-Consistent Variational
+Auto-Encoders", ECCV 2018. https://arxiv.org/abs/1804.10469
 Reported: as a baseline of rodi (its Fig. 7), Sprites, mean squared error of transfers on [-1, 1]: 0.0170.
 
 Forward: two images of one thing swap their `appearance` (the paper's class, or specified factors), and each must be
-reconstructed from its own sampled `pose` (the paper's style, or unspecified factors). Reverse: one pose sampled from the prior
-is decoded with the appearances of two things, and the encoder must give the same pose for both images.
+reconstructed from its own sampled `pose` (the paper's style, or unspecified factors). Reverse: one pose sampled from
+the prior is decoded with the appearances of two things, and the encoder must give the same pose for both images.
 
-Differs from the paper: one Adam moves the encoder in both cycles, in two steps as in the paper, which keeps an Adam for each;
-the networks of `recombine.networks`, with batch normalisation in the decoder and none in the encoder, in place of instance
-normalisation in both; the reverse cycle takes appearances from the same batch, not from two more; the learning rate decays by
-the training's settings, not to a tenth after 80 of 100 epochs.
+Differs from the paper: one Adam moves the encoder in both cycles, in two steps as in the paper, which keeps an Adam for
+each; the networks of `recombine.networks`, with batch normalisation in the decoder and none in the encoder, in place of
+instance normalisation in both; the reverse cycle takes appearances from the same batch, not from two more; the learning
+rate decays by the training's settings, not to a tenth after 80 of 100 epochs.
 """
 
 from __future__ import annotations
@@ -51,9 +51,13 @@ class Config:
     learning_rate: float = 1e-4             # Adam's, with betas 0.9 and 0.999
 
 
-# Differs from the paper: 1,000 steps in place of 100,000, so they are longer, and a decoder that begins at 8 px. Both weights on
-# the pose are small: at the paper's, and at 0.2 and 0.3, it was ignored; at these it is used, and still leaks some appearance.
-PRESETS = {"paper": Config(), "small": Config(width=24, decoder_start=8, kl_weight=0.1, reverse_weight=0.1, learning_rate=2e-3)}
+# Differs from the paper: 1,000 steps in place of 100,000, so they are longer, and a decoder that begins at 8 px. Both
+# weights on the pose are small: at the paper's, and at 0.2 and 0.3, it was ignored; at these it is used, and still
+# leaks some appearance.
+PRESETS = {
+    "paper": Config(),
+    "small": Config(width=24, decoder_start=8, kl_weight=0.1, reverse_weight=0.1, learning_rate=2e-3),
+}
 
 
 class CycleVAE(nn.Module):
@@ -61,8 +65,8 @@ class CycleVAE(nn.Module):
 
     Args:
         config: Settings.
-        schema: With the attributes named in `config.pair_by`, or one of kind `group`. The others are not trained on; the
-            binary and categorical ones are read from the codes by probes.
+        schema: With the attributes named in `config.pair_by`, or one of kind `group`. The others are not trained on;
+            probes predict the binary and categorical ones from the codes.
 
     Raises:
         ValueError: The schema lacks what pairs are drawn by, or the images cannot be halved down to 4 to 7 pixels.
@@ -92,7 +96,7 @@ class CycleVAE(nn.Module):
         return Pairs(pack, "train", seed, mirror, by=self.pair_by)
 
     def encode(self, images: Tensor) -> Codes:
-        """Codes of images in [-1, 1]: the mean of `pose` `[batch, pose size]`, and `appearance` `[batch, appearance size]`."""
+        """Codes of images in [-1, 1]: the mean of `pose` and `appearance`, `[batch, size]` each."""
         pose, appearance = self._encoded((images + 1) / 2)
         return Codes(pose=pose.mean, appearance=appearance)
 
@@ -117,7 +121,7 @@ class CycleVAE(nn.Module):
         return torch.optim.Adam(parameters, lr=self.config.learning_rate, betas=(0.9, 0.999))
 
     def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
-        """One training step: the forward cycle of pairs, then the reverse cycle with appearances of two things of the batch."""
+        """One training step: the forward cycle of pairs, then the reverse cycle with the appearances of two things."""
         c, size, other = self.config, batch.size, partner("cyclevae", batch)
         x = (torch.cat([batch.images, other.images]) + 1) / 2
         pose, appearance = self._encoded(x)

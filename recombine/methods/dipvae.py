@@ -1,14 +1,15 @@
 """DIP-VAE: a variational autoencoder in which the covariance of the codes over all images is matched to the prior's.
 
-Kumar, Sattigeri and Balakrishnan, "Variational Inference of Disentangled Latent Concepts from Unlabeled Observations", ICLR
-2018. https://arxiv.org/abs/1711.00848
+Kumar, Sattigeri and Balakrishnan, "Variational Inference of Disentangled Latent Concepts from Unlabeled Observations",
+ICLR 2018. https://arxiv.org/abs/1711.00848
 
-Type I moves the covariance of the means to the identity, type II that of the samples, which adds the mean variance. It is
-trained without labels; attributes are assigned units of the trained code as in `recombine.methods.betavae`. Creswell et al.,
-2017, Fig. 7, compare a linear classifier for each attribute on its code, which is what `predict` is.
+Type I moves the covariance of the means to the identity, type II that of the samples, which adds the mean variance. It
+is trained without labels; attributes are assigned units of the trained code as in `recombine.methods.betavae`. Creswell
+et al., 2017, Fig. 7, compare a linear classifier for each attribute on its code, which is what `predict` is.
 
-Differs from the paper: networks as in `recombine.methods.betavae`; the covariance is that of one process's micro-batch, so it
-depends on their number. Batches should be several times as large as the code is long.
+Differs from the paper: networks as in `recombine.methods.betavae`; the covariance is that of one process's micro-batch,
+so it changes with the number of processes and micro-batches. Batches should be several times as large as the code is
+long.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from recombine.networks import image_decoder, image_trunk
 
 @dataclass(frozen=True)
 class Config:
-    """Settings of the method; the paper tries many `lambda_od`, with `lambda_d` 10 times as large (I) or the same (II)."""
+    """Settings of the method; the paper tries many `lambda_od`, with `lambda_d` 10 times as large (I) or equal (II)."""
 
     width: int = 32                         # channels of the first and the last hidden image
     decoder_start: int = 4                  # pixels, shorter side of the decoder's first image
@@ -46,8 +47,9 @@ class Config:
     learning_rate: float = 1e-4             # Adam
 
 
-# Differs from the paper: 32 px and tens of thousands of images, which need longer steps, in batches of 16. The covariance of 16
-# images has rank 15 at most and is noisy, so the code must be shorter than that and its regularisers have smaller weights.
+# Differs from the paper: 32 px and tens of thousands of images, which need longer steps, in batches of 16. The
+# covariance of 16 images has rank 15 at most and is noisy, so the code must be shorter than that and its regularisers
+# have smaller weights.
 SMALL = Config(width=24, decoder_start=8, num_latents=12, lambda_od=1.0, lambda_d=10.0, learning_rate=1e-3)
 PRESETS = {
     "paper": Config(),
@@ -69,10 +71,9 @@ class DIPVAE(nn.Module):
         self.config, self.schema = config, schema
         if config.type not in ("I", "II"):
             raise ValueError(f"dipvae is of type 'I' or 'II', not {config.type!r}")
-        size, channels, latents = schema.image_size, schema.channels, config.num_latents
-        trunk, features = image_trunk(size, channels, config.width)
-        self.encoder = Encoder(trunk, features, config.hidden, latents)
-        self.decoder = image_decoder(size, channels, config.width, latents, start=config.decoder_start, hidden=config.hidden)
+        network, latents, hidden = (schema.image_size, schema.channels, config.width), config.num_latents, config.hidden
+        self.encoder = Encoder(*image_trunk(*network), hidden, latents)
+        self.decoder = image_decoder(*network, latents, start=config.decoder_start, hidden=hidden)
         self.codebook = LatentUnits(schema, latents, config.units)
 
     def roles(self) -> dict[str, Role]:

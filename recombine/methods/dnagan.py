@@ -3,17 +3,18 @@
 Xiao, Hong and Ma, "DNA-GAN: Learning Disentangled Representations from Multi-Attribute Images", 2017.
 https://arxiv.org/abs/1711.05415
 
-Attributes take turns. Of a pair, A has the attribute of the turn and B lacks it. B's unit is annihilated, that is, set to
-zero, and both images must be reconstructed from what is left. Then the units are swapped, and a Wasserstein critic, conditioned
-on the labels, scores A without the unit and B with it.
+Attributes take turns. Of a pair, A has the attribute of the turn and B lacks it. B's unit is annihilated, that is, set
+to zero, and both images must be reconstructed from what is left. Then the units are swapped, and a Wasserstein critic,
+conditioned on the labels, scores A without the unit and B with it.
 
-Differs from the paper: categorical attributes, too. Each of their values is a binary attribute with a unit of its own, and the
-attribute's part is all of them. A pair differs in value: A has A's and lacks B's, and the reverse; units of values that an
-image lacks are annihilated, and the whole part is swapped. For a binary attribute, which has one unit, this is the paper.
+Differs from the paper: categorical attributes, too. Each of their values is a binary attribute with a unit of its own,
+and the attribute's part is all of them. A pair differs in value: A has A's and lacks B's, and the reverse; units of
+values that an image lacks are annihilated, and the whole part is swapped. For a binary attribute, which has one unit,
+this is the paper.
 
-Differs from the paper: pairs are those of two random batches that differ, and the others are only reconstructed; the critic
-scores fakes with their target labels, where the released code took the source's whole vector; the rest has channels of its
-own, so that it does not shrink with every attribute.
+Differs from the paper: pairs are those of two random batches that differ, and the others are only reconstructed; the
+critic scores fakes with their target labels, where the released code took the source's whole vector; the rest has
+channels of its own, so that it does not shrink with every attribute.
 """
 
 from __future__ import annotations
@@ -55,8 +56,9 @@ class Config:
     smoothing: float = 0.8                  # RMSprop's alpha
 
 
-# Differs from the paper: 32 px and thousands of images. So networks are narrow and steps 20 times as long; the critic's weights
-# may be larger, since so few of them would give scores near 0; it has fewer steps alone, since it converges quickly.
+# Differs from the paper: 32 px and thousands of images. So networks are narrow and steps 20 times as long; the critic's
+# weights may be larger, since so few of them would give scores near 0; it has fewer steps alone, since it converges
+# quickly.
 PRESETS = {
     "paper": Config(),
     "small": Config(
@@ -77,14 +79,15 @@ class Critic(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(features, attributes))
 
     def forward(self, images: Tensor, bits: Tensor) -> Tensor:
-        """`[batch, channels, h, w]` and `[batch, bits]` -> `[batch, attributes]`; every bit is a plane concatenated to the image."""
+        """`[batch, channels, h, w]` and `[batch, bits]`, planes concatenated to the image -> `[batch, attributes]`."""
         planes = bits.to(images)[:, :, None, None].expand(-1, -1, *images.shape[2:])
         return self.layers(torch.cat([images, planes], 1))
 
 
 def halving(inputs: int, outputs: int, norm: bool = True) -> list[nn.Module]:
     """Convolution to half the height and width, batch norm, leaky ReLU."""
-    return [nn.Conv2d(inputs, outputs, 4, 2, 1, bias=not norm), *([BatchNorm2d(outputs)] if norm else []), nn.LeakyReLU(0.2)]
+    middle = [BatchNorm2d(outputs)] if norm else []
+    return [nn.Conv2d(inputs, outputs, 4, 2, 1, bias=not norm), *middle, nn.LeakyReLU(0.2)]
 
 
 def doubling(inputs: int, outputs: int) -> list[nn.Module]:
@@ -110,11 +113,13 @@ class DNAGAN(nn.Module):
         self.sizes = {**sizes, "rest": config.rest_channels}
         widths = [config.width << level for level in range(config.halvings)]
         down, up = [schema.channels, *widths[:-1], sum(self.sizes.values())], [sum(self.sizes.values()), *widths[:0:-1]]
-        self.encoder = nn.Sequential(*(layer for level, pair in enumerate(pairwise(down)) for layer in halving(*pair, norm=level > 0)))
+        layers = [layer for level, pair in enumerate(pairwise(down)) for layer in halving(*pair, norm=level > 0)]
+        self.encoder = nn.Sequential(*layers)
         last = nn.ConvTranspose2d(up[-1], schema.channels, 4, 2, 1)
         self.decoder = nn.Sequential(*(layer for pair in pairwise(up) for layer in doubling(*pair)), last, nn.Tanh())
         self.critic = Critic(schema.image_size, schema.channels, config.critic_width, num_units(schema), len(self.bits))
-        self.codebook = Prototypes(schema, {name: (size, schema.height // step, schema.width // step) for name, size in sizes.items()})
+        height, width = (side // step for side in schema.image_size)
+        self.codebook = Prototypes(schema, {name: (size, height, width) for name, size in sizes.items()})
 
     def roles(self) -> dict[str, Role]:
         """What every part is meant to carry."""
@@ -136,7 +141,7 @@ class DNAGAN(nn.Module):
         return self.codebook.predict(codes)
 
     def label_code(self, name: str, value: object) -> Tensor:
-        """The mean units `[1, units x unit channels, h, w]` of training images that show `value`; 0 where it lacks a unit.
+        """The mean units `[1, units x unit channels, h, w]` of training images that show `value`; 0 for units it lacks.
 
         Differs from the paper: its edits take the unit of a source image; this is the mean of all such images.
         """
@@ -153,16 +158,17 @@ class DNAGAN(nn.Module):
         return torch.optim.RMSprop(parameters, lr=self.config.learning_rate, alpha=self.config.smoothing)
 
     def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
-        """One training step. The first images and their partners are concatenated, so a roll by half gives the other image.
+        """One training step. First images and partners are concatenated, so a roll by half gives the other image.
 
-        Differs from the paper: one attribute per step, where the released code adds up all; each of the critic's many steps has
-        images of its own, since these are ordinary steps on which the generator does not move.
+        Differs from the paper: one attribute per step, where the released code adds up all; each of the critic's many
+        steps has images of its own, since these are ordinary steps on which the generator does not move.
         """
         assert batch.partner is not None
         c, step = self.config, progress.images_seen // (batch.whole or batch.size)
         place = step % len(self.bits)
         x, bits = torch.cat([batch.images, batch.partner.images]), self._bits(batch)
-        own = (torch.arange(len(self.bits), device=bits.device) == place).repeat_interleave(torch.tensor(self.bits, device=bits.device))
+        owners = torch.arange(len(self.bits), device=bits.device)
+        own = (owners == place).repeat_interleave(torch.tensor(self.bits, device=bits.device))
         known, pair = self._pairs(batch, self.schema.names[place])
 
         present = bits | ~(known[:, None] & own)
@@ -189,24 +195,24 @@ class DNAGAN(nn.Module):
         assert batch.partner is not None
         columns = [torch.cat([side.labels[a.name] for side in (batch, batch.partner)]) for a in self.schema.attributes]
         known = [torch.cat([side.known[a.name] for side in (batch, batch.partner)]) for a in self.schema.attributes]
-        bits = [hard(a, column).bool() & k[:, None] for a, column, k in zip(self.schema.attributes, columns, known, strict=True)]
-        return torch.cat(bits, 1)
+        sides = zip(self.schema.attributes, columns, known, strict=True)
+        return torch.cat([hard(a, column).bool() & k[:, None] for a, column, k in sides], 1)
 
     def _pairs(self, batch: Batch, name: str) -> tuple[Tensor, Tensor]:
-        """Where the label of an attribute is known, and where it differs from the other side's: `[2 batch]` bool twice."""
+        """Where an attribute's label is known, and where it differs from the other side's: `[2 batch]` bool twice."""
         assert batch.partner is not None
         known = [side.known[name] for side in (batch, batch.partner)]
         pair = known[0] & known[1] & (batch.labels[name] != batch.partner.labels[name])
         return torch.cat(known), pair.repeat(2)
 
     def _channels(self, units: Tensor, rest: bool) -> Tensor:
-        """A mask of units `[2 batch, bits]` and of the rest as one of the codes' channels, `[2 batch, channels, 1, 1]`."""
+        """A mask of units `[2 batch, bits]` and rest as one of the codes' channels, `[2 batch, channels, 1, 1]`."""
         channels = units.repeat_interleave(self.config.unit_channels, 1)
         return F.pad(channels, (0, self.config.rest_channels), value=rest)[:, :, None, None]
 
 
 def generator_moves(step: int, critic_steps: int, critic_every: int) -> bool:
-    """Whether the generator moves on a step: `critic_every` times in a row, the first time after `critic_steps` of the critic.
+    """Whether the generator moves on a step: `critic_every` times in a row, after `critic_steps` steps of the critic.
 
     Example:
         >>> [generator_moves(step, critic_steps=3, critic_every=2) for step in range(8)]

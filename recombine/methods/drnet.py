@@ -4,14 +4,14 @@ Denton and Birodkar, "Unsupervised Learning of Disentangled Representations from
 https://arxiv.org/abs/1705.10915
 Reported: as a baseline of rodi (its Fig. 7), Sprites, mean squared error of transfers on [-1, 1]: 0.0590.
 
-The `appearance` (the paper's content) comes from one frame, the `pose` from another of the same clip, which is reconstructed.
-Contents of one clip must agree. A scene discriminator classifies pairs of poses as of one clip or of two; the pose encoder
-is trained to leave it undecided, so that poses do not identify the clip.
+The `appearance` (the paper's content) comes from one frame, the `pose` from another of the same clip, which is
+reconstructed. Contents of one clip must agree. A scene discriminator classifies pairs of poses as of one clip or of
+two; the pose encoder is trained to leave it undecided, so that poses do not identify the clip.
 
-Differs from the paper: the sampler's pairs of one clip in place of frames at most k apart; no skip connections from the content
-encoder to the decoder, one of two released forms, since codes alone must determine an image; the networks of
-`recombine.networks` in place of DCGAN's, which are normalised throughout; both contents move towards each other, as in the
-paper's text, where the released code moves one.
+Differs from the paper: the sampler's pairs of one clip in place of frames at most k apart; no skip connections from the
+content encoder to the decoder, one of two released forms, since codes alone must determine an image; the networks of
+`recombine.networks` in place of DCGAN's, which are normalised throughout; both contents move towards each other, as in
+the paper's text, where the released code moves one.
 """
 
 from __future__ import annotations
@@ -50,8 +50,9 @@ class Config:
     learning_rate: float = 2e-3             # Adam's, with betas 0.9 and 0.999
 
 
-# Differs from the paper: 1,000 steps in place of 100,000, with narrow networks and a decoder that begins at 8 px. At the paper's
-# weight and length the pose lowered the reconstruction error by only a tenth in so few steps, so both are relaxed.
+# Differs from the paper: 1,000 steps in place of 100,000, with narrow networks and a decoder that begins at 8 px. At
+# the paper's weight and length the pose lowered the reconstruction error by only a tenth in so few steps, so both are
+# relaxed.
 PRESETS = {"paper": Config(), "small": Config(width=24, decoder_start=8, pose_size=16, adv_weight=0.02)}
 
 
@@ -60,8 +61,8 @@ class DrNet(nn.Module):
 
     Args:
         config: Settings.
-        schema: With the attributes named in `config.pair_by`, or one of kind `group`. The others are not trained on; the
-            binary and categorical ones are read from the codes by probes.
+        schema: With the attributes named in `config.pair_by`, or one of kind `group`. The others are not trained on;
+            probes predict the binary and categorical ones from the codes.
 
     Raises:
         ValueError: The schema lacks what pairs are drawn by, or the images cannot be halved down to 4 to 7 pixels.
@@ -78,8 +79,10 @@ class DrNet(nn.Module):
         pose, appearance, hidden = config.pose_size, config.appearance_size, config.scene_width
         self.pose_encoder = encoder(config, schema, pose)
         self.appearance_encoder = encoder(config, schema, appearance)
-        self.decoder = image_decoder(schema.image_size, schema.channels, config.width, pose + appearance, start=config.decoder_start)
-        self.scene = nn.Sequential(nn.Linear(2 * pose, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, 1))
+        network = schema.image_size, schema.channels, config.width
+        self.decoder = image_decoder(*network, pose + appearance, start=config.decoder_start)
+        layers = nn.Linear(2 * pose, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, 1)
+        self.scene = nn.Sequential(*layers)
         parts = {"pose": (pose,), "appearance": (appearance,)}
         self.codebook = Prototypes(schema, parts, {name: tuple(parts) for name in schema.names})
 
@@ -92,7 +95,7 @@ class DrNet(nn.Module):
         return Pairs(pack, "train", seed, mirror, by=self.pair_by)
 
     def encode(self, images: Tensor) -> Codes:
-        """Codes of images in [-1, 1]: `pose` `[batch, pose size]` and `appearance` `[batch, appearance size]`, all in [-1, 1]."""
+        """Codes of images in [-1, 1]: `pose` and `appearance`, `[batch, size]` each, in [-1, 1]."""
         return Codes(pose=self.pose_encoder(images), appearance=self.appearance_encoder(images))
 
     def decode(self, codes: Codes) -> Tensor:
@@ -116,19 +119,20 @@ class DrNet(nn.Module):
         return torch.optim.Adam(parameters, lr=self.config.learning_rate, betas=(0.9, 0.999))
 
     def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
-        """One training step: the scene discriminator, then encoders and decoder; the negative of a pose is its neighbour in the batch."""
-        c, second = self.config, partner("drnet", batch)
-        x = torch.cat([batch.images, second.images])
+        """One training step: the scene discriminator, then encoders and decoder; negatives are batch neighbours."""
+        c, target = self.config, partner("drnet", batch).images
+        x = torch.cat([batch.images, target])
         (pose_1, pose_2), (content_1, content_2) = self.pose_encoder(x).chunk(2), self.appearance_encoder(x).chunk(2)
 
         # Differs from the paper: a neighbour from the same clip is no negative and is left out.
         negative = ~same_thing(batch, self.pair_by).roll(1, 1).diagonal()
-        same, other = self._scene(pose_1.detach(), pose_2.detach()), self._scene(pose_1.detach(), pose_2.detach().roll(1, 0))
+        first, second = pose_1.detach(), pose_2.detach()
+        same, other = self._scene(first, second), self._scene(first, second.roll(1, 0))
         accuracy = torch.cat([same > 0, (other < 0)[negative]]).float().mean()
         yield Turn("scene", {"bce": (1.0, scene_loss(same, other, negative))}, {"scene_accuracy": accuracy})  # Sec. 3, L_adversarial(C)
 
-        x_rec, x_2 = self._decoded(pose_2, content_1), (second.images + 1) / 2
-        undecided = binary_cross_entropy(self._scene(pose_1.detach(), pose_2), 0.5)
+        x_rec, x_2 = self._decoded(pose_2, content_1), (target + 1) / 2
+        undecided = binary_cross_entropy(self._scene(first, pose_2), 0.5)
         yield Turn(
             "autoencoder",
             {
@@ -148,14 +152,14 @@ class DrNet(nn.Module):
 
 
 def encoder(config: Config, schema: Schema, outputs: int) -> nn.Sequential:
-    """Images -> codes `[batch, outputs]` in [-1, 1]; normalised as released, so that contents cannot agree by being small."""
+    """Images -> codes `[batch, outputs]` in [-1, 1]; normalised as released: contents cannot agree by being small."""
     trunk, features = image_trunk(schema.image_size, schema.channels, config.width)
-    last = [nn.Linear(features, outputs), nn.Unflatten(1, (outputs, 1, 1)), BatchNorm2d(outputs), nn.Flatten(), nn.Tanh()]
-    return nn.Sequential(*trunk, *last)
+    norm = nn.Unflatten(1, (outputs, 1, 1)), BatchNorm2d(outputs), nn.Flatten()
+    return nn.Sequential(*trunk, nn.Linear(features, outputs), *norm, nn.Tanh())
 
 
 def scene_loss(same: Tensor, other: Tensor, negative: Tensor) -> Tensor:
-    """Section 3, L_adversarial(C): the mean of the cross-entropies of pairs of one clip and of pairs of two clips, a scalar.
+    """Section 3, L_adversarial(C): the mean of the cross-entropies of pairs of one clip and of two clips, a scalar.
 
     Args:
         same: Logits of pairs of one clip `[batch, 1]`.

@@ -1,12 +1,13 @@
-"""Fader Networks: an autoencoder whose code hides the labels from a discriminator, so that the decoder must use its label input.
+"""Fader Networks: an autoencoder whose code hides the labels from a discriminator and whose decoder is given them.
 
-Lample, Zeghidour, Usunier, Bordes, Denoyer and Ranzato, "Fader Networks: Manipulating Images by Sliding Attributes", NeurIPS
-2017. https://arxiv.org/abs/1706.00409
+Lample, Zeghidour, Usunier, Bordes, Denoyer and Ranzato, "Fader Networks: Manipulating Images by Sliding Attributes",
+NeurIPS 2017. https://arxiv.org/abs/1706.00409
 Sizes and settings are those of the released code (facebookresearch/FaderNetworks). Ours: see LOG.md.
 
-Differs from the paper: it edits images whose labels are given; here a separate classifier predicts them from any image, and
-no gradient passes between it and the other networks. For the decoder a missing label is the classifier's prediction; it adds
-nothing to any loss. The discriminator keeps its dropout in the encoder's step, and both steps use the code of the same batch.
+Differs from the paper: it edits images whose labels are given; here a separate classifier predicts them from any image,
+and no gradient passes between it and the other networks. For the decoder a missing label is the classifier's
+prediction; it adds nothing to any loss. The discriminator keeps its dropout in the encoder's step, and both steps use
+the code of the same batch.
 """
 
 from __future__ import annotations
@@ -54,8 +55,8 @@ class Config:
 
 PRESETS = {
     "paper": Config(),
-    # Differs from the paper: tens of thousands of images in place of tens of millions, so lambda_E is reached early and is
-    # larger, steps are longer, and there is no dropout. A code of few channels leaves less to hide.
+    # Differs from the paper: tens of thousands of images in place of tens of millions, so lambda_E is reached early and
+    # is larger, steps are longer, and there is no dropout. A code of few channels leaves less to hide.
     "small": Config(
         width=48,
         max_width=64,
@@ -70,7 +71,8 @@ PRESETS = {
 
 def halving(inputs: int, outputs: int, norm: bool = True) -> list[nn.Module]:
     """Convolution to half the height and width, BN, LeakyReLU."""
-    return [nn.Conv2d(inputs, outputs, 4, 2, 1), *([BatchNorm2d(outputs)] if norm else []), nn.LeakyReLU(0.2, inplace=True)]
+    middle = [BatchNorm2d(outputs)] if norm else []
+    return [nn.Conv2d(inputs, outputs, 4, 2, 1), *middle, nn.LeakyReLU(0.2, inplace=True)]
 
 
 def doubling(inputs: int, outputs: int, last: bool) -> nn.Sequential:
@@ -85,7 +87,8 @@ class Decoder(nn.Module):
     def __init__(self, sizes: list[int], num_labels: int):
         super().__init__()
         steps = list(pairwise(sizes[::-1]))
-        self.layers = nn.ModuleList(doubling(a + num_labels, b, place == len(steps) - 1) for place, (a, b) in enumerate(steps))
+        layers = [doubling(a + num_labels, b, place == len(steps) - 1) for place, (a, b) in enumerate(steps)]
+        self.layers = nn.ModuleList(layers)
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
         """`[batch, code channels, h, w]` and `[batch, labels]` -> `[batch, channels, height, width]` in [-1, 1]."""
@@ -133,7 +136,7 @@ class Fader(nn.Module):
         return named_roles(self.schema)
 
     def encode(self, images: Tensor) -> Codes:
-        """Codes of images in [-1, 1]: the classifier's probabilities `[batch, 1 or values]` and `rest` `[batch, channels, h, w]`."""
+        """Codes of images in [-1, 1]: the classifier's probabilities `[batch, 1 or values]`, and `rest`, a map."""
         return Codes({**soft(self.schema, self.classifier(images)), "rest": self.encoder(images)})
 
     def decode(self, codes: Codes) -> Tensor:

@@ -2,14 +2,15 @@
 
 Perarnau, van de Weijer, Raducanu and Alvarez, "Invertible Conditional GANs for image editing", NeurIPS workshop 2016.
 https://arxiv.org/abs/1611.06355
-Quoted in IFcVAE-GAN's Table 1 for CelebA Smiling: MSE .028, 9.9 % of edits not smiling, 91.9 % smiling. Ours: see LOG.md.
+Quoted in IFcVAE-GAN's Table 1 for CelebA Smiling: MSE .028, 9.9 % of edits not smiling, 91.9 % smiling. Ours: see
+LOG.md.
 
-Two phases: generator against critic, which is also trained on real images with wrong labels; then, with both frozen, E_z is
-trained to recover z from generated images, and E_y the labels of real ones. Nothing is trained to reconstruct.
+Two phases: generator against critic, which is also trained on real images with wrong labels; then, with both frozen,
+E_z is trained to recover z from generated images, and E_y the labels of real ones. Nothing is trained to reconstruct.
 
-Differs from the paper: the networks are those of `recombine.networks`, with 5 x 5 convolutions and no normalisation but in
-the generator. E_y ends in probabilities, and labels are 0 and 1, so that its prediction is a label code. Generator and critic
-get a missing label as equal probabilities of all values.
+Differs from the paper: the networks are those of `recombine.networks`, with 5 x 5 convolutions and no normalisation but
+in the generator. E_y ends in probabilities, and labels are 0 and 1, so that its prediction is a label code. Generator
+and critic get a missing label as equal probabilities of all values.
 """
 
 from __future__ import annotations
@@ -56,12 +57,14 @@ class Config:
 PRESETS = {
     "paper": Config(),
     # Differs from the paper: minutes in place of hours: narrower networks, a short z, longer steps.
-    "small": Config(width=24, decoder_width=32, num_latents=16, shares=(3.0, 1.0), learning_rate=1e-3, encoder_rate=1e-3),
+    "small": Config(
+        width=24, decoder_width=32, num_latents=16, shares=(3.0, 1.0), learning_rate=1e-3, encoder_rate=1e-3
+    ),
 }
 
 
 class Critic(nn.Module):
-    """Image and labels -> realness; the labels are concatenated to the channels of the first hidden layer, as in the paper."""
+    """Image and labels -> realness; labels are concatenated to the first hidden layer's channels, as in the paper."""
 
     def __init__(self, image_size: tuple[int, int], channels: int, width: int, num_labels: int):
         super().__init__()
@@ -95,14 +98,15 @@ class IcGAN(nn.Module):
         size, channels, num_labels = schema.image_size, schema.channels, num_units(schema)
         self.generator = image_decoder(size, channels, config.decoder_width, num_labels + config.num_latents)
         self.critic = Critic(size, channels, config.width, num_labels)
-        self.encoder_z, self.encoder_y = (encoder(size, channels, config.width, outputs) for outputs in (config.num_latents, num_labels))
+        self.encoder_z = encoder(size, channels, config.width, config.num_latents)
+        self.encoder_y = encoder(size, channels, config.width, num_labels)
 
     def roles(self) -> dict[str, Role]:
         """What every part is meant to carry."""
         return named_roles(self.schema)
 
     def encode(self, images: Tensor) -> Codes:
-        """Codes of images in [-1, 1]: every attribute's probabilities `[batch, 1 or values]` and z `[batch, latents]` as `rest`."""
+        """Codes of images in [-1, 1]: probabilities `[batch, 1 or values]`, and z `[batch, latents]` as `rest`."""
         return Codes({**soft(self.schema, self.encoder_y(images)), "rest": self.encoder_z(images)})
 
     def decode(self, codes: Codes) -> Tensor:
@@ -119,7 +123,8 @@ class IcGAN(nn.Module):
 
     def phases(self) -> list[Phase]:
         """The GAN, then the encoders beside the frozen GAN."""
-        return [Phase("gan", self.config.shares[0]), Phase("encoders", self.config.shares[1], frozen=("generator", "critic"))]
+        first, second = self.config.shares
+        return [Phase("gan", first), Phase("encoders", second, frozen=("generator", "critic"))]
 
     def players(self) -> dict[str, list[str]]:
         """Two in the first phase, two in the second."""
@@ -133,15 +138,19 @@ class IcGAN(nn.Module):
 
     def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
         """One training step of the current phase."""
-        x, z = batch.images, batch.noise("z", self.config.num_latents)
+        z = batch.noise("z", self.config.num_latents)
         uniform = soft(self.schema, z.new_zeros(batch.size, num_units(self.schema)))
         labels = given(self.schema, batch, uniform)
         x_fake = self._generated(z, labels)
-        yield from (self._gan(batch, x_fake, labels) if progress.phase == "gan" else self._encoders(batch, x, x_fake, z, labels))
+        if progress.phase == "gan":
+            yield from self._gan(batch, x_fake, labels)
+        else:
+            yield from self._encoders(batch, x_fake, z, labels)
 
     def _gan(self, batch: Batch, x_fake: Tensor, labels: Mapping[str, Tensor]) -> Iterator[Turn]:
         y, (y_wrong, known) = joined(self.schema, labels), self._one_wrong(batch, labels)
-        real, mismatched, fake = self.critic(batch.images, y), self.critic(batch.images, y_wrong), self.critic(x_fake.detach(), y)
+        real, mismatched = self.critic(batch.images, y), self.critic(batch.images, y_wrong)
+        fake = self.critic(x_fake.detach(), y)
         yield Turn("critic", {
             "real": (0.5, binary_cross_entropy(real, 1.0).mean()),                                        # Sec. 3, -log D(x, y)
             "wrong": (0.25, torch.where(known, binary_cross_entropy(mismatched, 0.0), 0).mean()),         # released code, -log(1 - D(x, y'))
@@ -149,19 +158,20 @@ class IcGAN(nn.Module):
         }, {"critic_accuracy": torch.cat([real > 0, fake < 0]).float().mean()})  # fmt: skip
         yield Turn("generator", {"gen": (1.0, binary_cross_entropy(self.critic(x_fake, y), 1.0).mean())})  # Sec. 3, -log D(G(z, y), y)
 
-    def _encoders(self, batch: Batch, x: Tensor, x_fake: Tensor, z: Tensor, labels: Mapping[str, Tensor]) -> Iterator[Turn]:
+    def _encoders(self, batch: Batch, x_fake: Tensor, z: Tensor, labels: Mapping[str, Tensor]) -> Iterator[Turn]:
         yield Turn("encoder_z", {"z": (1.0, squared_error(self.encoder_z(x_fake.detach()), z).mean())})   # Sec. 4.1, L_ez, mean over z
-        predicted = soft(self.schema, self.encoder_y(x))
-        errors = [torch.where(batch.known[name], squared_error(predicted[name], labels[name]), 0).mean() for name in self.schema.names]
-        yield Turn("encoder_y", {"y": (1.0, torch.stack(errors).sum())})                                  # Sec. 4.1, L_ey, mean over each label's units
+        predicted = soft(self.schema, self.encoder_y(batch.images))
+        errors = {name: squared_error(predicted[name], labels[name]) for name in self.schema.names}
+        total = torch.stack([torch.where(batch.known[name], error, 0).mean() for name, error in errors.items()]).sum()
+        yield Turn("encoder_y", {"y": (1.0, total)})                                                      # Sec. 4.1, L_ey, mean over each label's units
 
     def _generated(self, z: Tensor, parts: Mapping[str, Tensor]) -> Tensor:
         return self.generator(torch.cat([joined(self.schema, parts), z], 1)).tanh()
 
     def _one_wrong(self, batch: Batch, labels: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Labels with one wrong value `[batch, label units]`, and where there is one: images with a known label `[batch]`.
+        """Labels with one wrong value `[batch, label units]`, and which images have one: those with a known label.
 
-        Differs from the paper: exactly one attribute, drawn for every image, is wrong, so that the critic must use them all.
+        Differs from the paper: exactly one attribute, drawn for every image, is wrong, so that the critic must use all.
         """
         known = torch.stack([batch.known[name] for name in self.schema.names], 1)
         chosen = torch.where(known, batch.uniform("which", known.shape[1]), -1).argmax(1)
@@ -169,5 +179,6 @@ class IcGAN(nn.Module):
         mixed = {}
         for place, attribute in enumerate(self.schema.attributes):
             part = labels[attribute.name]
-            mixed[attribute.name] = torch.where((chosen == place)[:, None], hard(attribute, wrong[attribute.name]).to(part), part)
+            other = hard(attribute, wrong[attribute.name]).to(part)
+            mixed[attribute.name] = torch.where((chosen == place)[:, None], other, part)
         return joined(self.schema, mixed), known.any(1)

@@ -2,19 +2,20 @@
 
 Isola, Zhu, Zhou and Efros, "Image-to-Image Translation with Conditional Adversarial Networks", CVPR 2017.
 https://arxiv.org/abs/1611.07004
-Reported: Table 1, Cityscapes labels -> photographs, FCN score 0.66 per pixel with L1 and the conditional critic, 0.42 with L1
-alone. Ours: see LOG.md.
+Reported: Table 1, Cityscapes labels -> photographs, FCN score 0.66 per pixel with L1 and the conditional critic, 0.42
+with L1 alone. Ours: see LOG.md.
 
-Two images of one group that differ in a binary attribute are an example for either direction. Each direction has its own
-generator and its own critic, which scores the target or the translated image, concatenated to the source image.
+Two images of one group that differ in a binary attribute are an example for either direction. Each direction has its
+own generator and its own critic, which scores the target or the translated image, concatenated to the source image.
 
 There is no code to learn: `rest` is the image itself, so leakage is total by construction. The attribute's part is the
 probability that the image shows the second value.
 
-Differs from the paper: that probability comes from a small classifier, a player of its own. A generator is never trained on
-images that already show its value, so decoding moves from the image towards its translation by as much as the attribute's
-part differs from the classifier's prediction, and an unchanged code gives the image back. Dropout acts in training only, so
-that a code always gives the same image. Every image is normalised by itself, as the paper's batches of one are.
+Differs from the paper: that probability comes from a small classifier, a player of its own. A generator is never
+trained on images that already show its value, so decoding moves from the image towards its translation by as much as
+the attribute's part differs from the classifier's prediction, and an unchanged code gives the image back. Dropout acts
+in training only, so that a code always gives the same image. Every image is normalised by itself, as the paper's
+batches of one are.
 """
 
 from __future__ import annotations
@@ -86,13 +87,15 @@ class UNet(nn.Module):
         self.up = nn.ModuleList()
         for level, after in enumerate(sizes[-2::-1]):
             before = sizes[-1 - level] * (2 if level else 1)
-            self.up.append(nn.Sequential(nn.ReLU(), nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False), nn.InstanceNorm2d(after, affine=True)))
-        self.up.append(nn.Sequential(nn.ReLU(), nn.ConvTranspose2d(2 * width if halvings > 1 else width, channels, 4, 2, 1), nn.Tanh()))
+            layers = nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False), nn.InstanceNorm2d(after, affine=True)
+            self.up.append(nn.Sequential(nn.ReLU(), *layers))
+        last = nn.ConvTranspose2d(2 * width if halvings > 1 else width, channels, 4, 2, 1)
+        self.up.append(nn.Sequential(nn.ReLU(), last, nn.Tanh()))
         height, wide = (side >> halvings for side in image_size)
         self.dropped = [(c, height << level, wide << level) for level, c in enumerate(sizes[-2::-1], start=1)][:dropped]
 
     def forward(self, images: Tensor, noise: Tensor | None = None) -> Tensor:
-        """`[batch, channels, height, width]`, and the same back in [-1, 1]; `noise` `[batch, num_drops]` in [0, 1) drives the dropout."""
+        """`[batch, channels, h, w]`, and the same back in [-1, 1]; `noise` `[batch, num_drops]` in [0, 1) is dropout's."""
         skips = []
         for down in self.down:
             images = down(images)
@@ -114,8 +117,8 @@ class Pix2Pix(nn.Module):
         schema: One binary attribute, beside any of kind `group` and the one that pairs share.
 
     Raises:
-        ValueError: There is no binary attribute or more than one, or the images cannot be halved to one pixel, or are too
-            small for the critics.
+        ValueError: There is no binary attribute or more than one, or the images cannot be halved to one pixel, or are
+            too small for the critics.
     """
 
     sampler = "pairs"
@@ -127,12 +130,12 @@ class Pix2Pix(nn.Module):
         self.config, self.schema = config, schema
         others = [a.name for a in schema.attributes if a.kind != "group" and a.name != config.pair_by]
         self.own = schema.select(*others)
-        self.pair_by = (config.pair_by,) if config.pair_by else tuple(a.name for a in schema.attributes if a.kind == "group")[:1]
+        groups = tuple(a.name for a in schema.attributes if a.kind == "group")
+        self.pair_by = (config.pair_by,) if config.pair_by else groups[:1]
         self.name, channels, size = only_binary(self.own, "pix2pix").name, schema.channels, schema.image_size
         self.to_0, self.to_1 = (UNet(size, channels, config.width, config.dropped) for _ in range(2))
-        self.critic_0, self.critic_1 = (
-            patch_critic(schema, 2 * channels, config.critic_width, config.critic_halvings, affine=True) for _ in range(2)
-        )
+        critic = schema, 2 * channels, config.critic_width, config.critic_halvings
+        self.critic_0, self.critic_1 = (patch_critic(*critic, affine=True) for _ in range(2))
         self.reader = domain_classifier(schema, config.reader_width)
         self.num_drops = sum(c * h * w for c, h, w in self.to_0.dropped)
 
@@ -153,7 +156,7 @@ class Pix2Pix(nn.Module):
         return Codes({self.name: self.reader(images).sigmoid(), "rest": images})
 
     def decode(self, codes: Codes) -> Tensor:
-        """Images `[batch, channels, height, width]` in [-1, 1]: `rest`, translated by as much as the attribute's part was moved."""
+        """Images `[batch, channels, h, w]` in [-1, 1]: `rest`, translated as far as the attribute's part was moved."""
         images = codes["rest"]
         moved = (codes[self.name] - self.reader(images).sigmoid())[:, :, None, None]
         change = moved.relu() * (self.to_1(images) - images) + (-moved).relu() * (self.to_0(images) - images)
@@ -181,8 +184,8 @@ class Pix2Pix(nn.Module):
         c, name, sides = self.config, self.name, (batch, batch.partner)
         labels, known = ([getattr(side, kind)[name] for side in sides] for kind in ("labels", "known"))
         valid = known[0] & known[1] & (labels[0] != labels[1])
-        turned = (labels[0] == 1)[:, None, None, None]
-        a, b = (torch.where(turned, x, y) for x, y in ((sides[1].images, sides[0].images), (sides[0].images, sides[1].images)))
+        turned, (first, second) = (labels[0] == 1)[:, None, None, None], (side.images for side in sides)
+        a, b = torch.where(turned, second, first), torch.where(turned, first, second)
         noise = batch.uniform("dropout", 2, self.num_drops)
         fake_1, fake_0 = self.to_1(a, noise[:, 1]), self.to_0(b, noise[:, 0])
 

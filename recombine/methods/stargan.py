@@ -5,15 +5,16 @@ Translation", CVPR 2018. https://arxiv.org/abs/1711.09020
 Reported: Table 3, RaFD, 2.12 % of synthesised expressions are classified wrongly (real ones: 0.45 %), with 53.2 million
 parameters. Ours: see LOG.md.
 
-The generator takes an image with the target labels tiled beside its channels. A critic scores realism and classifies labels;
-translated back to its own labels, the image must be reconstructed.
+The generator takes an image with the target labels tiled beside its channels. A critic scores realism and classifies
+labels; translated back to its own labels, the image must be reconstructed.
 
-There is no code to learn: `rest` is the image itself, and an attribute's part is the critic's prediction from that image.
-So leakage is total by construction; what can be judged are the edits.
+There is no code to learn: `rest` is the image itself, and an attribute's part is the critic's prediction from that
+image. So leakage is total by construction; what can be judged are the edits.
 
-Differs from the paper: binary and categorical attributes may stand side by side, binary cross-entropies as for its CelebA
-and softmax cross-entropies as for its RaFD, added up. A missing label is replaced by the critic's prediction and adds nothing to
-the class losses. There is no mask vector (Eq. 7): several data sets with different labels are one with missing ones.
+Differs from the paper: binary and categorical attributes may stand side by side, binary cross-entropies as for its
+CelebA and softmax cross-entropies as for its RaFD, added up. A missing label is replaced by the critic's prediction and
+adds nothing to the class losses. There is no mask vector (Eq. 7): several data sets with different labels are one with
+missing ones.
 """
 
 from __future__ import annotations
@@ -64,14 +65,15 @@ class Config:
     learning_rate: float = 1e-4             # of both players, Adam
 
 
-# Differs from the paper: 32 px and some ten thousand images in place of 3 million. So steps are 20 times as long, players
-# alternate, networks are narrow and do nothing at full size; the class loss weighs 40 times as much beside the critic's other
-# terms, which otherwise keep it from learning labels; and a translated image is held to its original, beside the cycle.
+# Differs from the paper: 32 px and some ten thousand images in place of 3 million. So steps are 20 times as long,
+# players alternate, networks are narrow and do nothing at full size; the class loss weighs 40 times as much beside the
+# critic's other terms, which otherwise keep it from learning labels; and a translated image is held to its original,
+# beside the cycle.
 PRESETS = {
     "paper": Config(),
     "small": Config(
-        width=24, halvings=1, blocks=2, outer_kernel=4, outer_stride=2, critic_width=16, adv_weight=0.4, class_weight=4.0, gp_weight=1.0,
-        rec_weight=20.0, stay_weight=20.0, critic_steps=1, learning_rate=2e-3,
+        width=24, halvings=1, blocks=2, outer_kernel=4, outer_stride=2, critic_width=16, adv_weight=0.4,
+        class_weight=4.0, gp_weight=1.0, rec_weight=20.0, stay_weight=20.0, critic_steps=1, learning_rate=2e-3,
     ),
 }  # fmt: skip
 
@@ -102,7 +104,8 @@ class Generator(nn.Module):
         sizes = [config.width << level for level in range(config.halvings + 1)]
         kernel, stride, running = config.outer_kernel, config.outer_stride, config.running_statistics
         outer, last = (kernel, stride, (kernel - stride + 1) // 2), nn.ConvTranspose2d if stride > 1 else nn.Conv2d
-        layers: list[nn.Module] = [nn.Conv2d(channels + num_labels, sizes[0], *outer, bias=False), norm(sizes[0], running), nn.ReLU()]
+        first = nn.Conv2d(channels + num_labels, sizes[0], *outer, bias=False)
+        layers: list[nn.Module] = [first, norm(sizes[0], running), nn.ReLU()]
         for before, after in pairwise(sizes):
             layers += [nn.Conv2d(before, after, 4, 2, 1, bias=False), norm(after, running), nn.ReLU()]
         layers += [ResidualBlock(sizes[-1], running) for _ in range(config.blocks)]
@@ -123,9 +126,11 @@ class Critic(nn.Module):
         super().__init__()
         halvings = num_halvings(image_size, 2)
         sizes = [channels, *(width << level for level in range(halvings))]
-        self.trunk = nn.Sequential(*(layer for a, b in pairwise(sizes) for layer in (nn.Conv2d(a, b, 4, 2, 1), nn.LeakyReLU(0.01))))
+        layers = [layer for a, b in pairwise(sizes) for layer in (nn.Conv2d(a, b, 4, 2, 1), nn.LeakyReLU(0.01))]
+        self.trunk = nn.Sequential(*layers)
         self.real = nn.Conv2d(sizes[-1], 1, 3, padding=1, bias=False)
-        self.label = nn.Conv2d(sizes[-1], num_labels, (image_size[0] >> halvings, image_size[1] >> halvings), bias=False)
+        last = (image_size[0] >> halvings, image_size[1] >> halvings)
+        self.label = nn.Conv2d(sizes[-1], num_labels, last, bias=False)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Images -> scores of every patch `[batch, 1, h, w]` and logits of the labels `[batch, label units]`."""
@@ -158,7 +163,7 @@ class StarGAN(nn.Module):
         return named_roles(self.schema)
 
     def encode(self, images: Tensor) -> Codes:
-        """Codes of images in [-1, 1]: the critic's label probabilities `[batch, 1 or values]`, and the image as `rest`."""
+        """Codes of images in [-1, 1]: the critic's probabilities `[batch, 1 or values]`, and the image as `rest`."""
         return Codes({**soft(self.schema, self.critic(images)[1]), "rest": images})
 
     def decode(self, codes: Codes) -> Tensor:
@@ -182,10 +187,11 @@ class StarGAN(nn.Module):
         return torch.optim.Adam(parameters, lr=self.config.learning_rate, betas=(0.5, 0.999))
 
     def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
-        """One step of the critic, and on every `critic_steps`-th batch one of the generator. Target labels are those of other images."""
+        """A step of the critic and, every `critic_steps`, one of the generator; target labels are permuted ones."""
         c, x, schema = self.config, batch.images, self.schema
         order = batch.uniform("order").argsort()
-        labels, known = ({name: column[order] for name, column in columns.items()} for columns in (batch.labels, batch.known))
+        labels = {name: column[order] for name, column in batch.labels.items()}
+        known = {name: column[order] for name, column in batch.known.items()}
 
         real, logits = self.critic(x)
         y = joined(schema, given(schema, batch, soft(schema, logits)))                                    # c, the image's own
@@ -208,6 +214,7 @@ class StarGAN(nn.Module):
             "rec": (c.rec_weight, absolute_error(self.generator(x_fake, y), x).mean()),                   # Eq. 4, L_rec
         }  # fmt: skip
         if c.stay_weight:
-            # Differs from the paper where set: changes that no label calls for are penalised directly, not only by the cycle.
+            # Differs from the paper where set: changes that no label calls for are penalised directly, not only by the
+            # cycle.
             losses["stay"] = (c.stay_weight, absolute_error(x_fake, x).mean())                            # ours
         yield Turn("generator", losses)

@@ -4,13 +4,15 @@ Hadad, Wolf and Shahar, "A Two-Step Disentanglement Method", CVPR 2018. https://
 Widths, weights and the number of adversary steps are those of the released code for digits
 (naamahadad/A-Two-Step-Disentanglement-Method). Ours: see LOG.md.
 
-Two phases: the encoder of S and a classifier are trained on the labels; then both are frozen, and the encoder of Z and the
-decoder reconstruct images from (S, Z), while an adversary predicts the labels from Z and the encoder of Z maximises its loss.
+Two phases: the encoder of S and a classifier are trained on the labels; then both are frozen, and the encoder of Z and
+the decoder reconstruct images from (S, Z), while an adversary predicts the labels from Z and the encoder of Z maximises
+its loss.
 
-Differs from the paper: any number of attributes. S is split into a part for each, the only input of this attribute's classifier;
-the adversary predicts all of them, and their losses are added up. A label is set by the mean part of the training images that
-show it. Encoders and decoder are those of `recombine.networks`, the decoder ends in tanh, and hidden layers of classifiers and
-adversary have layer norm in place of batch norm, whose statistics would differ between processes.
+Differs from the paper: any number of attributes. S is split into a part for each, the only input of this attribute's
+classifier; the adversary predicts all of them, and their losses are added up. A label is set by the mean part of the
+training images that show it. Encoders and decoder are those of `recombine.networks`, the decoder ends in tanh, and
+hidden layers of classifiers and adversary have layer norm in place of batch norm, whose statistics would differ between
+processes.
 """
 
 from __future__ import annotations
@@ -52,8 +54,8 @@ class Config:
 
 PRESETS = {
     "paper": Config(),
-    # Differs from the paper: about a thousand steps, half of them for S. So they are longer, and the adversary takes one for each
-    # of the main networks'.
+    # Differs from the paper: about a thousand steps, half of them for S. So they are longer, and the adversary takes
+    # one for each of the main networks'.
     "small": Config(
         width=24,
         decoder_start=16,
@@ -98,10 +100,11 @@ class TwoStep(nn.Module):
         super().__init__()
         self.config, self.schema = config, schema
         check_kinds("twostep", schema)
-        size, channels, length = schema.image_size, schema.channels, config.label_width * len(schema.attributes)
-        self.encoder_s, self.encoder_z = (encoder(size, channels, config.width, outputs) for outputs in (length, config.num_latents))
-        self.classifier = Classifiers([units(attribute) for attribute in schema.attributes], config.label_width, config.hidden)
-        self.decoder = image_decoder(size, channels, config.width, length + config.num_latents, start=config.decoder_start)
+        network = schema.image_size, schema.channels, config.width
+        length = config.label_width * len(schema.attributes)
+        self.encoder_s, self.encoder_z = (encoder(*network, outputs) for outputs in (length, config.num_latents))
+        self.classifier = Classifiers([units(a) for a in schema.attributes], config.label_width, config.hidden)
+        self.decoder = image_decoder(*network, length + config.num_latents, start=config.decoder_start)
         self.adversary = perceptron(config.num_latents, config.hidden, num_units(schema))
         self.codebook = Prototypes(schema, dict.fromkeys(schema.names, (config.label_width,)))
 
@@ -110,7 +113,7 @@ class TwoStep(nn.Module):
         return named_roles(self.schema)
 
     def encode(self, images: Tensor) -> Codes:
-        """Codes of images in [-1, 1]: every attribute's part of S `[batch, label width]` and Z `[batch, latents]` as `rest`."""
+        """Codes of images in [-1, 1]: each attribute's part of S `[batch, label width]`, and Z as `rest`."""
         parts = self.encoder_s(images).chunk(len(self.schema.attributes), 1)
         return Codes({**dict(zip(self.schema.names, parts, strict=True)), "rest": self.encoder_z(images)})
 
@@ -128,7 +131,8 @@ class TwoStep(nn.Module):
 
     def phases(self) -> list[Phase]:
         """S, then Z beside the frozen S."""
-        return [Phase("labels", self.config.shares[0]), Phase("rest", self.config.shares[1], frozen=("encoder_s", "classifier"))]
+        first, second = self.config.shares
+        return [Phase("labels", first), Phase("rest", second, frozen=("encoder_s", "classifier"))]
 
     def players(self) -> dict[str, list[str]]:
         """One player in the first phase, two in the second."""
@@ -138,12 +142,14 @@ class TwoStep(nn.Module):
         """Adam, and plain gradient descent for the adversary."""
         if player == "adversary":
             return torch.optim.SGD(parameters, lr=self.config.adversary_rate)
-        return torch.optim.Adam(parameters, lr=self.config.learning_rate, betas=(0.9 if player == "labels" else 0.5, 0.999))
+        beta = 0.9 if player == "labels" else 0.5
+        return torch.optim.Adam(parameters, lr=self.config.learning_rate, betas=(beta, 0.999))
 
     def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
-        """One training step: the labels' in the first phase; then one of the adversary, and every so often one of the main networks.
+        """One training step: of S in the first phase; then of the adversary, and every so often of the main networks.
 
-        Differs from the paper: the main steps are spread evenly, where the released code takes every fourth batch of every fourth epoch.
+        Differs from the paper: the main steps are spread evenly, where the released code takes every fourth batch of
+        every fourth epoch.
         """
         s = self.encoder_s(batch.images)
         if progress.phase == "labels":

@@ -1,7 +1,7 @@
 """Pieces of methods that translate between two domains, the two values of one binary attribute.
 
-The critic is the PatchGAN of Isola, Zhu, Zhou and Efros, "Image-to-Image Translation with Conditional Adversarial Networks",
-CVPR 2017, section 3.2.2 and appendix. https://arxiv.org/abs/1611.07004
+The critic is the PatchGAN of Isola, Zhu, Zhou and Efros, "Image-to-Image Translation with Conditional Adversarial
+Networks", CVPR 2017, section 3.2.2 and appendix. https://arxiv.org/abs/1611.07004
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ def only_binary(schema: Schema, method: str) -> Attribute:
     if len(schema.attributes) != 1 or schema.attributes[0].kind != "binary":
         found = ", ".join(f"{a.name} ({a.kind})" for a in schema.attributes) or "none"
         raise ValueError(
-            f"{method} takes exactly one binary attribute and got {found}; it is one model for each ordered pair of domains: "
-            "name one with --attributes, and train again for every other"
+            f"{method} takes exactly one binary attribute and got {found}; it is one model for each ordered pair of "
+            "domains: name one with --attributes, and train again for every other"
         )
     return schema.attributes[0]
 
@@ -47,15 +47,19 @@ def patch_critic(schema: Schema, channels: int, width: int, halvings: int, affin
     """
     if (least := min(schema.image_size)) >> halvings < 3:
         most = (least // 3).bit_length() - 1
-        raise ValueError(f"images of {schema.height}x{schema.width} are too small for patches of {halvings} halvings; set critic_halvings to at most {most}")
+        raise ValueError(
+            f"images of {schema.height}x{schema.width} are too small for patches of {halvings} halvings; "
+            f"set critic_halvings to at most {most}"
+        )
     sizes = [width * min(2**level, 8) for level in range(halvings + 1)]
     layers: list[nn.Module] = [nn.Conv2d(channels, width, 4, 2, 1), nn.LeakyReLU(0.2)]
     for level, (before, after) in enumerate(pairwise(sizes), start=1):
         stride = 2 if level < halvings else 1
-        layers += [nn.Conv2d(before, after, 4, stride, 1, bias=not affine), nn.InstanceNorm2d(after, affine=affine), nn.LeakyReLU(0.2)]
+        layers += [nn.Conv2d(before, after, 4, stride, 1, bias=not affine), nn.InstanceNorm2d(after, affine=affine)]
+        layers += [nn.LeakyReLU(0.2)]
     return nn.Sequential(*layers, nn.Conv2d(sizes[-1], 1, 4, 1, 1))
 
 
 def masked_mean(losses: Tensor, valid: Tensor) -> Tensor:
-    """The mean over a whole batch of losses `[batch]`, those of images that are not valid (bool `[batch]`) taken as 0: a scalar."""
+    """The mean of losses `[batch]`, a scalar; those that are not `valid` (bool `[batch]`) are taken as 0."""
     return torch.where(valid, losses, 0).mean()
