@@ -41,7 +41,7 @@ def known(label: str) -> bool:
 
 
 def values(content: dict) -> dict:
-    """Method -> its numbers, each with interval and seeds, and whether it is on the front."""
+    """Method -> its numbers, each with interval and seeds, and whether it is Pareto-optimal."""
     found = {}
     for method, row in content["data"]["avatars"]["methods"].items():
         numbers = {name: short(row["metrics"][name]) for name in SHOWN if name in row["metrics"]}

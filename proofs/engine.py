@@ -31,9 +31,9 @@ BATCH, SIZE, FILES, BLOCKS, STEPS = 64, 64, 1024, 16, 10
 
 def write_files(folder: Path) -> None:
     """JPEGs of 250 x 250 pixels with the frequencies of photographs, and a label for each."""
-    numbers, lines = np.random.default_rng(0), ["file_name,Smiling"]
+    rng, lines = np.random.default_rng(0), ["file_name,Smiling"]
     for i in range(FILES):
-        small = Image.fromarray(numbers.integers(0, 256, (32, 32, 3), dtype=np.uint8))
+        small = Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8))
         small.resize((250, 250), Image.Resampling.BICUBIC).save(folder / f"{i:05d}.jpg", quality=90)
         lines.append(f"{i:05d}.jpg,{i % 2}")
     (folder / "metadata.csv").write_text("\n".join(lines))
@@ -50,14 +50,14 @@ def rate(function: Callable[[], object], seconds: float = 3.0) -> float:
 
 def reading(data: Pack, folder: Path) -> tuple[float, float]:
     """Images a second: packed, and decoded and resized by Pillow at every step, medians of five turns on one thread."""
-    numbers = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     files = sorted(folder.glob("*.jpg"))
 
     def packed() -> Batch:
-        return data.batch(numbers.integers(0, len(data), BATCH))
+        return data.batch(rng.integers(0, len(data), BATCH))
 
     def pillow() -> torch.Tensor:
-        chosen = [Image.open(files[i]).convert("RGB").resize((SIZE, SIZE), Image.Resampling.LANCZOS) for i in numbers.integers(0, FILES, BATCH)]
+        chosen = [Image.open(files[i]).convert("RGB").resize((SIZE, SIZE), Image.Resampling.LANCZOS) for i in rng.integers(0, FILES, BATCH)]
         return torch.from_numpy(np.stack([np.asarray(image) for image in chosen])).permute(0, 3, 1, 2).float() / 127.5 - 1
 
     turns = [(rate(packed), rate(pillow)) for _ in range(5)]

@@ -41,7 +41,7 @@ if __name__ == "__main__":
     whole = pack(read_source(options.folder), options.out / "pack", Schema(height=recipe.size, width=recipe.size))
     data, classifier = whole.select("Smiling"), judge_classifier(whole, progress=print)
     monitor = EditMonitor(data, classifier)
-    # The runs' own curves are drawn on training images, so that nobody is tempted to choose by the val photographs.
+    # The runs' own curves are measured on training images, so that nothing is chosen by the val photographs.
     monitor.rows = np.random.default_rng(1).permutation(data.rows("train"))[:128]
     monitor.shown = monitor.rows[:8]
     for variant in options.variants:

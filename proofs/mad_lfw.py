@@ -1,4 +1,5 @@
-"""MAD on Labeled Faces in the Wild: what every part knows of identity, expression and pose, before and after the joint phase.
+"""MAD on Labeled Faces in the Wild: identity, expression and pose read from every part,
+before and after the joint phase.
 
     python proofs/mad_lfw.py FOLDER --threads 2
 

@@ -55,7 +55,7 @@ from recombine.methods.rodi import PRESETS, Config, Residual, RoDi, next_gamma
 
 BATCH, SIZE, STEPS = 4, 64, 5
 WARM_UP = 2                                 # steps without adversary, lambda and gamma; three more follow
-LAMBDA = 5.0                                # at the start, so that the bound is felt although T knows nothing yet
+LAMBDA = 5.0                                # at the start, so that the bound is felt although T is untrained yet
 NETWORKS = {  # theirs -> ours
     "model.pi_encoder.sub_layers": "pose_encoder",
     "model.al_encoder.sub_layers": "appearance_encoder",
@@ -106,7 +106,7 @@ def their_trainer(theirs: SimpleNamespace) -> Any:
     trainer = theirs.iterator.Trainer.__new__(theirs.iterator.Trainer)
     trainer.eval_triplets = False
     theirs.iterator.Iterator.__init__(trainer, config, theirs.models.VAE(config))
-    trainer.totorch = lambda pictures: pictures
+    trainer.totorch = lambda images: images
     trainer.loss.register_forward_hook(lambda _, inputs, __: setattr(trainer, "logged", {name: inputs[-1]["scalars"][name].item() for name in TERMS}))
     for estimator in estimators(trainer):
         estimator.optimizer.step = unchecked(estimator.optimizer, estimator.optimizer.step)

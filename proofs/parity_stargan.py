@@ -52,9 +52,9 @@ TERMS = {  # our name of a term -> theirs, added up
 
 def make_pack(folder: Path, attributes: tuple[Attribute, ...]) -> Pack:
     """Images of noise with random labels."""
-    numbers, count = np.random.default_rng(0), BATCH * STEPS
-    labels = {a.name: numbers.integers(0, a.num_values, count) for a in attributes}
-    images = numbers.integers(0, 256, (count, 3, SIZE, SIZE), dtype=np.uint8)
+    rng, count = np.random.default_rng(0), BATCH * STEPS
+    labels = {a.name: rng.integers(0, a.num_values, count) for a in attributes}
+    images = rng.integers(0, 256, (count, 3, SIZE, SIZE), dtype=np.uint8)
     return write_pack(folder, images, Schema(attributes, SIZE, SIZE), [f"{i}.png" for i in range(count)], labels, ["train"] * count)
 
 

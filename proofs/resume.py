@@ -28,10 +28,10 @@ SETTINGS = ["--images", "5120", "--judge", "none", "--set", "width=16", "--set",
 
 def make_pack(folder: Path) -> None:
     """512 small images of noise with two attributes: what is learnt does not matter here."""
-    numbers = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     attributes = Attribute("Smiling", "binary", ("0", "1")), Attribute("hair", "categorical", ("black", "brown", "blond"))
-    labels = {"Smiling": numbers.integers(0, 2, 512), "hair": numbers.integers(-1, 3, 512)}
-    images = numbers.integers(0, 256, (512, 3, 32, 32), dtype=np.uint8)
+    labels = {"Smiling": rng.integers(0, 2, 512), "hair": rng.integers(-1, 3, 512)}
+    images = rng.integers(0, 256, (512, 3, 32, 32), dtype=np.uint8)
     write_pack(folder, images, Schema(attributes, 32, 32), [f"{i}.png" for i in range(512)], labels, ["train"] * 512)
 
 
@@ -49,12 +49,12 @@ def finish(pack: Path, run: Path) -> None:
         raise SystemExit(f"the training failed: {errors}")
 
 
-def kill(pack: Path, run: Path, inside: bool, chance: random.Random) -> bool:
+def kill(pack: Path, run: Path, inside: bool, rng: random.Random) -> bool:
     """Kill one training; returns whether a checkpoint was being written at that moment."""
     process = start(pack, run)
     while not (run / "log.jsonl").exists() and process.poll() is None:
         time.sleep(0.01)
-    time.sleep(chance.uniform(0.0, 4.0))
+    time.sleep(rng.uniform(0.0, 4.0))
     while inside and process.poll() is None and not writing(run):
         pass
     process.send_signal(signal.SIGKILL)
@@ -88,7 +88,7 @@ def readable(run: Path) -> bool:
 
 
 if __name__ == "__main__":
-    chance = random.Random(0)
+    rng = random.Random(0)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make_pack(folder / "pack")
@@ -97,7 +97,7 @@ if __name__ == "__main__":
         inside = identical = unreadable = resumed = 0
         for i in range(KILLS):
             run = folder / f"run-{i}"
-            inside += kill(folder / "pack", run, i % 2 == 0, chance)
+            inside += kill(folder / "pack", run, i % 2 == 0, rng)
             unreadable += not readable(run)
             left = checkpoint.newest_resume(run)
             resumed += left is not None and left.step_images < 5_120

@@ -3,7 +3,7 @@
     python proofs/tables.py PHOTOS SHEETS --threads 2
 
 PHOTOS is a folder of photographs with identity, expression, pose and CelebA's attributes, or a pack of one with its judge inside;
-SHEETS a folder of Liberated Pixel Cup sheets; faces are drawn. Trainings, shared where tables need the same one, go to
+SHEETS a folder of Liberated Pixel Cup sheets; faces are synthetic. Trainings, shared where tables need the same one, go to
 `runs/tables`. The result is written after every table; a stopped call goes on, and finished tables are not run again.
 """
 
