@@ -269,7 +269,7 @@ def edit_success(model: Method, pack: Pack, rows: Sequence[int] | np.ndarray, cl
 
 def label_rates(
     model: Method, pack: Pack, rows: Sequence[int] | np.ndarray, name: str, classifier: Classifier, chunk: int = 128
-) -> dict[str, dict]:
+) -> dict[str, Estimate]:
     """Set every image to each value, its own too: value -> share in which the classifier sees that value.
 
     These are the percentages of Creswell et al., Tables 1 to 3, when all rows have one value: those of a method that

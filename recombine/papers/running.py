@@ -64,10 +64,14 @@ def run_table(table: Table, workspace: Workspace, images: int | None = None, see
 
 
 def measure_row(table: Table, measure: MeasureRow, workspace: Workspace, images: int, seeds: int) -> Cells:
-    """A row's numbers over several trainings."""
+    """A row's numbers over several trainings; shares stay in [0, 1]."""
     found = [measure(workspace, images, seed) for seed in range(seeds)]
     bounded = {column.name for column in table.columns if column.bounded}
-    return {name: over_seeds([one[name] for one in found if name in one], name in bounded) for name in found[0]}
+    cells = {}
+    for name, first in found[0].items():
+        share = name in bounded or first.images is not None
+        cells[name] = over_seeds([one[name] for one in found if name in one], bounded=share)
+    return cells
 
 
 def list_differences(

@@ -14,6 +14,7 @@ from recombine.data.packed import write_pack
 from recombine.data.schema import Attribute, Schema
 from recombine.data.synthetic import avatars
 from recombine.evaluation.classifier import Settings
+from recombine.evaluation.measures import MEASURES
 from recombine.metrics.intervals import Estimate
 from recombine.papers import TABLES, DataFolders, Workspace, find_table, run_table
 from recombine.papers.claims import Verdict, at_most, every, higher, lower
@@ -160,6 +161,12 @@ def test_cells_are_compared_by_their_intervals():
     assert every(holds, unclear)(rows) == Verdict(None, "q")
 
 
+def test_columns_of_the_catalogue_bear_its_titles():
+    column = next(c for c in TABLES["matdr.table1"].columns if c.name == "rebuilt")
+    assert column.heading == f"{MEASURES['frechet_reconstructed'].title} ↓"
+    assert [c.bounded for c in TABLES["ifcvaegan.fig2"].columns] == [True, True, False, True]  # a difference may lie below 0
+
+
 def test_list_says_what_each_needs_and_what_can_be_run(capsys):
     assert main(["tables", "--list"]) == 0
     text = capsys.readouterr().out
@@ -239,12 +246,13 @@ def test_rows_that_fail_are_said_and_several_seeds_widen_the_interval(tmp_path):
         raise ValueError("there are too few images")
 
     table = find_table("ifcvaegan.table2")
-    lucky = replace(table.rows[0], measure=lambda workspace, images, seed: {"mse": cell(0.1 + 0.1 * seed, 0.01), "not_smiling": cell(0.9)})
+    lucky = replace(table.rows[0], measure=lambda workspace, images, seed: {"mse": cell(0.1 + 0.1 * seed, 0.01), "not_smiling": cell(0.9 - 0.8 * seed)})
     smiles(tmp_path / "smiles", 20)
     made = replace(table, rows=(lucky, replace(table.rows[1], measure=broken)))
     spread = np.hypot(12.7062 * np.std([0.1, 0.2], ddof=1) / np.sqrt(2), 0.01)  # Student's t of one degree, and the images'
     result = run_table(made, Workspace(tmp_path / "out", DataFolders.sort([tmp_path / "smiles"]), QUICK), 8, seeds=2)
     assert result["rows"][0]["ours"]["mse"] == pytest.approx({"value": 0.15, "low": 0.15 - spread, "high": 0.15 + spread, "n": 100})
+    assert (result["rows"][0]["ours"]["not_smiling"]["low"], result["rows"][0]["ours"]["not_smiling"]["high"]) == (0, 1)  # a share
     assert result["rows"][1]["ours"] is None and result["claim"]["why"] == "cVAE_GAN was not run"
     assert "not run: cVAE_GAN: there are too few images" in (tmp_path / "out" / table.name / "table.md").read_text()
 
