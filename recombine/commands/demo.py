@@ -9,7 +9,7 @@ from recombine.commands.evaluate import judge_run
 from recombine.commands.evaluate import show as show_judgement
 from recombine.commands.options import Flag, JudgeImages, print_json, say
 from recombine.commands.reading import Reading
-from recombine.commands.session import find_judge, find_pack, stoppable, watcher
+from recombine.commands.session import find_classifier, find_pack, stoppable, watcher
 
 RECIPE = "avatars.demo"
 
@@ -41,13 +41,13 @@ def demo(*, out: Path = Path("runs/avatars"), judge_images: JudgeImages = 1000, 
     pack = find_pack(recipe, [], out, Reading())
     minutes["drawing"] = since(began)
     say("training the classifier that judges edits")
-    find_judge(pack, "quick")
+    find_classifier(pack, "quick")
     say("training")
     trained = time.monotonic()
     with stoppable():
         start(recipe, pack, out, monitor=watcher(pack, "quick"))
     minutes["training"] = since(trained)
-    judgement, page = judge_run(out, pictures=judge_images)
+    judgement, page = judge_run(out, images=judge_images)
     minutes["total"] = since(began)
     if json:
         print_json({"page": str(page), "minutes": minutes, "judgement": judgement.to_json()})

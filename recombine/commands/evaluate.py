@@ -53,7 +53,7 @@ def evaluate(
 
 
 def judge_run(
-    run: Path, data: Path | None = None, split: str = "val", pictures: int = 1000, allow_training_data: bool = False
+    run: Path, data: Path | None = None, split: str = "val", images: int = 1000, allow_training_data: bool = False
 ) -> tuple[Judgement, Path]:
     """The judgement of a run and the page that shows it."""
     from recombine.data.packed import Pack
@@ -67,7 +67,7 @@ def judge_run(
         model,
         pack,
         split=split,
-        images=pictures,
+        images=images,
         allow_training_data=allow_training_data,
         progress=say,
     )

@@ -54,11 +54,11 @@ def watcher(pack: Pack, judge: str) -> Monitor:
     """Measures edits during the training; its classifier is trained when it is first needed, after all checks."""
     from recombine.training.monitor import EditMonitor
 
-    monitor = cache(lambda: EditMonitor(pack, find_judge(pack, judge)))
+    monitor = cache(lambda: EditMonitor(pack, find_classifier(pack, judge)))
     return lambda method, path: monitor()(method, path)
 
 
-def find_judge(pack: Pack, judge: str) -> Classifier | None:
+def find_classifier(pack: Pack, judge: str) -> Classifier | None:
     """The classifier that judges edits; None where it has nothing to learn."""
     import torch
 

@@ -155,13 +155,13 @@ def joined(begun: dict, wanted: dict, out: Path) -> dict:
     """The plan with the data, methods, seeds and commands of both; raises ValueError where they differ in what both have."""
     both = [name for name in wanted["data"] if name in begun["data"]]
     begun = {**begun, "judging": {**OLDER, **begun["judging"]}}
-    changed = [(f"{part}.{name}" if name else part, a, b) for part in ("budget", "judging") for name, a, b in inner(begun[part], wanted[part])]
+    differences = [(f"{part}.{name}" if name else part, a, b) for part in ("budget", "judging") for name, a, b in inner(begun[part], wanted[part])]
     for name in both:
-        changed += differing(begun["data"][name], wanted["data"][name], f"data.{name}.")
+        differences += differing(begun["data"][name], wanted["data"][name], f"data.{name}.")
         own, now = {m: completed(settings) for m, settings in begun["settings"][name].items()}, wanted["settings"][name]
-        changed += differing({m: own[m] for m in now if m in own}, {m: now[m] for m in now if m in own}, f"{name}.")
-    if changed:
-        news = "; ".join(f"{name} was {a!r}, now {b!r}" for name, a, b in changed)
+        differences += differing({m: own[m] for m in now if m in own}, {m: now[m] for m in now if m in own}, f"{name}.")
+    if differences:
+        news = "; ".join(f"{name} was {a!r}, now {b!r}" for name, a, b in differences)
         raise ValueError(f"{out} holds another comparison: {news}; give another folder. More data, methods and seeds may be added to this one")
     settings = {name: {**begun["settings"].get(name, {}), **wanted["settings"].get(name, {})} for name in {**begun["data"], **wanted["data"]}}
     union = {part: list(dict.fromkeys([*begun[part], *wanted[part]])) for part in ("methods", "commands")}

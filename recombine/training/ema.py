@@ -13,7 +13,7 @@ class Average:
     """Averaged copies of the parameters and buffers of several networks, by `network.key`."""
 
     def __init__(self, networks: Mapping[str, nn.Module], half_life: int):
-        self.half_life = half_life          # images; 0 = no average is kept
+        self.half_life = half_life          # images; 0 = no average
         self.live = {f"{name}.{key}": value for name, net in networks.items() for key, value in net.state_dict(keep_vars=True).items()}
         self.tensors = {key: value.detach().clone() for key, value in self.live.items()} if half_life else {}
 
@@ -49,6 +49,6 @@ class Average:
     def _exchange(self) -> None:
         for key, value in self.tensors.items():
             live = self.live[key]
-            kept = live.detach().clone()
+            own = live.detach().clone()
             live.copy_(value)
-            value.copy_(kept)
+            value.copy_(own)

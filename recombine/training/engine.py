@@ -267,7 +267,7 @@ class Training:
         return stopping, due
 
     def evaluate(self, monitor: Monitor | None, when: bool) -> None:
-        """Judge the averaged weights on the first process while the others wait; draws no random number of the training."""
+        """Evaluate the averaged weights on the first process while the others wait; uses no random number of the training."""
         if not when or (monitor is None and not self.prototypes):
             return
         if self.fabric.is_global_zero:

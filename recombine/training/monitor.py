@@ -1,4 +1,4 @@
-"""What a training looks at from its first evaluation on: whether edits work, and what is likely wrong where they do not."""
+"""The monitor of a training: whether edits work, and what is likely wrong where they do not."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from recombine.metrics.intervals import pooled
 
 
 class EditMonitor:
-    """Measures edits on images that are not trained on, and draws the same few every time.
+    """Measures edits on images that are not trained on, and shows the same few every time.
 
     Args:
         pack: The data; its `val` rows are used, or `train` where there are none.
-        classifier: The independent judge of edits; without one, only the images are drawn.
-        pictures: How many images are edited for the success.
-        shown: How many of them are drawn.
+        classifier: The independent classifier that judges edits; without one, success is not measured.
+        images: How many images are edited for the success.
+        shown: How many of them are in the grid.
     """
 
-    def __init__(self, pack: Pack, classifier: Classifier | None, pictures: int = 128, shown: int = 8):
+    def __init__(self, pack: Pack, classifier: Classifier | None, images: int = 128, shown: int = 8):
         rows = pack.rows("val")
         rows = rows if len(rows) else pack.rows("train")
         self.pack, self.classifier = pack, classifier
-        self.rows = np.random.default_rng(0).permutation(rows)[:pictures]
+        self.rows = np.random.default_rng(0).permutation(rows)[:images]
         self.shown = self.rows[:shown]
 
     def __call__(self, model: Method, path: Path) -> dict[str, float]:
@@ -53,10 +53,10 @@ class EditMonitor:
             measures |= {f"edit_success/{name}": share for name, share in success.items()}
         path.parent.mkdir(parents=True, exist_ok=True)
         count = len(self.shown)
-        save_images(self.picture(model, images[:count], codes[:count], reconstructed[:count]), path)
+        save_images(self.examples(model, images[:count], codes[:count], reconstructed[:count]), path)
         return measures
 
-    def picture(self, model: Method, images: Tensor, codes: Codes, reconstructed: Tensor) -> Tensor:
+    def examples(self, model: Method, images: Tensor, codes: Codes, reconstructed: Tensor) -> Tensor:
         """Images, reconstructions, then for every attribute its swap with the next image that differs.
 
         A method without attributes shows every part's swap with the next image.
@@ -89,7 +89,7 @@ def diagnose(measures: Mapping[str, float], fraction: float, hints: Sequence[str
     success, moved = measures.get("edit_success/all"), measures.get("sensitivity")
     if moved is not None and moved < 0.002 and fraction >= 0.1:
         found["decoder ignores the labels"] = (
-            f"changing a label moves pixels by {moved:.4f} of their range; the rest of the code tells the decoder everything: "
+            f"changing a label moves pixels by {moved:.4f} of their range; the decoder reads everything from the rest of the code: "
             f"raise the weight of what keeps labels out of it{f': {shown(tuple(hints))}' if hints else ''}"
         )
     elif success is not None and success < 0.3 and fraction >= 0.5:
@@ -99,7 +99,7 @@ def diagnose(measures: Mapping[str, float], fraction: float, hints: Sequence[str
         )
     if measures.get("critic_accuracy", 0.5) > 0.98 and fraction >= 0.1:
         found["critic wins"] = (
-            f"the critic is right on {measures['critic_accuracy']:.0%} of images, and its gradient teaches nothing: lower its learning rate "
+            f"the critic is right on {measures['critic_accuracy']:.0%} of images, and its gradient carries nothing: lower its learning rate "
             "or the weight of the adversarial loss"
         )
     return found

@@ -1,4 +1,4 @@
-"""What a training looks at, and the causes it names."""
+"""The monitor's measures, and the causes that it names."""
 
 import pytest
 from PIL import Image
@@ -10,7 +10,7 @@ from recombine.training.monitor import EditMonitor, diagnose
 def test_edit_success_of_methods_whose_answer_is_known(signs, sign_editor, sign_reader, tmp_path, kind, success):
     pack = signs.select("colour", "lamp", "stripes")
     model = sign_editor(kind)
-    measures = EditMonitor(pack, sign_reader, pictures=40, shown=5)(model, tmp_path / "grids" / "1.png")
+    measures = EditMonitor(pack, sign_reader, images=40, shown=5)(model, tmp_path / "grids" / "1.png")
     assert measures["edit_success/all"] == success
     assert (measures["sensitivity"] > 0.05) == (kind == "perfect")
     assert measures["mse"] == pytest.approx(0.0, abs=1e-6)
