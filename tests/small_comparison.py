@@ -10,10 +10,6 @@ from recombine.data.packed import Pack
 from recombine.evaluation.classifier import Settings
 from recombine.methods import ifcvaegan, matdr
 
-TINY = {
-    ifcvaegan: ifcvaegan.Config(width=4, num_latents=6, aux_width=16),
-    matdr: matdr.Config(width=4, residual_blocks=1, unit_channels=2, rest_channels=4, critic_width=4),
-}
 METHODS = ("ifcvaegan:tiny", "matdr:tiny")
 JUDGING = Judging(images=24, sections=("reconstruction", "edits", "parts"))
 REFEREE = Settings(width=4, height=16, images=320, evaluations=1)
@@ -22,8 +18,8 @@ OPTIONS = {"attributes": ("colour", "lamp"), "seeds": 2, "budget": Budget(images
 
 def run(out, pack, methods=METHODS, **options):
     """Compare; returns the path of the page."""
-    for module, config in TINY.items():
-        module.PRESETS.setdefault("tiny", config)
+    for module in (ifcvaegan, matdr):
+        module.PRESETS.setdefault("tiny", module.TINY)
     return compare(out, {"signs": pack}, methods, **{**OPTIONS, **options})
 
 

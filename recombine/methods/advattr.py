@@ -9,7 +9,7 @@ Every attribute has a classifier of images, features and one linear layer, train
 attribute has the shape of those features, so that the linear layer also reads codes: an attribute's code must be classified
 rightly by its own layer and leave every other one at a uniform guess, and the rest must leave all of them so. Codes are
 dealt out anew within the batch, and the images made of them must look real and show the labels dealt out with them.
-The same idea on vectors, without images, stands in `recombine.methods.shared.unit_vectors`.
+The same idea on vectors, without images, stands in `recombine.methods.shared.advattr_on_vectors`.
 
 Differs from the paper: attributes may be missing for some images, which then add nothing to the losses that need them;
 one attribute alone is allowed, and its code meets no other layer. Where asked (the small presets), codes of attributes have few
@@ -71,6 +71,7 @@ SMALL = Config(
 )
 PHOTOS = replace(SMALL, width=16, attribute_halvings=2, code_width=16, blocks=2, critic_width=24)
 PRESETS = {"paper": Config(), "paper-without-dis": Config(dis_weight=0.0), "small": SMALL, "photos": PHOTOS}
+TINY = Config(width=4, code_width=8, blocks=1, kernel=3, critic_width=4, classifier_width=4)  # for tests
 
 
 class Encoders(nn.Module):

@@ -47,6 +47,7 @@ PRESETS = {
     "paper": Config(),
     "small": Config(width=24, decoder_start=8, units=2, beta=1.5, learning_rate=1e-3),
 }
+TINY = Config(width=4, hidden=16, num_latents=6)  # for tests
 
 
 class BetaVAE(nn.Module):

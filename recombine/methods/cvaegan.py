@@ -62,6 +62,7 @@ PRESETS = {
     # Differs from the paper: minutes in place of days: narrower networks, longer steps.
     "small": Config(width=24, decoder_width=48, decoder_start=16, num_latents=32, learning_rate=1e-3),
 }
+TINY = Config(width=4, decoder_width=4, num_latents=6)  # for tests
 
 
 class Encoder(nn.Module):

@@ -57,6 +57,7 @@ PRESETS = {
     "paper": Config(),
     "small": Config(width=16, blocks=2, critic_width=16, critic_halvings=2, reader_width=8, learning_rate=1e-3),
 }
+TINY = Config(width=4, blocks=1, critic_width=4, critic_halvings=2, reader_width=4, history=6)  # for tests
 
 
 class Domains:

@@ -58,6 +58,7 @@ PRESETS = {
     "paper": Config(),
     "small": Config(width=24, decoder_start=8, kl_weight=0.1, reverse_weight=0.1, learning_rate=2e-3),
 }
+TINY = Config(width=4, pose_size=3, appearance_size=3)  # for tests
 
 
 class CycleVAE(nn.Module):

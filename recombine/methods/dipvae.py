@@ -57,6 +57,7 @@ PRESETS = {
     "small": SMALL,
     "small-ii": replace(SMALL, type="II", lambda_d=1.0),
 }
+TINY = Config(width=4, hidden=16, num_latents=6)  # for tests
 
 
 class DIPVAE(nn.Module):

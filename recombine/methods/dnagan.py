@@ -65,6 +65,7 @@ PRESETS = {
         width=16, unit_channels=4, rest_channels=48, critic_width=12, clip=0.05, critic_steps=20, learning_rate=1e-3
     ),
 }
+TINY = Config(width=4, unit_channels=2, rest_channels=4, critic_width=4, critic_steps=1)  # for tests
 
 
 class Critic(nn.Module):

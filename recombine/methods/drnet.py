@@ -54,6 +54,7 @@ class Config:
 # the paper's weight and length the pose lowered the reconstruction error by only a tenth in so few steps, so both are
 # relaxed.
 PRESETS = {"paper": Config(), "small": Config(width=24, decoder_start=8, pose_size=16, adv_weight=0.02)}
+TINY = Config(width=4, pose_size=3, appearance_size=3, scene_width=8)  # for tests
 
 
 class DrNet(nn.Module):

@@ -67,6 +67,7 @@ PRESETS = {
         learning_rate=1e-3,
     ),
 }
+TINY = Config(width=4, max_width=8, hidden=8, classifier_width=4)  # for tests
 
 
 def halving(inputs: int, outputs: int, norm: bool = True) -> list[nn.Module]:

@@ -61,6 +61,7 @@ PRESETS = {
         width=24, decoder_width=32, num_latents=16, shares=(3.0, 1.0), learning_rate=1e-3, encoder_rate=1e-3
     ),
 }
+TINY = Config(width=4, decoder_width=4, num_latents=6)  # for tests
 
 
 class Critic(nn.Module):

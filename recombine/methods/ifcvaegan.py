@@ -123,6 +123,7 @@ PRESETS = {
     # which labels were still ignored after 24,000 images. At the learning rate of "avatars-all" the encoder died without that network.
     "avatars": replace(ALL_FACTORS, learning_rate=1e-3, num_latents=32, aux_width=500, aux_weight=0.3, aux_form="uniform", kl_weight=5e-5),
 }
+TINY = Config(width=4, num_latents=6, aux_width=16)  # for tests
 
 
 class Encoder(nn.Module):

@@ -146,6 +146,10 @@ PRESETS = {
         shares=(2.0, 1.0, 7.0),
     ),
 }
+TINY = Config(  # for tests
+    num_latents=8, part_width=4, rest_width=4, encoder_width=4, encoder_blocks=1, decoder_width=4, critic_z_width=8,
+    critic_x_width=4, map_width=16, pictures=2, shares=(1, 1, 1),
+)  # fmt: skip
 
 
 class UpBlock(nn.Module):

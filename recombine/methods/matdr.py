@@ -91,6 +91,7 @@ PRESETS = {
     "small": SMALL,
     "photos": replace(SMALL, width=48, residual_blocks=2, unit_channels=8, rest_channels=48, critic_width=16, any_subset=False),
 }
+TINY = Config(width=4, residual_blocks=1, unit_channels=2, rest_channels=4, critic_width=4)  # for tests
 
 
 class ResidualBlock(nn.Module):

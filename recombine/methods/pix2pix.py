@@ -59,6 +59,7 @@ PRESETS = {
     "paper": Config(),
     "small": Config(width=16, critic_width=16, critic_halvings=2, reader_width=8, learning_rate=1e-3),
 }
+TINY = Config(width=4, critic_width=4, critic_halvings=2, reader_width=4)  # for tests
 
 
 class Aligned:

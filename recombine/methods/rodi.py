@@ -133,6 +133,10 @@ PRESETS = {
     for family, config in FAMILIES.items()
     for name, fields in {"": {}, **VARIANTS}.items()
 } | {"photos": SMALL}
+TINY = Config(  # for tests
+    widths=(4, 6, 8), blocks=1, decoder_widths=(8, 6, 4), decoder_blocks=1, pose_size=3, appearance_size=3,
+    mi_width=8, mi_blocks=1, mi_size=4,
+)  # fmt: skip
 
 
 class Residual(nn.Module):

@@ -76,6 +76,7 @@ PRESETS = {
         class_weight=4.0, gp_weight=1.0, rec_weight=20.0, stay_weight=20.0, critic_steps=1, learning_rate=2e-3,
     ),
 }  # fmt: skip
+TINY = Config(width=4, blocks=1, critic_width=4, critic_steps=1)  # for tests
 
 
 class ResidualBlock(nn.Module):

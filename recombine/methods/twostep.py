@@ -66,6 +66,7 @@ PRESETS = {
         adversary_rate=0.1,
     ),
 }
+TINY = Config(width=4, label_width=3, num_latents=6, hidden=8, main_every=2)  # for tests
 
 
 def perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:

@@ -20,7 +20,7 @@ from recombine.edit import set_label
 from recombine.evaluation.classifier import Classifier
 from recombine.inference import decode_chunks, encode_rows, evaluation_mode
 from recombine.method import Method
-from recombine.methods.shared.unit_vectors import AdvAttrVectors
+from recombine.methods.shared.advattr_on_vectors import AdvAttrVectors
 from recombine.metrics.entropy import entropy_matrix
 from recombine.metrics.hopkins import hopkins
 from recombine.metrics.intervals import mean, share

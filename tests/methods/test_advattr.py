@@ -14,12 +14,20 @@ from torch import nn
 from recombine.data.schema import Attribute, Schema
 from recombine.losses import cross_entropy_to_uniform, gradient_penalty
 from recombine.method import Progress
-from recombine.methods.advattr import PRESETS, AdvAttr, Config, Doubling, Encoders, features, num_classes, uniformity
-from recombine.methods.shared.unit_vectors import AdvAttrVectors, label_loss
+from recombine.methods.advattr import (
+    PRESETS,
+    TINY,
+    AdvAttr,
+    Config,
+    Doubling,
+    Encoders,
+    features,
+    num_classes,
+    uniformity,
+)
+from recombine.methods.shared.advattr_on_vectors import AdvAttrVectors, label_loss
 from recombine.recipes.advattr import advattr_rafd
 from recombine.training.engine import TrainConfig, Training
-
-TINY = Config(width=4, code_width=8, blocks=1, kernel=3, critic_width=4, classifier_width=4)
 
 
 def losses(method, data):

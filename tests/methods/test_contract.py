@@ -3,7 +3,8 @@
 import json
 import os
 import signal
-from dataclasses import replace
+import sys
+from dataclasses import asdict, fields, replace
 
 import numpy as np
 import pytest
@@ -15,56 +16,55 @@ from torch import nn
 import recombine
 from recombine.data.schema import Attribute, Schema
 from recombine.evaluation.judge import judge
-from recombine.method import Method, Phase, Progress, Unsupported
+from recombine.method import Hinting, Method, Paired, Phase, Phased, Progress, Unsupported
 from recombine.methods import METHODS
+from recombine.methods.shared.prototypes import prototypes_of
 from recombine.reports.run import report
 from recombine.training.engine import Interrupted, TrainConfig, fit
 from recombine.training.monitor import EditMonitor
 from recombine.training.runs import build, load
 
-SMALL = {
-    "advattr": {"width": 4, "code_width": 8, "blocks": 1, "kernel": 3, "critic_width": 4, "classifier_width": 4},
-    "mad": {"num_latents": 8, "part_width": 4, "rest_width": 4, "encoder_width": 4, "encoder_blocks": 1, "decoder_width": 4, "critic_z_width": 8, "critic_x_width": 4, "map_width": 16, "pictures": 2, "shares": (1, 1, 1)},
-    "ifcvaegan": {"width": 4, "num_latents": 6, "aux_width": 16},
-    "rodi": {"widths": (4, 6, 8), "blocks": 1, "decoder_widths": (8, 6, 4), "decoder_blocks": 1, "pose_size": 3, "appearance_size": 3, "mi_width": 8, "mi_blocks": 1, "mi_size": 4},
-    "matdr": {"width": 4, "residual_blocks": 1, "unit_channels": 2, "rest_channels": 4, "critic_width": 4},
-    "stargan": {"width": 4, "blocks": 1, "critic_width": 4, "critic_steps": 1},
-    "cyclegan": {"width": 4, "blocks": 1, "critic_width": 4, "critic_halvings": 2, "reader_width": 4, "history": 6},
-    "pix2pix": {"width": 4, "critic_width": 4, "critic_halvings": 2, "reader_width": 4},
-    "dnagan": {"width": 4, "unit_channels": 2, "rest_channels": 4, "critic_width": 4, "critic_steps": 1},
-    "betavae": {"width": 4, "hidden": 16, "num_latents": 6},
-    "dipvae": {"width": 4, "hidden": 16, "num_latents": 6},
-    "fader": {"width": 4, "max_width": 8, "hidden": 8, "classifier_width": 4},
-    "icgan": {"width": 4, "decoder_width": 4, "num_latents": 6},
-    "twostep": {"width": 4, "label_width": 3, "num_latents": 6, "hidden": 8, "main_every": 2},
-    "cvaegan": {"width": 4, "decoder_width": 4, "num_latents": 6},
-    "cyclevae": {"width": 4, "pose_size": 3, "appearance_size": 3},
-    "drnet": {"width": 4, "pose_size": 3, "appearance_size": 3, "scene_width": 8},
+EXAMPLES = {
+    "binary": SMILING,
+    "categorical": HAIR,
+    "group": Attribute("maker", "group", ("a", "b", "c", "d")),
+    "continuous": Attribute("yaw", "continuous", low=-30.0, high=30.0),
 }
-PAIRED = dict.fromkeys(("rodi", "cyclevae", "drnet"), ("pose", "appearance"))  # methods without labels, and their parts: they learn from pairs of one maker
-MAKER = Attribute("maker", "group", ("a", "b", "c", "d"))
-ATTRIBUTES = {**dict.fromkeys(PAIRED, (MAKER,)), "cyclegan": (SMILING,), "pix2pix": (SMILING, MAKER)}  # what a method is built for, where it is not a binary and a categorical attribute
-COLUMNS = {**dict.fromkeys(PAIRED, ("maker",)), "cyclegan": ("lamp",), "pix2pix": ("lamp", "maker")}  # the same for the drawn signs
+COLUMNS = {"binary": "lamp", "categorical": "colour", "group": "maker", "continuous": "shade"}  # of the drawn signs
 
-pytestmark = pytest.mark.parametrize("name", METHODS)
+LABELLED = [name for name, (kind, _) in METHODS.items() if set(kind.kinds) != {"group"}]  # the others have no part for a label
+
+every_method = pytest.mark.parametrize("name", METHODS)
+
+
+def kinds(name):
+    """Kinds of attributes that a method learns."""
+    return METHODS[name][0].kinds
+
+
+def settings(name):
+    """Those of a method that is trained in seconds."""
+    return asdict(sys.modules[METHODS[name][1].__module__].TINY)
 
 
 def make(name, *attributes, **options):
     torch.manual_seed(0)
-    return build(name, SMALL[name], schema(*(attributes or attributes_of(name)), **options))
+    return build(name, settings(name), schema(*(attributes or attributes_of(name)), **options))
 
 
 def attributes_of(name):
-    return ATTRIBUTES.get(name, (SMILING, HAIR))
+    """One of every kind that it learns."""
+    return tuple(EXAMPLES[kind] for kind in kinds(name))
 
 
 def columns_of(name):
-    return COLUMNS.get(name, ("lamp", "colour"))
+    """The same of the drawn signs."""
+    return tuple(COLUMNS[kind] for kind in kinds(name))
 
 
-def labelled(method):
-    """Attributes that have a part of their own."""
-    return [attribute for attribute in method.schema.attributes if attribute.kind != "group"]
+def settable(method):
+    """Attributes that have a part of their own, whose values are labels."""
+    return [name for name, role in method.roles().items() if name in role.attributes]
 
 
 def some(method, count=8):
@@ -74,7 +74,7 @@ def some(method, count=8):
 
 def courses(method):
     """Where in the training every phase begins, and the networks that it trains."""
-    phases = method.phases() if hasattr(method, "phases") else [Phase("train")]
+    phases = method.phases() if isinstance(method, Phased) else [Phase("train")]
     return [(Progress(phase=phase.name), [n for n in networks(method) if n not in phase.frozen]) for phase in phases]
 
 
@@ -83,28 +83,32 @@ def networks(method):
     return [name for name, child in method.named_children() if any(True for _ in child.parameters())]
 
 
+@every_method
 def test_is_a_method(name):
     method = make(name)
     assert isinstance(method, Method) and isinstance(method, nn.Module)
     assert method.image_size == (16, 16)
 
 
+@every_method
 def test_every_network_has_one_player(name):
     method = make(name)
     owned = [network for names in method.players().values() for network in names]
     assert sorted(owned) == sorted(networks(method))
 
 
+@every_method
 @pytest.mark.parametrize("count", [1, 5])
-def test_codes_have_every_attribute_and_the_rest(name, count):
+def test_every_part_has_a_role(name, count):
     method = make(name).eval()
     codes = method.encode(batch(method.schema, count).images)
     assert codes.batch_size == count
-    assert set(codes) == set(PAIRED[name]) if name in PAIRED else set(codes) > {a.name for a in labelled(method)}
+    assert set(codes) == set(method.roles())
     again = method.encode(batch(method.schema, count).images)
     assert again == codes, "the same image must give the same codes"
 
 
+@every_method
 def test_pictures_come_back_in_size_and_range(name):
     method = make(name).eval()
     images = batch(method.schema).images
@@ -112,6 +116,7 @@ def test_pictures_come_back_in_size_and_range(name):
     assert decoded.shape == images.shape and decoded.min() >= -1 and decoded.max() <= 1
 
 
+@every_method
 def test_a_batch_is_its_pictures_one_by_one(name):
     method = make(name).eval()
     images = batch(method.schema).images
@@ -120,13 +125,36 @@ def test_a_batch_is_its_pictures_one_by_one(name):
     assert torch.allclose(together, alone, atol=1e-5)
 
 
+@every_method
+def test_roles_name_attributes_of_the_schema(name):
+    method = make(name)
+    for role in method.roles().values():
+        assert {*role.attributes, *role.shared_by} <= set(method.schema.names)
+    labels = [a.name for a in method.schema.attributes if a.kind != "group"]
+    assert settable(method) == labels and bool(labels) == (name in LABELLED)
+
+
+@every_method
+def test_pairs_and_hints_are_those_of_the_schema_and_the_settings(name):
+    method = make(name)
+    assert isinstance(method, Paired) == (method.sampler == "pairs")
+    if isinstance(method, Paired):
+        assert isinstance(method.pair_by, tuple) and set(method.pair_by) <= set(method.schema.names)
+    if isinstance(method, Hinting):
+        assert set(method.hints) <= {field.name for field in fields(METHODS[name][1])}
+
+
+@every_method
 def test_swap_with_itself_is_identity(name):
     method = make(name).eval()
     codes = method.encode(batch(method.schema).images)
+    decoded = method.decode(codes)
     for part in codes:
-        assert recombine.swap(codes, codes, part) == (codes, codes)
+        first, second = recombine.swap(codes, codes, part)
+        assert torch.equal(method.decode(first), decoded) and torch.equal(method.decode(second), decoded)
 
 
+@every_method
 def test_predictions_are_probabilities(name):
     method = make(name).eval()
     for attribute, seen in method.predict(method.encode(batch(method.schema).images)).items():
@@ -134,40 +162,57 @@ def test_predictions_are_probabilities(name):
         assert seen.min() >= 0 and torch.allclose(seen.sum(1), torch.ones(8), atol=1e-5)
 
 
+@pytest.mark.parametrize("name", LABELLED)
 def test_label_codes_fit_the_parts(name):
     method = make(name).eval()
     data = batch(method.schema)
     codes = method.encode(data.images)
-    if name in PAIRED:
-        with pytest.raises(Unsupported, match="advattr"):
-            method.label_code("maker", "a")
-        return
-    if hasattr(method, "codebook"):
+    if prototypes := prototypes_of(method):
         with pytest.raises(ValueError, match="no training image shows"):
             method.label_code("Smiling", 1)
-        method.codebook.fit(codes, {a: labels.numpy() for a, labels in data.labels.items()})
-    for attribute in labelled(method):
-        for value in attribute.values:
-            assert method.label_code(attribute.name, value).shape[1:] == codes[attribute.name].shape[1:]
+        prototypes.fit(codes, {a: labels.numpy() for a, labels in data.labels.items()})
+    for attribute in settable(method):
+        for value in method.schema[attribute].values or (0.5,):
+            assert method.label_code(attribute, value).shape[1:] == codes[attribute].shape[1:]
     with pytest.raises(ValueError, match="no attribute 'hat'"):
         method.label_code("hat", 1)
 
 
-def test_every_edit_gives_pictures(name):
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in LABELLED])
+def test_without_parts_for_labels_those_methods_are_named_that_have_them(name):
+    with pytest.raises(Unsupported, match=f"{name} has no labels.*or use one of advattr, mad, ifcvaegan, matdr"):
+        make(name).label_code("maker", "a")
+
+
+@every_method
+def test_every_part_can_be_edited(name):
     method = make(name).eval()
     data = batch(method.schema)
     codes = method.encode(data.images)
-    part = PAIRED[name][0] if name in PAIRED else labelled(method)[-1].name
-    edits = [recombine.interpolate(codes, codes.roll(), 0.3, part), codes.replace(recombine.mix(**{part: [(codes, 1), (codes.roll(), 2)]}))]
-    if name not in PAIRED:
-        if hasattr(method, "codebook"):
-            method.codebook.fit(codes, {a: labels.numpy() for a, labels in data.labels.items()}, probes=False)
-        edits += [recombine.set_label(method, codes, **{part: value}, strength=0.7) for value in method.schema[part].values]
-    for edited in edits:
-        pictures = method.decode(edited)
-        assert pictures.shape == data.images.shape and pictures.abs().max() <= 1 and not torch.equal(pictures, method.decode(codes))
+    for part in codes:
+        edits = [recombine.interpolate(codes, codes.roll(), 0.3, part), codes.replace(recombine.mix(**{part: [(codes, 1), (codes.roll(), 2)]}))]
+        assert all(is_edited(method, codes, edited) for edited in edits)
 
 
+@pytest.mark.parametrize("name", LABELLED)
+def test_every_label_can_be_set(name):
+    method = make(name).eval()
+    data = batch(method.schema)
+    codes = method.encode(data.images)
+    if prototypes := prototypes_of(method):
+        prototypes.fit(codes, {a: labels.numpy() for a, labels in data.labels.items()}, probes=False)
+    for attribute in settable(method):
+        for value in method.schema[attribute].values or (0.5,):
+            assert is_edited(method, codes, recombine.set_label(method, codes, **{attribute: value}, strength=0.7))
+
+
+def is_edited(method, codes, edited):
+    """Whether the edit gives images in range, and others than before."""
+    images = method.decode(edited)
+    return images.shape[1:] == (3, 16, 16) and images.abs().max() <= 1 and not torch.equal(images, method.decode(codes))
+
+
+@every_method
 def test_each_turn_lowers_its_own_loss_on_its_own_networks(name):
     # A plain gradient step on the turn's total, in double precision: every other player's weights stay, and the total falls.
     method = make(name).double().eval()
@@ -189,6 +234,7 @@ def test_each_turn_lowers_its_own_loss_on_its_own_networks(name):
             assert total() < before, (progress.phase, player)
 
 
+@every_method
 def test_optimisers_own_what_their_player_owns(name):
     method = make(name)
     for player, optimizer in optimizers(method).items():
@@ -196,12 +242,13 @@ def test_optimisers_own_what_their_player_owns(name):
         assert {id(weight) for group in optimizer.param_groups for weight in group["params"]} == own
 
 
+@every_method
 def test_trains_saves_and_loads_the_same_model(name, signs, tmp_path):
     pack = signs.select(*columns_of(name))
     torch.manual_seed(0)
-    method = build(name, SMALL[name], pack.schema)
-    settings = {"method": name, "config": SMALL[name]}
-    fit(method, pack, TrainConfig(images=64, batch_size=16, ema_images=32), tmp_path, settings=settings, quiet=True)
+    method = build(name, settings(name), pack.schema)
+    made = {"method": name, "config": settings(name)}
+    fit(method, pack, TrainConfig(images=64, batch_size=16, ema_images=32), tmp_path, settings=made, quiet=True)
     model = load(tmp_path)
     images = pack.batch(pack.rows("val")).images
     first, second = model.decode(model.encode(images)), load(tmp_path / "model").decode(model.encode(images))
@@ -209,49 +256,50 @@ def test_trains_saves_and_loads_the_same_model(name, signs, tmp_path):
     assert model.schema == pack.schema
 
 
+@every_method
 def test_is_judged_and_shown_on_a_page(name, signs, sign_reader, tmp_path):
     pack = signs.select(*columns_of(name))
     torch.manual_seed(0)
-    method = build(name, SMALL[name], pack.schema)
-    settings = {"method": name, "config": SMALL[name], "data": {"pack": str(signs.path), "attributes": list(pack.schema.names)}}
-    fit(method, pack, TrainConfig(images=32, batch_size=16), tmp_path, settings=settings, monitor=EditMonitor(pack, sign_reader, 12), quiet=True)
+    method = build(name, settings(name), pack.schema)
+    made = {"method": name, "config": settings(name), "data": {"pack": str(signs.path), "attributes": list(pack.schema.names)}}
+    fit(method, pack, TrainConfig(images=32, batch_size=16), tmp_path, settings=made, monitor=EditMonitor(pack, sign_reader, 12), quiet=True)
     judgement = judge(load(tmp_path), pack, classifier=sign_reader, images=12, truths=4)
     assert judgement.reconstruction.psnr.n == 12
-    if name in PAIRED:
-        assert "the method's parts are pose, appearance; none is an attribute" in judgement.left_out["edits"]
+    if name in LABELLED:
+        assert set(judgement.edits.attributes) == set(settable(method)) & set(sign_reader.names)
     else:
-        assert set(judgement.edits.attributes) == {a.name for a in labelled(method)}
+        assert "none is an attribute of the data set" in judgement.left_out["edits"]
     page = report(tmp_path, judgement, model=load(tmp_path), pack=pack).read_text()
-    assert all(f"<figcaption>{part}</figcaption>" in page for part in PAIRED.get(name, [a.name for a in labelled(method)]))
+    assert all(f"<figcaption>{part}</figcaption>" in page for part in (settable(method) or method.roles()))
 
 
-def test_a_value_that_no_training_picture_shows_stops_nobody(name, signs, sign_reader, tmp_path):
-    if "colour" not in columns_of(name):
-        return
+@pytest.mark.parametrize("name", [name for name in METHODS if "categorical" in kinds(name)])
+def test_a_value_that_no_training_image_shows_stops_nothing(name, signs, sign_reader, tmp_path):
     pack = signs.select(*columns_of(name))
     pack.labels = {**pack.labels, "colour": np.where(pack.labels["colour"] == 2, 1, pack.labels["colour"])}
     torch.manual_seed(0)
-    method = build(name, SMALL[name], pack.schema)
+    method = build(name, settings(name), pack.schema)
     monitor = EditMonitor(signs.select(*columns_of(name)), sign_reader, 12)
-    fit(method, pack, TrainConfig(images=32, batch_size=16), tmp_path, settings={"method": name, "config": SMALL[name]}, monitor=monitor, quiet=True)
+    fit(method, pack, TrainConfig(images=32, batch_size=16), tmp_path, settings={"method": name, "config": settings(name)}, monitor=monitor, quiet=True)
     assert "edit_success/colour" in (tmp_path / "log.jsonl").read_text()
 
 
+@every_method
 def test_an_interrupted_training_ends_with_the_same_bits(name, signs, tmp_path):
     pack = signs.select(*columns_of(name))
-    settings = {"method": name, "config": json.loads(json.dumps(SMALL[name]))}
+    made = {"method": name, "config": json.loads(json.dumps(settings(name)))}
 
     def train(run, stop=False):
         torch.manual_seed(0)
         course = TrainConfig(images=96, batch_size=16, ema_images=32, evaluate_every=48)
-        method = build(name, settings["config"], pack.schema)
+        method = build(name, made["config"], pack.schema)
 
         def monitor(_, path):
             if stop and int(path.stem) == 48:
                 os.kill(os.getpid(), signal.SIGTERM)
             return {}
 
-        fit(method, pack, course, run, settings=settings, monitor=monitor, quiet=True)
+        fit(method, pack, course, run, settings=made, monitor=monitor, quiet=True)
         return load_file(run / "model" / "weights.safetensors")
 
     whole = train(tmp_path / "whole")
@@ -261,6 +309,7 @@ def test_an_interrupted_training_ends_with_the_same_bits(name, signs, tmp_path):
     assert whole.keys() == rest.keys() and all(torch.equal(whole[key], rest[key]) for key in whole)
 
 
+@every_method
 def test_works_with_one_label_and_with_missing_ones(name):
     method = make(name, attributes_of(name)[0])
     data = some(method)
@@ -271,13 +320,15 @@ def test_works_with_one_label_and_with_missing_ones(name):
             assert all(torch.isfinite(turn.total()) for turn in method.turns(partly, progress))
 
 
+@every_method
 def test_grey_and_oblong_pictures(name):
     shape = Schema(attributes=attributes_of(name), height=16, width=32, channels=1)
-    method = build(name, SMALL[name], shape).eval()
+    method = build(name, settings(name), shape).eval()
     images = batch(shape).images
     assert method.decode(method.encode(images)).shape == (8, 1, 16, 32)
 
 
+@every_method
 def test_unknown_settings_name_those_that_exist(name):
     with pytest.raises(ValueError, match=f"{name} has no setting 'no_such_setting'; it has"):
         build(name, {"no_such_setting": 1}, schema())
