@@ -1,8 +1,8 @@
-"""The independent judge of edits: a network that reads every attribute from an image.
+"""The independent classifier of edits: a network that reads every attribute from an image.
 
-It is trained on the training split alone, chosen on a part of that split kept aside by group, and never sees the method
-it judges. It is kept beside the pack, under a name made of the data's fingerprint, the attributes and its own settings,
-so that all methods and runs on the same data have the same judge.
+It is trained on the training split alone, chosen on whole groups of that split that are held out, and never sees the method
+whose edits it classifies. It is kept beside the pack, under a name made of the data's fingerprint, the attributes and its own settings,
+so that all methods and runs on the same data have the same classifier.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from recombine.data.schema import MISSING, Attribute, Schema
 from recombine.metrics.intervals import share
 
 READABLE = ("binary", "categorical")
-FORMAT = 1  # changes with the network, so that judges of another kind are not read
+FORMAT = 1  # changes with the network, so that classifiers of another kind are not read
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How the judge is built and trained; part of its name."""
+    """How the classifier is built and trained; part of its name."""
 
     width: int = 24                         # channels of the first stage; later ones have 2, 4 and 6 times as many
     images: int = 48_000                    # images seen in training at most
-    evaluations: int = 8                    # on the part kept aside, evenly spread
+    evaluations: int = 8                    # on the held-out part, evenly spread
     batch: int = 64                         # images
     lr: float = 3e-3                        # highest learning rate; a short rise, then a cosine to 0
     decay: float = 0.02                     # weight decay (AdamW)
@@ -47,15 +47,15 @@ class Settings:
     erase: float = 0.0                      # share of images with a random patch painted over
     height: int = 64                        # pixels; every image is brought to it first
     average: float = 0.98                   # weight averaging: share of the average kept at each step
-    enough: float = 0.997                   # right on every attribute of the part kept aside: stop
-    mirrored: bool = True                   # judge an image and its mirror image together where labels allow
+    enough: float = 0.997                   # right on every attribute of the held-out part: stop
+    mirrored: bool = True                   # classify an image and its mirror image together where labels allow
     seed: int = 0
 
 
 QUICK = Settings()
 THOROUGH = Settings(width=32, images=100_000, decay=0.05, dropout=0.3, shift=1 / 16, erase=0.3, average=0.995)
 PRESETS = {"quick": QUICK, "thorough": THOROUGH}
-GOOD = 0.97  # mean accuracy of the quick judge that makes a thorough one unnecessary
+GOOD = 0.97  # mean accuracy of the quick classifier that makes a thorough one unnecessary
 
 
 class Classifier(nn.Module):
@@ -73,7 +73,7 @@ class Classifier(nn.Module):
         super().__init__()
         self.attributes = tuple(a for a in schema.attributes if a.kind in READABLE and a.num_values > 1)
         if not self.attributes:
-            raise ValueError("a judge needs a binary or categorical attribute with two values; this data set has none")
+            raise ValueError("a classifier needs a binary or categorical attribute with two values; this data set has none")
         self.schema, self.settings = schema, settings
         self.info: dict = {}                # how the training went; saved with the weights
         widths = [settings.width * factor for factor in (1, 2, 4, 6)]
@@ -106,7 +106,7 @@ class Classifier(nn.Module):
         return {name: likely.argmax(1).numpy() for name, likely in self.probabilities(images, chunk).items()}
 
     def sized(self, images: Tensor) -> Tensor:
-        """The images at the height that the judge looks at."""
+        """The images at the height that the classifier looks at."""
         height, width = images.shape[-2:]
         size = self.settings.height, max(1, round(width * self.settings.height / height))
         if size == (height, width):
@@ -130,14 +130,14 @@ def judge_classifier(
     device: str | torch.device = "cpu",
     progress: Callable[[str], None] | None = None,
 ) -> Classifier:
-    """The judge of a data set: loaded where there is one, otherwise trained and kept.
+    """The classifier of a data set: loaded where there is one, otherwise trained and kept.
 
     Args:
         pack: The data set; only its "train" rows are used, and all attributes of its folder, also where fewer were
-            selected, so that all methods share one judge.
-        folder: Where judges are kept; a folder `judge` inside the pack's when None.
+            selected, so that all methods share one classifier.
+        folder: Where classifiers are kept; a folder `judge` inside the pack's when None.
         preset: "quick" (about a minute on two cores), "thorough" (several), "auto" (quick, then thorough where quick
-            is right on less than 97 % of the part kept aside), or settings of your own.
+            is right on less than 97 % of the held-out part), or settings of your own.
         device: Where it is trained and used.
         progress: Called with a line of text at every evaluation.
 
@@ -145,31 +145,31 @@ def judge_classifier(
         ValueError: There is nothing to learn from, or no such preset.
     """
     if isinstance(preset, str) and preset not in (*PRESETS, "auto"):
-        raise ValueError(f"no preset {preset!r} of the judge; there are auto, {', '.join(PRESETS)}")
+        raise ValueError(f"no preset {preset!r} of the classifier; there are auto, {', '.join(PRESETS)}")
     pack = pack.whole()
     folder = Path(folder) if folder else pack.path / "judge"
     if preset != "auto":
         settings = PRESETS[preset] if isinstance(preset, str) else preset
-        return _kept(pack, folder, settings, device, progress)
-    quick = _kept(pack, folder, QUICK, device, progress)
+        return _stored(pack, folder, settings, device, progress)
+    quick = _stored(pack, folder, QUICK, device, progress)
     if quick.info["accuracy"] >= GOOD:
         return quick
-    thorough = _kept(pack, folder, THOROUGH, device, progress)
-    return max(quick, thorough, key=lambda judge: judge.info["accuracy"])
+    thorough = _stored(pack, folder, THOROUGH, device, progress)
+    return max(quick, thorough, key=lambda classifier: classifier.info["accuracy"])
 
 
 def accuracies(classifier: Classifier, pack: Pack, rows: np.ndarray, chunk: int = 256) -> dict[str, dict]:
-    """How far the judge itself can be trusted, attribute by attribute, on rows that it never saw.
+    """How far the classifier itself can be trusted, attribute by attribute, on rows that it never saw.
 
     Args:
-        classifier: The judge.
+        classifier: The classifier.
         pack: The data set.
         rows: Rows of the pack, the judged split's.
         chunk: Images at a time.
 
     Returns:
         Attribute -> accuracy, the share of the most frequent value (what guessing that one would score), and per value
-        the share of images that truly have it in which the judge sees it: the most an edit could be expected to score.
+        the share of images that truly have it in which the classifier sees it: the most an edit could be expected to score.
     """
     parts = list(_readings(classifier, pack, rows, chunk))
     report = {}
@@ -191,12 +191,12 @@ def train_classifier(
     device: str | torch.device = "cpu",
     progress: Callable[[str], None] | None = None,
 ) -> Classifier:
-    """Train a judge on the pack's "train" rows; the same settings and data give the same judge."""
+    """Train a classifier on the pack's "train" rows; the same settings and data give the same classifier."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(mix_seed(settings.seed, "judge"))
         classifier = Classifier(pack.schema, settings).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        rows, aside = _kept_aside(pack, settings)
-        return _Training(classifier, pack, rows, aside, device, progress or (lambda line: None)).run()
+        rows, held_out = _held_out(pack, settings)
+        return _Training(classifier, pack, rows, held_out, device, progress or (lambda line: None)).run()
 
 
 @dataclass
@@ -204,14 +204,14 @@ class _Training:
     classifier: Classifier
     pack: Pack
     rows: np.ndarray
-    aside: np.ndarray
+    held_out: np.ndarray
     device: str | torch.device
     progress: Callable[[str], None]
-    chance: np.random.Generator = field(default_factory=np.random.default_rng)
+    rng: np.random.Generator = field(default_factory=np.random.default_rng)
 
     def run(self) -> Classifier:
         settings = self.classifier.settings
-        self.chance = np.random.default_rng(mix_seed(settings.seed, "pictures"))
+        self.rng = np.random.default_rng(mix_seed(settings.seed, "pictures"))
         steps = max(1, settings.images // settings.batch)
         optimizer = torch.optim.AdamW(self.classifier.parameters(), settings.lr, weight_decay=settings.decay)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.lr, total_steps=steps + 1, pct_start=0.15)
@@ -231,23 +231,23 @@ class _Training:
             if step in looks:
                 right = self._right(average.module)  # type: ignore[arg-type]
                 score = float(np.mean(list(right.values())))
-                self.progress(f"judge: {step * settings.batch} images seen, {score:.1%} right on those kept aside")
+                self.progress(f"classifier: {step * settings.batch} images seen, {score:.1%} right of the held-out ones")
                 if best is None or score >= best[0]:
                     best = score, {k: v.clone() for k, v in average.module.state_dict().items()}, step
                 if min(right.values()) >= settings.enough:
                     break
         assert best is not None
         self.classifier.load_state_dict(best[1])
-        self.classifier.info = {"accuracy": best[0], "images_seen": best[2] * settings.batch, "kept_aside": len(self.aside)}
+        self.classifier.info = {"accuracy": best[0], "images_seen": best[2] * settings.batch, "kept_aside": len(self.held_out)}
         return self.classifier.eval()
 
     def _batches(self) -> Iterator[Batch]:
         settings, waiting = self.classifier.settings, np.empty(0, np.int64)
         while True:
             while len(waiting) < settings.batch:
-                waiting = np.concatenate([waiting, self.chance.permutation(self.rows)])
+                waiting = np.concatenate([waiting, self.rng.permutation(self.rows)])
             now, waiting = waiting[: settings.batch], waiting[settings.batch :]
-            batch = self.pack.batch(now, mirror=self.chance.random(len(now)) < 0.5)
+            batch = self.pack.batch(now, mirror=self.rng.random(len(now)) < 0.5)
             yield replace(batch, images=self._moved(batch.images))
 
     def _moved(self, images: Tensor) -> Tensor:
@@ -255,26 +255,26 @@ class _Training:
         settings, (height, width) = self.classifier.settings, images.shape[-2:]
         reach = min(round(settings.shift * height), height - 1, width - 1)
         padded = F.pad(images, [reach] * 4, mode="reflect") if reach else images
-        corners = self.chance.integers(0, 2 * reach + 1, (len(images), 2)).tolist()
+        corners = self.rng.integers(0, 2 * reach + 1, (len(images), 2)).tolist()
         moved = torch.stack([p[:, y : y + height, x : x + width] for p, (y, x) in zip(padded, corners, strict=True)])
-        for place in np.flatnonzero(self.chance.random(len(images)) < settings.erase).tolist():
-            tall, wide = (max(1, int(side * self.chance.uniform(0.1, 0.4))) for side in (height, width))
-            y, x = int(self.chance.integers(0, height - tall + 1)), int(self.chance.integers(0, width - wide + 1))
-            moved[place, :, y : y + tall, x : x + wide] = float(self.chance.uniform(-1, 1))
+        for place in np.flatnonzero(self.rng.random(len(images)) < settings.erase).tolist():
+            tall, wide = (max(1, int(side * self.rng.uniform(0.1, 0.4))) for side in (height, width))
+            y, x = int(self.rng.integers(0, height - tall + 1)), int(self.rng.integers(0, width - wide + 1))
+            moved[place, :, y : y + tall, x : x + wide] = float(self.rng.uniform(-1, 1))
         return moved
 
     def _loss(self, batch: Batch) -> Tensor:
         logits, terms = self.classifier(batch.images), []
         for name in self.classifier.names:
             known = batch.known[name]
-            wanted = batch.labels[name].masked_fill(~known, 0)
-            each = F.cross_entropy(logits[name], wanted, reduction="none")
+            target = batch.labels[name].masked_fill(~known, 0)
+            each = F.cross_entropy(logits[name], target, reduction="none")
             terms.append((each * known).sum() / known.sum().clamp_min(1))
         return torch.stack(terms).sum()
 
     def _right(self, network: Classifier) -> dict[str, float]:
-        """Share of right verdicts on the images kept aside, per attribute that is labelled there."""
-        parts = list(_readings(network, self.pack, self.aside, 256))
+        """Share of right verdicts on the held-out images, per attribute that is labelled there."""
+        parts = list(_readings(network, self.pack, self.held_out, 256))
         right = {}
         for name in network.names:
             truth, seen = (np.concatenate([part[side][name] for part in parts]) for side in (0, 1))
@@ -283,8 +283,8 @@ class _Training:
         return right or {"nothing labelled": 0.0}
 
 
-def _kept(pack: Pack, folder: Path, settings: Settings, device, progress) -> Classifier:
-    """The judge with these settings from the folder, or a new one that is then put there."""
+def _stored(pack: Pack, folder: Path, settings: Settings, device, progress) -> Classifier:
+    """The classifier with these settings from the folder, or a new one that is then put there."""
     names = [a.name for a in pack.schema.attributes if a.kind in READABLE]
     key = mix_seed(FORMAT, pack.fingerprint, names, pack.schema.image_size, sorted(asdict(settings).items()))
     path = folder / f"{key:016x}"
@@ -294,7 +294,7 @@ def _kept(pack: Pack, folder: Path, settings: Settings, device, progress) -> Cla
     try:
         save_classifier(classifier, path)
     except OSError as error:
-        warn(f"the judge cannot be kept in {folder} and will be trained again next time: {error}", stacklevel=3)
+        warn(f"the classifier cannot be kept in {folder} and will be trained again next time: {error}", stacklevel=3)
     return classifier
 
 
@@ -308,7 +308,7 @@ def save_classifier(classifier: Classifier, path: Path) -> None:
 
 
 def load_classifier(path: Path, device: str | torch.device = "cpu") -> Classifier:
-    """The judge that `save_classifier` wrote."""
+    """The classifier that `save_classifier` wrote."""
     about = json.loads(path.with_suffix(".json").read_text("utf-8"))
     classifier = Classifier(Schema.from_json(about["schema"]), Settings(**about["settings"]))
     classifier.load_state_dict(load_file(str(path.with_suffix(".safetensors"))))
@@ -324,21 +324,21 @@ def _readings(network: Classifier, pack: Pack, rows: np.ndarray, chunk: int) -> 
         yield truth, network.verdicts(batch.images)
 
 
-def _kept_aside(pack: Pack, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
+def _held_out(pack: Pack, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
     """Rows to learn from and rows to choose by: a tenth of the training rows, at most 2,000, whole groups together."""
     rows = np.asarray(pack.rows("train"))
     if not len(rows):
-        raise ValueError("the judge learns from rows of the split 'train', and this data set has none")
+        raise ValueError("the classifier learns from rows of the split 'train', and this data set has none")
     if len(rows) < 20:
         return rows, rows
     group = next((a.name for a in pack.schema.attributes if a.kind == "group"), None)
     members = np.asarray(pack.labels[group])[rows] if group else rows
     members = np.where(members == MISSING, -2 - np.arange(len(rows)), members)
     order = np.random.default_rng(mix_seed(settings.seed, "aside")).permutation(np.unique(members))
-    wanted, sizes = min(len(rows) // 10, 2000), dict(zip(*np.unique(members, return_counts=True), strict=True))
-    chosen = order[: 1 + np.searchsorted(np.cumsum([sizes[m] for m in order]), wanted)]
-    aside = np.isin(members, chosen)
-    return (rows[~aside], rows[aside]) if not aside.all() else (rows, rows)
+    target, sizes = min(len(rows) // 10, 2000), dict(zip(*np.unique(members, return_counts=True), strict=True))
+    chosen = order[: 1 + np.searchsorted(np.cumsum([sizes[m] for m in order]), target)]
+    held_out = np.isin(members, chosen)
+    return (rows[~held_out], rows[held_out]) if not held_out.all() else (rows, rows)
 
 
 def _mirror_order(attribute: Attribute) -> list[int]:

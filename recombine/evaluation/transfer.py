@@ -381,7 +381,7 @@ def _edited(model: Method, classifier: Classifier, attributes: Sequence[str] | N
     known = [name for name in model.schema.names if name in classifier.names]
     for name in attributes or ():
         if name not in known:
-            raise ValueError(f"{name!r} cannot be judged; the method and the judge share {known}")
+            raise ValueError(f"{name!r} cannot be judged; the method and the classifier share {known}")
     return list(attributes or known)
 
 

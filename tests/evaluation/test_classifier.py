@@ -12,7 +12,7 @@ from recombine.data.schema import Attribute, Schema
 from recombine.evaluation.classifier import (
     QUICK,
     Classifier,
-    _kept_aside,
+    _held_out,
     accuracies,
     judge_classifier,
     train_classifier,
@@ -79,8 +79,8 @@ def test_validation_pictures_are_never_seen(signs, monkeypatch):
     assert set(drawn) == set(range(300))
 
 
-def test_whole_groups_are_kept_aside(signs):
-    rows, aside = _kept_aside(signs, SMALL)
+def test_whole_groups_are_held_out(signs):
+    rows, aside = _held_out(signs, SMALL)
     assert not set(rows) & set(aside) and len(rows) + len(aside) == 300
     assert not set(signs.labels["maker"][rows]) & set(signs.labels["maker"][aside])
     assert 30 <= len(aside) <= 40
@@ -117,7 +117,7 @@ def test_a_judge_that_cannot_be_kept_still_judges(signs, tmp_path):
 
 
 def test_missing_labels_teach_nothing(signs, tmp_path):
-    """Where the lamp is unlabelled it is drawn at random; wrong guesses in its place would spoil the judge."""
+    """Where the lamp is unlabelled it is drawn at random; wrong guesses in its place would spoil the classifier."""
     schema = signs.schema.select("lamp", "stripes")
     lamp = signs.labels["lamp"].copy()
     lamp[:150] = -1
@@ -146,7 +146,7 @@ def test_pictures_of_any_shape(shape):
 
 
 def test_nothing_to_read_is_refused(signs):
-    with pytest.raises(ValueError, match="a judge needs a binary or categorical attribute"):
+    with pytest.raises(ValueError, match="a classifier needs a binary or categorical attribute"):
         Classifier(Schema((Attribute("age", "continuous"),)))
-    with pytest.raises(ValueError, match="no preset 'fast' of the judge; there are auto, quick, thorough"):
+    with pytest.raises(ValueError, match="no preset 'fast' of the classifier; there are auto, quick, thorough"):
         judge_classifier(signs, preset="fast")

@@ -131,7 +131,7 @@ def test_the_truth_itself_scores_in_full(sign_editor, signs, sign_reader, true_s
 
 
 def test_unknown_attribute_is_refused(sign_editor, signs, sign_reader):
-    with pytest.raises(ValueError, match="'hat' cannot be judged; the method and the judge share"):
+    with pytest.raises(ValueError, match="'hat' cannot be judged; the method and the classifier share"):
         transfer.label_edits(sign_editor(), signs, signs.rows("val"), sign_reader, attributes=["hat"])
 
 
