@@ -12,8 +12,8 @@ from recombine.methods import ifcvaegan, matdr
 
 METHODS = ("ifcvaegan:tiny", "matdr:tiny")
 JUDGING = Judging(images=24, sections=("reconstruction", "edits", "parts"))
-REFEREE = Settings(width=4, height=16, images=320, evaluations=1)
-OPTIONS = {"attributes": ("colour", "lamp"), "seeds": 2, "budget": Budget(images=192), "judging": JUDGING, "referee": REFEREE}
+CLASSIFIER = Settings(width=4, height=16, images=320, evaluations=1)
+OPTIONS = {"attributes": ("colour", "lamp"), "seeds": 2, "budget": Budget(images=192), "judging": JUDGING, "classifier": CLASSIFIER}
 
 
 def run(out, pack, methods=METHODS, **options):

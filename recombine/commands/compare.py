@@ -106,7 +106,7 @@ def compare(
             raise ValueError("name what to compare: --methods to train, or --runs that are finished")
         judging = Judging(judge_images, split, allow_training_data, measures or Judging.sections)
         budget = None if runs else Budget(images, seconds)
-        common = {"judging": judging, "shard": part(shard), "referee": judge, "retry": retry, "device": best_device(), "command": command(), "progress": say}
+        common = {"judging": judging, "shard": part(shard), "classifier": judge, "retry": retry, "device": best_device(), "command": command(), "progress": say}
         with stoppable():
             packs = find_packs(data, out, reading or Reading(), avatars)
             if runs:

@@ -2,7 +2,7 @@
 
 A comparison is a folder. `plan.json` says what is compared; every cell (data, method, seed) has a folder of its own under
 `runs/`, with the run and its `judgement.json`; the page, the tables and `report.json` are made from these files alone. Any
-number of processes on any number of machines may work on one folder: each takes cells that nobody else holds.
+number of processes on any number of machines may work on one folder: each leases the cells that it works on.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from recombine.comparison.finished_runs import Found, grouped, own_pack, shared, trained_on
+from recombine.comparison.finished_runs import FinishedRun, grouped, own_pack, shared, trained_on
 from recombine.comparison.plan import Budget, Judging, about, check, check_attributes, compared, described, recipe_for
 from recombine.comparison.worker import Cell, Worker
 from recombine.data.packed import Pack
@@ -33,7 +33,7 @@ def compare(
     pair_by: str | None = None,
     judging: Judging = Judging(),  # noqa: B008 frozen
     shard: tuple[int, int] = (1, 1),
-    referee: str | Settings = "auto",
+    classifier: str | Settings = "auto",
     retry: bool = False,
     device: str | torch.device = "cpu",
     command: str = "",
@@ -50,10 +50,10 @@ def compare(
         budget: Of every run.
         attributes: What is learnt and compared, as far as each data set has it; all binary and categorical ones when ().
         seeds: How many, or which.
-        pair_by: The group that methods learn from who learn from pairs; `clip` of avatars, or the first group, when None.
+        pair_by: Group attribute from which pair-supervised methods draw positive pairs; `clip` of avatars, or the first group, when None.
         judging: How the runs are judged.
         shard: (i, n): work on every n-th cell alone, beginning with the i-th.
-        referee: Preset or settings of the classifier that judges edits.
+        classifier: Preset or settings of the classifier that judges edits.
         retry: Work again on cells that failed, or could not work with the data.
         device: Where methods are judged; they are trained where Fabric puts them.
         command: What the report says how it was made.
@@ -92,7 +92,7 @@ def compare(
         "commands": [command] * bool(command),
     }
     packs = {name: pack.whole() for name, pack in data.items()}
-    work = Worker(Path(out), packs, named, budget, judging, referee, retry, torch.device(device), progress)
+    work = Worker(Path(out), packs, named, budget, judging, classifier, retry, torch.device(device), progress)
     return work.through(plan, cells, shard)
 
 
@@ -104,7 +104,7 @@ def compare_runs(
     attributes: Sequence[str] = (),
     judging: Judging = Judging(),  # noqa: B008 frozen
     shard: tuple[int, int] = (1, 1),
-    referee: str | Settings = "auto",
+    classifier: str | Settings = "auto",
     retry: bool = False,
     device: str | torch.device = "cpu",
     command: str = "",
@@ -122,7 +122,7 @@ def compare_runs(
         attributes: What is compared; all that the runs share when ().
         judging: As for `compare`, and so are the other arguments.
         shard: See `compare`.
-        referee: See `compare`.
+        classifier: See `compare`.
         retry: See `compare`.
         device: See `compare`.
         command: See `compare`.
@@ -131,7 +131,7 @@ def compare_runs(
     Raises:
         ValueError: The runs share no attribute, or one was trained on images that it would be judged on.
     """
-    found = [Found(Path(run)) for run in runs]
+    found = [FinishedRun(Path(run)) for run in runs]
     labels = grouped(found)
     check(list(labels.values()), [0], shard, judging, known=False)
     packs = {name: pack.whole() for name, pack in (data or {}).items()}
@@ -152,5 +152,5 @@ def compare_runs(
         "commands": [command] * bool(command),
     }
     only = {name: names for name, (names, _) in named.items()}
-    work = Worker(Path(out), packs, only, None, judging, referee, retry, torch.device(device), progress)
+    work = Worker(Path(out), packs, only, None, judging, classifier, retry, torch.device(device), progress)
     return work.through(plan, cells, shard)

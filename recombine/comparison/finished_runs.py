@@ -20,7 +20,7 @@ from recombine.training.settings import HARMLESS
 
 
 @dataclass
-class Found:
+class FinishedRun:
     """A run that was trained before."""
 
     path: Path
@@ -45,9 +45,9 @@ class Found:
                 "attributes": self.config["data"]["attributes"]}  # fmt: skip
 
 
-def grouped(runs: Sequence[Found]) -> dict[Path, str]:
+def grouped(runs: Sequence[FinishedRun]) -> dict[Path, str]:
     """What each run is called: seeds of one method by its name, others by their folder's."""
-    alike: dict[str, list[Found]] = {}
+    alike: dict[str, list[FinishedRun]] = {}
     for run in runs:
         alike.setdefault(json.dumps([run.about(), run.config["data"]["fingerprint"]], sort_keys=True), []).append(run)
     labels: dict[Path, str] = {}
@@ -65,7 +65,7 @@ def grouped(runs: Sequence[Found]) -> dict[Path, str]:
     return labels
 
 
-def own_pack(run: Found, packs: dict[str, Pack]) -> str:
+def own_pack(run: FinishedRun, packs: dict[str, Pack]) -> str:
     """The name of the data that a run was trained on, which is added to `packs`."""
     pack = pack_of(run.path).whole()
     for name, other in packs.items():
@@ -83,7 +83,7 @@ def named_after(path: Path, taken: Mapping[str, Any]) -> str:
     return name if name not in taken else next(f"{name}-{number}" for number in range(2, len(taken) + 3) if f"{name}-{number}" not in taken)
 
 
-def trained_on(run: Found, pack: Pack, name: str, judging: Judging) -> tuple[str, ...]:
+def trained_on(run: FinishedRun, pack: Pack, name: str, judging: Judging) -> tuple[str, ...]:
     """Names of the files of a data set whose images a run was trained on; raises ValueError where they would be judged."""
     try:
         own = pack_of(run.path)
@@ -103,7 +103,7 @@ def trained_on(run: Found, pack: Pack, name: str, judging: Judging) -> tuple[str
     return tuple(seen)
 
 
-def shared(runs: Sequence[Found], pack: Pack, wanted: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
+def shared(runs: Sequence[FinishedRun], pack: Pack, wanted: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
     """The attributes that all runs with labels learnt alike, and for each run those that it alone has not in common with all."""
     learnt = {run.path: [a for a in run.schema.attributes if a.kind != "group"] for run in runs}
     labelled = [attributes for attributes in learnt.values() if attributes]

@@ -1,4 +1,4 @@
-"""The work on a comparison: one cell (data, method, seed) after the other, as far as nobody else is at it."""
+"""The work on a comparison: one cell (data, method, seed) after the other, each under a lease."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ class Worker:
     attributes: Mapping[str, Sequence[str]]
     budget: Budget | None
     judging: Judging
-    referee: str | Settings
+    preset: str | Settings                  # of the classifier
     retry: bool
     device: torch.device
     progress: Callable[[str], None]
     shown: set[int] = field(default_factory=set)  # seeds of which the page shows images
-    referees: dict[str, Classifier | None] = field(default_factory=dict)
+    classifiers: dict[str, Classifier | None] = field(default_factory=dict)
 
     def through(self, plan: dict, cells: Sequence[Cell], shard: tuple[int, int]) -> Path:
         """Agree on the plan, work on this shard's cells, and write the report."""
@@ -74,7 +74,7 @@ class Worker:
             return page.report(self.out)
 
     def visit(self, cell: Cell, called: str) -> None:
-        """Work on a cell, unless it is finished or somebody else does."""
+        """Work on a cell, unless it is finished or leased by another process."""
         folder = cell.folder(self.out)
         if self.finished(folder):
             return
@@ -96,7 +96,7 @@ class Worker:
         return (folder / "judgement.json").exists() or (not self.retry and (folder / "failure.json").exists())
 
     def work(self, cell: Cell, folder: Path) -> None:
-        """Train and judge one cell; what a method cannot do, or a training that failed, is noted and stops nobody else."""
+        """Train and judge one cell; what a method cannot do, or a training that failed, is noted, and the others go on."""
         stage = "training"
         try:
             run = cell.run or self.trained(cell, folder)
@@ -118,7 +118,7 @@ class Worker:
         images = self.images(cell, pack)
         line = max(1, images // (LOOKS * LINES))
         train = replace(recipe.train, images=images, seed=cell.seed, evaluate_every=LINES * line, log_every=line)
-        classifier = self.referee_of(cell.data)
+        classifier = self.classifier_of(cell.data)
         monitor = EditMonitor(pack.select(*self.attributes[cell.data]), classifier)
         return start(replace(recipe, train=train), pack, folder, monitor=monitor, quiet=True)
 
@@ -136,15 +136,15 @@ class Worker:
                 files.write_text(path, json.dumps(found))
             return json.loads(path.read_text())["samples"]
 
-    def referee_of(self, name: str) -> Classifier | None:
+    def classifier_of(self, name: str) -> Classifier | None:
         """The classifier that judges edits on a data set; trained by one process while the others wait."""
-        if name not in self.referees:
+        if name not in self.classifiers:
             with waiting(self.out / "referee.claim"), torch.enable_grad():
                 try:
-                    self.referees[name] = judge_classifier(self.packs[name], preset=self.referee, device=self.device, progress=self.progress)
+                    self.classifiers[name] = judge_classifier(self.packs[name], preset=self.preset, device=self.device, progress=self.progress)
                 except ValueError:  # nothing that it could learn; the judgement says so
-                    self.referees[name] = None
-        return self.referees[name]
+                    self.classifiers[name] = None
+        return self.classifiers[name]
 
     def judged(self, cell: Cell, run: Path, folder: Path) -> None:
         """Judge a run, and keep what the page shows of it."""
@@ -153,7 +153,7 @@ class Worker:
         how = self.judging
         found = judge(
             model, pack, sections=how.sections, split=how.split, images=how.images, attributes=attributes, probes=how.probes, learnt=how.learnt,
-            classifier=self.referee_of(cell.data), trained_on=cell.trained_on, allow_training_data=how.allow_training_data, workers=1,
+            classifier=self.classifier_of(cell.data), trained_on=cell.trained_on, allow_training_data=how.allow_training_data, workers=1,
         )  # fmt: skip
         seconds = {"training": training_seconds(run), "judging": round(sum(found.seconds.values()), 2)}
         sampler = METHODS[json.loads((run / "config.json").read_text())["method"]][0].sampler

@@ -276,7 +276,7 @@ def runs(signs, tmp_path_factory):
 
 
 def compared(out, runs, data=None, **options):
-    return compare.compare_runs(out, runs, data, referee=OPTIONS["referee"], **{"judging": OPTIONS["judging"], **options}).parent
+    return compare.compare_runs(out, runs, data, classifier=OPTIONS["classifier"], **{"judging": OPTIONS["judging"], **options}).parent
 
 
 def test_runs_are_compared_on_what_they_share_and_the_rest_is_said(runs, tmp_path):
@@ -294,8 +294,8 @@ def test_runs_are_compared_on_what_they_share_and_the_rest_is_said(runs, tmp_pat
 
 
 def test_runs_of_one_setting_are_seeds_of_one_method(done):
-    alike = [found.Found(done / f"runs/signs/ifcvaegan-tiny/{seed}") for seed in (0, 1)]
-    other = found.Found(done / "runs/signs/matdr-tiny/0")
+    alike = [found.FinishedRun(done / f"runs/signs/ifcvaegan-tiny/{seed}") for seed in (0, 1)]
+    other = found.FinishedRun(done / "runs/signs/matdr-tiny/0")
     assert list(found.grouped([*alike, other]).values()) == ["ifcvaegan", "ifcvaegan", "0"]
 
 
