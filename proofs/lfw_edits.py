@@ -28,11 +28,11 @@ from recombine.data.packing import pack
 from recombine.data.schema import Schema
 from recombine.data.sources.folder import read_source
 from recombine.evaluation import transfer
-from recombine.evaluation.classifier import Classifier, accuracies, judge_classifier
+from recombine.evaluation.classifier import Classifier, accuracies, feature_extractor, judge_classifier
 from recombine.evaluation.judgement import plain
 from recombine.method import Method
 from recombine.metrics.intervals import mean
-from recombine.metrics.realism import Extractor, extract, frechet_distance, judge_extractor, kernel_distance
+from recombine.metrics.realism import Extractor, extract, frechet_distance, kernel_distance
 from recombine.metrics.reconstruction import psnr
 from recombine.recipes import RECIPES
 from recombine.training.runs import start
@@ -53,7 +53,7 @@ def measure(model: Method, data: Pack, classifier: Classifier) -> dict:
         edited = torch.cat(list(transfer.edited_images(model, data, codes, verdicts.edits)))
         again = torch.cat(list(inference.decode_chunks(model, codes)))
     chosen = torch.from_numpy(np.sort(np.random.default_rng(0).permutation(len(edited))[: len(images)]))
-    looker = judge_extractor(classifier)
+    looker = feature_extractor(classifier)
     real, made, rebuilt = (features(looker, pictures) for pictures in (images, edited[chosen], again))
     found = plain(transfer.scores(verdicts))
     return {

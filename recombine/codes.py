@@ -8,7 +8,8 @@ from types import MappingProxyType
 from typing import overload
 
 import torch
-from jaxtyping import Bool, Int
+import torch.nn.functional as F
+from jaxtyping import Bool, Int, Shaped
 from safetensors.torch import load_file, save
 from torch import Tensor
 
@@ -141,6 +142,18 @@ class Codes(Mapping[str, Tensor]):
         """The codes of several batches as those of one."""
         names = list(several[0])
         return Codes({name: torch.cat([codes.select(*names)[name] for codes in several]) for name in names})
+
+
+def pooled(part: Shaped[Tensor, " batch *each"], side: int) -> Shaped[Tensor, "batch features"]:
+    """A part as vectors, maps `[batch, channels, height, width]` averaged down to `side` x `side` at most.
+
+    Example:
+        >>> pooled(torch.zeros(2, 3, 8, 1), 4).shape
+        torch.Size([2, 12])
+    """
+    if part.ndim == 4:
+        part = F.adaptive_avg_pool2d(part, (min(side, part.shape[2]), min(side, part.shape[3])))
+    return part.flatten(1)
 
 
 def describe(value: object) -> str:

@@ -27,6 +27,7 @@ from recombine.data.batch import Batch, mix_seed
 from recombine.data.packed import Pack
 from recombine.data.schema import MISSING, Attribute, Schema
 from recombine.metrics.intervals import share
+from recombine.metrics.realism import Extractor
 
 READABLE = ("binary", "categorical")
 FORMAT = 1  # changes with the network, so that classifiers of another kind are not read
@@ -156,6 +157,21 @@ def judge_classifier(
         return quick
     thorough = _stored(pack, folder, THOROUGH, device, progress)
     return max(quick, thorough, key=lambda classifier: classifier.info["accuracy"])
+
+
+def feature_extractor(classifier: Classifier) -> Extractor:
+    """The classifier's last features, averaged over the image: 144 of a quick one, 192 of a thorough one.
+
+    Where the classifier reads images together with their mirror images, the features are the mean of both.
+    """
+    convolutions = classifier.trunk[:-3]                                    # without pooling to 4 x 4, flattening, dropout
+
+    def features(images: Tensor) -> Tensor:
+        images = images.clamp(-1, 1).float().to(next(classifier.parameters()).device)
+        sides = [images, images.flip(-1)] if classifier.settings.mirrored else [images]
+        return torch.stack([convolutions(classifier.sized(side)).mean((2, 3)) for side in sides]).mean(0)
+
+    return Extractor(f"judge, width {classifier.settings.width}, reads {', '.join(classifier.names)}", features)
 
 
 def accuracies(classifier: Classifier, pack: Pack, rows: np.ndarray, chunk: int = 256) -> dict[str, dict]:

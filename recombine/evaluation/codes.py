@@ -5,9 +5,8 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
-import torch.nn.functional as F
-from torch import Tensor
 
+from recombine.codes import pooled
 from recombine.evaluation.context import CannotMeasure, EvaluationContext, beside
 from recombine.evaluation.judgement import Disentanglement, Entropy, Information, Leakage, structured
 from recombine.metrics import factors
@@ -99,14 +98,7 @@ def disentanglement(context: EvaluationContext) -> Disentanglement:
 def _numbers(context: EvaluationContext) -> tuple[np.ndarray, int]:
     """All parts `[images, numbers]`, maps averaged to the largest side at which they are few enough, and that side."""
     for side in POOLED:
-        numbers = np.concatenate([_averaged(context.codes[part].cpu().float(), side).numpy() for part in context.codes], 1)
+        numbers = np.concatenate([pooled(context.codes[part].cpu().float(), side).numpy() for part in context.codes], 1)
         if numbers.shape[1] <= MOST_NUMBERS:
             return numbers, side
     raise CannotMeasure(f"it is measured for {MOST_NUMBERS} numbers at most, since forests take their time, and the codes have {numbers.shape[1]}")
-
-
-def _averaged(part: Tensor, side: int) -> Tensor:
-    """A part `[batch, numbers]`, maps averaged down to `side` x `side` at most."""
-    if part.ndim == 4:
-        part = F.adaptive_avg_pool2d(part, (min(side, part.shape[2]), min(side, part.shape[3])))
-    return part.flatten(1)

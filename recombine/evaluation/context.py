@@ -24,7 +24,8 @@ from recombine.evaluation.judgement import Protocol
 from recombine.evaluation.roles import checked, resolved
 from recombine.messages import shown
 from recombine.method import Method
-from recombine.metrics import leakage
+from recombine.metrics.features import reduced
+from recombine.metrics.leakage import Matrix
 from recombine.metrics.realism import Extractor
 
 
@@ -59,7 +60,7 @@ class EvaluationContext:
     truths: int = 300
     workers: int | None = None
     progress: Callable[[str], None] = lambda line: None
-    matrices: dict[str, leakage.Matrix] = field(default_factory=dict)   # kind of probe -> what it read
+    matrices: dict[str, Matrix] = field(default_factory=dict)   # kind of probe -> what it read
     sections: dict[str, Any] = field(default_factory=dict)  # field of `Judgement` -> what was measured
     left_out: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -108,7 +109,7 @@ class EvaluationContext:
     @cached_property
     def probed(self) -> Codes:
         """Codes of the judged images as probes read them, `[images, features]` of every part."""
-        return self.codes.map(leakage.reduced)
+        return self.codes.map(reduced)
 
     @cached_property
     def learnt(self) -> Learnt:
@@ -119,7 +120,7 @@ class EvaluationContext:
         rows = np.sort(np.random.default_rng(mix_seed(self.seed, "learnt")).permutation(rows)[: self.protocol.learnt])
         with inference.evaluation_mode(self.model):
             chunks = [rows[i : i + self.chunk] for i in range(0, len(rows), self.chunk)]
-            parts = [inference.encode_rows(self.model, self.pack, chunk, self.chunk).map(leakage.reduced) for chunk in chunks]
+            parts = [inference.encode_rows(self.model, self.pack, chunk, self.chunk).map(reduced) for chunk in chunks]
         return Learnt(rows, Codes.concatenate(parts))
 
     @cached_property

@@ -15,7 +15,7 @@ from recombine.data.batch import mix_seed
 from recombine.data.synthetic.truth import drawn, factors_behind
 from recombine.edit import swap
 from recombine.evaluation import transfer
-from recombine.evaluation.classifier import Classifier, accuracies
+from recombine.evaluation.classifier import Classifier, accuracies, feature_extractor
 from recombine.evaluation.context import CannotMeasure, EvaluationContext
 from recombine.evaluation.judgement import (
     ClassifierReport,
@@ -29,7 +29,7 @@ from recombine.evaluation.judgement import (
 )
 from recombine.evaluation.part_swaps import Carried, part_swaps
 from recombine.metrics.intervals import Estimate, mean
-from recombine.metrics.realism import FEWEST, Extractor, extract, frechet_distance, judge_extractor, kernel_distance
+from recombine.metrics.realism import FEWEST, Extractor, extract, frechet_distance, kernel_distance
 from recombine.metrics.reconstruction import mse, psnr, ssim
 
 LPIPS = (
@@ -185,7 +185,7 @@ def extractor_of(context: EvaluationContext) -> Extractor:
         return context.extractor
     if not isinstance(context.classifier, Classifier):
         raise CannotMeasure("the classifier that was given has no features to look at; give an extractor, too")
-    return judge_extractor(context.classifier)
+    return feature_extractor(context.classifier)
 
 
 def _made_sets(context: EvaluationContext) -> dict[str, Iterator[Tensor]]:

@@ -18,6 +18,7 @@ from recombine.evaluation.edits import extractor_of, images_of
 from recombine.evaluation.judgement import IdentityPreserved, Recognition, structured
 from recombine.evaluation.roles import shared_by
 from recombine.metrics import recognition as measures
+from recombine.metrics.features import standardised
 from recombine.metrics.intervals import Estimate, share
 from recombine.metrics.realism import extract
 
@@ -120,13 +121,11 @@ def metric_of(context: EvaluationContext, name: str) -> Callable[[Iterator[Tenso
     extractor = extractor_of(context)
     rows = _whole_groups(context, name)
     features, groups = extract(extractor, images_of(context, rows)), np.asarray(context.pack.labels[name])[rows]
-    middle, spread = features.mean(0), features.std(0)
-    spread[spread == 0] = 1
     try:
-        lda = LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto").fit((features - middle) / spread, groups)
+        lda = LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto").fit(standardised(features)[0], groups)
     except np.linalg.LinAlgError as reason:
         raise CannotMeasure(f"the extractor's features do not vary within one {name}") from reason
-    return lambda images: lda.transform((extract(extractor, images) - middle) / spread)
+    return lambda images: lda.transform(standardised(features, extract(extractor, images))[1])
 
 
 def _whole_groups(context: EvaluationContext, name: str, most: int = 3_000, fewest: int = 10) -> np.ndarray:

@@ -10,12 +10,13 @@ of that box is empty, and H is high for any data that is not uniform itself, so 
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Num
 
-from recombine.metrics.intervals import CONFIDENCE, Estimate
+from recombine.metrics.intervals import Estimate, percentiles
 
 
 def hopkins(
-    points: np.ndarray, samples: int | None = None, repeats: int = 100, dimensions: int | None = None, seed: int = 0
+    points: Num[np.ndarray, " points *features"], samples: int | None = None, repeats: int = 100, dimensions: int | None = None, seed: int = 0
 ) -> Estimate:
     """The mean Hopkins statistic of several draws.
 
@@ -31,6 +32,11 @@ def hopkins(
 
     Raises:
         ValueError: There are fewer than three points, all of them are the same one, or m is more than there are.
+
+    Example:
+        >>> clusters = np.repeat([[0.0, 0.0], [9.0, 9.0]], 50, axis=0) + np.random.default_rng(0).random((100, 2))
+        >>> hopkins(clusters).value > 0.9
+        True
     """
     from sklearn.decomposition import PCA
     from sklearn.neighbors import NearestNeighbors
@@ -47,10 +53,9 @@ def hopkins(
         low, high = points.min(0), points.max(0)
     neighbours = NearestNeighbors().fit(points)
     to_other = neighbours.kneighbors(points, 2)[0][:, 1]                       # the nearest of all is the point itself
-    chance = np.random.default_rng(seed)
-    spread = chance.uniform(low, high, (repeats * samples, points.shape[1]))
+    rng = np.random.default_rng(seed)
+    spread = rng.uniform(low, high, (repeats * samples, points.shape[1]))
     u = neighbours.kneighbors(spread, 1)[0].reshape(repeats, samples).sum(1)
-    w = np.array([to_other[chance.choice(len(points), samples, replace=False)].sum() for _ in range(repeats)])
+    w = np.array([to_other[rng.choice(len(points), samples, replace=False)].sum() for _ in range(repeats)])
     values = u / (u + w)
-    ends = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Estimate(float(values.mean()), float(ends[0]), float(ends[1]), len(points))
+    return Estimate(float(values.mean()), *percentiles(values), len(points))

@@ -2,11 +2,12 @@
 
 A part that should not carry an attribute leaks it where a probe, trained on codes of the training split, reads it from
 codes of other images better than guessing does. A probe that is trained too little looks like perfect disentanglement,
-so both kinds are trained to convergence, and how strongly they are held back is chosen on training codes kept aside:
+so both kinds are trained to convergence, and their regularisation is chosen on validation codes, a fifth of the training codes:
 
 - "linear": multinomial logistic regression; ridge regression for a continuous attribute;
-- "two_layer": one hidden layer of 128 rectified units (`recombine.metrics.two_layer`), stopped where it no longer gets better on the codes kept aside;
-- "both": in every cell the one of the two that was better on the codes kept aside.
+- "two_layer": one hidden layer of 128 rectified units (`recombine.metrics.probes`), stopped where it no longer gets
+  better on the validation codes;
+- "both": in every cell the one of the two that was better on the validation codes.
 
 A method's own adversary, at chance when training ends, shows nothing: a fresh one may still find everything.
 """
@@ -14,28 +15,27 @@ A method's own adversary, at chance when training ends, shows nothing: a fresh o
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+from jaxtyping import Float, Num
 from torch import Tensor
 
 from recombine.codes import Codes
 from recombine.data.batch import mix_seed
 from recombine.data.schema import Attribute
 from recombine.messages import shown
-from recombine.metrics.intervals import CONFIDENCE, Estimate, mean, share
-from recombine.metrics.two_layer import Probes, Task, train_probes
+from recombine.metrics.features import features
+from recombine.metrics.intervals import Estimate, bootstrap, bootstrap_counts, mean, percentiles, share
+from recombine.metrics.probes import Probes, Task, train_probes
 
 Probe = Literal["linear", "two_layer", "both"]
 Labels = Mapping[str, np.ndarray]
 
-MOST = 1024                                 # features of a map that are probed as they are; larger maps are pooled first
-POOLED = 4                                  # side that larger maps are pooled to, at most
-FEWEST = 20                                 # labelled codes that a probe needs to learn from, and as many to be judged on
-ASIDE = 0.2                                 # share of the training codes that choose between probes
+FEWEST = 20                                 # labelled codes that a probe needs to train on, and as many to be judged on
+VAL_SHARE = 0.2                             # of the training codes, that choose between probes
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)   # C of the logistic regression: 1 / its L2 penalty
 RIDGES = (1.0, 10.0, 100.0, 1e3, 1e4, 1e5)  # L2 penalties of the ridge regression
 DROPOUTS = (0.0, 0.5)                       # of the two-layer probe's inputs and hidden units: the first alone ...
@@ -44,25 +44,26 @@ WIDE = 32                                   # ... for fewer features than these
 
 @dataclass(frozen=True)
 class Reading:
-    """What one probe reads of one attribute from one part, image by image, beside what guessing would say."""
+    """What one probe reads of one attribute from one part, image by image, beside what guessing gives."""
 
     attribute: Attribute
     probe: str                              # which kind
-    aside: float                            # its accuracy, or R^2, on the training codes kept aside
-    truth: np.ndarray                       # [images] of the judged codes; the missing are `MISSING` or NaN
-    seen: np.ndarray                        # [images]
+    val_score: float                        # its accuracy, or R^2, on the validation codes
+    target: Num[np.ndarray, " images"]      # labels of the judged codes; the missing are `MISSING` or NaN
+    pred: Num[np.ndarray, " images"]
     guess: float                            # the training codes' most frequent value, or their mean
-    likely: np.ndarray | None = None        # [images, values] probabilities, of a linear probe of values
-    prior: np.ndarray | None = None         # [values] their shares of the training codes
+    probabilities: Float[np.ndarray, "images values"] | None = None  # of a linear probe of values
+    prior: Float[np.ndarray, " values"] | None = None  # shares of the values in the training codes
+
     @property
     def known(self) -> np.ndarray:
-        """Which judged images have a label, bool `[pictures]`."""
-        return self.attribute.known(self.truth)
+        """Which judged images have a label, bool `[images]`."""
+        return self.attribute.known(self.target)
 
     def above(self) -> np.ndarray:
         """Per labelled image: 1 where only the probe is right, -1 where only the guess is, else 0."""
-        truth, seen = self.truth[self.known], self.seen[self.known]
-        return (seen == truth).astype(float) - (truth == self.guess)
+        target, pred = self.target[self.known], self.pred[self.known]
+        return (pred == target).astype(float) - (target == self.guess)
 
     def to_json(self) -> dict:
         """Plain values, each with n and interval.
@@ -72,13 +73,14 @@ class Reading:
             training codes' most frequent value gets right on the same images) and `above`, their difference; for a
             continuous one `r2`, the share of the variance that is explained, below 0 where the mean explains more.
         """
-        truth, seen = self.truth[self.known], self.seen[self.known]
+        target, pred = self.target[self.known], self.pred[self.known]
         if self.attribute.kind == "continuous":
-            return {"probe": self.probe, "r2": _explained(truth, seen).to_json()}
+            ends = bootstrap(lambda rows: r2(target[rows], pred[rows]), len(target))
+            return {"probe": self.probe, "r2": Estimate(r2(target, pred), *ends, len(target)).to_json()}
         return {
             "probe": self.probe,
-            "accuracy": share(seen == truth).to_json(),
-            "majority": float(np.mean(truth == self.guess)),
+            "accuracy": share(pred == target).to_json(),
+            "majority": float(np.mean(target == self.guess)),
             "above": mean(self.above()).to_json(),
         }
 
@@ -98,13 +100,13 @@ def leakage(
     """Probe every part for every attribute.
 
     Args:
-        codes_train: Codes that the probes learn from: those of the training split.
-        labels_train: Attribute -> labels `[pictures]` of these; missing ones are `MISSING`, or NaN where continuous.
+        codes_train: Codes that the probes are trained on: those of the training split.
+        labels_train: Attribute -> labels `[images]` of these; missing ones are `MISSING`, or NaN where continuous.
         codes_test: Codes that they are judged on, of other images.
         labels_test: Attribute -> labels of these.
         attributes: What is looked for. Groups are left out: a probe can only name values that it has seen.
         probe: Its kind, "linear", "two_layer" or "both".
-        seed: Of the codes kept aside and of the two-layer probe.
+        seed: Of the choice of validation codes and of the two-layer probe.
 
     Returns:
         Part -> attribute -> reading; `matrix_json` makes plain values of it. An attribute with fewer than 20 labelled
@@ -115,6 +117,13 @@ def leakage(
 
     Maps of more than 1,024 features are average-pooled to 4 x 4 first (a finer place than that is not looked for), and
     every feature is brought to mean 0 and deviation 1 over the training codes.
+
+    Example:
+        >>> lamp = np.arange(100) % 2
+        >>> codes = Codes(part=torch.tensor(lamp)[:, None].float())
+        >>> found = leakage(codes, {"lamp": lamp}, codes, {"lamp": lamp}, [Attribute("lamp", "binary", ("0", "1"))])
+        >>> found["part"]["lamp"].to_json()["accuracy"]["value"]
+        1.0
     """
     if probe not in ("linear", "two_layer", "both"):
         raise ValueError(f"no probe {probe!r}; there are linear, two_layer and both")
@@ -127,21 +136,26 @@ def leakage(
     for part in codes_train:
         train, test = features(codes_train[part], codes_test[part])
         order = np.random.default_rng(mix_seed(seed, part)).permutation(len(train))
-        jobs = []
+        cells = []
         for a in attributes:
-            wanted, truth = np.asarray(labels_train[a.name]), np.asarray(labels_test[a.name])
-            known = order[a.known(wanted)[order]]
-            if a.kind != "group" and min(len(known), a.known(truth).sum()) >= FEWEST:
-                aside, learnt = np.split(known, [round(ASIDE * len(known))])
-                jobs.append(_Job(a, train, wanted, test, truth, learnt, aside))
-        tries = [kind(jobs, mix_seed(seed, part)) for kind in kinds] if jobs else []
-        best = (max(readings, key=lambda reading: reading.aside) for readings in zip(*tries, strict=True))
-        matrix[part] = {job.attribute.name: reading for job, reading in zip(jobs, best, strict=False)}
+            target, test_target = np.asarray(labels_train[a.name]), np.asarray(labels_test[a.name])
+            known = order[a.known(target)[order]]
+            if a.kind != "group" and min(len(known), a.known(test_target).sum()) >= FEWEST:
+                val_rows, train_rows = np.split(known, [round(VAL_SHARE * len(known))])
+                cells.append(_Cell(a, train, target, train_rows, val_rows, test, test_target))
+        tries = [kind(cells, mix_seed(seed, part)) for kind in kinds] if cells else []
+        matrix[part] = {reading.attribute.name: reading for reading in _best(tries)}
     return matrix
 
 
 def matrix_json(matrix: Matrix) -> dict[str, dict[str, dict]]:
-    """Part -> attribute -> plain values of `Reading.to_json`."""
+    """Part -> attribute -> plain values of `Reading.to_json`.
+
+    Example:
+        >>> lamp, labels = Attribute("lamp", "binary", ("0", "1")), np.array([0, 1])
+        >>> matrix_json({"part": {"lamp": Reading(lamp, "linear", 1.0, labels, labels, 0.0)}})["part"]["lamp"]["majority"]
+        0.5
+    """
     return {part: {name: reading.to_json() for name, reading in row.items()} for part, row in matrix.items()}
 
 
@@ -161,6 +175,12 @@ def off_part(matrix: Matrix, own: Mapping[str, Collection[str]], samples: int = 
 
     Raises:
         ValueError: `own` names a part that is not there, or no cell is left.
+
+    Example:
+        >>> lamp, labels = Attribute("lamp", "binary", ("0", "1")), np.array([0, 1])
+        >>> perfect, guessed = (Reading(lamp, "linear", 1.0, labels, pred, 0.0) for pred in (labels, np.zeros(2)))
+        >>> off_part({"lamp": {"lamp": perfect}, "rest": {"lamp": perfect}, "pose": {"lamp": guessed}}, {"lamp": ["lamp"]}).value
+        0.25
     """
     strange = [part for part in own if part not in matrix]
     if strange:
@@ -175,164 +195,149 @@ def off_part(matrix: Matrix, own: Mapping[str, Collection[str]], samples: int = 
     above = np.zeros_like(known)
     for column, cell in enumerate(cells):
         above[cell.known, column] = cell.above()
-    drawn = np.random.default_rng(seed).multinomial(len(known), np.full(len(known), 1 / len(known)), samples)
+    drawn = bootstrap_counts(len(known), samples, seed)
     counts = drawn @ known                                                     # [samples, cells]
     means = np.where(counts > 0, drawn @ above / np.maximum(counts, 1), np.nan)
-    low, high = np.quantile(np.nanmean(means, 1), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     value = float((above.sum(0) / known.sum(0)).mean())
-    return Estimate(value, float(low), float(high), int(known.any(1).sum()))
+    return Estimate(value, *percentiles(np.nanmean(means, 1)), int(known.any(1).sum()))
 
 
-def features(train: Tensor, *others: Tensor) -> list[np.ndarray]:
-    """Parts `[batch, ...]` as standardised float32 `[batch, features]`, by the mean and deviation of the first.
+def r2(target: Num[np.ndarray, " images"], pred: Num[np.ndarray, " images"]) -> float:
+    """The share of the variance of `target` that `pred` explains; 0 where there is none.
 
-    Maps `[batch, channels, height, width]` of more than 1,024 features are average-pooled to at most 4 x 4.
+    `sklearn.metrics.r2_score` is 1 for a constant that is met, and its last digits differ in float32.
+
+    Example:
+        >>> r2(np.array([0.0, 1.0, 2.0]), np.array([0.0, 1.0, 1.0]))
+        0.5
     """
-    flat = [reduced(part).double().numpy() for part in (train, *others)]
-    middle, spread = flat[0].mean(0), flat[0].std(0)
-    spread[spread == 0] = 1
-    return [((part - middle) / spread).astype(np.float32) for part in flat]
-
-
-def reduced(part: Tensor) -> Tensor:
-    """A part as it is probed, `[batch, features]` on the CPU: maps of more than 1,024 features averaged to at most 4 x 4."""
-    part = part.detach().cpu().float()
-    if part.ndim == 4 and part[0].numel() > MOST:
-        part = F.adaptive_avg_pool2d(part, (min(POOLED, part.shape[-2]), min(POOLED, part.shape[-1])))
-    return part.flatten(1)
+    total = float(((target - target.mean()) ** 2).sum())
+    return 1 - float(((target - pred) ** 2).sum()) / total if total else 0.0
 
 
 @dataclass(frozen=True)
-class _Job:
-    """Everything that a probe of one cell needs."""
+class _Cell:
+    """One part and one attribute that are probed, and which training codes are for training and which for validation."""
 
     attribute: Attribute
-    train: np.ndarray                       # [images, features] of all training codes
-    wanted: np.ndarray                      # [images] their labels
-    test: np.ndarray                        # [others, features]
-    truth: np.ndarray                       # [others]
-    learnt: np.ndarray                      # places of the training codes that are learnt from ...
-    aside: np.ndarray                       # ... and of those kept aside; all of them have a label
+    codes: np.ndarray                       # [images, features] of all training codes
+    target: np.ndarray                      # [images] their labels
+    train: np.ndarray                       # rows of the training codes to train on ...
+    val: np.ndarray                         # ... and to choose by; all of them have a label
+    test_codes: np.ndarray                  # [others, features]
+    test_target: np.ndarray                 # [others]
 
     @property
-    def numbers(self) -> bool:
+    def continuous(self) -> bool:
         return self.attribute.kind == "continuous"
 
     @property
-    def labels(self) -> np.ndarray:
-        """All labels that there are."""
-        return self.wanted[np.concatenate([self.learnt, self.aside])]
+    def rows(self) -> np.ndarray:
+        """Of all training codes with a label."""
+        return np.concatenate([self.train, self.val])
 
     @property
     def constant(self) -> bool:
-        """Whether there is nothing to learn."""
-        return len(np.unique(self.wanted[self.learnt])) == 1
+        """Whether there is nothing to train on."""
+        return len(np.unique(self.target[self.train])) == 1
 
     @property
     def values(self) -> int:
-        return max(self.attribute.num_values, int(self.labels.max()) + 1)
+        return max(self.attribute.num_values, int(self.target[self.rows].max()) + 1)
 
     @property
     def scale(self) -> tuple[float, float]:
-        """Mean and deviation of numbers."""
-        return float(self.labels.mean()), float(self.labels.std())
+        """Mean and deviation of a continuous attribute."""
+        labels = self.target[self.rows]
+        return float(labels.mean()), float(labels.std())
 
     def task(self) -> Task:
         """The same for a two-layer probe."""
-        everyone = torch.arange(len(self.wanted))
-        learnt, aside = (torch.isin(everyone, torch.from_numpy(side)) for side in (self.learnt, self.aside))
-        if not self.numbers:
-            return Task(torch.from_numpy(self.wanted).long(), learnt, aside, self.values)
+        places = torch.arange(len(self.target))
+        train, val = (torch.isin(places, torch.from_numpy(rows)) for rows in (self.train, self.val))
+        if not self.continuous:
+            return Task(torch.from_numpy(self.target).long(), train, val, self.values)
         middle, spread = self.scale
-        return Task(torch.from_numpy(np.nan_to_num((self.wanted - middle) / spread)).float(), learnt, aside, 1)
+        return Task(torch.from_numpy(np.nan_to_num((self.target - middle) / spread)).float(), train, val, 1)
 
-    def seen(self, read: Tensor) -> np.ndarray:
-        """What a two-layer probe's outputs `[batch, outputs]` mean."""
+    def predictions(self, outputs: Tensor) -> np.ndarray:
+        """Labels `[batch]` that a two-layer probe's outputs `[batch, outputs]` stand for."""
         middle, spread = self.scale
-        return read[:, 0].numpy() * spread + middle if self.numbers else read[:, : self.values].argmax(1).numpy()
+        return outputs[:, 0].numpy() * spread + middle if self.continuous else outputs[:, : self.values].argmax(1).numpy()
 
-    def score(self, seen: np.ndarray, truth: np.ndarray) -> float:
-        return _r2(truth, seen) if self.numbers else float(np.mean(seen == truth))
+    def score(self, pred: np.ndarray, target: np.ndarray) -> float:
+        return r2(target, pred) if self.continuous else float(np.mean(pred == target))
 
-    def reading(self, probe: str, aside: float, seen: np.ndarray) -> Reading:
-        guess = self.labels.mean() if self.numbers else np.bincount(self.labels.astype(int)).argmax()
-        prior = None if self.numbers else np.bincount(self.labels, minlength=self.attribute.num_values) / len(self.labels)
-        return Reading(self.attribute, probe, aside, self.truth, seen, float(guess), prior=prior)
-
-
-def _linears(jobs: Sequence[_Job], seed: int) -> list[Reading]:
-    return [_constant(job, "linear") if job.constant else _linear(job) for job in jobs]
+    def reading(self, probe: str, val_score: float, pred: np.ndarray, probabilities: np.ndarray | None = None) -> Reading:
+        labels = self.target[self.rows]
+        guess = labels.mean() if self.continuous else np.bincount(labels.astype(int)).argmax()
+        prior = None if self.continuous else np.bincount(labels, minlength=self.attribute.num_values) / len(labels)
+        return Reading(self.attribute, probe, val_score, self.test_target, pred, float(guess), probabilities, prior)
 
 
-def _linear(job: _Job) -> Reading:
-    """The penalty that is best on the codes kept aside, then fitted to all training codes."""
+def _best(tries: Sequence[Sequence[Reading]]) -> list[Reading]:
+    """Of each cell the reading that was best on the validation codes."""
+    return [max(readings, key=lambda reading: reading.val_score) for readings in zip(*tries, strict=True)]
+
+
+def _linears(cells: Sequence[_Cell], seed: int) -> list[Reading]:
+    return [_constant(cell, "linear") if cell.constant else _linear(cell) for cell in cells]
+
+
+def _linear(cell: _Cell) -> Reading:
+    """The penalty that is best on the validation codes, then fitted to all training codes."""
     from sklearn.linear_model import LogisticRegression, Ridge
 
-    penalties = RIDGES if job.numbers else PENALTIES
-    probes = [Ridge(alpha=p) if job.numbers else LogisticRegression(C=p, max_iter=500) for p in penalties]
-    x, y, x_aside, y_aside = (column[side] for side in (job.learnt, job.aside) for column in (job.train, job.wanted))
-    costs = [_cost(job, probe.fit(x, y), x_aside, y_aside) for probe in probes]
-    best = int(np.argmin(costs))
-    aside = job.score(np.asarray(probes[best].predict(x_aside)), y_aside)
-    everything = np.concatenate([job.learnt, job.aside])
-    probe = probes[best].fit(job.train[everything], job.wanted[everything])
-    likely = None if job.numbers else _likely(job, probe, job.test)
-    return replace(job.reading("linear", aside, probe.predict(job.test)), likely=likely)
+    penalties = RIDGES if cell.continuous else PENALTIES
+    probes = [Ridge(alpha=p) if cell.continuous else LogisticRegression(C=p, max_iter=500) for p in penalties]
+    codes, target = cell.codes[cell.train], cell.target[cell.train]
+    best = probes[int(np.argmin([_val_loss(cell, probe.fit(codes, target)) for probe in probes]))]
+    val_score = cell.score(np.asarray(best.predict(cell.codes[cell.val])), cell.target[cell.val])
+    best.fit(cell.codes[cell.rows], cell.target[cell.rows])
+    probabilities = None if cell.continuous else _probabilities(cell, best, cell.test_codes)
+    return cell.reading("linear", val_score, np.asarray(best.predict(cell.test_codes)), probabilities)
 
 
-def _cost(job: _Job, probe, codes: np.ndarray, wanted: np.ndarray) -> float:
+def _val_loss(cell: _Cell, probe) -> float:
     """Squared error or cross-entropy: a penalty that leaves a probe right by a hair would win by accuracy."""
-    if job.numbers:
-        return float(((probe.predict(codes) - wanted) ** 2).mean())
-    return float(-np.log(_likely(job, probe, codes)[np.arange(len(wanted)), wanted].clip(1e-12)).mean())
+    codes, target = cell.codes[cell.val], cell.target[cell.val]
+    if cell.continuous:
+        return float(((probe.predict(codes) - target) ** 2).mean())
+    return float(-np.log(_probabilities(cell, probe, codes)[np.arange(len(target)), target].clip(1e-12)).mean())
 
 
-def _likely(job: _Job, probe, codes: np.ndarray) -> np.ndarray:
-    """Probabilities `[pictures, values]`, 0 for values that no training code has."""
-    found = np.zeros((len(codes), job.values))
+def _probabilities(cell: _Cell, probe, codes: np.ndarray) -> np.ndarray:
+    """Of every value, `[images, values]`; 0 for values that no training code has."""
+    found = np.zeros((len(codes), cell.values))
     found[:, probe.classes_] = probe.predict_proba(codes)
     return found
 
 
-def _two_layers(jobs: Sequence[_Job], seed: int) -> list[Reading]:
-    """For every cell of one part the dropout and the epoch that are best on the codes kept aside."""
+def _two_layers(cells: Sequence[_Cell], seed: int) -> list[Reading]:
+    """For every cell of one part the dropout and the epoch that are best on the validation codes."""
     found: dict[int, Reading] = {}
-    for numbers in (False, True):
-        places = [i for i, job in enumerate(jobs) if job.numbers == numbers and not job.constant]
+    for continuous in (False, True):
+        places = [i for i, cell in enumerate(cells) if cell.continuous == continuous and not cell.constant]
         if places:
-            chosen = [jobs[i] for i in places]
-            codes, tasks = torch.from_numpy(jobs[0].train), [job.task() for job in chosen]
-            shares = DROPOUTS if codes.shape[1] >= WIDE else DROPOUTS[:1]
-            tries = [_read(chosen, train_probes(codes, tasks, share, seed)) for share in shares]
-            best = (max(readings, key=lambda reading: reading.aside) for readings in zip(*tries, strict=True))
-            found.update(zip(places, best, strict=True))
-    return [found[i] if i in found else _constant(job, "two_layer") for i, job in enumerate(jobs)]
+            chosen = [cells[i] for i in places]
+            codes, tasks = torch.from_numpy(cells[0].codes), [cell.task() for cell in chosen]
+            dropouts = DROPOUTS if codes.shape[1] >= WIDE else DROPOUTS[:1]
+            tries = [_readings(chosen, train_probes(codes, tasks, dropout, seed)) for dropout in dropouts]
+            found.update(zip(places, _best(tries), strict=True))
+    return [found[i] if i in found else _constant(cell, "two_layer") for i, cell in enumerate(cells)]
 
 
-def _read(jobs: Sequence[_Job], probes: Probes) -> list[Reading]:
+def _readings(cells: Sequence[_Cell], probes: Probes) -> list[Reading]:
     """What trained probes read of their cells."""
     with torch.no_grad():
-        aside, test = (probes(torch.from_numpy(codes)) for codes in (jobs[0].train, jobs[0].test))
+        on_train, on_test = (probes(torch.from_numpy(codes)) for codes in (cells[0].codes, cells[0].test_codes))
     readings = []
-    for job, kept_aside, judged in zip(jobs, aside, test, strict=True):
-        seen = job.seen(kept_aside)[job.aside]
-        readings.append(job.reading("two_layer", job.score(seen, job.wanted[job.aside]), job.seen(judged)))
+    for cell, train_outputs, test_outputs in zip(cells, on_train, on_test, strict=True):
+        val_score = cell.score(cell.predictions(train_outputs)[cell.val], cell.target[cell.val])
+        readings.append(cell.reading("two_layer", val_score, cell.predictions(test_outputs)))
     return readings
 
 
-def _constant(job: _Job, probe: str) -> Reading:
-    value, y = job.wanted[job.learnt[0]], job.wanted[job.aside]
-    return job.reading(probe, job.score(np.full(len(y), value), y), np.full(len(job.test), value))
-
-
-def _r2(truth: np.ndarray, seen: np.ndarray) -> float:
-    total = float(((truth - truth.mean()) ** 2).sum())
-    return 1 - float(((truth - seen) ** 2).sum()) / total if total else 0.0
-
-
-def _explained(truth: np.ndarray, seen: np.ndarray, samples: int = 1000) -> Estimate:
-    """R^2 with its bootstrap interval over images."""
-    chance = np.random.default_rng(0)
-    draws = (chance.integers(0, len(truth), len(truth)) for _ in range(samples))
-    low, high = np.quantile([_r2(truth[d], seen[d]) for d in draws], [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Estimate(_r2(truth, seen), float(low), float(high), len(truth))
+def _constant(cell: _Cell, probe: str) -> Reading:
+    value, target = cell.target[cell.train[0]], cell.target[cell.val]
+    return cell.reading(probe, cell.score(np.full(len(target), value), target), np.full(len(cell.test_codes), value))

@@ -17,14 +17,14 @@ from sklearn.linear_model import LogisticRegression
 from recombine.data.packed import Pack
 from recombine.data.synthetic import avatars
 from recombine.edit import set_label
-from recombine.evaluation.classifier import Classifier
+from recombine.evaluation.classifier import Classifier, feature_extractor
 from recombine.inference import decode_chunks, encode_rows, evaluation_mode
 from recombine.method import Method
 from recombine.methods.shared.advattr_on_vectors import AdvAttrVectors
 from recombine.metrics.entropy import entropy_matrix
 from recombine.metrics.hopkins import hopkins
 from recombine.metrics.intervals import mean, share
-from recombine.metrics.realism import extract, frechet_distance, judge_extractor
+from recombine.metrics.realism import extract, frechet_distance
 from recombine.papers.claims import Cells, Claim, at_most, every, higher, lower
 from recombine.papers.table import Column, Row, Setup, Table
 from recombine.papers.workspace import Workspace, baseline, estimates, shorten
@@ -150,7 +150,7 @@ TABLE3 = Table(
 def measure_smiles_given(model: Method, pack: Pack, classifier: Classifier) -> dict[str, dict]:
     """Val photographs made to smile: accuracy by the classifier, and Frechet distance to real smiles."""
     rows = np.asarray(pack.rows("val"))
-    labels, extractor = np.asarray(pack.labels["Smiling"])[rows], judge_extractor(classifier)
+    labels, extractor = np.asarray(pack.labels["Smiling"])[rows], feature_extractor(classifier)
     with evaluation_mode(model):
         codes = encode_rows(model, pack, rows[labels == 0])
         edited = torch.cat(list(decode_chunks(model, set_label(model, codes, Smiling=1))))

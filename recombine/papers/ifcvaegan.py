@@ -271,7 +271,7 @@ def measure_probes(model: Method, pack: Pack) -> dict[str, dict]:
     labels = {split: {name: np.asarray(pack.labels[name])[rows[split]] for name in TEN} for split in rows}
     attributes = [pack.schema[name] for name in TEN]
     found = leakage(codes["train"], labels["train"], codes["val"], labels["val"], attributes)["all"]
-    hits = np.stack([found[name].seen == found[name].truth for name in TEN], 1)
+    hits = np.stack([found[name].pred == found[name].target for name in TEN], 1)
     by_name = {name: share(hits[:, place]).to_json() for place, name in enumerate(TEN)}
     return {"mean": mean(hits.mean(1)).to_json(), **by_name}
 

@@ -15,11 +15,11 @@ import torch
 from recombine import files
 from recombine.codes import Codes
 from recombine.data.packed import Pack
-from recombine.evaluation.classifier import Classifier
+from recombine.evaluation.classifier import Classifier, feature_extractor
 from recombine.inference import encode_rows, evaluation_mode
 from recombine.method import Method
 from recombine.metrics.intervals import mean
-from recombine.metrics.realism import extract, frechet_distance, judge_extractor
+from recombine.metrics.realism import extract, frechet_distance
 from recombine.metrics.recognition import (
     expression_probe,
     one_vs_rest_auc,
@@ -125,7 +125,7 @@ def measure_space(model: Any, pack: Pack, classifier: Classifier) -> dict[str, d
         `fid`: Frechet distance between training photographs and samples; `rmse_lfw`: of val photographs through the
         autoencoder, 0 to 255.
     """
-    extractor, rows = judge_extractor(classifier), np.asarray(pack.rows("val"))
+    extractor, rows = feature_extractor(classifier), np.asarray(pack.rows("val"))
     real = np.random.default_rng(0).permutation(pack.rows("train"))[:SAMPLES]
     with evaluation_mode(model):
         images = pack.batch(rows).images

@@ -12,12 +12,12 @@ from torch import Tensor
 
 from recombine.data.packed import Pack
 from recombine.data.schema import MISSING
-from recombine.evaluation.classifier import Classifier
+from recombine.evaluation.classifier import Classifier, feature_extractor
 from recombine.evaluation.measures import MEASURES
 from recombine.inference import decode_chunks, encode_rows, evaluation_mode
 from recombine.method import Method
 from recombine.metrics.intervals import Estimate, share
-from recombine.metrics.realism import extract, frechet_distance, judge_extractor
+from recombine.metrics.realism import extract, frechet_distance
 from recombine.papers.claims import Cells, Claim, every, lower
 from recombine.papers.table import Column, Row, Setup, Table
 from recombine.papers.workspace import Workspace, baseline, estimates, shorten
@@ -95,7 +95,7 @@ def measure_realism(model: Method, pack: Pack, classifier: Classifier, by_label:
 
     Beside it `success`, since a method that changes nothing has the best distance of all.
     """
-    extractor, rows = judge_extractor(classifier), split_in_halves(pack)
+    extractor, rows = feature_extractor(classifier), split_in_halves(pack)
     with evaluation_mode(model):
         edited = exchange(model, pack, rows, by_label)
         codes = encode_rows(model, pack, np.concatenate(rows))

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from sklearn.metrics import average_precision_score
 from torch import Tensor
 
 from recombine.data.images import to_float
@@ -28,6 +27,7 @@ from recombine.methods import METHODS
 from recombine.methods.rodi import VARIANTS
 from recombine.metrics.intervals import Estimate, mean
 from recombine.metrics.mutual_information import mutual_information
+from recombine.metrics.recognition import average_precision
 from recombine.papers.claims import Cells, Claim, every, higher, lower
 from recombine.papers.table import Column, MeasureRow, Row, Setup, Table
 from recombine.papers.workspace import Workspace, baseline, estimates, shorten
@@ -250,7 +250,7 @@ def average_precisions(
     found = []
     for query, character in zip(queries, characters, strict=True):
         relevant = (owners == character).all(1)
-        found.append(float(average_precision_score(relevant, -np.square(gallery - query).sum(1))))
+        found.append(average_precision(np.square(gallery - query).sum(1), relevant))
     return found
 
 

@@ -122,7 +122,7 @@ def codes(signs):
     """The judgement of the codes of an editor whose every part is known, by probes that are trained for a shorter time."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("recombine.metrics.leakage.DROPOUTS", (0.0,))
-        patch.setattr("recombine.metrics.two_layer.EPOCHS", 30)
+        patch.setattr("recombine.metrics.probes.EPOCHS", 30)
         return judge(CompactEditor(), signs, classifier=SignReader(), extractor=MEANS, sections=set(SECTIONS) - set(EDITS))
 
 
@@ -313,14 +313,14 @@ def test_every_image_is_encoded_once(signs, sign_reader, monkeypatch):
     encode = model.encode
     monkeypatch.setattr(model, "encode", lambda images: encoded.append(len(images)) or encode(images))
     monkeypatch.setattr("recombine.metrics.leakage.DROPOUTS", (0.0,))
-    monkeypatch.setattr("recombine.metrics.two_layer.EPOCHS", 2)
+    monkeypatch.setattr("recombine.metrics.probes.EPOCHS", 2)
     found = judging.judge(model, signs, classifier=sign_reader, extractor=MEANS, images=40, learnt=100, render=lambda *_: None)
     assert {section for section, (field, _) in SECTIONS.items() if getattr(found, field)} >= {"edits", "swaps", "parts", "leakage", "realism", "recognition"}
     assert sum(encoded) == 40 + 100
 
 
 def test_the_protocol_stands_in_the_judgement_and_narrows_what_codes_are_asked(signs, sign_reader, monkeypatch):
-    monkeypatch.setattr("recombine.metrics.two_layer.EPOCHS", 2)
+    monkeypatch.setattr("recombine.metrics.probes.EPOCHS", 2)
     sections = ["parts", "leakage", "information", "disentanglement"]
     found = judging.judge(CompactEditor(), signs, classifier=sign_reader, sections=sections, attributes=["lamp"], probes=["two_layer"], learnt=80)
     assert found.protocol == Protocol(80, ("two_layer",), ("lamp",)) and found.to_json()["protocol"]["learnt"] == 80

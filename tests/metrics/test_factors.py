@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import entropy
 from sklearn.metrics import mutual_info_score
 
-from recombine.metrics.factors import _completeness, _disentanglement, _information, dci, mig, sap
+from recombine.metrics.factors import completeness, dci, disentanglement, information, mig, sap
 
 CHANCE = np.random.default_rng(0)
 FACTORS = {"colour": CHANCE.integers(0, 3, 600), "lamp": CHANCE.integers(0, 2, 600), "shade": CHANCE.random(600)}
@@ -63,22 +63,22 @@ def test_a_turned_space_is_informative_and_not_disentangled():
 def test_importances_by_hand():
     importance = np.array([[0.5, 0.0], [0.25, 0.75], [0.25, 0.25]])
     half, quarter = 0.0, 1 + (0.25 * np.log(0.25) + 0.75 * np.log(0.75)) / np.log(2)
-    assert _disentanglement(importance) == pytest.approx((0.5 * 1 + 1.0 * quarter + 0.5 * half) / 2)
+    assert disentanglement(importance) == pytest.approx((0.5 * 1 + 1.0 * quarter + 0.5 * half) / 2)
     first = 1 + (0.5 * np.log(0.5) + 2 * 0.25 * np.log(0.25)) / np.log(3)
     second = 1 + (0.75 * np.log(0.75) + 0.25 * np.log(0.25)) / np.log(3)
-    assert _completeness(importance) == pytest.approx((first + second) / 2)
+    assert completeness(importance) == pytest.approx((first + second) / 2)
 
 
 def test_importances_agree_with_scipy():
     importance = np.random.default_rng(0).random((7, 4))
     weights = importance.sum(1) / importance.sum()
-    assert _disentanglement(importance) == pytest.approx(weights @ (1 - entropy(importance, axis=1, base=4)))
-    assert _completeness(importance) == pytest.approx((1 - entropy(importance, axis=0, base=7)).mean())
+    assert disentanglement(importance) == pytest.approx(weights @ (1 - entropy(importance, axis=1, base=4)))
+    assert completeness(importance) == pytest.approx((1 - entropy(importance, axis=0, base=7)).mean())
 
 
 def test_information_agrees_with_scikit_learn():
     one, other = FACTORS["colour"], (FACTORS["colour"] + CHANCE.integers(0, 2, 600)) % 4
-    assert _information(one, other) == pytest.approx(mutual_info_score(one, other))
+    assert information(one, other) == pytest.approx(mutual_info_score(one, other))
 
 
 def test_gap_by_hand():

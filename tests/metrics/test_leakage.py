@@ -10,7 +10,8 @@ from sklearn.metrics import r2_score
 
 from recombine.codes import Codes
 from recombine.data.schema import Attribute
-from recombine.metrics.leakage import features, leakage, matrix_json, off_part
+from recombine.metrics.features import features
+from recombine.metrics.leakage import leakage, matrix_json, off_part
 
 COLOUR = Attribute("colour", "categorical", ("red", "green", "blue"))
 LAMP = Attribute("lamp", "binary", ("0", "1"))
@@ -69,8 +70,8 @@ def test_only_two_layers_read_what_stands_in_no_direction(labels):
         for probe in ("linear", "two_layer", "both")
     )
     assert linear.above().mean() < 0.05
-    assert (two_layer.seen == two_layer.truth).mean() > 0.98
-    assert both.probe == "two_layer" and (both.seen == two_layer.seen).all()
+    assert (two_layer.pred == two_layer.target).mean() > 0.98
+    assert both.probe == "two_layer" and (both.pred == two_layer.pred).all()
 
 
 def test_linear_probe_agrees_with_scikit_learn(labels):
@@ -79,14 +80,14 @@ def test_linear_probe_agrees_with_scikit_learn(labels):
     found = probed(codes, labels, COLOUR)["part"]["colour"]
     x = codes["part"].numpy()
     theirs = LogisticRegression().fit(x[:600], labels["colour"][:600]).score(x[600:], labels["colour"][600:])
-    assert (found.seen == found.truth).mean() == pytest.approx(theirs, abs=0.02)
+    assert (found.pred == found.target).mean() == pytest.approx(theirs, abs=0.02)
 
 
 @pytest.mark.parametrize("probe", ["linear", "two_layer"])
 def test_numbers_are_explained_or_not(probe, labels):
     matrix = probed(codes_of(labels).select("number", "shuffled"), labels, SHADE, probe=probe)
     read, unread = (matrix[part]["shade"] for part in ("number", "shuffled"))
-    assert read.to_json()["r2"]["value"] == pytest.approx(r2_score(read.truth, read.seen))
+    assert read.to_json()["r2"]["value"] == pytest.approx(r2_score(read.target, read.pred))
     assert read.to_json()["r2"]["value"] > 0.97 and read.to_json()["r2"]["n"] == 300
     assert -0.05 < unread.to_json()["r2"]["value"] < 0.03
 
@@ -142,13 +143,13 @@ def test_a_value_that_is_never_learnt_is_never_seen(labels):
     one = {"colour": np.concatenate([np.zeros(600, int), labels["colour"][600:]])}
     for probe in ("linear", "two_layer"):
         found = probed(codes_of(labels).select("perfect"), one, COLOUR, probe=probe)["perfect"]["colour"]
-        assert set(found.seen) == {0} and not found.above().any()
+        assert set(found.pred) == {0} and not found.above().any()
 
 
 def test_same_seed_same_reading(labels):
     codes = codes_of(labels).select("hidden")
     first, again = (probed(codes, labels, COLOUR, probe="two_layer")["hidden"]["colour"] for _ in range(2))
-    assert (first.seen == again.seen).all()
+    assert (first.pred == again.pred).all()
 
 
 def test_large_maps_are_pooled_and_small_ones_are_not():
@@ -195,7 +196,7 @@ def test_a_code_that_says_it_once_is_read_by_a_linear_probe_however_few_learn(la
     for start in range(0, 240, 60):
         train, test = slice(start, start + 240), slice(600, None)
         found = leakage(codes[train], {"lamp": labels["lamp"][train]}, codes[test], {"lamp": labels["lamp"][test]}, [LAMP])["lamp"]["lamp"]
-        assert (found.seen == found.truth).all() and found.likely[np.arange(300), found.truth].min() > 0.9
+        assert (found.pred == found.target).all() and found.probabilities[np.arange(300), found.target].min() > 0.9
 
 
 def test_probes_learn_side_by_side_what_they_learn_alone(labels):

@@ -8,8 +8,9 @@ import torch
 from torchmetrics.image.fid import _compute_fid
 from torchmetrics.image.kid import poly_mmd
 
-from recombine.evaluation.classifier import Classifier, Settings
-from recombine.metrics.realism import Extractor, extract, frechet_distance, jackknife, judge_extractor, kernel_distance
+from recombine.evaluation.classifier import Classifier, Settings, feature_extractor
+from recombine.metrics.intervals import jackknife
+from recombine.metrics.realism import Extractor, extract, frechet_distance, kernel_distance
 
 CHANCE = np.random.default_rng(0)
 MIXING = CHANCE.normal(size=(8, 8))
@@ -73,7 +74,7 @@ def test_kernel_distance_needs_subsets():
         kernel_distance(REAL, MADE, "", size=501)
 
 
-def test_broken_features_are_refused():
+def test_broken_features_are_refused(unchecked):
     with pytest.raises(ValueError, match=r"as many features on both sides, not \(600, 8\) and \(500, 7\)"):
         frechet_distance(REAL, MADE[:, :7], "")
     with pytest.raises(ValueError, match="not finite"):
@@ -93,7 +94,7 @@ def test_any_function_may_look():
 def test_the_judge_looks(signs):
     torch.manual_seed(0)
     classifier = Classifier(signs.schema, Settings(width=4)).eval()
-    extractor = judge_extractor(classifier)
+    extractor = feature_extractor(classifier)
     pictures = signs.batch(np.arange(60)).images
     found = extract(extractor, pictures.split(20))
     assert found.shape == (60, 24) and extractor.name == "judge, width 4, reads colour, lamp, stripes"

@@ -46,7 +46,7 @@ def test_one_picture_and_one_channel():
     assert ssim(black, black).shape == (1,)
 
 
-def test_what_cannot_be_compared_is_refused():
+def test_what_cannot_be_compared_is_refused(unchecked):
     with pytest.raises(ValueError, match="cannot be compared"):
         mse(torch.zeros(1, 3, 8, 8), torch.zeros(2, 3, 8, 8))
     with pytest.raises(ValueError, match="at least 11 x 11 pixels, not 8 x 8"):

@@ -62,7 +62,7 @@ def whole(signs):
     """A judgement of everything, with probes that are hardly trained."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("recombine.metrics.leakage.DROPOUTS", (0.0,))
-        patch.setattr("recombine.metrics.two_layer.EPOCHS", 5)
+        patch.setattr("recombine.metrics.probes.EPOCHS", 5)
         return judge(CompactEditor(), signs, classifier=SignReader(), extractor=MEANS)
 
 

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from recombine.codes import Codes
+from recombine.codes import Codes, pooled
 from recombine.data.batch import mix_seed
 from recombine.data.schema import MISSING, Attribute, Schema
 
@@ -48,7 +48,7 @@ class Prototypes(nn.Module):
         for name, shape in shapes.items():
             self.register_buffer(f"mean_{self.places[name]}", torch.zeros(self.classes[name].num_values, *shape))
         for name, read in self.reads.items():
-            width = sum(features(torch.zeros(1, *parts[part])).shape[1] for part in read)
+            width = sum(pooled(torch.zeros(1, *parts[part]), POOLED).shape[1] for part in read)
             for kind, size in (("weight", (self.classes[name].num_values, width)), ("bias", (self.classes[name].num_values,))):
                 self.register_buffer(f"{kind}_{self.places[name]}", torch.zeros(size))
         for name in self.classes:
@@ -117,7 +117,7 @@ class Prototypes(nn.Module):
         self.of("bias", name).copy_(bias.detach() - plain @ mean)
 
     def _features(self, name: str, codes: Codes) -> Tensor:
-        return torch.cat([features(codes[part]) for part in self.reads[name]], 1)
+        return torch.cat([pooled(codes[part], POOLED) for part in self.reads[name]], 1)
 
     def _logits(self, name: str, codes: Codes) -> Tensor:
         return F.linear(self._features(name, codes), self.of("weight", name), self.of("bias", name))
@@ -128,13 +128,6 @@ class Prototypes(nn.Module):
 
             raise ValueError(f"no attribute {name!r} that has class means; there are {shown(list(self.classes))}{nearest(name, list(self.classes))}")
         return self.classes[name]
-
-
-def features(part: Tensor) -> Tensor:
-    """A part as a probe reads it, `[batch, features]`: maps `[batch, channels, height, width]` averaged down to 4 x 4 at most."""
-    if part.ndim == 4:
-        part = F.adaptive_avg_pool2d(part, (min(POOLED, part.shape[2]), min(POOLED, part.shape[3])))
-    return part.flatten(1)
 
 
 def prototypes_of(method: Method) -> Prototypes | LatentUnits | None:

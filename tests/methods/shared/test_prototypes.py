@@ -5,9 +5,9 @@ import pytest
 import torch
 from games import HAIR, SMILING, schema
 
-from recombine.codes import Codes
+from recombine.codes import Codes, pooled
 from recombine.data.schema import MISSING
-from recombine.methods.shared.prototypes import Prototypes, features
+from recombine.methods.shared.prototypes import Prototypes
 
 SHAPES = {"Smiling": (2,), "hair": (3, 8, 8), "rest": (5,)}
 
@@ -67,7 +67,7 @@ def test_a_label_that_no_picture_shows_has_no_mean():
 
 def test_maps_are_averaged_to_four_by_four():
     ramp = torch.arange(8.0).expand(1, 1, 8, 8)
-    assert torch.equal(features(ramp).reshape(4, 4)[0], torch.tensor([0.5, 2.5, 4.5, 6.5]))
+    assert torch.equal(pooled(ramp, 4).reshape(4, 4)[0], torch.tensor([0.5, 2.5, 4.5, 6.5]))
 
 
 def test_it_is_saved_with_its_buffers():
