@@ -23,7 +23,7 @@ from record import record
 import recombine
 from recombine.data.packed import Pack
 from recombine.data.synthetic import avatars
-from recombine.data.synthetic.truth import DERIVED, drawn, factors_behind, true_swaps
+from recombine.data.synthetic.truth import DERIVED, factors_behind, render_all, true_swaps
 from recombine.evaluation.classifier import Classifier, judge_classifier
 from recombine.evaluation.judgement import plain
 from recombine.evaluation.part_swaps import Carried, part_swaps
@@ -78,7 +78,7 @@ def carried(method: str) -> dict[str, Carried]:
 def measure(model: Method, pack: Pack, classifier: Classifier, method: str) -> dict:
     """Swaps against the truth, leakage of every part, and reconstruction, on the val persons."""
     rows, parts = np.asarray(pack.rows("val")), carried(method)
-    swaps = plain(part_swaps(model, pack, rows, classifier, parts, truth=partial(drawn, true_swaps(pack), workers=1)))
+    swaps = plain(part_swaps(model, pack, rows, classifier, parts, truth=partial(render_all, true_swaps(pack), workers=1)))
     own = {**{name: part.judged for name, part in parts.items()}, **({} if method == "rodi" else {"rest": ()})}
     names = SEEN["appearance"] + SEEN["pose"] if method == "rodi" else LEARNT
     learnt = np.sort(np.random.default_rng(0).permutation(pack.rows("train"))[:3_000])

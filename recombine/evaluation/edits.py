@@ -12,7 +12,7 @@ from torch import Tensor
 
 from recombine import inference
 from recombine.data.batch import mix_seed
-from recombine.data.synthetic.truth import drawn, factors_behind
+from recombine.data.synthetic.truth import factors_behind, render_all
 from recombine.edit import swap
 from recombine.evaluation import transfer
 from recombine.evaluation.classifier import Classifier, accuracies, feature_extractor
@@ -100,7 +100,7 @@ def truth(context: EvaluationContext) -> Truth:
     found = {}
     for name, edits in _true_edits(context).items():
         jobs = [(int(context.rows[e.place]), e.attribute, transfer.value_of(context.pack.schema[e.attribute], e.wanted)) for e in edits]
-        truths = drawn(context.render, jobs, context.workers)
+        truths = render_all(context.render, jobs, context.workers)
         known = [(edit, truth) for edit, truth in zip(edits, truths, strict=True) if truth is not None]
         if known:
             found[name] = _against_truth(context, *map(list, zip(*known, strict=True)))
@@ -139,7 +139,7 @@ def parts(context: EvaluationContext) -> PartSwaps:
     carries = {part: carried for part, carried in carries.items() if carried.judged}
     if not carries:
         raise CannotMeasure("no part is meant to carry an attribute that the classifier reads")
-    draw = None if context.swapped is None else partial(drawn, context.swapped, workers=context.workers)
+    draw = None if context.swapped is None else partial(render_all, context.swapped, workers=context.workers)
     found = part_swaps(
         context.model, context.pack, context.rows, context.classifier, carries, draw, context.seed, context.chunk,
         truths=max(1, context.truths // len(carries)), originals=context.originals,

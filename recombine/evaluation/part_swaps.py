@@ -55,7 +55,7 @@ def part_swaps(
         rows: Its rows; the classifier must never have seen them.
         classifier: The judge.
         carries: Part -> what it carries.
-        truth: Draws what swaps should have become; None where that is not known. `recombine.data.synthetic.truth.drawn` draws many.
+        truth: Draws what swaps should have become; None where that is not known. `recombine.data.synthetic.truth.render_all` draws many.
         seed: Of the sources, drawn row by row from `rows`, and of the swaps that are compared with the truth.
         chunk: Images encoded, decoded and looked at together.
         truths: Swaps of every part that are compared with the truth; all when None.

@@ -10,7 +10,7 @@ from conftest import SIGNS, SignReader
 
 from recombine.codes import Codes
 from recombine.data.packed import write_pack
-from recombine.data.synthetic.truth import drawn
+from recombine.data.synthetic.truth import render_all
 from recombine.evaluation import judge as judging
 from recombine.evaluation.judge import SECTIONS, judged_rows
 from recombine.evaluation.judgement import Protocol
@@ -112,9 +112,9 @@ def test_the_same_rows_are_drawn_for_every_method(signs):
 
 def test_truths_are_the_same_drawn_alone_or_in_parallel(monkeypatch):
     jobs = [(row, "lamp", value) for row in range(20) for value in (0.0, 1.0)]
-    alone = drawn(lambda row, name, value: row + value, jobs, workers=1)
+    alone = render_all(lambda row, name, value: row + value, jobs, workers=1)
     monkeypatch.setattr("recombine.data.synthetic.truth.FEW", 10)
-    assert drawn(lambda row, name, value: row + value, jobs, workers=2) == alone == [r + v for r, _, v in jobs]
+    assert render_all(lambda row, name, value: row + value, jobs, workers=2) == alone == [r + v for r, _, v in jobs]
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
-"""Avatars: drawn faces of which every factor is known, so that the true image of every edit can be drawn.
+"""Avatars: synthetic faces of which every factor is known, so that the true image of every edit can be drawn.
 
-The parts are python-avatars' (MIT licence, after Pablo Stanley's Avataaars); they are put together here, so that the head
-can turn and tilt, the eyes can look aside, and light can fall from one side, and are rasterised by resvg.
+The parts are python-avatars' (MIT licence, after Pablo Stanley's Avataaars); they are put together here, so that the
+head can turn and tilt, the eyes can look aside, and light can fall from one side, and are rasterised by resvg.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ Factors = dict[str, Any]
 
 HAIR_COLORS = {"black": "BLACK", "brown": "BROWN", "red": "RED", "blond": "BLONDE_GOLDEN", "silver": "SILVER_GRAY"}
 SKINS = {"pale": "PALE", "light": "LIGHT", "brown": "DARK_BROWN", "dark": "BLACK"}
-HAIRS = {"short": "CAESAR", "bun": "BUN", "bob": "MIA_WALLACE", "curly": "CURLY", "afro": "FRO", "long": "STRAIGHT_STRAND"}
+HAIRS = {
+    "short": "CAESAR", "bun": "BUN", "bob": "MIA_WALLACE", "curly": "CURLY", "afro": "FRO", "long": "STRAIGHT_STRAND",
+}  # fmt: skip
 BROWS = {"calm": "FLAT_NATURAL", "angry": "ANGRY_NATURAL", "worried": "SAD_CONCERNED_NATURAL"}
 MOUTHS = {"smile": "BIG_SMILE", "serious": "SERIOUS", "sad": "SAD", "open": "SCREAM_OPEN"}
 GLASSES = {"none": "NONE", "round": "ROUND", "square": "PRESCRIPTION_2"}
@@ -118,7 +120,8 @@ def check(factors: Mapping[str, Any]) -> None:
             known = [*FACTORS, *NUMBERS]
             raise ValueError(f"an avatar has no factor {name!r}; it has {shown(known, 20)}{nearest(name, known)}")
         if name in FACTORS and value not in FACTORS[name]:
-            raise ValueError(f"{name} has no value {value!r}; it has {shown(FACTORS[name])}{nearest(str(value), FACTORS[name])}")
+            close = nearest(str(value), FACTORS[name])
+            raise ValueError(f"{name} has no value {value!r}; it has {shown(FACTORS[name])}{close}")
         if name in NUMBERS and not NUMBERS[name][0] <= float(value) <= NUMBERS[name][1]:
             raise ValueError(f"{name} lies between {NUMBERS[name][0]:g} and {NUMBERS[name][1]:g}, not at {value}")
 
@@ -129,31 +132,32 @@ def sample(count: int, seed: int = 0) -> list[Factors]:
     Single factors are uniform and independent of each other; every combination that makes a person is used before one
     comes again.
     """
-    numbers = np.random.default_rng(mix_seed("avatars", seed))
-    people = persons(numbers)
+    rng = np.random.default_rng(mix_seed("avatars", seed))
+    people = persons(rng)
     found: list[Factors] = []
     while len(found) < count:
         person, clip = next(people), {}
-        for picture in range(PER_PERSON):
-            if picture % PER_CLIP == 0:
-                clip = {name: str(numbers.choice(FACTORS[name])) for name in CLIP if name in FACTORS} | {"light": uniform(numbers, "light")}
-            moment = {name: str(numbers.choice(values)) for name, values in FACTORS.items() if name not in IDENTITY + CLIP}
-            found.append({**person, **clip, **moment, "yaw": uniform(numbers, "yaw"), "roll": uniform(numbers, "roll")})
+        for image in range(PER_PERSON):
+            if image % PER_CLIP == 0:
+                clip = {name: str(rng.choice(FACTORS[name])) for name in CLIP if name in FACTORS}
+                clip["light"] = uniform(rng, "light")
+            moment = {name: str(rng.choice(values)) for name, values in FACTORS.items() if name not in IDENTITY + CLIP}
+            found.append({**person, **clip, **moment, "yaw": uniform(rng, "yaw"), "roll": uniform(rng, "roll")})
     return found[:count]
 
 
-def persons(numbers: np.random.Generator) -> Iterator[Factors]:
+def persons(rng: np.random.Generator) -> Iterator[Factors]:
     """Combinations that make a person, shuffled, again and again."""
     sizes = [len(FACTORS[name]) for name in IDENTITY]
     while True:
-        for place in numbers.permutation(np.prod(sizes)):
+        for place in rng.permutation(np.prod(sizes)):
             which = np.unravel_index(place, sizes)
             yield {name: FACTORS[name][value] for name, value in zip(IDENTITY, which, strict=True)}
 
 
-def uniform(numbers: np.random.Generator, name: str) -> float:
-    """A number of a continuous factor, exact in 32 bits."""
-    return float(np.float32(round(numbers.uniform(*NUMBERS[name]), 3)))
+def uniform(rng: np.random.Generator, name: str) -> float:
+    """A value of a continuous factor, exact in 32 bits."""
+    return float(np.float32(round(rng.uniform(*NUMBERS[name]), 3)))
 
 
 def labels(factors: Mapping[str, Any]) -> dict[str, Any]:
@@ -183,7 +187,10 @@ def lighting(light: float) -> str:
     return "left" if light < -1 / 3 else "right" if light > 1 / 3 else "even"
 
 
-def build(folder: str | Path, count: int = 6_000, size: int = 64, seed: int = 0, workers: int | None = None, progress: bool = True) -> Pack:
+def build(
+    folder: str | Path, count: int = 6_000, size: int = 64, seed: int = 0,
+    workers: int | None = None, progress: bool = True,
+) -> Pack:  # fmt: skip
     """Draw avatars into a pack on all cores; what an interrupted call has drawn is used by the next.
 
     Args:
@@ -202,41 +209,45 @@ def build(folder: str | Path, count: int = 6_000, size: int = 64, seed: int = 0,
     """
     if count < 1:
         raise ValueError(f"count is the number of avatars to draw, 1 or more, not {count}")
-    folder, drawn = Path(folder), sample(count, seed)
+    folder, wanted = Path(folder), sample(count, seed)
     if is_pack(folder):
         pack = Pack(folder)
         if not set(FACTORS) <= set(pack.schema.names):
             raise ValueError(f"{folder} holds a pack that is not of avatars; choose another folder, or remove that one")
-        if holds(pack, drawn, size):
+        if holds(pack, wanted, size):
             return pack
-    rows = [labels(factors) for factors in drawn]
+    rows = [labels(factors) for factors in wanted]
     columns, schema = table(rows, size)
     files = [f"{place:06d}.png" for place in range(count)]
-    pack = write_pack(folder, chunks(folder / "drawn", drawn, size, seed, workers, progress), schema, files, columns, splits(rows))
+    images = chunks(folder / "drawn", wanted, size, seed, workers, progress)
+    pack = write_pack(folder, images, schema, files, columns, splits(rows))
     shutil.rmtree(folder / "drawn")
     return pack
 
 
-def holds(pack: Pack, drawn: list[Factors], size: int) -> bool:
+def holds(pack: Pack, wanted: list[Factors], size: int) -> bool:
     """Whether a pack has these avatars, drawn as they are drawn today (the first and the last image tell)."""
-    if len(pack) != len(drawn) or pack.schema.image_size != (size, size) or set(labels(drawn[0])) != set(pack.schema.names):
+    if (len(pack), *pack.schema.image_size) != (len(wanted), size, size):
         return False
-    if any(pack.schema[name].values != values for name, values in FACTORS.items()):
+    if set(labels(wanted[0])) != set(pack.schema.names) or any(pack.schema[n].values != v for n, v in FACTORS.items()):
         return False
-    alike = all(np.array_equal(pack.images[row], render(drawn[row], size)) for row in (0, -1))
-    return alike and all(truth(pack, row) == factors for row, factors in enumerate(drawn))
+    alike = all(np.array_equal(pack.images[row], render(wanted[row], size)) for row in (0, -1))
+    return alike and all(truth(pack, row) == factors for row, factors in enumerate(wanted))
 
 
-def chunks(folder: Path, drawn: list[Factors], size: int, seed: int, workers: int | None, progress: bool) -> Iterator[np.ndarray]:
+def chunks(
+    folder: Path, wanted: list[Factors], size: int, seed: int, workers: int | None, progress: bool
+) -> Iterator[np.ndarray]:
     """Images `[n, 3, size, size]` in order, each chunk kept in a file as soon as it is drawn."""
     from joblib import Parallel, delayed
     from rich.progress import track
 
     folder.mkdir(parents=True, exist_ok=True)
-    starts = range(0, len(drawn), CHUNK)
-    look = digest(render(drawn[0], size))   # chunks that an older drawing left are not used
-    paths = [folder / f"{seed}-{size}-{start}-{len(drawn[start : start + CHUNK])}-{look}.npy" for start in starts]
-    jobs = [delayed(draw_chunk)(drawn[start : start + CHUNK], size, path) for start, path in zip(starts, paths, strict=True) if not path.exists()]
+    parts = {start: wanted[start : start + CHUNK] for start in range(0, len(wanted), CHUNK)}
+    first = digest(render(wanted[0], size))  # chunks that an older drawing left are not used
+    paths = [folder / f"{seed}-{size}-{start}-{len(part)}-{first}.npy" for start, part in parts.items()]
+    undone = [(part, path) for part, path in zip(parts.values(), paths, strict=True) if not path.exists()]
+    jobs = [delayed(draw_chunk)(part, size, path) for part, path in undone]
     workers = min(workers or os.cpu_count() or 1, max(1, len(jobs)))
     finished = Parallel(workers, return_as="generator_unordered")(jobs)
     for _ in track(finished, "drawing avatars", total=len(jobs), disable=not progress, transient=True):
@@ -257,14 +268,16 @@ def table(rows: list[dict[str, Any]], size: int) -> tuple[dict[str, np.ndarray],
     attributes = [Attribute(name, "categorical", values, mirror=mirrored(name)) for name, values in FACTORS.items()]
     attributes.append(Attribute("expression", "categorical", EXPRESSIONS))
     attributes.append(Attribute("lighting", "categorical", LIGHTINGS, mirror=(("left", "right"),)))
-    attributes += [Attribute(name, "group", tuple(sorted({str(row[name]) for row in rows}))) for name in ("identity", "clip")]
-    attributes += [Attribute(name, "continuous", low=low, high=high, mirror="negate") for name, (low, high) in NUMBERS.items()]
+    for name in ("identity", "clip"):
+        attributes.append(Attribute(name, "group", tuple(sorted({str(row[name]) for row in rows}))))
+    for name, (low, high) in NUMBERS.items():
+        attributes.append(Attribute(name, "continuous", low=low, high=high, mirror="negate"))
     attributes += [Attribute(name, "continuous", low=-1.0, high=1.0) for name in ("valence", "arousal")]
     columns = {}
     for attribute in attributes:
         place = {value: index for index, value in enumerate(attribute.values)}
         values = [row[attribute.name] for row in rows]
-        columns[attribute.name] = np.array([place[v] for v in values]) if attribute.values else np.array(values, np.float32)
+        columns[attribute.name] = np.array([place[v] for v in values]) if place else np.array(values, np.float32)
     return columns, Schema(tuple(attributes), size, size)
 
 
@@ -278,8 +291,9 @@ def splits(rows: list[dict[str, Any]]) -> list[str]:
     people = sorted({str(row["identity"]) for row in rows})
     order = np.random.default_rng(0).permutation(len(people))
     edge = max(1, round(len(people) / 10)) if len(people) > 2 else 0
-    of = {people[place]: "val" if rank < edge else "test" if rank < 2 * edge else "train" for rank, place in enumerate(order)}
-    return [of[str(row["identity"])] for row in rows]
+    rank = {people[place]: number for number, place in enumerate(order)}
+    ranks = [rank[str(row["identity"])] for row in rows]
+    return ["val" if r < edge else "test" if r < 2 * edge else "train" for r in ranks]
 
 
 def truth(pack: Pack, row: int) -> Factors:
@@ -295,12 +309,15 @@ def document(factors: Mapping[str, Any]) -> str:
     hair_color = HAIR_COLORS[factors["hair_color"]]
     hair = fragment("Top", "top", HAIRS[factors["hair"]], "hair_color", hair_color)
     beard = fragment("Facial-Hair", "facial_hair", BEARDS[factors["beard"]], "facial_hair_color", hair_color)
-    clothes = fragment("Clothing", "clothing", CLOTHES[factors["clothes"]], "clothing_color", CLOTHES_COLORS[factors["clothes_color"]])
+    clothes_color = CLOTHES_COLORS[factors["clothes_color"]]
+    clothes = fragment("Clothing", "clothing", CLOTHES[factors["clothes"]], "clothing_color", clothes_color)
     brows, nose = fragment("Eyebrow", "eyebrows", BROWS[factors["brows"]]), fragment("Nose", "nose", "DEFAULT")
-    mouth, glasses = fragment("Mouth", "mouth", MOUTHS[factors["mouth"]]), fragment("Accessory", "accessory", GLASSES[factors["glasses"]])
-    brows = brows.replace('stroke="none" stroke-width="1"', 'stroke="#000" stroke-opacity="0.6" stroke-width="3"')  # seen at 64 pixels, too
+    mouth = fragment("Mouth", "mouth", MOUTHS[factors["mouth"]])
+    glasses = fragment("Accessory", "accessory", GLASSES[factors["glasses"]])
+    # Strokes that are seen at 64 pixels, too.
+    brows = brows.replace('stroke="none" stroke-width="1"', 'stroke="#000" stroke-opacity="0.6" stroke-width="3"')
     face = f'<g transform="translate(76 82)" fill="#000">{nose}{eyes(factors)}{brows}</g>'
-    turned = shift(-5 * turn, beard + f'<g transform="translate(76 82)">{mouth}</g>' + face) + shift(-5.5 * turn, glasses)
+    turned = shift(-5 * turn, f'{beard}<g transform="translate(76 82)">{mouth}</g>{face}') + shift(-5.5 * turn, glasses)
     head = f'<g clip-path="url(#head)">{body}</g>{turned}{hair}'
     return (
         '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="10 12 244 244">'
@@ -320,10 +337,11 @@ def shift(x: float, content: str) -> str:
 def eyes(factors: Mapping[str, Any]) -> str:
     """Two whites with pupils that look where the gaze says."""
     width, height = EYES[factors["eyes"]]
-    look = GAZES[factors["gaze"]] * width / 14
+    aside = GAZES[factors["gaze"]] * width / 14
     pupil = min(7, height)
     return "".join(
-        f'<ellipse cx="{x}" cy="30" rx="{width}" ry="{height}" fill="#fff"/><ellipse cx="{x + look:.3f}" cy="30" rx="6" ry="{pupil}" fill="#222"/>'
+        f'<ellipse cx="{x}" cy="30" rx="{width}" ry="{height}" fill="#fff"/>'
+        f'<ellipse cx="{x + aside:.3f}" cy="30" rx="6" ry="{pupil}" fill="#222"/>'
         for x in (30, 82)
     )
 
@@ -334,11 +352,12 @@ def fragment(part: str, kind: str, value: str, color_kind: str = "", color: str 
     import python_avatars as avatars
 
     ENUMS = {
-        "skin_color": avatars.SkinColor, "top": avatars.HairType, "hair_color": avatars.HairColor, "facial_hair": avatars.FacialHairType,
-        "facial_hair_color": avatars.HairColor, "clothing": avatars.ClothingType, "clothing_color": avatars.ClothingColor,
-        "eyebrows": avatars.EyebrowType, "nose": avatars.NoseType, "mouth": avatars.MouthType, "accessory": avatars.AccessoryType,
-    }
-    plain = {"top": avatars.HairType.CAESAR, "facial_hair": avatars.FacialHairType.NONE, "accessory": avatars.AccessoryType.NONE}
+        "skin_color": avatars.SkinColor, "top": avatars.HairType, "hair_color": avatars.HairColor,
+        "facial_hair": avatars.FacialHairType, "facial_hair_color": avatars.HairColor, "clothing": avatars.ClothingType,
+        "clothing_color": avatars.ClothingColor, "eyebrows": avatars.EyebrowType, "nose": avatars.NoseType,
+        "mouth": avatars.MouthType, "accessory": avatars.AccessoryType,
+    }  # fmt: skip
+    plain = {"top": ENUMS["top"].CAESAR, "facial_hair": ENUMS["facial_hair"].NONE, "accessory": ENUMS["accessory"].NONE}
     chosen = {kind: ENUMS[kind][value]} | ({color_kind: ENUMS[color_kind][color]} if color_kind else {})
     drawing = avatars.Avatar(style=avatars.AvatarStyle.TRANSPARENT, **{**plain, **chosen}).render()
     return cut_out(drawing, part, unique=f"{part}-{kind}-{value}-{color}".lower())
@@ -358,6 +377,8 @@ def cut_out(drawing: str, part: str, unique: str) -> str:
             for child in [c for c in parent if c.get("id", "").endswith(("_Accessory", "_Facial-Hair"))]:
                 parent.remove(child)
     definitions = "".join(ElementTree.tostring(d, "unicode") for d in root.findall("defs", space))
-    text = f"<g><defs>{definitions}</defs>{ElementTree.tostring(group, 'unicode')}</g>" if part == "Body" else ElementTree.tostring(group, "unicode")
+    text = ElementTree.tostring(group, "unicode")
+    if part == "Body":
+        text = f"<g><defs>{definitions}</defs>{text}</g>"
     text = re.sub(r' xmlns(:\w+)?="[^"]*"', "", text)
     return re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{unique}-", text)

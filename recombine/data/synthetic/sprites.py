@@ -1,4 +1,4 @@
-"""Sprites: figures put together from Liberated Pixel Cup sheets, so that looks and pose are known of every image.
+"""Sprites: figures put together from Liberated Pixel Cup sheets; appearance and pose of every image are known.
 
 A folder of sheets has one folder per layer and in it one PNG per variant: `body/0.png`, `hair/long.png`. A sheet is a
 grid of 64 x 64 cells, 13 columns by 21 rows; four rows per action (back, left, front, right) and one for `hurt`. The
@@ -7,6 +7,7 @@ combination of variants is the character; action, direction and frame are its po
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,8 +59,9 @@ class Sheets:
         """
         names = tuple(name for name in self.variants(layer) if not missing(self._cells(layer, name), actions))
         if not names:
-            gaps = [f"{name} lacks {shown(missing(self._cells(layer, name), actions))}" for name in self.variants(layer)]
-            raise ValueError(f"no sheet of {layer!r} has all of {shown(list(actions))}: {shown(gaps)}; ask for fewer actions")
+            lacking = {name: missing(self._cells(layer, name), actions) for name in self.variants(layer)}
+            gaps = shown([f"{name} lacks {shown(absent)}" for name, absent in lacking.items()])
+            raise ValueError(f"no sheet of {layer!r} has all of {shown(list(actions))}: {gaps}; ask for fewer actions")
         return names
 
     def _cells(self, layer: str, variant: str) -> np.ndarray:
@@ -85,7 +87,7 @@ def open_sheets(folder: str | Path) -> Sheets:
     found = {layer: sorted((root / layer).glob("*.png"), key=in_order) for layer in LAYERS}
     empty = [layer for layer in LAYERS if not found[layer]]
     if empty:
-        raise ValueError(f"{str(root)!r} has no sheets in {shown(empty)}; expected was {wanted}, each with at least one")
+        raise ValueError(f"{str(root)!r} has no sheets in {shown(empty)}; expected {wanted}, each with at least one")
     return Sheets(root, {layer: {path.stem: path for path in paths} for layer, paths in found.items()})
 
 
@@ -105,7 +107,7 @@ def read_sheet(path: Path) -> np.ndarray:
         with Image.open(path) as image:
             sheet = np.asarray(image.convert("RGBA"))
     except OSError as error:
-        raise ValueError(f"{path} cannot be read as an image ({error}); replace it or take it out of the folder") from error
+        raise ValueError(f"{path} cannot be read as an image ({error}); replace it or remove it") from error
     if sheet.shape[:2] != (ROWS * CELL, COLUMNS * CELL):
         raise ValueError(
             f"{path} is {sheet.shape[1]} x {sheet.shape[0]} pixels; a sheet is {COLUMNS * CELL} x {ROWS * CELL}, "
@@ -180,12 +182,15 @@ def check(sheets: Sheets, factors: Mapping[str, str]) -> None:
             raise ValueError(f"a sprite needs {name!r}; these factors have {shown(list(factors))}")
     for name, value in factors.items():
         if name not in values:
-            raise ValueError(f"a sprite has no factor {name!r}; it has {shown(list(values))}{nearest(name, list(values))}")
+            close = nearest(name, list(values))
+            raise ValueError(f"a sprite has no factor {name!r}; it has {shown(list(values))}{close}")
         if value not in values[name]:
-            raise ValueError(f"{name} has no value {value!r}; it has {shown(values[name], 20)}{nearest(value, values[name])}")
+            close = nearest(value, values[name])
+            raise ValueError(f"{name} has no value {value!r}; it has {shown(values[name], 20)}{close}")
     action, direction, frame = (factors[name] for name in POSE)
     if int(frame) >= ACTIONS[action]:
-        raise ValueError(f"{action} has {ACTIONS[action]} frames, 0 to {ACTIONS[action] - 1}; there is no frame {frame}")
+        frames = ACTIONS[action]
+        raise ValueError(f"{action} has {frames} frames, 0 to {frames - 1}; there is no frame {frame}")
     if action not in TURNING and direction != "front":
         raise ValueError(f"{action} is drawn from the front only, not from direction {direction!r}")
 
@@ -219,7 +224,7 @@ def sample(
     """Factors of many sprites: characters, no two alike, in several poses each, no two alike.
 
     Layers are independent of each other; actions are equally frequent, and so are the directions and frames of each.
-    Variants that lack one of the actions are not used: nobody is half dressed.
+    Variants that lack one of the actions are not used, so that no figure is half dressed.
 
     Args:
         sheets: From `open_sheets`.
@@ -231,27 +236,32 @@ def sample(
     Raises:
         ValueError: There are not that many characters or poses.
     """
-    numbers = np.random.default_rng(mix_seed("sprites", seed))
+    rng = np.random.default_rng(mix_seed("sprites", seed))
     possible = poses(actions)
     if not 1 <= per_character <= len(possible):
-        raise ValueError(f"{shown(list(actions))} have {len(possible)} poses; per_character lies between 1 and that, not at {per_character}")
-    often = {action: sum(pose["action"] == action for pose in possible) for action in actions}
-    chances = np.array([1 / (len(often) * often[pose["action"]]) for pose in possible])
+        raise ValueError(
+            f"{shown(list(actions))} have {len(possible)} poses; per_character lies between 1 and that, "
+            f"not at {per_character}"
+        )
+    counts = Counter(pose["action"] for pose in possible)
+    probabilities = np.array([1 / (len(counts) * counts[pose["action"]]) for pose in possible])
     found: list[Factors] = []
-    for person in characters(sheets, -(-count // per_character), numbers, actions):
-        chosen = numbers.choice(len(possible), per_character, replace=False, p=chances)
+    for person in characters(sheets, -(-count // per_character), rng, actions):
+        chosen = rng.choice(len(possible), per_character, replace=False, p=probabilities)
         found += [person | possible[index] for index in chosen]
     return found[:count]
 
 
-def characters(sheets: Sheets, count: int, numbers: np.random.Generator, actions: Sequence[str]) -> Iterator[Factors]:
-    """Different combinations of variants that have these actions, drawn by chance."""
+def characters(sheets: Sheets, count: int, rng: np.random.Generator, actions: Sequence[str]) -> Iterator[Factors]:
+    """Different random combinations of variants that have these actions."""
     variants = {layer: sheets.complete(layer, actions) for layer in LAYERS}
     sizes = [len(variants[layer]) for layer in LAYERS]
     most = int(np.prod(sizes))
     if not 1 <= count <= most:
-        raise ValueError(f"these sheets make {most} characters; {count} were asked for, so ask for fewer images or more of each")
-    for index in numbers.permutation(most)[:count]:
+        raise ValueError(
+            f"these sheets make {most} characters; {count} were asked for, so ask for fewer images or more of each"
+        )
+    for index in rng.permutation(most)[:count]:
         which = np.unravel_index(index, sizes)
         yield {layer: variants[layer][place] for layer, place in zip(LAYERS, which, strict=True)}
 
@@ -287,11 +297,12 @@ def build(
     table = label_table(sheets, composed, actions)
     schema = Schema(table.attributes, CELL, CELL, background=background)
     images = chunks(sheets, composed, background, progress)
-    return write_pack(folder, images, schema, table.files, table.columns, split_by_group(table, seed, group="character"))
+    splits = split_by_group(table, seed, group="character")
+    return write_pack(folder, images, schema, table.files, table.columns, splits)
 
 
 def label_table(sheets: Sheets, composed: Sequence[Factors], actions: Sequence[str] = TURNING) -> LabelTable:
-    """File names, attributes and columns of sprites that do these actions; values that none of these can have are left out."""
+    """File names, attributes and columns of sprites; values that no sprite of these actions can have are left out."""
     rows = [{**factors, "character": joined(factors, LAYERS), "pose": joined(factors, POSE)} for factors in composed]
     names = tuple(sorted({row["character"] for row in rows}))
     possible = poses(actions)
@@ -324,7 +335,9 @@ def joined(factors: Mapping[str, str], names: Sequence[str]) -> str:
     return " ".join(factors[name] for name in names)
 
 
-def chunks(sheets: Sheets, composed: Sequence[Factors], background: tuple[int, int, int], progress: bool) -> Iterator[np.ndarray]:
+def chunks(
+    sheets: Sheets, composed: Sequence[Factors], background: tuple[int, int, int], progress: bool
+) -> Iterator[np.ndarray]:
     """Images `[n, 3, 64, 64]` in order."""
     from rich.progress import track
 

@@ -183,7 +183,7 @@ def test_a_folder_without_sheets_says_what_is_missing(tmp_path):
     for layer in ("body", "eyes", "bottomwear", "topwear", "shoes"):
         (tmp_path / layer).mkdir()
         Image.new("RGBA", (64, 64)).save(tmp_path / layer / "0.png")
-    with pytest.raises(ValueError, match="has no sheets in hair; expected was one folder"):
+    with pytest.raises(ValueError, match="has no sheets in hair; expected one folder"):
         sprites.open_sheets(tmp_path)
 
 
