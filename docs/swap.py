@@ -23,10 +23,10 @@ def main(run: str, path: str) -> None:
     with torch.inference_mode():
         codes = model.encode(images)
         parts = [part for part in PARTS if part in codes]
-        lent = [model.decode(rc.swap(codes, codes.roll(1), part)[0]) for part in parts]
-        rebuilt = model.decode(codes)
-    columns = [images, rebuilt, *lent, images.roll(1, 0)]
-    titles = ["face", "rebuilt", *parts, "lender"]
+        swapped = [model.decode(rc.swap(codes, codes.roll(1), part)[0]) for part in parts]
+        decoded = model.decode(codes)
+    columns = [images, decoded, *swapped, images.roll(1, 0)]
+    titles = ["target", "decoded", *parts, "source"]
     rc.save_images(rc.grid([[column[i : i + 1] for column in columns] for i in range(FACES)], titles=titles), path)
 
 
