@@ -1,13 +1,14 @@
-"""What the report of a comparison says in numbers and words, gathered from its folder; as CSV and as Markdown."""
+"""Numbers and words of a comparison's report, gathered from its folder; as CSV and as Markdown."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,50 +18,69 @@ from recombine.evaluation.measures import COMPARED, MEASURES, Measure, shown
 from recombine.locks import LEASE, holder_of
 
 FORMULA = (
-    "95 %. Over several seeds: value ± √(s² + p²), where s = t(0.975; S - 1) · (standard deviation between seeds) / √S, and p is the root mean "
-    "square of the distance from each seed's value to the end of its own interval. All seeds are judged on the same images, so p is not "
-    "divided by their number. One seed keeps the judgement's own interval, which says nothing about the luck of a training."
+    "95 %. Over several seeds: value ± √(s² + p²), where s = t(0.975; S - 1) · (standard deviation between seeds) / √S, "
+    "and p is the root mean square of the distance from each seed's value to the end of its own interval. All seeds "
+    "are judged on the same images, so p is not divided by their number. One seed keeps the judgement's own interval, "
+    "which does not tell how much a training depends on its seed."
 )
 RANKS = (
-    "From the best rank that a method may have to the worst: those whose intervals overlap are not told apart, so 1-3 means that no method "
-    "is surely better and three cannot be told apart from the first to the third place."
+    "From the best rank that a method may have to the worst: those whose intervals overlap are not told apart, so 1-3 "
+    "means that no method is surely better and three cannot be told apart from the first to the third place."
 )
-PARETO = "no other method is at least as good in both success and preservation, and better in one of them."
+PARETO = "No other method is at least as good in both success and preservation, and better in one of them."
+HEAD = (
+    "data", "method", "metric", "unit", "better", "value", "low", "high", "rank_best", "rank_worst", "seeds", "n",
+    "front",
+)  # fmt: skip
+
+
+class Judged(NamedTuple):
+    """A cell of the comparison that is finished."""
+
+    judgement: Judgement
+    run: Mapping                            # where it lies, its seconds and parameters
 
 
 def gathered(out: Path) -> dict:
-    """Everything that the report says in numbers and words."""
+    """All numbers and words of the report, as `report.json` has them."""
     plan = json.loads((out / "plan.json").read_text())
-    written = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    metrics = {m.key: {"title": m.title, "unit": m.unit, "better": m.better, "says": m.definition} for m in COMPARED}
-    data = {name: gathered_data(out, plan, name) for name in plan["data"]}
-    return {"title": out.resolve().name, "written": written, "plan": plan, "metrics": metrics, "intervals": FORMULA, "ranks": RANKS, "data": data}
+    return {
+        "title": out.resolve().name,
+        "written": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "plan": plan,
+        "metrics": {
+            m.key: {"title": m.title, "unit": m.unit, "better": m.better, "says": m.definition} for m in COMPARED
+        },
+        "intervals": FORMULA,
+        "ranks": RANKS,
+        "data": {name: gathered_data(out, plan, name) for name in plan["data"]},
+    }
 
 
 def gathered_data(out: Path, plan: Mapping, name: str) -> dict:
-    """The ranking of one data set, who is missing and why, and what each method cost."""
-    judgements: dict[str, dict[int, dict]] = {}
-    missing: dict[str, dict[str, str]] = {}
+    """The ranking of one data set, which methods are absent and why, and what each cost."""
+    judged: dict[str, dict[int, Judged]] = {}
+    absent: dict[str, dict[str, str]] = {}
     for method, settings in plan["settings"][name].items():
-        judgements[method] = {}
+        judged[method] = {}
         if "cannot" in settings:
-            missing[method] = {"all": f"cannot work with this data: {settings['cannot']}"}
+            absent[method] = {"all": f"cannot work with this data: {settings['cannot']}"}
             continue
         for seed in plan["seeds"]:
             folder = cell_folder(out, name, method, seed)
             if (folder / "judgement.json").exists():
-                judgements[method][seed] = json.loads((folder / "judgement.json").read_text())
+                judged[method][seed] = read_cell(folder)
             elif plan["budget"] is not None or folder.exists():
-                missing.setdefault(method, {})[str(seed)] = state(folder)
-    typed = {method: {seed: Judgement.from_json(found) for seed, found in seeds.items()} for method, seeds in judgements.items()}
-    table = ranking(typed, plan["data"][name]["attributes"])
-    done = {method: seeds for method, seeds in judgements.items() if seeds}
-    order = sorted(done, key=lambda method: (table[method]["place"] is None, table[method]["place"] or 0, method))
+                absent.setdefault(method, {})[str(seed)] = state(folder)
+    judgements = {method: {seed: cell.judgement for seed, cell in cells.items()} for method, cells in judged.items()}
+    ranked = ranking(judgements, plan["data"][name]["attributes"])
+    done = [method for method, cells in judged.items() if cells]
+    done.sort(key=lambda method: (ranked[method]["place"] is None, ranked[method]["place"] or 0, method))
     return {
         **plan["data"][name],
-        "methods": {method: table[method] | cost(done[method]) | left_out(done[method]) for method in order},
-        "absent": missing,
-        "on_training_data": sorted(method for method, seeds in done.items() if any(j.get("on_training_data") for j in seeds.values())),
+        "methods": {method: ranked[method] | cost(judged[method]) for method in done},
+        "absent": absent,
+        "on_training_data": sorted(m for m in done if any(j.on_training_data for j in judgements[m].values())),
     }
 
 
@@ -69,9 +89,10 @@ def cell_folder(out: Path, data: str, method: str, seed: int | str) -> Path:
     return out / "runs" / data / method.replace(":", "-") / str(seed)
 
 
-def read_judgement(folder: Path) -> Judgement:
-    """The judgement of a cell."""
-    return Judgement.from_json(json.loads((folder / "judgement.json").read_text()))
+def read_cell(folder: Path) -> Judged:
+    """The judgement of a cell, and what stands there of its run."""
+    plain = json.loads((folder / "judgement.json").read_text())
+    return Judged(Judgement.from_json(plain), plain["run"])
 
 
 def state(folder: Path) -> str:
@@ -83,58 +104,65 @@ def state(folder: Path) -> str:
     return f"not finished; {holder} works on it" if holder else "not finished; the same command goes on with it"
 
 
-def cost(seeds: Mapping[int, Mapping]) -> dict:
-    """Seconds of training and judging (means over seeds, with the lowest and highest), parameters and seeds."""
-    found = [judgement["run"] for judgement in seeds.values()]
+def cost(cells: Mapping[int, Judged]) -> dict:
+    """Seconds of training and judging (mean, lowest and highest), parameters, seeds, and what was left out."""
+    runs = [cell.run for cell in cells.values()]
     seconds = {}
     for stage in ("training", "judging"):
-        values = [run["seconds"][stage] for run in found if run["seconds"][stage] is not None]
+        values = [run["seconds"][stage] for run in runs if run["seconds"][stage] is not None]
         if values:
-            seconds[stage] = {"value": float(np.mean(values)), "low": min(values), "high": max(values), "seeds": len(values)}
-    first = found[0]
-    return {"seconds": seconds, "parameters": first["parameters"], "pictures_seen": first.get("pictures_seen"), "seeds": sorted(seeds)}
-
-
-def left_out(seeds: Mapping[int, Mapping]) -> dict:
-    """What the judgements left out, and their reasons."""
-    return {"left_out": {name: reason for judgement in seeds.values() for name, reason in judgement.get("left_out", {}).items()}}
+            ends = {"value": float(np.mean(values)), "low": min(values), "high": max(values)}
+            seconds[stage] = ends | {"seeds": len(values)}
+    return {
+        "seconds": seconds,
+        "parameters": runs[0]["parameters"],
+        "pictures_seen": runs[0].get("pictures_seen"),
+        "seeds": sorted(cells),
+        "left_out": {name: why for cell in cells.values() for name, why in cell.judgement.left_out.items()},
+    }
 
 
 def table(content: Mapping) -> str:
     """Every number in a line of its own, as CSV."""
     buffer = io.StringIO()
     lines = csv.writer(buffer, lineterminator="\n")
-    lines.writerow(["data", "method", "metric", "unit", "better", "value", "low", "high", "rank_best", "rank_worst", "seeds", "n", "front"])
-    for data, method, row in rows(content):
-        for measure in COMPARED:
-            if found := row["metrics"].get(measure.key):
-                numbers = [found["value"], found["low"], found["high"], *found["rank"], found["seeds"], found["n"]]
-                lines.writerow([data, method, measure.key, measure.unit, measure.better, *numbers, int(row["front"])])
-    return buffer.getvalue()
-
-
-def rows(content: Mapping) -> Iterator[tuple[str, str, Mapping]]:
-    """Data, method and what is known of it."""
+    lines.writerow(HEAD)
     for data, found in content["data"].items():
         for method, row in found["methods"].items():
-            yield data, method, row
+            for measure in COMPARED:
+                if own := row["metrics"].get(measure.key):
+                    numbers = [own["value"], own["low"], own["high"], *own["rank"], own["seeds"], own["n"]]
+                    about = [data, method, measure.key, measure.unit, measure.better]
+                    lines.writerow([*about, *numbers, int(row["front"])])
+    return buffer.getvalue()
 
 
 def markdown(content: Mapping) -> str:
     """The report without images."""
     lines = [f"# {content['title']}", "", summary(content), ""]
     for name, data in content["data"].items():
-        used = [m for m in COMPARED if any(m.key in row["metrics"] for row in data["methods"].values())]
-        lines += [f"## {name}", "", f"Compared on {', '.join(data['attributes'])}. Value (95 % interval) [rank]; * Pareto-optimal in success and preservation.", ""]
-        lines += ["| method | seeds | " + " | ".join(f"{m.title}, {m.unit or 'number'}, {m.better} is better" for m in used) + " |", "|---|---|" + "---|" * len(used)]
-        for method, row in data["methods"].items():
+        methods = data["methods"]
+        used = [m for m in COMPARED if any(m.key in row["metrics"] for row in methods.values())]
+        about = "Value (95 % interval) [rank]; * Pareto-optimal in success and preservation."
+        lines += [f"## {name}", "", f"Compared on {', '.join(data['attributes'])}. {about}", ""]
+        titles = [f"{m.title}, {m.unit or 'number'}, {m.better} is better" for m in used]
+        lines.append(markdown_row("method", "seeds", *titles))
+        lines.append("|---" * (2 + len(used)) + "|")
+        for method, row in methods.items():
             cells = [text_of(row["metrics"].get(m.key), m) for m in used]
-            lines.append(f"| {method}{' *' if row['front'] else ''} | {len(row['seeds'])} | " + " | ".join(cells) + " |")
-        lines += ["", "| method | training, s | judging, s | parameters |", "|---|---|---|---|"]
-        lines += [f"| {method} | {seconds(row, 'training')} | {seconds(row, 'judging')} | {row['parameters']:,} |" for method, row in data["methods"].items()]
+            lines.append(markdown_row(f"{method}{' *' if row['front'] else ''}", len(row["seeds"]), *cells))
+        lines += ["", markdown_row("method", "training, s", "judging, s", "parameters"), "|---" * 4 + "|"]
+        for method, row in methods.items():
+            spent = (seconds(row, stage) for stage in ("training", "judging"))
+            lines.append(markdown_row(method, *spent, f"{row['parameters']:,}"))
         lines += ["", *(f"- {text}" for text in remarks(data)), ""]
-    lines += ["## How it was made", "", *(f"    {command}" for command in content["plan"]["commands"]), "", f"Intervals: {FORMULA}", "", f"Ranks: {RANKS}", ""]
-    return "\n".join(lines)
+    lines += ["## How it was made", "", *(f"    {command}" for command in content["plan"]["commands"])]
+    return "\n".join([*lines, "", f"Intervals: {FORMULA}", "", f"Ranks: {RANKS}", ""])
+
+
+def markdown_row(*cells: object) -> str:
+    """A row of a Markdown table."""
+    return f"| {' | '.join(map(str, cells))} |"
 
 
 def text_of(found: Mapping | None, measure: Measure) -> str:
@@ -160,26 +188,28 @@ def summary(content: Mapping) -> str:
 
 
 def remarks(data: Mapping) -> list[str]:
-    """Who is absent and why, what was not measured and why, what is not compared, in sentences."""
-    said = []
-    if data["on_training_data"]:
-        said.append(f"judged on images that they were trained on, which says nothing about new ones: {', '.join(data['on_training_data'])}")
+    """What is absent, not measured or not compared, and why, in sentences."""
+    found = []
+    if trained := data["on_training_data"]:
+        about = "judged on images that they were trained on, which tells nothing about new ones"
+        found.append(f"{about}: {', '.join(trained)}")
     for method, seeds in data["absent"].items():
         alike: dict[str, list[str]] = {}
         for seed, reason in seeds.items():
             alike.setdefault(reason, []).append(seed)
         for reason, which in alike.items():
-            said.append(f"{method}{'' if which == ['all'] else ', seed ' + ', '.join(which)}: {reason}")
+            found.append(f"{method}{'' if which == ['all'] else ', seed ' + ', '.join(which)}: {reason}")
     if data["without"]:
-        said.append(f"without {', '.join(data['without'])}, which this data set does not have")
+        found.append(f"without {', '.join(data['without'])}, which this data set does not have")
     for method, names in data.get("not_shared", {}).items():
-        said.append(f"{method} also learnt {', '.join(names)}, which not all runs did and which are not compared")
+        found.append(f"{method} also learnt {', '.join(names)}, which not all runs did and which are not compared")
     reasons: dict[tuple[str, str], list[str]] = {}
     for method, row in data["methods"].items():
         for name, reason in row["missing"].items():
             reasons.setdefault((reason, MEASURES[name].title), []).append(method)
-    said += [f"not measured: {title} of {', '.join(methods)}: {reason}" for (reason, title), methods in reasons.items()]
-    return said
+    for (reason, title), methods in reasons.items():
+        found.append(f"not measured: {title} of {', '.join(methods)}: {reason}")
+    return found
 
 
 def rank(found: Mapping) -> str:
@@ -193,4 +223,5 @@ def seconds(row: Mapping, stage: str) -> str:
     found = row["seconds"].get(stage)
     if found is None:
         return "not known"
-    return f"{found['value']:.0f}" if found["seeds"] == 1 else f"{found['value']:.0f} ({found['low']:.0f} to {found['high']:.0f})"
+    ends = "" if found["seeds"] == 1 else f" ({found['low']:.0f} to {found['high']:.0f})"
+    return f"{found['value']:.0f}{ends}"

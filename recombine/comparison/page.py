@@ -20,7 +20,7 @@ from recombine.comparison.content import (
     gathered,
     markdown,
     rank,
-    read_judgement,
+    read_cell,
     remarks,
     seconds,
     summary,
@@ -32,8 +32,6 @@ from recombine.reports.curves import Curve, Panel, log_panels, panel, read_log
 from recombine.reports.figures import Embedded, embed
 from recombine.reports.html import render
 from recombine.reports.tables import leak_matrix
-
-Arrays = dict[str, np.ndarray]
 
 SUCCESS = "edit_success/all"                # in a log
 
@@ -86,7 +84,7 @@ def shown_data(content: Mapping, name: str, out: Path) -> dict:
     methods, attributes = data["methods"], data["attributes"]
     firsts = {method: cell_folder(out, name, method, row["seeds"][0]) for method, row in methods.items()}
     shown = {method: samples.read(folder / "shown.npz") for method, folder in firsts.items()}
-    judgements = {method: read_judgement(folder) for method, folder in firsts.items()}
+    judgements = {method: read_cell(folder).judgement for method, folder in firsts.items()}
     leaks = {method: leak_matrix(judgement, "two_layer", attributes) for method, judgement in judgements.items()}
     progress, losses = training(content, name, out)
     return {
@@ -101,7 +99,7 @@ def shown_data(content: Mapping, name: str, out: Path) -> dict:
     }
 
 
-def strips(shown: Mapping[str, Arrays], attributes: Sequence[str]) -> Iterator[Strips]:
+def strips(shown: Mapping[str, samples.Arrays], attributes: Sequence[str]) -> Iterator[Strips]:
     """For every attribute the targets, the sources and the truth, below them every method; then the reconstructions."""
     swaps = [
         (name, {"target": f"taker/{name}", "source": f"giver/{name}", "truth": f"truth/{name}"}, f"swap/{name}")
@@ -123,7 +121,7 @@ def strip(pixels: np.ndarray | None, text: str) -> Embedded | None:
 
 
 def maps(
-    arrays: Arrays, roles: Mapping[str, Sequence[str]], attributes: Sequence[str]
+    arrays: samples.Arrays, roles: Mapping[str, Sequence[str]], attributes: Sequence[str]
 ) -> list[tuple[str, str, list[tuple[str, str]]]]:
     """Part, attribute and dots: maps of a part, coloured by what it is meant to carry, or else by every attribute."""
     parts = [key.removeprefix("map/") for key in arrays if key.startswith("map/")]
@@ -155,4 +153,4 @@ def training(content: Mapping, name: str, out: Path) -> tuple[list[Panel], dict[
 def run_folder(out: Path, data: str, method: str, seed: int) -> Path:
     """Where a cell's run lies: in its folder, or where it was trained before."""
     folder = cell_folder(out, data, method, seed)
-    return Path(json.loads((folder / "judgement.json").read_text())["run"].get("path", folder))
+    return Path(read_cell(folder).run.get("path", folder))

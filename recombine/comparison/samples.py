@@ -1,4 +1,4 @@
-"""What a comparison shows of one trained method: swaps of the same images, and maps of its parts; kept as plain arrays."""
+"""What a comparison shows of one trained method, as plain arrays: swaps of the same images, and maps of its parts."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from recombine import files
 from recombine.codes import Codes
 from recombine.data.batch import mix_seed
 from recombine.data.images import to_pixels
 from recombine.data.packed import Pack
-from recombine.data.schema import MISSING
 from recombine.data.synthetic.truth import factors_behind, true_swaps
 from recombine.edit import swap
 from recombine.evaluation.judge import judged_rows
@@ -29,10 +27,14 @@ MAPPED = 300        # images on a map, at most
 FEWEST = 10         # images that make a map
 MOST_PARTS = 8      # that are mapped
 STEPS = 500         # of t-SNE
-KEPT = 30           # principal components that t-SNE begins from
+COMPONENTS = 30     # principal components that t-SNE begins from
+
+Arrays = dict[str, np.ndarray]
 
 
-def draw(model: Method, pack: Pack, split: str, attributes: Sequence[str], carries: Mapping[str, Collection[str]]) -> dict[str, np.ndarray]:
+def draw(
+    model: Method, pack: Pack, split: str, attributes: Sequence[str], roles: Mapping[str, Collection[str]]
+) -> Arrays:
     """Everything that is shown of a method; the images are the same for all methods of one pack.
 
     Args:
@@ -40,50 +42,54 @@ def draw(model: Method, pack: Pack, split: str, attributes: Sequence[str], carri
         pack: The data set, with all attributes.
         split: Whose images are shown.
         attributes: Whose swaps are shown.
-        carries: Part -> attributes that it is meant to carry.
+        roles: Part -> attributes that it is meant to carry.
 
     Returns:
-        `pictures` and `rebuilt`; per attribute `taker/NAME`, `giver/NAME`, `swap/NAME` and, of drawn images, `truth/NAME`,
-        each uint8 `[pictures, channels, height, width]`; `map/PART`, float32 `[pictures, 2]`, and `label/NAME`, the labels
-        of the mapped images.
+        `pictures` and `rebuilt` (reconstructed); per attribute `taker/NAME` (targets), `giver/NAME` (sources),
+        `swap/NAME` and, of synthetic images, `truth/NAME`, each uint8 `[images, channels, height, width]`; `map/PART`,
+        float32 `[images, 2]`, and `label/NAME`, the labels of the mapped images.
     """
     rows = judged_rows(pack, split, MAPPED, mix_seed(0, "mapped"))
     rows = np.random.default_rng(mix_seed(0, "shown")).permutation(rows)
     with evaluation_mode(model):
         codes = encode_rows(model, pack, rows)
-        shown = {"pictures": stored(pack.batch(rows[:COLUMNS]).images), "rebuilt": stored(model.decode(codes[:COLUMNS]))}
+        shown = {
+            "pictures": to_pixels(pack.batch(rows[:COLUMNS]).images),
+            "rebuilt": to_pixels(model.decode(codes[:COLUMNS])),
+        }
         for name in attributes:
-            shown |= swaps(model, pack, rows, codes, name, carries)
+            shown |= swaps(model, pack, rows, codes, name, roles)
     labels = {f"label/{name}": np.asarray(pack.labels[name])[rows] for name in attributes}
     return {**shown, **labels, **{f"map/{part}": flat for part, flat in maps(codes).items()}}
 
 
-def swaps(model: Method, pack: Pack, rows: np.ndarray, codes: Codes, name: str, carries: Mapping[str, Collection[str]]) -> dict[str, np.ndarray]:
-    """Takers, givers, and the takers with the part of the givers that carries an attribute."""
+def swaps(
+    model: Method, pack: Pack, rows: np.ndarray, codes: Codes, name: str, roles: Mapping[str, Collection[str]]
+) -> Arrays:
+    """Targets, sources, and the targets with the part of the sources that carries an attribute."""
     pairs = swap_pairs(pack, rows, name)[:COLUMNS]
     if not pairs:
         return {}
-    takers, givers = (torch.tensor([getattr(pair, side) for pair in pairs]) for side in ("place", "source"))
-    shown = {f"taker/{name}": stored(pack.batch(rows[takers]).images), f"giver/{name}": stored(pack.batch(rows[givers]).images)}
-    parts = [part for part, names in carries.items() if name in names]
+    targets, sources = (torch.tensor([getattr(pair, side) for pair in pairs]) for side in ("place", "source"))
+    shown = {
+        f"taker/{name}": to_pixels(pack.batch(rows[targets]).images),
+        f"giver/{name}": to_pixels(pack.batch(rows[sources]).images),
+    }
+    parts = [part for part, names in roles.items() if name in names]
     parts = [name] if name in parts else parts[:1]  # its own, where it has one
     if parts:
         device = device_of(model)
-        shown[f"swap/{name}"] = stored(model.decode(swap(codes[takers.to(device)], codes[givers.to(device)], *parts)[0]))
-    truth = true_swaps(pack)
-    if truth is not None:
-        drawn = [truth(int(rows[t]), int(rows[g]), factors_behind([name])) for t, g in zip(takers, givers, strict=True)]
-        shown[f"truth/{name}"] = stored(torch.from_numpy(np.stack(drawn)))  # type: ignore[arg-type]
+        swapped, _ = swap(codes[targets.to(device)], codes[sources.to(device)], *parts)
+        shown[f"swap/{name}"] = to_pixels(model.decode(swapped))
+    if truth := true_swaps(pack):
+        factors = factors_behind([name])
+        true = [truth(int(rows[t]), int(rows[s]), factors) for t, s in zip(targets, sources, strict=True)]
+        shown[f"truth/{name}"] = to_pixels(torch.from_numpy(np.stack(true)))  # type: ignore[arg-type]
     return shown
 
 
-def stored(images: Tensor) -> np.ndarray:
-    """Images `[batch, channels, height, width]` in [-1, 1] as uint8."""
-    return to_pixels(images)
-
-
-def maps(codes: Codes) -> dict[str, np.ndarray]:
-    """Every part of the codes laid out in the plane by t-SNE, `[pictures, 2]` in [0, 1]; a part that never changes has none."""
+def maps(codes: Codes) -> Arrays:
+    """Every part laid out in the plane by t-SNE, `[images, 2]` in [0, 1]; a part that never changes has no map."""
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 
@@ -92,27 +98,23 @@ def maps(codes: Codes) -> dict[str, np.ndarray]:
         (flat,) = features(codes[part])
         if len(flat) < FEWEST or np.ptp(flat, axis=0).max() < 1e-6:
             continue
-        if flat.shape[1] > KEPT:
-            flat = PCA(min(KEPT, len(flat)), random_state=0).fit_transform(flat)
-        layout = TSNE(perplexity=min(30, (len(flat) - 1) / 3), max_iter=STEPS, init="random", random_state=0).fit_transform(flat)
+        if flat.shape[1] > COMPONENTS:
+            flat = PCA(min(COMPONENTS, len(flat)), random_state=0).fit_transform(flat)
+        perplexity = min(30, (len(flat) - 1) / 3)
+        layout = TSNE(perplexity=perplexity, max_iter=STEPS, init="random", random_state=0).fit_transform(flat)
         low, high = layout.min(0), layout.max(0)
         found[part] = ((layout - low) / np.maximum(high - low, 1e-9)).astype(np.float32)
     return found
 
 
-def known(labels: np.ndarray) -> np.ndarray:
-    """Which labels are not missing."""
-    return ~np.isnan(labels) if labels.dtype.kind == "f" else labels != MISSING
-
-
 def save(path: Path, shown: Mapping[str, np.ndarray]) -> None:
-    """Keep what is shown in an `.npz` file."""
+    """Store what is shown in an `.npz` file."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **shown)  # type: ignore[arg-type]
     files.write_bytes(path, buffer.getvalue())
 
 
-def read(path: Path) -> dict[str, np.ndarray]:
+def read(path: Path) -> Arrays:
     """What is shown; nothing where there is no such file."""
     if not path.exists():
         return {}

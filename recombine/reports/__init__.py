@@ -1,1 +1,1 @@
-"""What pages are made of: words and numbers, tables, images, curves, and one style sheet."""
+"""A judgement as a page; templates, tables, images and curves that the page of a comparison uses, too."""
