@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from recombine.codes import Codes
 from recombine.data.batch import Batch
+from recombine.data.images import from_unit, to_unit
 from recombine.data.schema import Schema
 from recombine.losses import binary_cross_entropy, kl_to_standard_normal
 from recombine.method import Progress, Role, Turn, schema_image_size
@@ -71,11 +72,11 @@ class BetaVAE(nn.Module):
 
     def encode(self, images: Tensor) -> Codes:
         """Codes of images in [-1, 1]: the mean of the posterior, every attribute's units and `rest`."""
-        return self.codebook.split(self.encoder((images + 1) / 2)[0])
+        return self.codebook.split(self.encoder(to_unit(images))[0])
 
     def decode(self, codes: Codes) -> Tensor:
         """Images `[batch, channels, height, width]` in [-1, 1]."""
-        return self.decoder(self.codebook.join(codes)).sigmoid() * 2 - 1
+        return from_unit(self.decoder(self.codebook.join(codes)).sigmoid())
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:
         """Probabilities `[batch, values]` of each attribute, by a linear probe on the whole code."""
@@ -95,7 +96,7 @@ class BetaVAE(nn.Module):
 
     def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
         """One training step."""
-        x = (batch.images + 1) / 2
+        x = to_unit(batch.images)
         mean, log_variance = self.encoder(x)
         z = mean + (log_variance / 2).exp() * batch.noise("z", self.config.num_latents)
         losses = {

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from recombine.codes import Codes
 from recombine.data.batch import Batch
+from recombine.data.images import from_unit, to_unit
 from recombine.data.packed import Pack
 from recombine.data.samplers import Pairs, Sampler
 from recombine.data.schema import Schema
@@ -98,12 +99,12 @@ class CycleVAE(nn.Module):
 
     def encode(self, images: Tensor) -> Codes:
         """Codes of images in [-1, 1]: the mean of `pose` and `appearance`, `[batch, size]` each."""
-        pose, appearance = self._encoded((images + 1) / 2)
+        pose, appearance = self._encoded(to_unit(images))
         return Codes(pose=pose.mean, appearance=appearance)
 
     def decode(self, codes: Codes) -> Tensor:
         """Images `[batch, channels, height, width]` in [-1, 1]."""
-        return self._decoded(codes["pose"], codes["appearance"]) * 2 - 1
+        return from_unit(self._decoded(codes["pose"], codes["appearance"]))
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:
         """Probabilities `[batch, values]` of binary and categorical attributes, by linear probes on both codes."""
@@ -124,7 +125,7 @@ class CycleVAE(nn.Module):
     def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
         """One training step: the forward cycle of pairs, then the reverse cycle with the appearances of two things."""
         c, size, other = self.config, batch.size, partner("cyclevae", batch)
-        x = (torch.cat([batch.images, other.images]) + 1) / 2
+        x = to_unit(torch.cat([batch.images, other.images]))
         pose, appearance = self._encoded(x)
         noise = torch.cat([side.noise("pose", c.pose_size) for side in (batch, other)])
         x_rec = self._decoded(pose.sample(noise), appearance.roll(size, 0))

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from recombine.codes import Codes
 from recombine.data.batch import Batch
+from recombine.data.images import from_unit, to_unit
 from recombine.data.schema import Schema
 from recombine.losses import binary_cross_entropy, kl_to_standard_normal
 from recombine.method import Progress, Role, Turn, schema_image_size
@@ -83,11 +84,11 @@ class DIPVAE(nn.Module):
 
     def encode(self, images: Tensor) -> Codes:
         """Codes of images in [-1, 1]: the mean of the posterior, every attribute's units and `rest`."""
-        return self.codebook.split(self.encoder((images + 1) / 2)[0])
+        return self.codebook.split(self.encoder(to_unit(images))[0])
 
     def decode(self, codes: Codes) -> Tensor:
         """Images `[batch, channels, height, width]` in [-1, 1]."""
-        return self.decoder(self.codebook.join(codes)).sigmoid() * 2 - 1
+        return from_unit(self.decoder(self.codebook.join(codes)).sigmoid())
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:
         """Probabilities `[batch, values]` of each attribute, by a linear probe on the whole code."""
@@ -107,7 +108,7 @@ class DIPVAE(nn.Module):
 
     def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
         """One training step."""
-        c, x = self.config, (batch.images + 1) / 2
+        c, x = self.config, to_unit(batch.images)
         mean, log_variance = self.encoder(x)
         z = mean + (log_variance / 2).exp() * batch.noise("z", c.num_latents)
         covariance = covariance_of_means(mean) if c.type == "I" else covariance_of_samples(mean, log_variance)

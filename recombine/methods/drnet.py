@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from recombine.codes import Codes
 from recombine.data.batch import Batch
+from recombine.data.images import from_unit, to_unit
 from recombine.data.packed import Pack
 from recombine.data.samplers import Pairs, Sampler
 from recombine.data.schema import Schema
@@ -101,7 +102,7 @@ class DrNet(nn.Module):
 
     def decode(self, codes: Codes) -> Tensor:
         """Images `[batch, channels, height, width]` in [-1, 1]."""
-        return self._decoded(codes["pose"], codes["appearance"]) * 2 - 1
+        return from_unit(self._decoded(codes["pose"], codes["appearance"]))
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:
         """Probabilities `[batch, values]` of binary and categorical attributes, by linear probes on both codes."""
@@ -132,7 +133,7 @@ class DrNet(nn.Module):
         accuracy = torch.cat([same > 0, (other < 0)[negative]]).float().mean()
         yield Turn("scene", {"bce": (1.0, scene_loss(same, other, negative))}, {"scene_accuracy": accuracy})  # Sec. 3, L_adversarial(C)
 
-        x_rec, x_2 = self._decoded(pose_2, content_1), (target + 1) / 2
+        x_rec, x_2 = self._decoded(pose_2, content_1), to_unit(target)
         undecided = binary_cross_entropy(self._scene(first, pose_2), 0.5)
         yield Turn(
             "autoencoder",
