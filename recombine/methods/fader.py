@@ -173,14 +173,14 @@ class Fader(nn.Module):
     def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
         """One training step."""
         z, logits = self.encoder(batch.images), self.classifier(batch.images)
-        readable = label_loss(self.schema, self.discriminator(z.detach()), batch.labels, batch.known)
-        yield Turn("discriminator", {"dis": (1.0, readable)})                                             # Eq. 2, L_dis
+        dis_loss = label_loss(self.schema, self.discriminator(z.detach()), batch.labels, batch.known)
+        yield Turn("discriminator", {"dis": (1.0, dis_loss)})                                             # Eq. 2, L_dis
 
         x_rec = self._decoded(z, given(self.schema, batch, soft(self.schema, logits)))
-        hidden = label_loss(self.schema, self.discriminator(z), wrong_labels(self.schema, batch), batch.known)
+        hide_loss = label_loss(self.schema, self.discriminator(z), wrong_labels(self.schema, batch), batch.known)
         yield Turn("autoencoder", {
             "rec": (1.0, squared_error(x_rec, batch.images).mean()),                                      # Eq. 1, L_AE
-            "hide": (self.hide_weight(progress), hidden),                                                 # Eq. 3, -log P(1 - y | E(x))
+            "hide": (self.hide_weight(progress), hide_loss),                                              # Eq. 3, -log P(1 - y | E(x))
         })  # fmt: skip
 
         yield Turn("classifier", {"class": (1.0, label_loss(self.schema, logits, batch.labels, batch.known))})  # ours

@@ -36,6 +36,7 @@ from recombine.losses import absolute_error, binary_cross_entropy
 from recombine.method import Progress, Role, Turn, schema_image_size
 from recombine.methods.shared.domains import domain_classifier, masked_mean, only_binary, patch_critic
 from recombine.methods.shared.label_codes import label_code, probabilities
+from recombine.methods.shared.pairs import partner
 from recombine.methods.shared.roles import named_roles
 from recombine.networks import num_halvings, widths
 
@@ -181,8 +182,7 @@ class Pix2Pix(nn.Module):
 
     def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
         """One training step, in both directions."""
-        assert batch.partner is not None
-        c, name, sides = self.config, self.name, (batch, batch.partner)
+        c, name, sides = self.config, self.name, (batch, partner("pix2pix", batch))
         labels, known = ([getattr(side, kind)[name] for side in sides] for kind in ("labels", "known"))
         valid = known[0] & known[1] & (labels[0] != labels[1])
         turned, (first, second) = (labels[0] == 1)[:, None, None, None], (side.images for side in sides)

@@ -154,19 +154,19 @@ class TwoStep(nn.Module):
         """
         s = self.encoder_s(batch.images)
         if progress.phase == "labels":
-            readable = label_loss(self.schema, self.classifier(s), batch.labels, batch.known)
-            yield Turn("labels", {"class": (1.0, readable)})                                              # Sec. 3, step 1, of S and its classifier
+            class_loss = label_loss(self.schema, self.classifier(s), batch.labels, batch.known)
+            yield Turn("labels", {"class": (1.0, class_loss)})                                            # Sec. 3, step 1, of S and its classifier
             return
 
         c, z = self.config, self.encoder_z(batch.images)
-        readable = label_loss(self.schema, self.adversary(z.detach()), batch.labels, batch.known)
-        yield Turn("adversary", {"adv": (1.0, readable)})                                                 # Sec. 3, step 2, L_adv, of the adversary
+        adv_loss = label_loss(self.schema, self.adversary(z.detach()), batch.labels, batch.known)
+        yield Turn("adversary", {"adv": (1.0, adv_loss)})                                                 # Sec. 3, step 2, L_adv, of the adversary
         if progress.images_seen // (batch.whole or batch.size) % c.main_every == 0:
             x_rec = self._decoded(s.detach(), z)
-            leaked = label_loss(self.schema, self.adversary(z), batch.labels, batch.known)
+            adv_loss = label_loss(self.schema, self.adversary(z), batch.labels, batch.known)
             yield Turn("main", {
                 "rec": (c.rec_weight, squared_error(x_rec, batch.images).mean()),                         # Sec. 3, step 2, L_rec, of Z and the decoder
-                "adv": (-c.adv_weight, leaked),                                                           # Sec. 3, step 2, -lambda L_adv
+                "adv": (-c.adv_weight, adv_loss),                                                         # Sec. 3, step 2, -lambda L_adv
             })  # fmt: skip
 
     def _decoded(self, s: Tensor, z: Tensor) -> Tensor:

@@ -165,6 +165,11 @@ def test_decoding_goes_from_the_image_as_far_as_the_label_was_moved():
         assert torch.allclose(decoded, images + moved, atol=1e-6)
 
 
+def test_a_batch_without_partners_is_refused():
+    with pytest.raises(ValueError, match="pix2pix is trained on pairs of images; this batch has no partners"):
+        next(Pix2Pix(SMALL, schema()).turns(batch(schema()), Progress()))
+
+
 def test_groups_are_no_labels():
     with pytest.raises(ValueError, match="no attribute 'maker'"):
         Pix2Pix(SMALL, schema(SMILING, MAKER)).label_code("maker", "a")
