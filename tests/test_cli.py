@@ -295,6 +295,16 @@ def test_data_names_unreadable_pictures_copies_and_slips_with_what_to_do(photos,
     assert not any("made larger" in note for note in notes), "the check decodes at another size than training"
 
 
+def test_data_reports_images_none_of_which_can_be_used_with_all_else(photos, capsys):
+    for file in photos.glob("*.png"):
+        file.write_bytes(b"no image")
+    replace_line(photos / "metadata.csv", 2, "blond", "blnod")
+    code, out, _ = run(capsys, *"data photos --on-bad skip".split())
+    text = " ".join(out.split())
+    assert code == 1 and "error: 30 images cannot be used (30 not an image): 0.png" in text
+    assert "repair or replace them" in text and "metadata.csv line 2, column hair" in text
+
+
 def test_data_repaired_by_options_packs_and_the_pack_can_be_looked_at(photos, capsys):
     (photos / "4.png").write_bytes((photos / "4.png").read_bytes()[:200])
     (photos / "lone.png").write_bytes((photos / "1.png").read_bytes())

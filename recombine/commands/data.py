@@ -7,10 +7,11 @@ import tempfile
 from collections import Counter
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from recombine.commands.options import Flag, print_json
 from recombine.commands.reading import Looks, Reading, look
+from recombine.data.sources.cells import Note
 from recombine.messages import option
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def data(path: Path, /, *, pack: Path | None = None, reading: Reading | None = N
 def examine(path: Path, target: Path | None, reading: Reading) -> dict:
     """What a folder, a table or a pack holds and what is wrong with it, as plain values; packs it where nothing is."""
     from recombine.data.packed import is_pack
+    from recombine.data.packing import BadImages
     from recombine.data.sources.source import describe
 
     if is_pack(path):
@@ -79,7 +81,10 @@ def examine(path: Path, target: Path | None, reading: Reading) -> dict:
     if source.stored is not None:                       # images that are no files were checked when they were found
         return {**found, "splits": count_splits(source.table)}
     with tempfile.TemporaryDirectory() as folder:
-        return added(found, check_images(source, looks, Path(folder), reading), reading.on_bad)
+        try:
+            return added(found, check_images(source, looks, Path(folder), reading), reading.on_bad)
+        except BadImages as none:                       # not one can be used
+            return {**found, "notes": found["notes"] + [asdict(unusable_note(none.problems, "repair or replace them"))]}
 
 
 def examine_pack(path: Path) -> dict:
@@ -91,8 +96,8 @@ def examine_pack(path: Path) -> dict:
     packed = Pack(path)
     packed.verify()
     table = LabelTable(packed.schema.attributes, packed.files, packed.labels, packed.splits)
-    notes = [asdict(entry) for entry in [*check_counts(table), *check_lone(table)]]
-    return {**describe(table), "root": str(path), "notes": notes + problem_notes(packed, "skip")}
+    notes = [*check_counts(table), *check_lone(table), *problem_notes(packed, "skip")]
+    return {**describe(table), "root": str(path), "notes": list(map(asdict, notes))}
 
 
 def has_errors(found: dict) -> bool:
@@ -122,7 +127,7 @@ def decode_to_check(
 def added(found: dict, packed: Pack, on_bad: str) -> dict:
     """What was found, with what packing found."""
     splits = {split: len(packed.rows(split)) for split in ("train", "val", "test")}
-    return {**found, "splits": splits, "notes": found["notes"] + problem_notes(packed, on_bad)}
+    return {**found, "splits": splits, "notes": found["notes"] + list(map(asdict, problem_notes(packed, on_bad)))}
 
 
 def count_splits(table: LabelTable) -> dict[str, int]:
@@ -133,31 +138,31 @@ def count_splits(table: LabelTable) -> dict[str, int]:
     return {split: splits[split] for split in ("train", "val", "test")}
 
 
-def problem_notes(packed: Pack, on_bad: str) -> list[dict]:
+def problem_notes(packed: Pack, on_bad: str) -> list[Note]:
     """What packing found, in the form of the label table's notes."""
     found = packed.problems()
     bad, groups = found.get("excluded", []), found.get("duplicates", [])
     torn = [" = ".join(group["files"]) for group in groups if len(set(group["splits"])) > 1]
     alike = [" = ".join(group["files"]) for group in groups if len(set(group["splits"])) == 1]
     notes = []
-    if bad:
-        kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(entry["kind"] for entry in bad).most_common())
-        named = listed([f"{entry['file']} {entry['reason']}" for entry in bad])
-        text = f"{len(bad)} images cannot be used ({kinds}): {named}"
-        fix = f"repair or remove them, or leave them out with {option('on_bad', 'skip')}"
-        notes.append(note("error", text, fix) if on_bad == "error" else note("warning", text, "they are left out"))
+    if bad and on_bad == "error":
+        notes.append(unusable_note(bad, f"repair or remove them, or leave them out with {option('on_bad', 'skip')}"))
+    elif bad:
+        notes.append(unusable_note(bad, "they are left out", "warning"))
     if torn:
         text = f"{len(torn)} images stand, the same or nearly, in more than one split: {listed(torn)}"
-        notes.append(note("warning", text, "numbers on held-out images would be too good; remove the copies"))
+        notes.append(Note("warning", text, "numbers on held-out images would be too good; remove the copies"))
     if alike:
-        notes.append(note("info", f"{len(alike)} images are there more than once: {listed(alike)}"))
+        notes.append(Note("info", f"{len(alike)} images are there more than once: {listed(alike)}"))
     odd = Counter(text for entry in found.get("notes", []) for text in entry["notes"])
-    return notes + [note("info", f"{count} images: {text}") for text, count in odd.most_common(NAMED)]
+    return notes + [Note("info", f"{count} images: {text}") for text, count in odd.most_common(NAMED)]
 
 
-def note(level: str, text: str, fix: str = "") -> dict:
-    """A finding and what to do about it, as the label table's notes are printed."""
-    return {"level": level, "text": text, "fix": fix}
+def unusable_note(bad: list[dict], fix: str, level: Literal["warning", "error"] = "error") -> Note:
+    """A note on files that cannot be used as images, counted by what is wrong with them."""
+    kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(entry["kind"] for entry in bad).most_common())
+    files = listed([f"{entry['file']} {entry['reason']}" for entry in bad])
+    return Note(level, f"{len(bad)} images cannot be used ({kinds}): {files}", fix)
 
 
 def listed(texts: list[str]) -> str:
