@@ -115,7 +115,8 @@ def look(source: Source) -> Looks:
 
     if (stored := source.stored) is not None:
         count = len(stored)
-        return Looks(count, count * (stored.channels == 1), count * (stored.bits == 16), {"x".join(map(str, stored.size)): count})
+        grey, deep, size = stored.channels == 1, stored.bits == 16, "x".join(map(str, stored.size))
+        return Looks(count, count * grey, count * deep, {size: count})
     files, sizes, grey, deep = source.table.files, Counter(), 0, 0
     for file in files[:: max(1, len(files) // MOST_LOOKED_AT)]:
         try:

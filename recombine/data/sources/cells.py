@@ -1,6 +1,6 @@
 """Tables as they lie on disk: cells of text with their lines, whatever the format, the encoding and the delimiter.
 
-Nothing here knows what a cell means; that is the business of `labels.py`.
+What a cell means is decided in `kinds.py`.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Cells:
         if list(rows) == list(range(len(self))):
             return self
         columns = {name: [cells[row] for row in rows] for name, cells in self.columns.items()}
-        return replace(self, columns=columns, origins=[self.origins[r] for r in rows], lines=[self.lines[r] for r in rows])
+        return Cells(columns, [self.origins[row] for row in rows], [self.lines[row] for row in rows], self.notes)
 
 
 def join_cells(tables: Sequence[Cells]) -> Cells:
@@ -78,7 +78,7 @@ def read_cells(path: Path | str, name: str | None = None) -> Cells:
         name: What messages call it; its file name unless given.
 
     Raises:
-        BadTable: The file is a spreadsheet, is empty, or cannot be read as a table; says which line and what to do.
+        BadTable: The file is a spreadsheet, is empty, or cannot be read as a table; with the line and what to do.
         FileNotFoundError: There is no such file.
     """
     path = Path(path)
@@ -128,7 +128,8 @@ def _read_delimited(text: str, name: str, encoding: str) -> Cells:
                 lines.append(before + 1)
             before = reader.line_num
     except csv.Error as error:
-        raise BadTable(f"{name} line {before + 1} is not readable as CSV ({error}); look for a lone quote mark") from None
+        place = f"{name} line {before + 1}"
+        raise BadTable(f"{place} is not readable as CSV ({error}); look for a lone quote mark") from None
     words = f"{name} read as {encoding}, {DELIMITERS[delimiter]}-separated: {len(rows) - 1} rows"
     cells = _by_column(rows[0], rows[1:], lines[1:], name, Note("info", words))
     return _with_decimal_points(cells, name) if delimiter == ";" else cells
@@ -207,7 +208,8 @@ def _read_json_lines(text: str, name: str) -> Cells:
     names = list(dict.fromkeys(key for entry in entries for key in entry))
     nested = {key for entry in entries for key, value in entry.items() if isinstance(value, (dict, list))}
     columns = {key: [_text(entry.get(key)) for entry in entries] for key in names if key not in nested}
-    notes = [Note("info", f"{name} read as JSON lines: {len(entries)} rows"), *(_nested(name, k) for k in names if k in nested)]
+    notes = [Note("info", f"{name} read as JSON lines: {len(entries)} rows")]
+    notes += [_nested(name, key) for key in names if key in nested]
     return Cells(columns, [f"{name} line"] * len(lines), [line for line, _ in lines], tuple(notes))
 
 
@@ -215,7 +217,8 @@ def _json_object(content: str, place: str) -> dict:
     try:
         entry = json.loads(content)
     except json.JSONDecodeError as error:
-        raise BadTable(f"{place} is not JSON ({error.msg} at character {error.pos}); expected one object per line") from None
+        reason = f"{error.msg} at character {error.pos}"
+        raise BadTable(f"{place} is not JSON ({reason}); expected one object per line") from None
     if not isinstance(entry, dict):
         raise BadTable(f'{place} holds {content.strip()[:40]!r}; expected an object such as {{"file_name": "a.png"}}')
     return entry
@@ -233,7 +236,8 @@ def _read_parquet(path: Path, name: str) -> Cells:
     try:
         table = pyarrow.parquet.read_table(path)
     except (pyarrow.ArrowInvalid, OSError) as error:
-        raise BadTable(f"{name} is not a readable Parquet file ({str(error).splitlines()[0]}); write it again") from None
+        reason = str(error).splitlines()[0]
+        raise BadTable(f"{name} is not a readable Parquet file ({reason}); write it again") from None
     notes = [Note("info", f"{name} read as Parquet: {table.num_rows} rows")]
     columns = {}
     for column in table.schema:

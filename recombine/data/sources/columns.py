@@ -68,7 +68,8 @@ def type_column(
         words = shown([repr(column.texts[code]) for code in soft])
         notes.append(Note("info", f"{column.label}: {words} read as missing, {column.cells_with(soft)} cells"))
     if hard and not adding:
-        notes.append(_stray_note(column.drop(soft), kind, [column.texts[code] for code in hard], cells, stated, new_values))
+        texts = [column.texts[code] for code in hard]
+        notes.append(_stray_note(column.drop(soft), kind, texts, cells, stated, new_values))
     column = column.drop(soft if adding else strays)
     if len(column.texts) < 2 and not isinstance(stated, Attribute):
         return Typed(None, column.codes, [*notes, _constant(column, asked)])
@@ -88,18 +89,18 @@ def _stray_note(
     codes = [column.texts.index(text) for text in strays]
     total = column.cells_with(codes)
     if new_values == "missing":
-        return Note("warning", f"{column.label}: {total} cells with {shown(list(map(repr, strays)))} were read as missing")
+        values = shown(list(map(repr, strays)))
+        return Note("warning", f"{column.label}: {total} cells with {values} were read as missing")
     rows = np.flatnonzero(np.isin(column.codes, codes))[:10]
     allowed = () if kind == "binary" else stated_values(stated)
     expected = allowed or sorted((text for text in column.texts if text not in strays), key=natural)
-    complaints = [
-        f"{cells.place(row)}, column {column.label}: {_complaint(column, int(column.codes[row]), kind, expected, not allowed)}"
-        for row in rows
-    ]
+    places = [f"{cells.place(row)}, column {column.label}" for row in rows]
+    reasons = [_complaint(column, int(column.codes[row]), kind, expected, not allowed) for row in rows]
+    text = "; ".join(map(": ".join, zip(places, reasons, strict=True)))
     more = f" (and {total - len(rows)} more)" if total > len(rows) else ""
     add = "" if kind == "continuous" else f"{option('new_values', 'add')} (a value of its own) or "
     fix = f"correct the cell, or give {add}{option('new_values', 'missing')} (not labelled)"
-    return Note("error", "; ".join(complaints) + more, fix if stated else f"{fix}, or state the column's kind")
+    return Note("error", text + more, fix if stated else f"{fix}, or state the column's kind")
 
 
 def _complaint(column: Column, code: int, kind: Kind, expected: Sequence[str], correct: bool) -> str:

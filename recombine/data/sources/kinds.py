@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from recombine.data.sources.options import Stated
 from recombine.messages import shown
 
 MISSING_CELLS = ("", "nan", "n/a", "#n/a", "<na>", "null")          # in any case; and NA, in capitals
-NOT_A_LABEL = ("none", "-", "--", "?", "unknown")                   # missing among numbers or yes/no, a value among words
+NOT_A_LABEL = ("none", "-", "--", "?", "unknown")                   # missing, but a value among words
 IDENTITIES = ("identity", "identities", "id", "ids", "uid")
 PERSONS = ("identity", "identities", "person", "subject", "individual", "celebrity", "patient", "actor", "speaker")
 GROUPS = (*IDENTITIES, *PERSONS, "clip", "video", "sequence", "session", "track", "specimen")
@@ -98,7 +98,8 @@ class Facts:
         self.numeric = bool(numbers) and self.slips(self.words)     # words are slips, if there are any
         self.measured = self.named(MEASURES) or not all(value.is_integer() for value in numbers)
         in_order = cells == levels and numbers == [first + place for place in range(levels)]
-        self.counting = in_order and first in (0, 1) and (levels > MOST_LEVELS or self.named(("unnamed", "index", "row")))
+        long = levels > MOST_LEVELS or self.named(("unnamed", "index", "row"))
+        self.counting = in_order and first in (0, 1) and long
         self.few_levels = levels <= MOST_LEVELS and cells >= 3 * levels
         few = distinct <= 20 and (distinct < known or distinct <= 5)
         self.few_words = few or (distinct <= MOST_WORDS and known >= 5 * distinct)
@@ -145,14 +146,14 @@ RULES = (
     Rule("binary", lambda f: f.answers and not f.three_way),                            # 0, 1; yes, no
     Rule("binary", lambda f: f.answers and bool(f.rare_no), lambda f: f.rare_no),       # -1, 1 and a single 0
     Rule("categorical", lambda f: f.answers),                                           # -1, 0, 1
-    Rule("binary", lambda f: f.two_way, lambda f: f.neither),                           # yes, no, ?; 0, 1 and a single 2
+    Rule("binary", lambda f: f.two_way, lambda f: f.neither),                           # yes, no, ?; 0, 1, a single 2
     Rule("continuous", lambda f: f.numeric and f.measured, lambda f: f.words),          # 0.25, 0.5; age: 20, 31
     Rule(None, lambda f: f.numeric and f.counting),                                     # 1, 2, 3, ...: the row's number
     Rule("categorical", lambda f: f.numeric and f.few_levels, lambda f: f.hard(f.words)),       # level: 0, 1, 2
     Rule("continuous", lambda f: f.numeric, lambda f: f.words),                         # years: 20, 31, 45, ...
     Rule("categorical", lambda f: f.few_words, lambda f: typos(f.column)),              # hair: blond, red
     Rule("group", lambda f: f.shared_words),                                            # code: n1, n1, n2, ...
-    Rule(None, lambda f: True),                                                         # caption: a text for each image
+    Rule(None, lambda f: True),                                                         # caption: a text for each
 )
 
 
@@ -165,7 +166,7 @@ def infer(column: Column) -> tuple[Kind | None, list[int]]:
 
 def as_stated(column: Column, stated: Stated) -> tuple[Kind, list[int]]:
     """The kind that was stated, and the positions of the texts that contradict it."""
-    kind = stated.kind if isinstance(stated, Attribute) else stated if isinstance(stated, str) else "categorical"
+    kind: Any = stated.kind if isinstance(stated, Attribute) else stated if isinstance(stated, str) else "categorical"
     if kind not in get_args(Kind):
         expected = f"expected {shown(get_args(Kind))}, or a list of values"
         raise ValueError(f"{column.name}: unknown kind {stated!r}; {expected}")

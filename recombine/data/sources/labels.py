@@ -38,7 +38,7 @@ class LabelTable:
     attributes: tuple[Attribute, ...]
     files: list[str]                        # relative to the root, as in the folder, posix
     columns: dict[str, np.ndarray]          # int64 with MISSING; continuous: float32 with NaN
-    splits: np.ndarray | None = None        # "train", "val" or "test" of each row; None: the table does not say
+    splits: np.ndarray | None = None        # "train", "val" or "test" of each row; None: not stated
 
     def __len__(self) -> int:
         return len(self.files)
@@ -52,9 +52,8 @@ class LabelTable:
 
     def select(self, *names: str) -> LabelTable:
         """The same images with only these attributes, in this order."""
-        return replace(
-            self, attributes=tuple(self[name] for name in names), columns={name: self.columns[name] for name in names}
-        )
+        attributes = tuple(self[name] for name in names)
+        return replace(self, attributes=attributes, columns={name: self.columns[name] for name in names})
 
     def take(self, rows: np.ndarray) -> LabelTable:
         """Only these rows, given by position or by a mask."""
@@ -77,7 +76,7 @@ class LabelTable:
 
 
 def make_table(
-    cells: Cells, files: list[str], options: SourceOptions, *, skip: Sequence[str] = (), splits: np.ndarray | None = None
+    cells: Cells, files: list[str], options: SourceOptions, skip: str = "", splits: np.ndarray | None = None
 ) -> tuple[LabelTable, list[Note]]:
     """Type the columns of a table.
 
@@ -85,7 +84,7 @@ def make_table(
         cells: The table, a row for each file.
         files: Paths of the images, relative to the root.
         options: What the columns are, which of them to use, and what to do with values that do not belong.
-        skip: Columns that are no labels, such as the paths.
+        skip: A column that is no label, such as the paths.
         splits: Split of each row, where it is known from elsewhere.
 
     Returns:
@@ -98,15 +97,15 @@ def make_table(
     split_column = None if splits is not None else find_split_column(cells, asked or ())
     if split_column:
         splits, notes = read_splits(cells, split_column)
-    names = [name for name in cells.columns if name not in skip and name != split_column]
+    names = [name for name in cells.columns if name not in (skip, split_column)]
     for name in (*kinds, *(asked or ())):
         if name not in names:
             raise ValueError(f"there is no label column {name!r}; there are {shown(names)}{nearest(name, names)}")
     chosen = {name: factorise(name, cells.columns[name]) for name in (names if asked is None else asked)}
     attributes, columns = [], {}
     for name, column in chosen.items():
-        wanted = asked is not None or name in kinds
-        typed = type_column(column, cells, stated=kinds.get(name), new_values=options.new_values, asked=wanted)
+        named_so = asked is not None or name in kinds
+        typed = type_column(column, cells, stated=kinds.get(name), new_values=options.new_values, asked=named_so)
         notes += typed.notes
         if typed.attribute is not None:
             attributes.append(_with_range(typed.attribute, typed.numbers, splits))
@@ -120,34 +119,32 @@ def _with_range(attribute: Attribute, values: np.ndarray, splits: np.ndarray | N
     """Smallest and largest value among the training images, or among all where those have none."""
     if attribute.kind != "continuous" or attribute.low is not None or not attribute.known(values).any():
         return attribute
-    seen = values if splits is None else values[splits == "train"]
-    seen = seen if attribute.known(seen).any() else values
-    return replace(attribute, low=float(f"{np.nanmin(seen):.7g}"), high=float(f"{np.nanmax(seen):.7g}"))
+    train = values if splits is None else values[splits == "train"]
+    train = train if attribute.known(train).any() else values
+    return replace(attribute, low=float(f"{np.nanmin(train):.7g}"), high=float(f"{np.nanmax(train):.7g}"))
 
 
 def _spellings(table: LabelTable, columns: Mapping[str, Column]) -> list[Note]:
     """A note on how yes and no are written, unless by 0 and 1 everywhere."""
-    binary = [a.name for a in table.attributes if a.kind == "binary"]
-    used = Counter(", ".join(_answers(columns[name])) for name in binary)
+    binary = [columns[attribute.name].texts for attribute in table.attributes if attribute.kind == "binary"]
+    used = Counter(", ".join(sorted((t for t in texts if yes_or_no(t) is not None), key=natural)) for texts in binary)
     used.pop("0, 1", None)
     return [Note("info", f"{texts} read as no or yes in {n} column{'s' * (n > 1)}") for texts, n in used.items()]
 
 
-def _answers(column: Column) -> list[str]:
-    return sorted((text for text in column.texts if yes_or_no(text) is not None), key=natural)
-
-
 def check_mirrors(table: LabelTable) -> list[Note]:
-    """Notes on attributes whose label for a mirrored image cannot be told."""
+    """Notes on attributes whose label for a mirrored image is not known."""
     notes = []
     for attribute in table.attributes:
         name = printable(attribute.name)
-        lone = [v for v in attribute.values if attribute.kind == "categorical" and named(v, ("left", "right"))]
-        lone = [v for v in lone if attribute.mirror == "keep" or v not in {x for pair in attribute.mirror for x in pair}]
-        if lone:
-            notes.append(Note("warning", f"{name}: {shown(lone)} has no value for the other side", "train without mirroring"))
+        paired = {value for pair in attribute.mirror for value in pair} if isinstance(attribute.mirror, tuple) else ()
+        sided = [v for v in attribute.values if attribute.kind == "categorical" and named(v, ("left", "right"))]
+        if lone := [value for value in sided if value not in paired]:
+            text = f"{name}: {shown(lone)} has no value for the other side"
+            notes.append(Note("warning", text, "train without mirroring"))
         if attribute.mirror == "negate" and attribute.low is not None and attribute.low >= 0 < (attribute.high or 0):
-            text = f"{name} runs from {attribute.low:g} to {attribute.high:g}, and a mirrored image would have its negative"
+            span = f"{attribute.low:g} to {attribute.high:g}"
+            text = f"{name} runs from {span}, and a mirrored image would have its negative"
             notes.append(Note("warning", text, "shift it so that 0 is straight ahead, or train without mirroring"))
         if attribute.kind == "binary" and named(attribute.name, ("left", "right")):
             notes.append(Note("warning", f"{name} changes sides in a mirrored image", "train without mirroring"))
@@ -184,13 +181,14 @@ def check_lone(table: LabelTable) -> list[Note]:
         lone = [printable(attribute.values[value]) for value in found[0][sizes == 1]]
         if lone:
             where = "" if table.splits is None else " of their split"
-            text = f"{len(lone)} of {known.sum()} images{where} are the only one of their {printable(attribute.name)}: {shown(lone, 10)}"
-            notes.append(Note("info", text, "they cannot form a pair and are left out where a method draws pairs"))
+            text = f"{len(lone)} of {known.sum()} images{where} are the only one of their {printable(attribute.name)}"
+            fix = "they cannot form a pair and are left out where a method draws pairs"
+            notes.append(Note("info", f"{text}: {shown(lone, 10)}", fix))
     return notes
 
 
 def scarce(pack: Pack, names: Sequence[str] = (), few: int = FEW) -> list[str]:
-    """What there is too little of in the training split, as sentences with counts, to be said before a training.
+    """What there is too little of in the training split, as sentences with counts, for a warning before a training.
 
     Args:
         pack: The data.
@@ -207,8 +205,8 @@ def _twins(attribute: Attribute) -> list[Note]:
     for value in attribute.values:
         spelled.setdefault(re.sub(r"[\s_-]+", " ", value.casefold()), []).append(value)
     twins = [repr(values)[1:-1] for values in spelled.values() if len(values) > 1]
-    fix = "write them alike if they are one value"
-    return [Note("warning", f"{printable(attribute.name)} has values that differ in spelling alone: {t}", fix) for t in twins]
+    text = f"{printable(attribute.name)} has values that differ in spelling alone"
+    return [Note("warning", f"{text}: {twin}", "write them alike if they are one value") for twin in twins]
 
 
 def find_split_column(cells: Cells, attributes: Sequence[str] = ()) -> str | None:
@@ -233,14 +231,15 @@ def read_splits(cells: Cells, name: str) -> tuple[np.ndarray, list[Note]]:
         row = wrong[0]
         value = cells.columns[name][row].strip()
         text = f"{cells.place(row)}, column {printable(name)}: unknown split {value!r}{nearest(value, tuple(SPLITS))}"
-        notes.append(Note("error", f"{text} ({len(wrong)} such rows)", "expected train, val or test (or 0, 1, 2) in every row"))
+        fix = "expected train, val or test (or 0, 1, 2) in every row"
+        notes.append(Note("error", f"{text} ({len(wrong)} such rows)", fix))
     if any(text in NUMBERED_SPLITS for text in map(tidy, column.texts)):
         notes.append(Note("info", f"{printable(name)}: 0, 1, 2 read as train, val, test"))
     return np.where(splits == "", "train", splits).astype("<U5"), notes
 
 
 def find_group(table: LabelTable, group: str | None = None) -> Attribute | None:
-    """The attribute that says which images show the same one: that stated, one named like a person, or any group."""
+    """The attribute whose images belong together: that stated, one named like a person, or any group."""
     if group is not None:
         if table[group].kind == "continuous":
             raise ValueError(f"{group} is continuous and cannot keep images together; expected a group attribute")
@@ -251,7 +250,7 @@ def find_group(table: LabelTable, group: str | None = None) -> Attribute | None:
 
 
 def check_leaks(table: LabelTable) -> list[Note]:
-    """A warning where somebody's images stand in more than one split."""
+    """A warning where images of one group stand in more than one split."""
     group = find_group(table)
     if group is None or table.splits is None:
         return []
@@ -261,9 +260,9 @@ def check_leaks(table: LabelTable) -> list[Note]:
     torn = [printable(group.values[m]) for m in members[sides > 1]]
     if not torn:
         return []
-    text = f"{len(torn)} of {len(members)} values of {printable(group.name)} stand in more than one split: {shown(torn, 10)}"
+    text = f"{len(torn)} of {len(members)} values of {printable(group.name)} stand in more than one split"
     fix = "numbers on held-out images would be too good; remove the split column to have splits made by group"
-    return [Note("warning", text, fix)]
+    return [Note("warning", f"{text}: {shown(torn, 10)}", fix)]
 
 
 def _split_number(splits: np.ndarray) -> np.ndarray:
@@ -271,11 +270,7 @@ def _split_number(splits: np.ndarray) -> np.ndarray:
 
 
 def split_by_group(
-    table: LabelTable,
-    seed: int,
-    fractions: tuple[float, float, float] = (0.8, 0.1, 0.1),
-    *,
-    group: str | None = None,
+    table: LabelTable, seed: int, fractions: tuple[float, float, float] = (0.8, 0.1, 0.1), *, group: str | None = None
 ) -> np.ndarray:
     """Train, validation and test for each row, so that no identity stands on two sides.
 
@@ -284,7 +279,7 @@ def split_by_group(
     Args:
         table: The images.
         seed: Another seed gives another division.
-        fractions: Wanted shares of the images in train, val and test.
+        fractions: Shares of the images in train, val and test.
         group: The attribute whose values stay together; unless given, one named like a person, or the first group.
             Rows without the label, and all rows where there is no group, are divided one by one.
 
@@ -302,10 +297,10 @@ def split_by_group(
         column = table.columns[attribute.name]
         keys = [keys[row] if m == MISSING else f"group {attribute.values[m]}" for row, m in enumerate(column)]
     names, member, sizes = np.unique(np.array(keys, dtype=object), return_inverse=True, return_counts=True)
-    wanted = sum(fraction > 0 for fraction in fractions)
-    if attribute is not None and len(names) < wanted:
+    parts = sum(fraction > 0 for fraction in fractions)
+    if attribute is not None and len(names) < parts:
         raise ValueError(
-            f"{attribute.name} has {len(names)} values, too few for {wanted} splits; "
+            f"{attribute.name} has {len(names)} values, too few for {parts} splits; "
             "add a split column, or give fractions with zeros such as (1, 0, 0)"
         )
     order = sorted(range(len(names)), key=lambda i: mix_seed(seed, names[i]))

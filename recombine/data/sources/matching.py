@@ -1,4 +1,4 @@
-"""Rows of a label table meet the image files of a folder: which row describes which image, and what has no counterpart."""
+"""Rows of a label table are matched with the image files of a folder."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Pairs = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class Rows:
-    """A label table, and what its layout says about it."""
+    """A label table, and what is known of it by its layout."""
 
     cells: Cells
     column: str | None = None                   # of the paths, where the layout fixes it
@@ -44,7 +44,7 @@ def match(rows: Rows, listing: Listing, options: SourceOptions) -> Source:
     first, repeat_notes = _first_rows(files, cells, column)
     splits = None if rows.splits is None else np.array([rows.splits[row] for row in first.values()], dtype="<U5")
     stated = replace(options, kinds={**rows.kinds, **options.kinds})
-    table, label_notes = make_table(cells.take(list(first.values())), list(first), stated, skip=[column], splits=splits)
+    table, label_notes = make_table(cells.take(list(first.values())), list(first), stated, column, splits)
     table, mirror_notes = _with_mirrors(table, rows.mirrors)
     notes = [*skipped(listing), *cells.notes, *path_notes, *repeat_notes, *label_notes, *mirror_notes]
     if not rows.complete:
@@ -76,7 +76,8 @@ def _path_column(rows: Rows, listing: Listing, options: SourceOptions) -> tuple[
     columns, name = rows.cells.columns, options.image_column or rows.column
     headed = [name for name in columns if name in listing.known and name.lower().endswith(SUFFIXES)]
     if headed:
-        raise BadTable(f"the first line holds {printable(headed[0])!r}, a file; expected names of columns: add such a line")
+        text = f"the first line holds {printable(headed[0])!r}, a file"
+        raise BadTable(f"{text}; expected names of columns: add such a line")
     name = "file_name" if name is None and "file_name" in columns else name
     if name is not None and name not in columns:
         raise BadTable(f"the table has no column {name!r}; it has {shown(list(columns))}{nearest(name, list(columns))}")
@@ -169,8 +170,8 @@ def _with_mirrors(table: LabelTable, mirrors: Mapping[str, Pairs]) -> tuple[Labe
     for attribute in table.attributes:
         pairs = mirrors.get(attribute.name, ()) if attribute.kind == "categorical" else ()
         present = tuple(pair for pair in pairs if set(pair) <= set(attribute.values))
-        lone = sorted({v for pair in pairs for v in pair if v in attribute.values} - {v for pair in present for v in pair})
-        if lone:
+        values, paired = ({value for pair in some for value in pair} for some in (pairs, present))
+        if lone := sorted(values & set(attribute.values) - paired):
             text = f"{attribute.name}: {shown(lone)} has no value for the other side"
             notes.append(Note("warning", text, "train without mirroring"))
         attributes.append(replace(attribute, mirror=present or attribute.mirror))
@@ -190,12 +191,13 @@ def _with_unlabelled(
         notes.append(Note("info", text))
     if lone and table.attributes:
         keep, drop = option("unlabelled", "keep"), option("unlabelled", "drop")
-        level, fix = {
-            "error": ("error", f"add rows, or give {keep} (all their labels missing) or {drop}"),
-            "keep": ("warning", "they were kept with all labels missing"),
-            "drop": ("warning", "they were dropped"),
+        fix = {
+            "error": f"add rows, or give {keep} (all their labels missing) or {drop}",
+            "keep": "they were kept with all labels missing",
+            "drop": "they were dropped",
         }[options.unlabelled]
-        notes.append(Note(level, f"{len(lone)} of {len(listing.images)} images have no label: {listed(lone)}", fix))
+        text = f"{len(lone)} of {len(listing.images)} images have no label: {listed(lone)}"
+        notes.append(Note("error" if options.unlabelled == "error" else "warning", text, fix))
     kept = lone and (options.unlabelled == "keep" or not table.attributes)
     return _append(table, lone) if kept else table, notes
 

@@ -5,7 +5,7 @@ LeCun, Huang and Bottou, "Learning methods for generic object recognition with i
 
     smallnorb-...-training-dat.mat      bytes [pairs, 2, 96, 96]: the left and the right eye
     smallnorb-...-training-cat.mat      int32 [pairs]: the category, 0 to 4
-    smallnorb-...-training-info.mat     int32 [pairs, 4]: instance 0 to 9, elevation 0 to 8, azimuth 0 to 34, lighting 0 to 5
+    smallnorb-...-training-info.mat     int32 [pairs, 4]: instance (0 to 9), elevation (8), azimuth (34), lighting (5)
 
 A matrix is its type as a magic number, the number of its dimensions, at least three sizes, all int32, then its cells.
 """
@@ -40,6 +40,10 @@ KINDS: dict[str, Kind] = {
     **{"azimuth": "categorical", "lighting": "categorical"},
 }
 CHUNK = 256     # pairs read at a time
+CAUTION = Note(
+    "warning",
+    "azimuth and lighting: what they become in a mirrored image is not known; train without mirroring to learn them",
+)
 
 
 @dataclass(frozen=True)
@@ -74,11 +78,11 @@ class Stereo:
 def read_norb(listing: Listing, options: SourceOptions) -> Source | None:
     """Images of small NORB's parts with their labels; None where there are none, or another table was asked for.
 
-    The columns are `category`, `instance` (a group: `car 4`), `elevation` and `azimuth` in degrees, `lighting` (0 to 5),
-    and with the option `eye="both"`, which gives two rows for each pair, `eye`. Two parts are the splits train and test.
+    The columns are `category`, `instance` (a group: `car 4`), `elevation` and `azimuth` in degrees, `lighting` (0 to
+    5), and with the option `eye="both"`, which gives two rows for each pair, `eye`. Two parts are train and test.
 
     Raises:
-        BadTable: A part lacks a file or is there twice, a file is no such matrix, is cut off, or does not fit the others.
+        BadTable: A part lacks a file or is there twice, a file is no such matrix, is cut off, or contradicts another.
     """
     found = _find_parts(listing.files) if options.table is None else {}
     if not found:
@@ -96,13 +100,13 @@ def read_norb(listing: Listing, options: SourceOptions) -> Source | None:
         cells,
         columns["file_name"],
         replace(options, kinds={**KINDS, **options.kinds}),
-        skip=["file_name"],
+        skip="file_name",
         splits=np.array(splits) if len(parts) == len(PARTS) else None,
     )
-    words = f"small NORB: {len(rows)} images of the {options.eye} eye{'s' * (options.eye == 'both')}, {' and '.join(parts)}"
-    caution = "azimuth and lighting: what they become in a mirrored image is not known; train without mirroring to learn them"
+    eye = f"{options.eye} eye{'s' * (options.eye == 'both')}"
+    notes = [Note("info", f"small NORB: {len(rows)} images of the {eye}, {' and '.join(parts)}"), CAUTION, *notes]
     stored = Stereo(tuple(images for images, _ in parts.values()), EYES[options.eye])
-    return Source(listing.root, table, [Note("info", words), Note("warning", caution), *notes], stored)
+    return Source(listing.root, table, notes, stored)
 
 
 def _find_parts(files: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -161,26 +165,30 @@ def read_matrix(path: Path, dtype: str, shape: tuple[int | None, ...]) -> np.nda
         shape: What its sizes must be; None is any.
 
     Raises:
-        BadTable: It begins with another magic number, is cut off, or holds something else; says what was expected.
+        BadTable: It begins with another magic number, is cut off, or holds something else; with what was expected.
     """
-    name, size = printable(path.name), path.stat().st_size
+    name, size, kind = printable(path.name), path.stat().st_size, np.dtype(dtype)
     with open(path, "rb") as file:
         head = np.frombuffer(file.read(32), dtype="<i4", count=min(size, 32) // 4)
     expected = next(f"0x{magic:08X}" for magic, known in TYPES.items() if known == dtype)
     if not len(head) or int(head[0]) not in TYPES:
         came = f"0x{int(head[0]) & 0xFFFFFFFF:08X}" if len(head) else f"{size} bytes"
-        raise BadTable(f"{name} begins with {came}; expected {expected}, NORB's mark of a matrix of {np.dtype(dtype)}; fetch it again")
+        what = f"expected {expected}, NORB's mark of a matrix of {kind}"
+        raise BadTable(f"{name} begins with {came}; {what}; fetch it again")
     if TYPES[int(head[0])] != dtype:
-        raise BadTable(f"{name} holds {np.dtype(TYPES[int(head[0])])}; expected {np.dtype(dtype)} ({expected}); is it another file, renamed?")
+        came = f"holds {np.dtype(TYPES[int(head[0])])}"
+        raise BadTable(f"{name} {came}; expected {kind} ({expected}); is it another file, renamed?")
     dimensions = int(head[1]) if len(head) > 1 else 0
-    start = 8 + 4 * max(3, dimensions)
     sizes = tuple(head[2 : 2 + dimensions].tolist())
-    if dimensions != len(shape) or len(sizes) < dimensions or any(w not in (None, s) for w, s in zip(shape, sizes, strict=True)):
+    came = " x ".join(map(str, sizes)) or "no size"
+    fits = dimensions == len(shape) == len(sizes)
+    if not fits or any(s != w for s, w in zip(sizes, shape, strict=True) if w is not None):
         wanted = " x ".join("any" if w is None else str(w) for w in shape)
-        raise BadTable(f"{name} is a matrix of {' x '.join(map(str, sizes)) or 'no size'}; expected {wanted}; is it another file, renamed?")
-    whole = start + int(np.prod(sizes)) * np.dtype(dtype).itemsize
+        raise BadTable(f"{name} is a matrix of {came}; expected {wanted}; is it another file, renamed?")
+    start = 8 + 4 * max(3, dimensions)
+    whole = start + int(np.prod(sizes)) * kind.itemsize
     if size != whole or min(sizes) < 1:
-        raise BadTable(f"{name} has {size} bytes; expected {whole} for {' x '.join(map(str, sizes))} of {np.dtype(dtype)}; fetch it again")
+        raise BadTable(f"{name} has {size} bytes; expected {whole} for {came} of {kind}; fetch it again")
     return np.memmap(path, dtype, "r", start, sizes)
 
 
@@ -189,5 +197,5 @@ def check_range(name: str, values: np.ndarray, ends: tuple[int, ...]) -> None:
     for column, end in enumerate(ends):
         wrong = np.flatnonzero((values[:, column] < 0) | (values[:, column] >= end))
         if len(wrong):
-            row = int(wrong[0])
-            raise BadTable(f"{printable(name)} row {row}, column {column} holds {values[row, column]}; expected 0 to {end - 1}; fetch it again")
+            place = f"{printable(name)} row {wrong[0]}, column {column}"
+            raise BadTable(f"{place} holds {values[wrong[0], column]}; expected 0 to {end - 1}; fetch it again")

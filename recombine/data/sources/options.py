@@ -20,11 +20,11 @@ FEW = 20                                    # images per value below which a war
 class SourceOptions:
     """Which label table a folder is read by, what its columns are, and what to do with what does not fit."""
 
-    table: Path | str | None = None                 # where the folder does not show it; relative to here or to the folder
+    table: Path | str | None = None                 # relative to here or the folder, where it cannot be told from that
     pattern: str | None = None                      # of names that hold labels, or a name in patterns.PATTERNS
     kinds: Mapping[str, Stated] = field(default_factory=dict)       # by column, where a guess would be wrong
-    attributes: Sequence[str] | None = None         # columns to use, an error where one cannot serve; None: all that can
-    image_column: str | None = None                 # of paths, where the table does not show it
+    attributes: Sequence[str] | None = None         # columns to use, an error where one cannot serve; all that can
+    image_column: str | None = None                 # of paths, where it cannot be told from the table
     eye: Eye = "left"                               # of small NORB's stereo pairs
     unlabelled: Literal["error", "keep", "drop"] = "error"          # images without a row; kept ones stand in train
     absent: Literal["error", "drop"] = "error"      # rows without an image

@@ -194,7 +194,9 @@ def name_alone(path: str) -> str:
 LADDER = (("Unicode form", composed), ("upper and lower case", folded), ("file ending", stem))
 
 
-def find_base(listing: Listing, texts: Sequence[str], folders: Sequence[str] = (), prefer: str = "") -> tuple[str, float]:
+def find_base(
+    listing: Listing, texts: Sequence[str], folders: Sequence[str] = (), prefer: str = ""
+) -> tuple[str, float]:
     """The folder that a table's relative paths start from.
 
     Args:

@@ -38,8 +38,8 @@ class Naming:
 
     patterns: tuple[str, ...]                       # the first that matches anything is used
     about: str = ""                                 # the data set, and where its naming is described
-    kinds: Mapping[Kind, tuple[str, ...]] = field(default_factory=dict)
-    columns: Mapping[str, tuple[tuple[str, ...], Mapping[str, str]]] = field(default_factory=dict)  # from fields, by a table
+    kinds: Mapping[str, Kind] = field(default_factory=dict)        # of columns
+    columns: Mapping[str, tuple[tuple[str, ...], Mapping[str, str]]] = field(default_factory=dict)  # fields, their table
     mirrors: Mapping[str, Pairs] = field(default_factory=dict)      # values that change places in a mirrored image
     caution: str = ""                               # what must be known before training
 
@@ -74,7 +74,8 @@ class Pattern:
     def _tokens(self) -> list[Token]:
         text = self.text.removeprefix("./")
         suffix = next((s for s in SUFFIXES if text.lower().endswith(s)), "")
-        end = Token(suffix, f"(?i:{re.escape(suffix)})", repr(suffix)) if suffix else Token("", r"\.[^./]+", "an ending such as '.jpg'")
+        end = Token("", r"\.[^./]+", "an ending such as '.jpg'")
+        end = Token(suffix, f"(?i:{re.escape(suffix)})", repr(suffix)) if suffix else end
         text = text[: -len(suffix)] if suffix else text.removesuffix(".*")
         tokens, place = [], 0
         while place < len(text):
@@ -97,21 +98,18 @@ class Pattern:
 
     def _closing(self, text: str, place: int) -> int:
         """Where the brace that opens at `place` is closed."""
-        depth, at = 0, place
-        while at < len(text):
-            if text[at] == "\\":
-                at += 1
-            else:
-                depth += {"{": 1, "}": -1}.get(text[at], 0)
-                if depth == 0:
-                    return at
-            at += 1
+        depth = 0
+        for brace in re.compile(r"\\.|[{}]", re.DOTALL).finditer(text, place):
+            depth += {"{": 1, "}": -1}.get(brace[0], 0)
+            if depth == 0:
+                return brace.start()
         raise ValueError(f"the pattern {self.text!r} has a {{ without }}: {text[place:]!r}")
 
     def _field(self, whole: str) -> str:
         name, _, form = whole[1:-1].partition(":")
         if name != "_" and (not name.isidentifier() or name.startswith("_") or name == "file_name"):
-            raise ValueError(f"{whole} in the pattern {self.text!r}: {name!r} is no name for a label; use letters, digits and _")
+            place = f"{whole} in the pattern {self.text!r}"
+            raise ValueError(f"{place}: {name!r} is no name for a label; use letters, digits and _")
         if name in self.fields:
             return f"(?P={name})"
         if name != "_":
@@ -123,14 +121,10 @@ class Pattern:
         """A field's regular expression with the fields inside it."""
         parts, at = [], 0
         while at < len(form):
-            if re.match(r"\{[^\W\d]", form[at:]):
-                end = self._closing(form, at)
-                parts.append(self._field(form[at : end + 1]))
-                at = end + 1
-            else:
-                step = 2 if form[at] == "\\" else 1
-                parts.append(form[at : at + step])
-                at += step
+            nested = re.match(r"\{[^\W\d]", form[at:])
+            end = 1 + (self._closing(form, at) if nested else at + (form[at] == "\\"))
+            parts.append(self._field(form[at:end]) if nested else form[at:end])
+            at = end
         try:
             re.compile("".join(parts))
         except re.error as error:
@@ -202,16 +196,16 @@ def read_pattern(listing: Listing, options: SourceOptions) -> Source | None:
     kept = options.unlabelled == "keep"
     if unmatched:
         closest = _closest([used], unmatched)
-        text = f"{len(unmatched)} of {len(paths)} images do not match the pattern: {_named(unmatched)}"
+        names = shown(list(map(printable, unmatched)), NAMED)
+        text = f"{len(unmatched)} of {len(paths)} images do not match the pattern: {names}"
         text = f"{text}; the nearest miss: {used.explain(closest[1])}" if closest else text
         notes.append(Note("warning", text, "" if kept else "they were dropped"))
     if naming.caution:
         notes.append(Note("warning", naming.caution))
     files = list(found)
-    origins, numbers = [f"{printable(path)}, image" for path in files], list(range(1, len(files) + 1))
-    cells = Cells({"file_name": files, **columns}, origins, numbers, tuple(notes))
-    # A column with a single value can be no attribute, whatever its kind, and is best left out by the rules.
-    kinds = {name: kind for kind, names in naming.kinds.items() for name in names if _varies(columns.get(name, ()))}
+    origins = [f"{printable(path)}, image" for path in files]
+    cells = Cells({"file_name": files, **columns}, origins, list(range(1, len(files) + 1)), tuple(notes))
+    kinds = {name: kind for name, kind in naming.kinds.items() if len({*columns.get(name, ())} - {""}) > 1}
     return match(Rows(cells, "file_name", kinds=kinds, mirrors=naming.mirrors, complete=not kept), listing, options)
 
 
@@ -227,14 +221,6 @@ def _matches(patterns: Sequence[Pattern], paths: Sequence[str]) -> tuple[Pattern
     raise BadTable(f"none of {len(paths)} images matches the pattern {pattern.text!r}: {pattern.explain(path)}")
 
 
-def _named(paths: Sequence[str]) -> str:
-    return shown(list(map(printable, paths)), NAMED)
-
-
-def _varies(texts: Sequence[str]) -> bool:
-    return len({*texts} - {""}) > 1
-
-
 def _closest(patterns: Sequence[Pattern], paths: Sequence[str]) -> tuple[Pattern, str] | None:
     """The pattern and the path of some that match furthest."""
     tried = [(p, path) for path in sample(paths) for p in patterns]
@@ -242,7 +228,7 @@ def _closest(patterns: Sequence[Pattern], paths: Sequence[str]) -> tuple[Pattern
 
 
 def _translated(columns: Mapping[str, list[str]], naming: Naming) -> dict[str, list[str]]:
-    """The columns that a naming makes of its fields; a text that its table lacks stays in its own column and is missing elsewhere."""
+    """The columns that a naming makes of its fields; a text that its table lacks stays in its own column alone."""
     made = {}
     for name, (fields, table) in naming.columns.items():
         if not set(fields) <= set(columns):
@@ -266,19 +252,13 @@ def _clips_apart(columns: dict[str, list[str]]) -> tuple[dict[str, list[str]], l
     return {**columns, **apart}, notes
 
 
-MULTIPIE_YAW = {
-    **{"110": "-90", "120": "-75", "090": "-60", "080": "-45", "130": "-30", "140": "-15", "051": "0"},
-    **{"050": "15", "041": "30", "190": "45", "200": "60", "010": "75", "240": "90"},
-}
-
 PATTERNS: dict[str, Naming] = {
     "rafd": Naming(
         (r"**/Rafd{camera:\d{3}}_{identity:\d+}_{population:[A-Za-z]+}_{gender:[a-z]+}_{expression:[a-z]+}_{gaze:[a-z]+}",),
         "Radboud Faces Database, Langner et al. 2010, https://rafd.socsci.ru.nl: Rafd090_01_Caucasian_female_angry_frontal.jpg",
         kinds={
-            "categorical": ("camera", "population", "gender", "expression", "gaze"),
-            "group": ("identity",),
-            "continuous": ("yaw",),
+            **dict.fromkeys(("camera", "population", "gender", "expression", "gaze"), "categorical"),
+            **{"identity": "group", "yaw": "continuous"},
         },
         columns={"yaw": (("camera",), {"000": "-90", "045": "-45", "090": "0", "135": "45", "180": "90"})},
         mirrors={"camera": (("000", "180"), ("045", "135")), "gaze": (("left", "right"),)},
@@ -287,47 +267,41 @@ PATTERNS: dict[str, Naming] = {
         (r"**/{identity:\d{3}}_{session:\d\d}_{recording:\d\d}_{camera:\d{3}}_{illumination:\d\d}",),
         "CMU Multi-PIE, Gross et al. 2010, https://www.cs.cmu.edu/afs/cs/project/PIE/MultiPie: 001_01_01_051_07.png",
         kinds={
-            "categorical": ("session", "recording", "camera", "illumination", "expression"),
-            "group": ("identity",),
-            "continuous": ("yaw",),
+            **dict.fromkeys(("session", "recording", "camera", "illumination", "expression"), "categorical"),
+            **{"identity": "group", "yaw": "continuous"},
         },
         columns={
-            "expression": (
-                ("session", "recording"),
-                {
-                    **{"01 01": "neutral", "01 02": "smile", "02 01": "neutral", "02 02": "surprise", "02 03": "squint"},
-                    **{"03 01": "neutral", "03 02": "smile", "03 03": "disgust", "04 01": "neutral", "04 02": "neutral"},
-                    **{"04 03": "scream"},
-                },
-            ),
-            "yaw": (("camera",), MULTIPIE_YAW),
+            "expression": (("session", "recording"), {
+                **{"01 01": "neutral", "01 02": "smile", "02 01": "neutral", "02 02": "surprise", "02 03": "squint"},
+                **{"03 01": "neutral", "03 02": "smile", "03 03": "disgust", "04 01": "neutral", "04 02": "neutral"},
+                **{"04 03": "scream"},
+            }),
+            "yaw": (("camera",), {
+                **{"110": "-90", "120": "-75", "090": "-60", "080": "-45", "130": "-30", "140": "-15", "051": "0"},
+                **{"050": "15", "041": "30", "190": "45", "200": "60", "010": "75", "240": "90"},
+            }),
         },
-        mirrors={
-            "camera": (("110", "240"), ("120", "010"), ("090", "200"), ("080", "190"), ("130", "041"), ("140", "050"), ("081", "191"))
-        },
+        mirrors={"camera": (
+            *(("110", "240"), ("120", "010"), ("090", "200"), ("080", "190")),
+            *(("130", "041"), ("140", "050"), ("081", "191")),
+        )},
         caution="illumination: which flash becomes which in a mirrored image is not known; train without mirroring to learn it",
     ),
     "bu3dfe": Naming(
         (r"**/{identity:{gender:[FM]}\d{4}}_{expression:[A-Z]{2}}{intensity:\d\d}{ancestry:[A-Z]{2}}_F2D",),
         "BU-3DFE, Yin et al. 2006, https://www.cs.binghamton.edu/~lijun/Research/3DFE/3DFE_Analysis.html: F0001_AN01WH_F2D.bmp",
-        kinds={"categorical": ("gender", "expression", "intensity", "ancestry"), "group": ("identity",)},
-        columns={
-            "expression": (
-                ("expression",),
-                {
-                    **{"AN": "angry", "DI": "disgust", "FE": "fear", "HA": "happy"},
-                    **{"NE": "neutral", "SA": "sad", "SU": "surprise"},
-                },
-            )
-        },
+        kinds={**dict.fromkeys(("gender", "expression", "intensity", "ancestry"), "categorical"), "identity": "group"},
+        columns={"expression": (("expression",), dict(
+            AN="angry", DI="disgust", FE="fear", HA="happy", NE="neutral", SA="sad", SU="surprise"
+        ))},
     ),
     "market1501": Naming(
         (
             r"**/{split:bounding_box_train|bounding_box_test|query}/{identity:-1|\d{4}}_c{camera:\d}s{_:\d}_{_:\d+}_{_:\d+}",
             r"**/{identity:-1|\d{4}}_c{camera:\d}s{_:\d}_{_:\d+}_{_:\d+}",
         ),
-        "Market-1501, Zheng et al. 2015, its readme.txt: 0002_c1s1_000451_03.jpg; -1 is junk and 0000 a distractor, of no identity",
-        kinds={"group": ("identity",), "categorical": ("camera",)},
+        "Market-1501, Zheng et al. 2015, its readme.txt: 0002_c1s1_000451_03.jpg; -1 is junk, 0000 a distractor",
+        kinds={"identity": "group", "camera": "categorical"},
         columns={
             "identity": (("identity",), {"-1": "", "0000": ""}),
             "split": (("split",), {"bounding_box_train": "train", "bounding_box_test": "test", "query": "test"}),
@@ -336,11 +310,11 @@ PATTERNS: dict[str, Naming] = {
     "vggface2": Naming(
         (r"**/{split:train|val|test}/{identity:n\d{6}}/{_:\d+}_{_:\d+}", r"**/{identity:n\d{6}}/{_:\d+}_{_:\d+}"),
         "VGGFace2, Cao et al. 2018, https://github.com/ox-vgg/vgg_face2: n000001/0001_01.jpg, the second number counts faces",
-        kinds={"group": ("identity",)},
+        kinds={"identity": "group"},
     ),
     "voxceleb": Naming(
         (r"**/{identity:id\d{5}}/{clip:[\w-]{11}}/**",),
         "Frames of VoxCeleb, Nagrani et al. 2017, https://www.robots.ox.ac.uk/~vgg/data/voxceleb: id10270/5r0dWxy17C8/0000001.jpg",
-        kinds={"group": ("identity", "clip")},
+        kinds={"identity": "group", "clip": "group"},
     ),
 }

@@ -44,13 +44,13 @@ class Source:
 
 def describe(source: Source | LabelTable) -> dict:
     """What a source holds, as plain values: images, attributes with counts, splits, groups and notes."""
-    table, root, notes = (source, None, []) if isinstance(source, LabelTable) else (source.table, source.root, source.notes)
-    group = find_group(table)
+    table, notes = (source.table, source.notes) if isinstance(source, Source) else (source, ())
+    group, splits = find_group(table), table.splits
     return {
-        "root": None if root is None else str(root),
+        "root": str(source.root) if isinstance(source, Source) else None,
         "pictures": len(table),
         "attributes": [_describe_attribute(table, attribute.name) for attribute in table.attributes],
-        "splits": None if table.splits is None else {s: int((table.splits == s).sum()) for s in ("train", "val", "test")},
+        "splits": None if splits is None else {s: int((splits == s).sum()) for s in ("train", "val", "test")},
         "group": group.name if group else None,
         "groups": group.num_values if group else None,
         "notes": [asdict(note) for note in notes],
