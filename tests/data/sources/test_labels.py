@@ -1,19 +1,14 @@
-"""Reading tables and typing their columns."""
-
-import json
+"""Typing the columns of a table, and dividing its rows into splits."""
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from recombine.cli import main
 from recombine.data.packed import write_pack
 from recombine.data.samplers import Pairs
 from recombine.data.schema import MISSING, Attribute, Schema
-from recombine.data.sources.cells import BadTable, Cells, printable, read_cells
+from recombine.data.sources.cells import Cells
 from recombine.data.sources.columns import mirror_rule
-from recombine.data.sources.kinds import factorise, infer, named, slip
 from recombine.data.sources.labels import (
     LabelTable,
     check_leaks,
@@ -37,110 +32,12 @@ def errors(notes):
     return [str(note) for note in notes if note.level == "error"]
 
 
-def kind_of(name, texts):
-    return infer(factorise(name, list(map(str, texts))))[0]
-
-
-# Reading
-
-
-@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
-@pytest.mark.parametrize("ending", ["\n", "\r\n"])
-def test_any_delimiter_encoding_and_line_ending(tmp_path, delimiter, encoding, ending):
-    rows = [["file_name", "hair", "smile"], ["a.png", "blond", "1"], ["b.png", "brün, dark", "0"]]
-    text = ending.join(delimiter.join(f'"{c}"' if delimiter in c else c for c in row) for row in rows) + ending
-    (tmp_path / "t.csv").write_bytes(text.encode(encoding))
-    cells = read_cells(tmp_path / "t.csv")
-    assert cells.columns == {"file_name": ["a.png", "b.png"], "hair": ["blond", "brün, dark"], "smile": ["1", "0"]}
-    assert cells.place(1) == "t.csv line 3"
-
-
-def test_lines_are_counted_across_blank_lines_and_newlines_in_names(tmp_path):
-    (tmp_path / "t.csv").write_text('file_name,hair\n"a\nb.png",blond\n\nc.png,brown\n')
-    cells = read_cells(tmp_path / "t.csv")
-    assert cells.columns["file_name"] == ["a\nb.png", "c.png"]
-    assert cells.lines == [2, 5]
-
-
-def test_windows_encoding_is_read_and_said(tmp_path):
-    (tmp_path / "t.csv").write_bytes("file_name,hair\na.png,grün\n".encode("cp1252"))
-    cells = read_cells(tmp_path / "t.csv")
-    assert cells.columns["hair"] == ["grün"]
-    assert any("line 2 is not UTF-8" in note.text for note in cells.notes)
-
-
-def test_decimal_commas_between_semicolons(tmp_path):
-    (tmp_path / "t.csv").write_text("file_name;yaw;n\na.png;-1,5;3\nb.png;2;4\n")
-    cells = read_cells(tmp_path / "t.csv")
-    assert cells.columns["yaw"] == ["-1.5", "2"]
-    assert any("decimal commas" in note.text and "yaw" in note.text for note in cells.notes)
-
-
-def test_json_lines(tmp_path):
-    entries = [{"file_name": "a.png", "smile": True, "boxes": [1, 2]}, {"file_name": "b.png", "hair": None, "smile": False}]
-    (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, entries)))
-    cells = read_cells(tmp_path / "m.jsonl")
-    assert cells.columns == {"file_name": ["a.png", "b.png"], "smile": ["true", "false"], "hair": ["", ""]}
-    assert any("boxes" in note.text for note in cells.notes)
-
-
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [('{"file_name": }', r"m.jsonl line 2 is not JSON .* one object per line"), ("[1]", r"line 2 holds '\[1\]'; expected an object")],
-)
-def test_broken_json_lines(tmp_path, line, message):
-    (tmp_path / "m.jsonl").write_text('{"file_name": "a.png"}\n' + line)
-    with pytest.raises(BadTable, match=message):
-        read_cells(tmp_path / "m.jsonl")
-
-
-def test_parquet(tmp_path):
-    table = pa.table({"file_name": ["a.png", "b.png"], "smile": [True, None], "yaw": [1.5, -2.0], "tags": [["x"], []]})
-    pq.write_table(table, tmp_path / "m.parquet")
-    cells = read_cells(tmp_path / "m.parquet")
-    assert cells.columns == {"file_name": ["a.png", "b.png"], "smile": ["true", ""], "yaw": ["1.5", "-2.0"]}
-    assert cells.place(1) == "m.parquet row 2"
-
-
-def test_parquet_with_pictures_inside(tmp_path):
-    pq.write_table(pa.table({"image": [{"bytes": b"x", "path": "a.png"}]}), tmp_path / "m.parquet")
-    with pytest.raises(BadTable, match=r"carries images inside its column image; expected paths"):
-        read_cells(tmp_path / "m.parquet")
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("t.xlsx", b"PK\x03\x04zip", r"t.xlsx is a spreadsheet.*export the sheet as CSV"),
-        ("t.csv", b"PK\x03\x04zip", r"t.csv is a spreadsheet.*export the sheet as CSV"),
-        ("t.csv", b" \n", r"t.csv is empty; expected a header line"),
-        ("t.csv", b"file_name,hair\n", r"t.csv has a header and no rows"),
-        ("t.csv", b"file_name,hair,hair\na,b,c\n", r"t.csv has the column hair 2 times; rename one"),
-        ("t.csv", b"file_name,hair\na.png,x\nb.png,y,z\n", r"t.csv line 3 has 3 cells where the header has 2"),
-        ("t.csv", b"file_name,hair,x\na.png,x,1\nb.png\n", r"t.csv line 3 has 1 cells where the header has 3"),
-        ("t.csv", b'file_name,hair\na.png,x\nb.png,"y\nc.png,z\n', r"t.csv line 3 is not readable as CSV .*lone quote mark"),
-        ("t.csv", b"\xff\xd8\xff\xe0\0\x10JFIF\0\xd8\0", r"t.csv is not text; expected a table such as CSV"),
-        ("m.parquet", b"PAR1 nothing", r"m.parquet is not a readable Parquet file"),
-    ],
-)
-def test_tables_that_cannot_be_read(tmp_path, name, content, message):
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(BadTable, match=message):
-        read_cells(tmp_path / name)
+# Kinds
 
 
 def test_an_index_without_a_name_is_no_label():
     _, notes = typed({"unnamed_1": range(5), "smile": [0, 1, 0, 1, 1]})
     assert [n.text for n in notes] == ["column unnamed_1 was left out: nearly every row has a value of its own"]
-
-
-def test_a_comma_at_the_end_of_every_row_is_forgiven(tmp_path):
-    (tmp_path / "t.csv").write_text("file_name,hair\na.png,x,\nb.png,y,\n")
-    assert read_cells(tmp_path / "t.csv").columns == {"file_name": ["a.png", "b.png"], "hair": ["x", "y"]}
-
-
-# Kinds
 
 
 @pytest.mark.parametrize(
@@ -156,36 +53,6 @@ def test_every_way_to_say_yes_is_binary(no, yes):
 def test_spellings_are_reported_once_for_all_columns():
     _, notes = typed({"a": [-1, 1, 1], "b": [1, -1, -1], "c": [0, 1, 1]})
     assert [n.text for n in notes if "read as no or yes" in n.text] == ["-1, 1 read as no or yes in 2 columns"]
-
-
-@pytest.mark.parametrize(
-    ("name", "texts", "kind"),
-    [
-        ("sex", ["male", "female"] * 5, "categorical"),
-        ("hair", ["blond", "brown", "red"] * 5, "categorical"),
-        ("glasses", ["none", "round", "none", "square"], "categorical"),
-        ("yaw", [-90, -45, 0, 45, 90] * 10, "continuous"),
-        ("level", [0, 1, 2] * 10, "categorical"),
-        ("years", [20, 31, 45, 52, 60, 33], "continuous"),
-        ("years", list(range(15, 80)) * 3, "continuous"),
-        ("score", [0.25, 0.5, 0.25, 0.75], "continuous"),
-        ("brightness", [0.0, 0.5, 1.0] * 10, "continuous"),
-        ("identity", ["anna", "ben", "anna"], "group"),
-        ("identity", [0, 1, 0, 1], "group"),
-        ("personId", ["p1", "p2", "p1"], "group"),
-        ("clip", ["c1", "c2", "c1"], "group"),
-        ("has_speaker", [0, 1, 0, 1], "binary"),
-        ("code", [f"n{i // 3}" for i in range(900)], "group"),
-        ("breed", [f"breed {i % 120}" for i in range(1200)], "categorical"),
-        ("badge", ["001", "002", "003"] * 100, "categorical"),
-        ("caption", [f"an image of {i}" for i in range(50)], None),
-        ("uid", [f"u{i}" for i in range(50)], None),
-        ("index", list(range(50)), None),
-        ("age_group", ["child", "adult", "child"], "categorical"),
-    ],
-)
-def test_inferred_kind(name, texts, kind):
-    assert kind_of(name, texts) == kind
 
 
 def test_three_values_around_zero_are_not_taken_for_yes_and_no():
@@ -254,6 +121,11 @@ def test_range_of_a_continuous_attribute_comes_from_training():
     assert (table["yaw"].low, table["yaw"].high) == (-1.5, 2.5)
 
 
+def test_groups_that_are_equal_numbers_have_one_order_whatever_the_rows():
+    for ids in (["1", "1.0", "2"], ["2", "1.0", "1"]):
+        assert typed({"person_id": ids * 2})[0]["person_id"].values == ("1", "1.0", "2")
+
+
 # Values that do not belong
 
 
@@ -297,18 +169,6 @@ def test_new_values(texts, new_values, kind, values, last):
     table, notes = typed({"a": texts}, new_values=new_values)
     assert (table["a"].kind, table["a"].values, table.columns["a"][-1]) == (kind, values, last)
     assert not errors(notes)
-
-
-@pytest.mark.parametrize(
-    ("a", "b", "expected"),
-    [
-        ("blnod", "blond", True), ("blon", "blond", True), ("blondd", "blond", True), ("blend", "blond", True),
-        ("Dark Red", "dark_red", True), ("male", "female", False), ("type1", "type2", False), ("cat", "bat", False),
-        ("white", "black", False),
-    ],
-)  # fmt: skip
-def test_what_counts_as_a_slip(a, b, expected):
-    assert slip(a, b) is expected and slip(b, a) is expected
 
 
 def test_frequent_values_are_never_typos():
@@ -474,20 +334,6 @@ def test_select_and_take():
     assert part.files == ["0.png", "2.png"] and part.columns["hair"].tolist() == [1, 1] and len(part.attributes) == 1
     with pytest.raises(KeyError, match="no attribute 'hiar'; there are smile, hair; did you mean 'hair'"):
         table.select("hiar")
-
-
-# What is shown and written
-
-
-def test_names_of_columns_are_split_into_words():
-    assert named("personId", ("id",)) and named("Person-ID", ("id",)) and not named("video", ("id",))
-
-
-@pytest.mark.parametrize(
-    ("name", "shown"), [("a\nb", "a\\nb"), ("\x1b[31m", "\\x1b[31m"), ("grün 🙂", "grün 🙂"), ("\u202egnp", "\\u202egnp"), ("\udcff", "\\udcff")]
-)
-def test_control_characters_are_escaped(name, shown):
-    assert printable(name) == shown
 
 
 # Too little of something
