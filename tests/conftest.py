@@ -23,6 +23,15 @@ from recombine.methods.shared.roles import named_roles
 torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def quick_disk(request):
+    """Nothing waits for the disk, but where it is tested what a crash leaves there."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.path.stem not in ("test_crashes", "test_files"):
+            patch.setattr(os, "fsync", lambda handle: None)
+        yield
+
+
 @pytest.fixture
 def unchecked():
     """Without the checks of shapes and types: for tests that hand in a wrong type to see what the package itself says."""

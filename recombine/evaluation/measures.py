@@ -53,7 +53,7 @@ class Measure:
 
     def reason(self, judgement: Judgement) -> str:
         """Why it was not measured, in the judgement's own words."""
-        return next((judgement.left_out[name] for name in (self.key, *self.sections) if name in judgement.left_out), "not measured")
+        return next((judgement.left_out[name] for name in (self.key, *self.sections) if name in judgement.left_out), "it was not asked for")
 
 
 def _some_attributes(each: ReadEach) -> Callable[[Judgement, Collection[str]], Iterable[Estimate]]:

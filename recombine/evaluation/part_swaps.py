@@ -73,7 +73,7 @@ def part_swaps(
     rows = np.asarray(rows)
     originals = originals or transfer.seen_originals(model, pack, rows, classifier, chunk)
     _check(list(originals.codes), pack, classifier, carries)
-    edits = [edit for part, carried in carries.items() for edit in _pairs(pack, rows, part, carried.judged, seed)]
+    edits = [edit for part, carried in carries.items() for edit in draw_pairs(pack, rows, part, carried.judged, seed)]
     verdicts = transfer.judged(model, pack, rows, classifier, edits, chunk, originals)
     true = _against(model, pack, rows, _some(edits, truths, seed), carries, truth, chunk, originals.codes)
     everything = PartScores(**_scores(verdicts, pack, rows, carries), psnr=true.get("all"))
@@ -97,7 +97,7 @@ def _check(parts: Sequence[str], pack: Pack, classifier: Classifier, carries: Ma
                 )
 
 
-def _pairs(pack: Pack, rows: np.ndarray, part: str, judged: Sequence[str], seed: int) -> list[transfer.Edit]:
+def draw_pairs(pack: Pack, rows: np.ndarray, part: str, judged: Sequence[str], seed: int) -> list[transfer.Edit]:
     """One swap an image, with a source drawn from all images that differ in a judged attribute."""
     if not judged:
         return []

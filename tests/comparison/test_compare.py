@@ -114,7 +114,7 @@ def test_page_shows_all_and_needs_nothing_from_outside(done):
 
 
 def test_what_was_not_measured_is_said_with_its_reason(done):
-    assert "not measured: leakage of ifcvaegan:tiny, matdr:tiny: not measured" in (done / "report.md").read_text()
+    assert "not measured: leakage of ifcvaegan:tiny, matdr:tiny: it was not asked for" in (done / "report.md").read_text()
 
 
 def test_a_second_call_trains_and_judges_nothing(done, signs, monkeypatch):
@@ -247,9 +247,12 @@ def test_seconds_become_images_by_a_speed_that_is_measured_once(signs, tmp_path,
     assert "3 seconds of training for each" in (tmp_path / "report.html").read_text()
 
 
-def test_speed_is_samples_a_second(signs):
+def test_speed_is_samples_a_second_of_a_trial(signs, monkeypatch):
+    seen = []
+    monkeypatch.setattr(work, "training_seconds", lambda run: seen.append([*work.logged(run / "log.jsonl")][-1]["images"]) or 4.0)
     recipe, _ = plan.recipe_for("ifcvaegan", signs, ("lamp",))
-    assert 1 < work.speed_of(replace(recipe, config=small_comparison.TINY[small_comparison.ifcvaegan]), signs) < 1e5
+    images = work.TRIAL * recipe.train.batch_size
+    assert work.speed_of(replace(recipe, config=small_comparison.ifcvaegan.TINY), signs) == images / 4 and seen == [images]
 
 
 def test_seconds_of_a_training_leave_evaluations_out(tmp_path):
@@ -271,7 +274,7 @@ def runs(signs, tmp_path_factory):
     """Two runs with different attributes."""
     folder, train = tmp_path_factory.mktemp("runs"), TrainConfig(images=32, batch_size=16)
     for name, attributes in (("a", ("colour", "lamp")), ("b", ("lamp", "stripes"))):
-        start(Recipe("ifcvaegan", small_comparison.TINY[small_comparison.ifcvaegan], train, attributes=attributes), signs, folder / name, quiet=True)
+        start(Recipe("ifcvaegan", small_comparison.ifcvaegan.TINY, train, attributes=attributes), signs, folder / name, quiet=True)
     return folder
 
 
@@ -384,7 +387,7 @@ def test_what_was_judged_beyond_the_compared_attributes_does_not_count():
 def test_what_is_missing_has_a_reason():
     assert MEASURES["edit_psnr_db"].reason(JUDGEMENT) == "photographs"
     assert MEASURES["kid"].reason(JUDGEMENT) == "too few images"
-    assert MEASURES["ssim"].reason(JUDGEMENT) == "not measured"
+    assert MEASURES["ssim"].reason(JUDGEMENT) == "it was not asked for"
 
 
 def test_what_was_measured_is_ranked():
@@ -393,7 +396,7 @@ def test_what_was_measured_is_ranked():
     assert table["good"]["front"] and not table["worse"]["front"] and not table["absent"]["front"]
     assert table["good"]["metrics"]["success"]["rank"] == [1, 1] and table["worse"]["metrics"]["success"]["rank"] == [2, 2]
     assert table["good"]["metrics"]["information"]["rank"] == [1, 2] == table["worse"]["metrics"]["information"]["rank"]
-    assert table["good"]["metrics"]["leakage"]["rank"] == [1, 1] and table["worse"]["missing"]["leakage"] == "not measured"
+    assert table["good"]["metrics"]["leakage"]["rank"] == [1, 1] and table["worse"]["missing"]["leakage"] == "it was not asked for"
     assert table["worse"]["metrics"]["success"]["seeds"] == 2 and table["absent"]["metrics"] == {}
     assert table["good"]["place"] < table["worse"]["place"] and table["absent"]["place"] is None
 

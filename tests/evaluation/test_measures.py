@@ -57,7 +57,7 @@ def test_what_was_not_measured_has_no_value_and_a_reason():
     for key in MEASURES.keys() - {"success", "kept", "information"}:
         assert MEASURES[key].read(judgement) is None, key
     assert MEASURES["edit_psnr_db"].reason(judgement) == "photographs"
-    assert MEASURES["ssim"].reason(judgement) == "not measured"
+    assert MEASURES["ssim"].reason(judgement) == "it was not asked for"
 
 
 def test_a_measure_is_narrowed_to_the_compared_attributes():

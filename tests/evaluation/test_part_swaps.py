@@ -44,7 +44,7 @@ def measured(kind, signs, sign_reader, carries=CARRIES, **options):
 def differing(signs, carried):
     """How many judged labels differ between rows and the sources that they get."""
     rows = signs.rows("val")
-    edits = parts._pairs(signs, rows, "looks", carried.judged, 0)
+    edits = parts.draw_pairs(signs, rows, "looks", carried.judged, 0)
     return sum(signs.labels[n][rows[e.place]] != signs.labels[n][rows[e.source]] for e in edits for n in carried.judged)
 
 
@@ -70,7 +70,7 @@ def test_editor_that_ignores_what_it_is_given(signs, sign_reader, truth):
 def test_editor_that_damages_the_stripes_with_the_lamp(signs, sign_reader):
     found = measured("damaging", signs, sign_reader).parts
     rows = signs.rows("val")
-    edits = parts._pairs(signs, rows, "looks", ("colour", "lamp"), 0)
+    edits = parts.draw_pairs(signs, rows, "looks", ("colour", "lamp"), 0)
     same = [signs.labels["lamp"][rows[e.place]] == signs.labels["lamp"][rows[e.source]] for e in edits]
     assert 0 < np.mean(same) < 1
     assert found["looks"].success.value == 1 and found["looks"].preserved.value == pytest.approx(np.mean(same))
@@ -90,7 +90,7 @@ def test_givers_depend_on_the_row_and_the_seed(signs):
     rows, judged = signs.rows("val"), ("colour", "lamp")
 
     def pairs(order, seed=0):
-        return {(order[e.place], order[e.source]) for e in parts._pairs(signs, order, "looks", judged, seed)}
+        return {(order[e.place], order[e.source]) for e in parts.draw_pairs(signs, order, "looks", judged, seed)}
 
     # Which of the candidates gives is the n-th in the order of rows, so the same rows in the same order are compared.
     assert pairs(rows) == pairs(rows) != pairs(rows, seed=1)
