@@ -17,7 +17,10 @@ from recombine.commands.tables import tables
 from recombine.commands.train import train
 from recombine.messages import command_line
 
-COMMANDS = {"demo": demo, "data": data, "train": train, "edit": edit, "evaluate": evaluate, "compare": compare, "tables": tables}
+COMMANDS = {
+    "demo": demo, "data": data, "train": train, "edit": edit,
+    "evaluate": evaluate, "compare": compare, "tables": tables,
+}  # fmt: skip
 
 OK, BAD_INPUT, BAD_USAGE, BROKEN_PIPE = 0, 1, 2, 141
 
@@ -60,7 +63,8 @@ def main(arguments: list[str] | None = None) -> int:
     debug = "--debug" in arguments
     try:
         with command_line():
-            APP([a for a in arguments if a != "--debug"], exit_on_error=False, print_error=False, result_action="return_value")
+            own = [argument for argument in arguments if argument != "--debug"]
+            APP(own, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
         return fail(usage(error), BAD_USAGE)
     except BrokenPipeError:

@@ -22,7 +22,8 @@ class Bar:
     def __init__(self, what: str, total: int, *, shown: bool = True, stays: bool = False):
         self._console = Console(stderr=True)
         self._first: tuple[float, int] | None = None  # moment and count of the first call, which the speed counts from
-        columns = TextColumn(what), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[speed]}"), TimeRemainingColumn()
+        speed = TextColumn("{task.fields[speed]}")
+        columns = TextColumn(what), BarColumn(), MofNCompleteColumn(), speed, TimeRemainingColumn()
         self._bar = Progress(*columns, console=self._console, transient=not stays, disable=not shown)
         self._task = self._bar.add_task("", total=total, speed="")
         self._bar.start()

@@ -77,17 +77,17 @@ def compare(
     Args:
         data: Folders of labelled images, packs, or the word avatars for synthetic faces; with --runs, what to judge on.
         out: The comparison's folder.
-        methods: Short names, separated by commas; NAME:PRESET names a preset, NAME:SETTING=VALUE changes a setting, + joins several of these.
+        methods: Short names, separated by commas; NAME:PRESET, NAME:SETTING=VALUE, or several of these joined by +.
         runs: Folders of finished runs, to compare these.
         attributes: Attributes to learn and compare, separated by commas; all with values when not given.
         seeds: How many times each method is trained.
         images: Budget: images that each run sees; a pair counts as two.
         seconds: Budget: seconds that each run trains, by its speed in a short trial.
         shard: I/N, to work on every N-th run alone, from the I-th.
-        pair_by: Group attribute from which pair-supervised methods draw positive pairs; clip of avatars, or the first group, when not given.
+        pair_by: Group that pair-supervised methods draw pairs from; clip of avatars, or the first, when not given.
         judge_images: At most so many images are judged.
         split: The split that is judged.
-        measures: What is judged, of reconstruction, judge, edits, truth, parts, leakage, information, realism, disentanglement.
+        measures: Some of reconstruction, judge, edits, truth, parts, leakage, information, realism, disentanglement.
         judge: Training of the classifier that judges edits; auto is thorough where quick is not good.
         avatars: How many avatars are generated.
         allow_training_data: Judge images that runs were trained on, and mark the result.
@@ -106,16 +106,19 @@ def compare(
             raise ValueError("name what to compare: --methods to train, or --runs that are finished")
         judging = Judging(judge_images, split, allow_training_data, measures or Judging.sections)
         budget = None if runs else Budget(images, seconds)
-        common = {"judging": judging, "shard": part(shard), "classifier": judge, "retry": retry, "device": best_device(), "command": command(), "progress": say}
+        common = {
+            "judging": judging, "attributes": attributes or (), "shard": part(shard), "classifier": judge, "retry": retry,
+            "device": best_device(), "command": command(), "progress": say,
+        }  # fmt: skip
         with stoppable():
             packs = find_packs(data, out, reading or Reading(), avatars)
             if runs:
-                page = compare_runs(out, runs, packs or None, attributes=attributes or (), **common)
+                page = compare_runs(out, runs, packs or None, **common)
             else:
                 if not packs:
                     raise ValueError("name what to compare on: folders of labelled images, packs, or avatars")
                 assert budget is not None
-                page = compare(out, packs, methods or (), budget=budget, attributes=attributes or (), seeds=seeds, pair_by=pair_by, **common)
+                page = compare(out, packs, methods or (), budget=budget, seeds=seeds, pair_by=pair_by, **common)
     show(page, json)
 
 
@@ -182,9 +185,11 @@ def show(page: Path, as_json: bool) -> None:
     console = Console(highlight=False)
     for name, data in content["data"].items():
         used = [m for m in COMPARED if m.headline and any(m.key in row["metrics"] for row in data["methods"].values())]
-        table = Table(name, "front", *(f"{m.title}{', ' * bool(m.unit)}{m.unit}" for m in used), box=None, pad_edge=False, header_style="bold")
+        titles = [f"{m.title}{', ' * bool(m.unit)}{m.unit}" for m in used]
+        table = Table(name, "front", *titles, box=None, pad_edge=False, header_style="bold")
         for method, row in data["methods"].items():
-            cells = [f"{shown(f['value'], m.unit, with_unit=False)} [{rank(f)}]" if (f := row["metrics"].get(m.key)) else "" for m in used]
+            found = [(row["metrics"].get(m.key), m.unit) for m in used]
+            cells = [f"{shown(f['value'], unit, with_unit=False)} [{rank(f)}]" if f else "" for f, unit in found]
             table.add_row(Text(method), "yes" if row["front"] else "", *map(Text, cells))
         console.print(table)
         for text in remarks(data):

@@ -53,7 +53,8 @@ def demo(*, out: Path = Path("runs/avatars"), judge_images: JudgeImages = 1000, 
         print_json({"page": str(page), "minutes": minutes, "judgement": judgement.to_json()})
         return
     show_judgement(judgement)
-    print(f"{minutes['total']} minutes, {minutes['training']} of them training; the page with images and numbers: {page.resolve()}")
+    print(f"{minutes['total']} minutes, {minutes['training']} of them training")
+    print(f"the page with images and numbers: {page.resolve()}")
 
 
 def since(moment: float) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from recombine.commands.options import Flag, JudgeImages, best_device, print_json, say
 
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from recombine.evaluation.judgement import Judgement
 
 HEADLINES = (
-    "edit_success", "edit_kept", "success", "kept", "edit_psnr_db", "edit_original_db", "reconstruction_db", "mse", "leakage_linear", "leakage",
-    "information", "frechet", "kid", "dci",
+    "edit_success", "edit_kept", "success", "kept", "edit_psnr_db", "edit_original_db", "reconstruction_db", "mse",
+    "leakage_linear", "leakage", "information", "frechet", "kid", "dci",
 )  # fmt: skip
 
 
@@ -82,15 +82,18 @@ def show(judgement: Judgement) -> None:
 
     from recombine.evaluation.measures import MEASURES, shown, shown_interval
 
-    overall = Table("", "value", "95 % interval", "n", box=None, pad_edge=False, header_style="bold")
+    plain: dict[str, Any] = {"box": None, "pad_edge": False, "header_style": "bold"}
+    overall = Table("", "value", "95 % interval", "n", **plain)
     for measure in (MEASURES[key] for key in HEADLINES):
         if found := measure.read(judgement):
-            overall.add_row(measure.title, shown(found.value, measure.unit), shown_interval(found, measure.unit), str(found.n))
+            value, interval = shown(found.value, measure.unit), shown_interval(found, measure.unit)
+            overall.add_row(measure.title, value, interval, str(found.n))
     columns = [MEASURES[key] for key in ("edit_success", "edit_kept") if MEASURES[key].read(judgement)]
-    attributes = Table("attribute", *(measure.title for measure in columns), "n", box=None, pad_edge=False, header_style="bold")
+    attributes = Table("attribute", *(measure.title for measure in columns), "n", **plain)
     each = [measure.by_attribute(judgement) for measure in columns if measure.by_attribute]
     for name in each[0] if each else ():
-        values = [shown(own[name].value, measure.unit) if name in own else "" for own, measure in zip(each, columns, strict=True)]
+        pairs = zip(each, columns, strict=True)
+        values = [shown(own[name].value, measure.unit) if name in own else "" for own, measure in pairs]
         attributes.add_row(Text(name), *values, str(each[0][name].n))
     console = Console(highlight=False)
     console.print(overall)

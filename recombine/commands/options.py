@@ -16,7 +16,8 @@ def split_at_commas(_: object, tokens: Sequence[Token]) -> tuple[str, ...]:
     return tuple(name.strip() for token in tokens for name in token.value.split(",") if name.strip())
 
 
-METHOD_NAMES = sorted(path.stem for path in Path(__file__).parents[1].joinpath("methods").glob("[!_]*.py"))  # importing them takes seconds
+METHODS = Path(__file__).parents[1] / "methods"
+METHOD_NAMES = sorted(path.stem for path in METHODS.glob("[!_]*.py"))  # without importing them, which takes seconds
 Names = Annotated[tuple[str, ...], Parameter(converter=split_at_commas, n_tokens=1)]
 Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
 JudgeImages = Annotated[int, Parameter(name=("--judge-images", "--pictures"))]  # the second is the older name

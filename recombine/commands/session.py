@@ -1,4 +1,4 @@
-"""What the commands that train share: the data, the classifier that judges edits meanwhile, and how a training is stopped."""
+"""What the commands that train share: the data, the classifier that judges edits meanwhile, and stopping."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ INTERRUPTED, TERMINATED = 130, 143
 
 
 def find_pack(recipe: Recipe, folders: list[Path], run: Path, reading: Reading) -> Pack:
-    """The recipe's images, generated or packed into the run's folder where that has not been done; several folders as one."""
+    """The recipe's images, generated or packed into the run's folder where necessary; several folders as one."""
     from recombine.data.joined import join
     from recombine.data.packed import Pack, is_pack
     from recombine.data.synthetic.avatars import build
 
     unpacked = [folder for folder in folders if not is_pack(folder)]
     if int(os.environ.get("WORLD_SIZE", 1)) > 1 and (unpacked or not folders):
-        raise ValueError("several processes cannot pack at once; run `recombine data FOLDER --pack PACK`, then train on PACK")
+        cure = "run `recombine data FOLDER --pack PACK`, then train on PACK"
+        raise ValueError(f"several processes cannot pack at once; {cure}")
     if not folders:
         assert recipe.data is not None
         return build(run / "data", recipe.data.count, recipe.size, recipe.data.seed, progress=sys.stderr.isatty())

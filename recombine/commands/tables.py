@@ -39,10 +39,10 @@ def tables(
     Args:
         names: Tables, such as ifcvaegan.table3, a paper's short name for all of its tables, or all.
         list_: List the tables, the data each needs, and whether it can be run with what is given.
-        data: A folder of labelled photographs, a pack of one, a folder of sprite sheets, or avatars (always there: they are generated); may be given several times.
+        data: Labelled photographs, a pack of them, sprite sheets, or avatars (always there); may be repeated.
         images: Images seen by every training; thousands, the table's own number, when not given.
         seeds: Trainings of every row.
-        judge: Training of the classifier that judges edits: quick, or auto, which trains longer where quick is often wrong.
+        judge: Training of the classifier that judges edits; auto trains longer where quick is often wrong.
         out: Where trainings and tables are written.
         json: Print JSON.
     """
@@ -104,7 +104,8 @@ def show_list(folders: DataFolders, images: int | None, json: bool) -> None:
     for row in rows:
         print(f"{row['name']}: {row['title']}")
         print(f"    the paper: {row['paper_data']}; here: {row['here']}")
-        print(f"    {'cannot be run: ' + row['missing'] if row['missing'] else 'can be run'}; about {row['minutes']:g} minutes on one core")
+        can = f"cannot be run: {row['missing']}" if row["missing"] else "can be run"
+        print(f"    {can}; about {row['minutes']:g} minutes on one core")
         for name, why in row["not_run"].items():
             print(f"    without {name}: {why}")
     count = sum(not row["missing"] for row in rows)

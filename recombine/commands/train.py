@@ -15,7 +15,8 @@ from recombine.commands.session import find_pack, stoppable, watcher
 if TYPE_CHECKING:
     from recombine.training.recipe import Recipe
 
-Method = Annotated[str | None, Parameter(help=f"Short name: {', '.join(METHOD_NAMES)}; ifcvaegan, or the recipe's, when not given.")]
+METHODS = f"Short name: {', '.join(METHOD_NAMES)}; ifcvaegan, or the recipe's, when not given."
+Method = Annotated[str | None, Parameter(help=METHODS)]
 
 
 def train(
@@ -55,8 +56,8 @@ def train(
         what: A folder of labelled images, a folder that `recombine data --pack` made, or the name of a recipe.
         data: With a recipe: the folder to train on; given several times, several folders as one.
         out: The run's folder; runs/NAME when not given.
-        method: Short name of the method; `Method` lists them.
-        preset: Named settings of the method, such as paper; those found on photographs, or the recipe's, when not given.
+        method: Short name of the method; METHODS lists them.
+        preset: Named settings, such as paper; those found on photographs, or the recipe's, when not given.
         attributes: Attributes to learn, separated by commas; all that the method can use when not given.
         images: Images to be seen in all.
         batch_size: Images in a step, over all processes.
@@ -115,4 +116,5 @@ def adjusted(recipe: Recipe, method: str | None, preset: str | None, settings: d
     if preset is not None:
         recipe = replace(recipe, config=known.preset(recipe.method, preset))
     recipe = known.changed_recipe(recipe, settings)
-    return replace(recipe, train=replace(recipe.train, **{name: value for name, value in given.items() if value is not None}))
+    given = {name: value for name, value in given.items() if value is not None}
+    return replace(recipe, train=replace(recipe.train, **given))

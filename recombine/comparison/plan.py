@@ -44,7 +44,9 @@ class Judging:
     images: int = 400                       # of the split at most
     split: str = "val"
     allow_training_data: bool = False       # judge images that a run was trained on, and mark the result
-    sections: tuple[str, ...] = ("reconstruction", "judge", "edits", "truth", "parts", "leakage", "information", "realism", "disentanglement")
+    sections: tuple[str, ...] = (
+        "reconstruction", "judge", "edits", "truth", "parts", "leakage", "information", "realism", "disentanglement",
+    )  # fmt: skip
     learnt: int = LEARNT                    # training images at most that fresh probes learn from
     probes: tuple[str, ...] = ("two_layer",)  # of leakage; finds more than the linear one
 
@@ -57,7 +59,9 @@ class Judging:
 OLDER = {"learnt": 1_500, "probes": ["two_layer"]}  # how comparisons were judged whose plan does not say it
 
 
-def check(methods: Sequence[str], seeds: Sequence[int], shard: tuple[int, int], judging: Judging, known: bool = True) -> None:
+def check(
+    methods: Sequence[str], seeds: Sequence[int], shard: tuple[int, int], judging: Judging, known: bool = True
+) -> None:
     """Raise ValueError for what can be seen to be wrong at once."""
     if not methods:
         raise ValueError("nothing to compare: name one or more methods")
@@ -70,8 +74,8 @@ def check(methods: Sequence[str], seeds: Sequence[int], shard: tuple[int, int], 
     checked_sections(judging.sections)
     if judging.split == "train" and not judging.allow_training_data:
         raise ValueError(
-            "every run is trained on the split 'train'; a judgement on it says nothing about new images. Choose val or test, or say "
-            f"{option('allow_training_data', True)} to get one that is marked as such"
+            "every run is trained on the split 'train'; a judgement on it says nothing about new images. Choose val or "
+            f"test, or say {option('allow_training_data', True)} to get one that is marked as such"
         )
 
 
@@ -86,10 +90,12 @@ def check_attributes(named: Mapping[str, Sequence[str]], attributes: Sequence[st
     """Raise ValueError where a data set has nothing to compare, or no data set has an attribute."""
     for name in attributes:
         if not any(name in names for names in named.values()):
-            raise ValueError(f"no data set has an attribute {name!r} with values or numbers; there are {shown([n for names in named.values() for n in names])}")
+            there = shown([other for names in named.values() for other in names])
+            raise ValueError(f"no data set has an attribute {name!r} with values or numbers; there are {there}")
     for data, names in named.items():
         if not names:
-            raise ValueError(f"{data} has no attribute to compare methods on; name one with attributes, or state its kind")
+            cure = "name one with attributes, or state its kind"
+            raise ValueError(f"{data} has no attribute to compare methods on; {cure}")
 
 
 def recipe_for(label: str, pack: Pack, attributes: Sequence[str], pair_by: str | None = None) -> tuple[Recipe, str]:
@@ -111,7 +117,8 @@ def recipe_for(label: str, pack: Pack, attributes: Sequence[str], pair_by: str |
     if method.sampler == "pairs":
         group = pair_by or ("clip" if synthetic else first_group(pack))
         if group not in pack.schema.names:
-            raise ValueError(f"pairs are drawn by {group!r}, which the data set does not have; it has {shown(pack.schema.names)}")
+            problem = f"pairs are drawn by {group!r}, which the data set does not have"
+            raise ValueError(f"{problem}; it has {shown(pack.schema.names)}")
         config = replace(config, pair_by=group if isinstance(config.pair_by, str) else (group,))
         learnt = (group, *(name for name in attributes if name != group and set(method.kinds) != {"group"}))
     return replace(base, config=config, size=pack.schema.height, data=None, attributes=learnt), origin
@@ -125,8 +132,14 @@ def samples(recipe: Recipe) -> int:
 def about(recipe: Recipe, origin: str) -> dict:
     """A recipe as plain values of the plan, without what differs between its cells."""
     train = {name: value for name, value in asdict(recipe.train).items() if name not in ("seed", *HARMLESS)}
-    return {"method": recipe.method, "from": origin, "config": asdict(recipe.config), "train": train, "attributes": list(recipe.attributes),
-            "pictures_a_sample": samples(recipe)}  # fmt: skip
+    return {
+        "method": recipe.method,
+        "from": origin,
+        "config": asdict(recipe.config),
+        "train": train,
+        "attributes": list(recipe.attributes),
+        "pictures_a_sample": samples(recipe),
+    }
 
 
 def described(pack: Pack, attributes: Sequence[str], wanted: Sequence[str]) -> dict:
@@ -152,25 +165,32 @@ def agree(out: Path, wanted: dict) -> dict:
 
 
 def joined(begun: dict, wanted: dict, out: Path) -> dict:
-    """The plan with the data, methods, seeds and commands of both; raises ValueError where they differ in what both have."""
+    """The plan with the data, methods, seeds and commands of both; ValueError where they differ in what both have."""
     both = [name for name in wanted["data"] if name in begun["data"]]
     begun = {**begun, "judging": {**OLDER, **begun["judging"]}}
-    differences = [(f"{part}.{name}" if name else part, a, b) for part in ("budget", "judging") for name, a, b in inner(begun[part], wanted[part])]
+    differences = []
+    for part in ("budget", "judging"):
+        differences += [(f"{part}.{name}" if name else part, a, b) for name, a, b in inner(begun[part], wanted[part])]
     for name in both:
         differences += differing(begun["data"][name], wanted["data"][name], f"data.{name}.")
         own, now = {m: completed(settings) for m, settings in begun["settings"][name].items()}, wanted["settings"][name]
         differences += differing({m: own[m] for m in now if m in own}, {m: now[m] for m in now if m in own}, f"{name}.")
     if differences:
         news = "; ".join(f"{name} was {a!r}, now {b!r}" for name, a, b in differences)
-        raise ValueError(f"{out} holds another comparison: {news}; give another folder. More data, methods and seeds may be added to this one")
-    settings = {name: {**begun["settings"].get(name, {}), **wanted["settings"].get(name, {})} for name in {**begun["data"], **wanted["data"]}}
+        cure = "give another folder. More data, methods and seeds may be added to this one"
+        raise ValueError(f"{out} holds another comparison: {news}; {cure}")
+    data = {**begun["data"], **wanted["data"]}
+    settings = {name: {**begun["settings"].get(name, {}), **wanted["settings"].get(name, {})} for name in data}
     union = {part: list(dict.fromkeys([*begun[part], *wanted[part]])) for part in ("methods", "commands")}
-    return {**begun, **union, "seeds": sorted({*begun["seeds"], *wanted["seeds"]}), "data": {**begun["data"], **wanted["data"]}, "settings": settings}
+    seeds = sorted({*begun["seeds"], *wanted["seeds"]})
+    return {**begun, **union, "seeds": seeds, "data": data, "settings": settings}
 
 
 def completed(settings: dict) -> dict:
     """A method's settings in a plan, with those that did not exist when it was made."""
-    return {**settings, "config": complete(settings["config"], config_class(settings["method"])())} if "config" in settings else settings
+    if "config" not in settings:
+        return settings
+    return {**settings, "config": complete(settings["config"], config_class(settings["method"])())}
 
 
 def inner(begun: dict | None, wanted: dict | None) -> list[tuple[str, object, object]]:

@@ -1,4 +1,4 @@
-"""Recipes: functions that return a method, its data and its training; their docstrings give command, time and result."""
+"""Recipes: functions that return a method, its data and its training; docstrings give command, time and result."""
 
 from dataclasses import replace
 
@@ -29,9 +29,9 @@ def default_recipe(method: str = "ifcvaegan", synthetic: bool = False) -> tuple[
 
     Args:
         method: Short name.
-        synthetic: Whether the data are built-in avatars: then it is the method's recipe for them, or its small preset with
-            the training of `ifcvaegan.avatars`. Otherwise it is the settings found on photographs of 32 to 64 pixels,
-            or the small preset.
+        synthetic: Whether the data are built-in avatars: then it is the method's recipe for them, or its small preset
+            with the training of `ifcvaegan.avatars`. Otherwise it is the settings found on photographs of 32 to 64
+            pixels, or the small preset.
 
     Raises:
         ValueError: There is no such method.
@@ -40,13 +40,16 @@ def default_recipe(method: str = "ifcvaegan", synthetic: bool = False) -> tuple[
     known = presets(method)
     if synthetic and f"{method}.avatars" in RECIPES:
         return RECIPES[f"{method}.avatars"](), f"recipe {method}.avatars"
-    train = ifcvaegan_avatars().train if synthetic else TrainConfig(images=200_000, batch_size=32, ema_images=5_000, decay=0.3)
+    on_photos = TrainConfig(images=200_000, batch_size=32, ema_images=5_000, decay=0.3)
+    train = ifcvaegan_avatars().train if synthetic else on_photos
     if not synthetic and "photos" in known:
         config = known["photos"]
         if method == "mad":  # its rounds belong to the attributes of `mad.lfw`
             config = replace(config, rounds=())
         return Recipe(method, config, train), "settings found on photographs"
-    return (Recipe(method, known["small"], train), "preset small") if "small" in known else (Recipe(method, config_class(method)(), train), "defaults")
+    if "small" in known:
+        return Recipe(method, known["small"], train), "preset small"
+    return Recipe(method, config_class(method)(), train), "defaults"
 
 
 __all__ = ["RECIPES", "default_recipe"]

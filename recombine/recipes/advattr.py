@@ -8,16 +8,18 @@ from typing import Any
 from recombine.methods.advattr import PRESETS
 from recombine.training.recipe import Recipe, Synthetic, TrainConfig
 
-EPOCHS, DECAY = 75, 1 / 3                   # the paper's: constant for 50, then 25 in which the learning rate falls to 0
+EPOCHS, DECAY = 75, 1 / 3                   # the paper's: constant for 50, then 25 of a falling learning rate
 
 
 def advattr_avatars(images: int = 24_000, seed: int = 0, **variant: Any) -> Recipe:
     """Avatars, 64 px: `recombine train advattr.avatars`. 5 min on two cores.
 
     Ours: 77.1 % of swaps succeed (75.6-78.5, n = 3,168), others preserved 83.8 %, reconstruction 21.5 dB
-    (results/five-on-avatars.json). `variant` changes fields of the method's Config; without the key idea: `--set dis_weight=0`, 71.1 %.
+    (results/five-on-avatars.json). `variant` changes fields of the method's Config; without the key idea,
+    `--set dis_weight=0`: 71.1 %.
     """
-    train = TrainConfig(images=images, batch_size=16, seed=seed, mirror=False, ema_images=2_000, decay=0.4, evaluate_every=12_000)
+    course = {"mirror": False, "ema_images": 2_000, "decay": 0.4, "evaluate_every": 12_000}
+    train = TrainConfig(images=images, batch_size=16, seed=seed, **course)
     attributes = ("expression", "lighting", "glasses", "hair_color")
     return Recipe("advattr", replace(PRESETS["small"], **variant), train, data=Synthetic(), attributes=attributes)
 
@@ -25,7 +27,8 @@ def advattr_avatars(images: int = 24_000, seed: int = 0, **variant: Any) -> Reci
 def advattr_lfw(images: int = 60_000, seed: int = 0, **variant: Any) -> Recipe:
     """Photographs, 32 px: `recombine train advattr.lfw --data LFW40`. 8 min on two cores.
 
-    Ours, after 40,000 images: 53.4 % of swaps succeed (51.6-55.1, n = 3,111), others preserved 95.3 % (results/advattr-lfw40.json).
+    Ours, after 40,000 images: 53.4 % of swaps succeed (51.6-55.1, n = 3,111), others preserved 95.3 %
+    (results/advattr-lfw40.json).
     """
     train = TrainConfig(images=images, batch_size=16, seed=seed, ema_images=4_000, decay=0.4, evaluate_every=20_000)
     attributes = ("Smiling", "Eyeglasses", "Gray_Hair")
@@ -42,17 +45,19 @@ def advattr_rafd() -> Recipe:
 
 
 def advattr_bu3dfe() -> Recipe:
-    """BU-3DFE as in the paper: `recombine train advattr.bu3dfe --data BU3DFE --pattern bu3dfe --kind identity=categorical`.
+    """BU-3DFE: `recombine train advattr.bu3dfe --data BU3DFE --pattern bu3dfe --kind identity=categorical`.
 
-    90 subjects x 6 expressions x 4 intensities. The paper's accuracies are missing in every copy we have.
+    As in the paper: 90 subjects x 6 expressions x 4 intensities. The paper's accuracies are missing in every copy we
+    have.
     """
     return paper(90 * 24, "expression", "identity")
 
 
 def advattr_multipie() -> Recipe:
-    """MultiPIE as in the paper: `recombine train advattr.multipie --data MULTIPIE --pattern multipie --kind identity=categorical`.
+    """MultiPIE: `recombine train advattr.multipie --data MULTIPIE --pattern multipie --kind identity=categorical`.
 
-    147 people x 4 expressions; 20 lights, which the paper does not count. The paper's accuracies are missing in every copy we have.
+    As in the paper: 147 people x 4 expressions; 20 lights, which the paper does not count. The paper's accuracies are
+    missing in every copy we have.
     """
     return paper(147 * 4 * 20, "identity", "expression", "illumination")
 

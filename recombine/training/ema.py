@@ -14,12 +14,13 @@ class Average:
 
     def __init__(self, networks: Mapping[str, nn.Module], half_life: int):
         self.half_life = half_life          # images; 0 = no average
-        self.live = {f"{name}.{key}": value for name, net in networks.items() for key, value in net.state_dict(keep_vars=True).items()}
+        states = {name: network.state_dict(keep_vars=True) for name, network in networks.items()}
+        self.live = {f"{name}.{key}": value for name, state in states.items() for key, value in state.items()}
         self.tensors = {key: value.detach().clone() for key, value in self.live.items()} if half_life else {}
 
     @torch.no_grad()
     def update(self, images_seen: int, batch_size: int) -> None:
-        """Move towards the current weights; early on the half-life is a tenth of the images seen, so the start is forgotten."""
+        """Move towards the current weights; early on the half-life is a tenth of the images seen."""
         if not self.tensors:
             return
         half_life = min(self.half_life, max(images_seen, 1) / 10)

@@ -42,7 +42,8 @@ class Interrupted(Exception):
 
     def __init__(self, run: Path, images_seen: int, images: int, signal_number: int):
         self.run, self.images_seen, self.signal_number = run, images_seen, signal_number
-        super().__init__(f"stopped after {images_seen:,} of {images:,} images, all saved in {run}; the same command again goes on from there")
+        done = f"stopped after {images_seen:,} of {images:,} images, all saved in {run}"
+        super().__init__(f"{done}; the same command again goes on from there")
 
 
 class Diverged(RuntimeError):
@@ -112,9 +113,10 @@ def launch(config: TrainConfig) -> Fabric:
     """Fabric for this process: alone, or one of those that `torchrun` started."""
     world, local = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     if config.batch_size % (world * config.accumulate):
-        raise ValueError(f"batch_size {config.batch_size} must be a multiple of {world} processes x {config.accumulate} micro-batches")
-    strategy = DDPStrategy(broadcast_buffers=False) if world > 1 else "auto"
-    fabric = Fabric(devices=local, num_nodes=world // local, precision=config.precision, strategy=strategy)  # type: ignore[arg-type]
+        parts = f"{world} processes x {config.accumulate} micro-batches"
+        raise ValueError(f"batch_size {config.batch_size} must be a multiple of {parts}")
+    strategy, precision = DDPStrategy(broadcast_buffers=False) if world > 1 else "auto", config.precision
+    fabric = Fabric(devices=local, num_nodes=world // local, precision=precision, strategy=strategy)  # type: ignore[arg-type]
     fabric.launch()
     return fabric
 
@@ -122,8 +124,11 @@ def launch(config: TrainConfig) -> Fabric:
 class Training:
     """One training in one process."""
 
-    def __init__(self, fabric: Fabric, method: Method, pack: Pack, config: TrainConfig, run: Path, settings: dict, quiet: bool):
-        self.fabric, self.method, self.pack, self.config, self.run, self.settings = fabric, method, pack, config, run, settings
+    def __init__(
+        self, fabric: Fabric, method: Method, pack: Pack, config: TrainConfig, run: Path, settings: dict, quiet: bool
+    ):
+        self.fabric, self.method, self.pack = fabric, method, pack
+        self.config, self.run, self.settings = config, run, settings
         self.state = State(controllers=dict(method.controllers) if isinstance(method, Controlled) else {})
         self.players = Players(fabric, method)
         self.dtype = next(method.parameters()).dtype
@@ -141,12 +146,14 @@ class Training:
     def go(self, stop: list[int], monitor: Monitor | None) -> None:
         """Train to the end, or until a signal stands in `stop`."""
         if not self.state.images_seen and isinstance(self.sampler, LeavesOut) and self.sampler.left_out:
-            self.journal.event(0, "left out", f"{self.sampler.left_out} training images stand alone in their group, form no pair and are not used")
+            alone = f"{self.sampler.left_out} training images stand alone in their group"
+            self.journal.event(0, "left out", f"{alone}, form no pair and are not used")
         self.evaluate(monitor, when=self.state.images_seen == 0)
         while self.state.images_seen < self.config.images:
             self.round(stop, monitor)
         if self.fabric.is_global_zero and not self.saved_once:
-            raise files.CannotWrite(f"the training is done, but nothing could be saved in {self.run}; free space there and run the same command again")
+            problem = f"the training is done, but nothing could be saved in {self.run}"
+            raise files.CannotWrite(f"{problem}; free space there and run the same command again")
 
     def round(self, stop: list[int], monitor: Monitor | None) -> None:
         """One step and what is due after it: log, evaluation, checkpoint, stop."""
@@ -185,7 +192,7 @@ class Training:
             self.roll_back(bad)
 
     def play(self, batch: Batch, progress: Progress) -> tuple[str, dict[str, Tensor]]:
-        """Take every turn on a batch; returns what is not finite, "" where all is, and every term's mean over micro-batches."""
+        """Take every turn on a batch; returns what is not finite, "" where all is, and the mean of every term."""
         games = [self.method.turns(part, progress) for part in batch.split(self.config.accumulate)]
         buffers, measured = self.players.buffers(), {}
         while (gradients := self.players.backward(games)) is not None:
@@ -211,8 +218,10 @@ class Training:
         used = self.state.rollbacks
         found = checkpoint.newest_resume(self.run) if used < self.config.rollbacks else None
         if found is None:
-            saved = f"the newest checkpoint in {self.run / 'resume'} is untouched" if self.saved_once or used else "nothing had been saved yet"
-            raise Diverged(f"{self.config.patience} steps in a row were not finite: {bad}; {saved}; try a lower learning rate or another seed")
+            untouched = f"the newest checkpoint in {self.run / 'resume'} is untouched"
+            saved = untouched if self.saved_once or used else "nothing had been saved yet"
+            problem = f"{self.config.patience} steps in a row were not finite: {bad}"
+            raise Diverged(f"{problem}; {saved}; try a lower learning rate or another seed")
         self.restore(found)
         self.state.rollbacks, self.state.bad_in_row = used + 1, 0
         self.sampler = self.new_sampler()
@@ -230,11 +239,12 @@ class Training:
         seen, size, ranks = self.state.images_seen, self.config.batch_size, self.fabric.world_size
         share = slice(self.fabric.global_rank * size // ranks, (self.fabric.global_rank + 1) * size // ranks)
         draw = self.sampler.draw(seen, size)
-        place: dict[str, Any] = {"seed": mix_seed(self.seed, seen), "offset": share.start, "whole": size, "source": draw.source}
-        batch = replace(self.view(draw.rows, draw.mirror, share), **place)
+        seed = mix_seed(self.seed, seen)
+        place: dict[str, Any] = {"offset": share.start, "whole": size, "source": draw.source}
+        batch = replace(self.view(draw.rows, draw.mirror, share), seed=seed, **place)
         if draw.partner is not None:
             partner = self.view(draw.partner, draw.partner_mirror, share)
-            batch = replace(batch, partner=replace(partner, **{**place, "seed": mix_seed(place["seed"], "partner")}))
+            batch = replace(batch, partner=replace(partner, seed=mix_seed(seed, "partner"), **place))
         return batch.to(self.fabric.device, self.dtype)
 
     def view(self, rows: np.ndarray, mirror: np.ndarray | None, share: slice) -> Batch:
@@ -267,7 +277,7 @@ class Training:
         return stopping, due
 
     def evaluate(self, monitor: Monitor | None, when: bool) -> None:
-        """Evaluate the averaged weights on the first process while the others wait; uses no random number of the training."""
+        """Evaluate the averaged weights on the first process, without random numbers of the training."""
         if not when or (monitor is None and not self.prototypes):
             return
         if self.fabric.is_global_zero:
@@ -293,23 +303,26 @@ class Training:
                 self.saved_once, self.warned = True, False
             except files.SaveFailed as error:
                 if not self.warned:
-                    self.journal.event(self.state.images_seen, "save failed", f"{error}; training goes on and tries again")
+                    sentence = f"{error}; training goes on and tries again"
+                    self.journal.event(self.state.images_seen, "save failed", sentence)
                 self.warned = True
         self.fabric.barrier()
 
     def write(self) -> None:
         """The checkpoint first, then the model that it would make."""
-        read_off = {f"codebook.{key}": value for key, value in self.prototypes.state_dict().items()} if self.prototypes else {}
-        own = self.players.weights()
+        found = self.prototypes.state_dict() if self.prototypes else {}
+        prototypes = {f"codebook.{key}": value for key, value in found.items()}
+        own, average = self.players.weights(), self.average.tensors
         optimizers, rest = self.players.optimizer_states()
-        tensors = {"weights": {**own, **read_off}, **({"average": self.average.tensors} if self.average.tensors else {}), **optimizers}
+        tensors = {"weights": {**own, **prototypes}, **({"average": average} if average else {}), **optimizers}
         state = {**vars(self.state), "optimizers": rest, "method": self.identity()}
         checkpoint.save_resume(self.run, self.state.images_seen, tensors, state)
-        checkpoint.save_model(self.run, {**(self.average.tensors or own), **read_off}, self.identity(), self.method.schema)
+        checkpoint.save_model(self.run, {**(average or own), **prototypes}, self.identity(), self.method.schema)
 
     def identity(self) -> dict:
         """What `load` needs to build this method again."""
-        return {"method": self.settings.get("method", type(self.method).__name__), "config": self.settings.get("config", {})}
+        name = self.settings.get("method", type(self.method).__name__)
+        return {"method": name, "config": self.settings.get("config", {})}
 
     def resume(self) -> None:
         """Read the newest checkpoint, if there is one."""
@@ -337,7 +350,7 @@ class Training:
 
 @contextmanager
 def stop_signals() -> Iterator[list[int]]:
-    """Collect SIGINT, SIGTERM and SIGUSR1; the training acts on them between two steps. A second Ctrl-C stops at once."""
+    """Collect SIGINT, SIGTERM and SIGUSR1, to act on between two steps. A second Ctrl-C stops at once."""
     received: list[int] = []
 
     def note(number: int, frame: object) -> None:

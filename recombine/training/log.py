@@ -16,7 +16,7 @@ from recombine.progress import Bar
 
 
 class Meter:
-    """Averages of losses and gradient norms since the last line of the log; adds on the device, without waiting for it."""
+    """Averages of losses and gradient norms since the last line of the log, added up on the device."""
 
     def __init__(self):
         self.sums: dict[str, tuple[Tensor, int]] = {}
@@ -83,7 +83,9 @@ class Journal:
         """Images a second since the last line."""
         (before, seen), now = self.since, time.monotonic()
         self.since = (now, images_seen)
-        return {} if seen is None or images_seen <= seen else {"images_per_second": (images_seen - seen) / (now - before)}
+        if seen is None or images_seen <= seen:
+            return {}
+        return {"images_per_second": (images_seen - seen) / (now - before)}
 
     def advance(self, images_seen: int) -> None:
         """Move the bar."""

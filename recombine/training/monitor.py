@@ -65,14 +65,15 @@ class EditMonitor:
         labelled = [name for name in codes if name in self.pack.schema.names]
         for name in labelled or codes:
             labels = self.pack.labels[name][self.shown] if labelled else np.arange(len(images))
-            sources = [next((j for j in around(i, len(labels)) if MISSING != labels[j] != labels[i]), i) for i in range(len(labels))]
-            rows.append(model.decode(swap(codes, codes[torch.tensor(sources, device=codes.device)], name)[0]))
+            sources = torch.tensor([next_that_differs(labels, i) for i in range(len(labels))], device=codes.device)
+            rows.append(model.decode(swap(codes, codes[sources], name)[0]))
         return grid(torch.cat(rows).cpu(), columns=len(images))
 
 
-def around(start: int, count: int) -> list[int]:
-    """Every other position of `count`, beginning after `start`."""
-    return [(start + step) % count for step in range(1, count)]
+def next_that_differs(labels: np.ndarray, start: int) -> int:
+    """The first position after `start`, going round, with another known label; `start` itself where there is none."""
+    after = [(start + step) % len(labels) for step in range(1, len(labels))]
+    return next((i for i in after if MISSING != labels[i] != labels[start]), start)
 
 
 def with_own_part(model: Method, codes: Codes) -> list[str]:
@@ -89,17 +90,17 @@ def diagnose(measures: Mapping[str, float], fraction: float, hints: Sequence[str
     success, moved = measures.get("edit_success/all"), measures.get("sensitivity")
     if moved is not None and moved < 0.002 and fraction >= 0.1:
         found["decoder ignores the labels"] = (
-            f"changing a label moves pixels by {moved:.4f} of their range; the decoder reads everything from the rest of the code: "
-            f"raise the weight of what keeps labels out of it{f': {shown(tuple(hints))}' if hints else ''}"
+            f"changing a label moves pixels by {moved:.4f} of their range; the decoder reads everything from the rest "
+            f"of the code: raise the weight of what keeps labels out of it{f': {shown(tuple(hints))}' if hints else ''}"
         )
     elif success is not None and success < 0.3 and fraction >= 0.5:
         found["edits fail"] = (
-            f"{success:.0%} of edits show the wanted value; look at the newest image in grids/: train longer, check that the labels "
-            "belong to the images, or raise the weight of what makes the decoder use them"
+            f"{success:.0%} of edits show the wanted value; look at the newest image in grids/: train longer, check "
+            "that the labels belong to the images, or raise the weight of what makes the decoder use them"
         )
     if measures.get("critic_accuracy", 0.5) > 0.98 and fraction >= 0.1:
         found["critic wins"] = (
-            f"the critic is right on {measures['critic_accuracy']:.0%} of images, and its gradient carries nothing: lower its learning rate "
-            "or the weight of the adversarial loss"
+            f"the critic is right on {measures['critic_accuracy']:.0%} of images, and its gradient carries nothing: "
+            "lower its learning rate or the weight of the adversarial loss"
         )
     return found

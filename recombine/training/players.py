@@ -38,12 +38,17 @@ class Players:
     def __init__(self, fabric: Fabric, method: Method):
         assert isinstance(method, nn.Module)
         self.fabric, self.method = fabric, method
-        self.networks: dict[str, nn.Module] = {name: child for name, child in method.named_children() if any(True for _ in child.parameters())}
+        children = dict(method.named_children())
+        self.networks = {name: child for name, child in children.items() if any(True for _ in child.parameters())}
         for name, network in self.networks.items():
-            setattr(method, name, fabric.setup_module(network.to(memory_format=torch.channels_last)))  # type: ignore[call-overload]
-        self.parameters = {p: [w for name in names for w in self.networks[name].parameters()] for p, names in method.players().items()}
+            laid_out = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            setattr(method, name, fabric.setup_module(laid_out))
+        self.parameters = {
+            player: [weight for name in names for weight in self.networks[name].parameters()]
+            for player, names in method.players().items()
+        }
         self.optimizers = {player: method.optimizer(player, weights) for player, weights in self.parameters.items()}
-        self.rates = {player: [group["lr"] for group in optimizer.param_groups] for player, optimizer in self.optimizers.items()}
+        self.rates = {player: [group["lr"] for group in o.param_groups] for player, o in self.optimizers.items()}
         self.phase: Phase | None = None     # that the networks' modes belong to; None = they have to be set
 
     def enter(self, phase: Phase) -> None:
@@ -75,7 +80,7 @@ class Players:
         return [(buffer, buffer.clone()) for network in self.networks.values() for buffer in network.buffers()]
 
     def backward(self, games: Sequence[Iterator[Turn]]) -> Gradients | None:
-        """The next turn of every micro-batch, with the gradients of that turn's player alone; None when the step is over."""
+        """The next turn of every micro-batch, with its player's gradients alone; None when the step is over."""
         turns: list[Turn] = []
         weights: list[nn.Parameter] = []
         for place, game in enumerate(games):
@@ -110,7 +115,8 @@ class Players:
 
     def weights(self) -> dict[str, Tensor]:
         """Parameters and buffers by `network.key`."""
-        return {f"{name}.{key}": value for name, network in self.networks.items() for key, value in network.state_dict().items()}
+        states = {name: network.state_dict() for name, network in self.networks.items()}
+        return {f"{name}.{key}": value for name, state in states.items() for key, value in state.items()}
 
     def load_weights(self, tensors: Mapping[str, Tensor]) -> None:
         """Take over what `weights` gave; other tensors are passed over."""
@@ -121,7 +127,8 @@ class Players:
     def optimizer_states(self) -> tuple[dict[str, dict[str, Tensor]], dict[str, dict]]:
         """The optimisers' tensors by file stem, and the rest of their states by player."""
         flat = {player: flatten_optimizer(optimizer.state_dict()) for player, optimizer in self.optimizers.items()}
-        return {f"optimizer-{player}": tensors for player, (tensors, _) in flat.items()}, {player: rest for player, (_, rest) in flat.items()}
+        tensors = {f"optimizer-{player}": own for player, (own, _) in flat.items()}
+        return tensors, {player: rest for player, (_, rest) in flat.items()}
 
     def load_optimizers(self, tensors: Mapping[str, Mapping[str, Tensor]], states: Mapping[str, dict]) -> None:
         """Take over what `optimizer_states` gave."""
@@ -132,7 +139,8 @@ class Players:
 
 def load_child(network: nn.Module, name: str, tensors: Mapping[str, Tensor]) -> None:
     """Give a child network those tensors whose names begin with its own."""
-    network.load_state_dict({key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")})
+    start = f"{name}."
+    network.load_state_dict({key.removeprefix(start): value for key, value in tensors.items() if key.startswith(start)})
 
 
 def match_strides(optimizer: torch.optim.Optimizer) -> None:

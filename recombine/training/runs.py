@@ -57,7 +57,15 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Method:
     return model.to(device).eval().requires_grad_(False)  # type: ignore[return-value]
 
 
-def start(recipe: Recipe, pack: Pack, run: str | Path, *, monitor: Monitor | None = None, allow: bool = False, quiet: bool = False) -> Path:
+def start(
+    recipe: Recipe,
+    pack: Pack,
+    run: str | Path,
+    *,
+    monitor: Monitor | None = None,
+    allow: bool = False,
+    quiet: bool = False,
+) -> Path:
     """Train a recipe in a run folder, or go on where an earlier call stopped.
 
     Args:
@@ -84,7 +92,8 @@ def start(recipe: Recipe, pack: Pack, run: str | Path, *, monitor: Monitor | Non
     }
     files.make_folder(run)
     check_settings(run / "config.json", settings, allow)
-    versions = {name: version(name) for name in ("recombine", "torch", "lightning-fabric", "numpy")} | {"python": platform.python_version()}
+    versions = {name: version(name) for name in ("recombine", "torch", "lightning-fabric", "numpy")}
+    versions["python"] = platform.python_version()
     files.write_text(run / "config.json", json.dumps({**settings, "versions": versions}, indent=2))
     files.write_text(run / "labels.json", json.dumps(pack.schema.to_json(), indent=2))
     return fit(method, pack, recipe.train, run, settings=settings, monitor=monitor, quiet=quiet)

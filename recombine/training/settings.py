@@ -1,8 +1,8 @@
 """Settings: named ones, ones given as text, how two differ, and what is refused.
 
-As text, a setting is `NAME=VALUE`. A value is read as the type its dataclass declares: a number, text, one of a few choices,
-true or false, none where that is allowed, and several values separated by commas. The settings that a method has where
-none are named are `recombine.recipes.default_recipe`'s.
+As text, a setting is `NAME=VALUE`. A value is read as the type its dataclass declares: a number, text, one of a few
+choices, true or false, none where that is allowed, and several values separated by commas. The settings that a method
+has where none are named are `recombine.recipes.default_recipe`'s.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from recombine.messages import nearest, shown
 from recombine.methods import METHODS, presets
 from recombine.training.recipe import Recipe, TrainConfig
 
-LESS_EXACT = ("batch_size", "precision", "accumulate")  # may change too, but the end is then not the same bit for bit
-HARMLESS = ("images", "log_every", "evaluate_every", "save_seconds", "patience", "rollbacks")  # may change between sittings
+LESS_EXACT = ("batch_size", "precision", "accumulate")  # may change, but the end is then not the same bit for bit
+HARMLESS = ("images", "log_every", "evaluate_every", "save_seconds", "patience", "rollbacks")  # may change
 KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
@@ -54,12 +54,13 @@ def preset(method: str, name: str) -> Any:
     config_class(method)
     known = presets(method)
     if name not in known:
-        raise ValueError(f"{method} has no preset {name!r}; it has {shown(list(known), 40)}{nearest(name, list(known))}")
+        names = list(known)
+        raise ValueError(f"{method} has no preset {name!r}; it has {shown(names, 40)}{nearest(name, names)}")
     return known[name]
 
 
 def check_names(method: str, names: Sequence[str], *parts: Any) -> None:
-    """Raise ValueError where a name is a field of none of the dataclasses; the message lists the fields and the nearest."""
+    """Raise ValueError where a name is a field of none of the dataclasses, with all fields and the nearest."""
     known = [field.name for part in parts for field in fields(part)]
     for name in names:
         if name not in known:
@@ -80,9 +81,9 @@ def changed_recipe(recipe: Recipe, settings: Mapping[str, str]) -> Recipe:
     """A recipe with settings of its method, or else of its training, given as text; raises ValueError as `changed`."""
     check_names(recipe.method, list(settings), recipe.config, recipe.train)
     own = {field.name for field in fields(recipe.config)}
-    config = {name: text for name, text in settings.items() if name in own}
-    train = {name: text for name, text in settings.items() if name not in own}
-    return replace(recipe, config=changed(recipe.method, recipe.config, config), train=changed(recipe.method, recipe.train, train))
+    config = changed(recipe.method, recipe.config, {name: text for name, text in settings.items() if name in own})
+    train = changed(recipe.method, recipe.train, {name: text for name, text in settings.items() if name not in own})
+    return replace(recipe, config=config, train=train)
 
 
 def labelled(label: str) -> tuple[str, str, dict[str, str]]:
@@ -141,8 +142,8 @@ def parse_one(kind: Any, name: str, text: str) -> Any:
 def differing(begun: Mapping, now: Mapping, prefix: str = "", *, removed: bool = False) -> list[tuple[str, Any, Any]]:
     """Settings that are not the same in two configurations of plain JSON values: (dotted name, first, second).
 
-    Entries of a list that have a `name` are compared by it. What only the first has counts where `removed` is set; what one
-    side does not have is `NOTHING`.
+    Entries of a list that have a `name` are compared by it. What only the first has counts where `removed` is set; what
+    one side does not have is `NOTHING`.
     """
     found: list[tuple[str, Any, Any]] = []
     for name in {**now, **begun} if removed else now:
