@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from recombine.data.schema import MISSING
-from recombine.reports.curves import Axis, Mark, place
+from recombine.reports.curves import Axis, Mark
 
 WIDTH, HEIGHT = 640, 330                    # of the scatter plot, in the units of its drawing
 LETTER = 6.2                                # width of one of its letters, about
@@ -58,8 +58,8 @@ def scatter(methods: Mapping[str, Mapping]) -> Scatter | None:
     return Scatter(
         points,
         f"M{front}",
-        [(place(x, mark), f"{mark:g}") for mark in x.marks(7)],
-        [(HEIGHT - place(y, mark), f"{mark:g}") for mark in y.marks(6)],
+        [(right, f"{share:g}") for right, share in x.marks(7)],
+        [(round(HEIGHT - up, 1), f"{share:g}") for up, share in y.marks(6)],
     )
 
 

@@ -1,4 +1,4 @@
-"""Numbers and words of a comparison's report, gathered from its folder; as CSV and as Markdown."""
+"""Numbers and words of a comparison's report, gathered from its folder, and as CSV."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from recombine.comparison.ranking import ranking
 from recombine.evaluation.judgement import Judgement
-from recombine.evaluation.measures import COMPARED, MEASURES, Measure, shown
+from recombine.evaluation.measures import COMPARED, MEASURES
 from recombine.locks import LEASE, holder_of
 
 FORMULA = (
@@ -28,10 +28,6 @@ RANKS = (
     "means that no method is surely better and three cannot be told apart from the first to the third place."
 )
 PARETO = "No other method is at least as good in both success and preservation, and better in one of them."
-HEAD = (
-    "data", "method", "metric", "unit", "better", "value", "low", "high", "rank_best", "rank_worst", "seeds", "n",
-    "front",
-)  # fmt: skip
 
 
 class Judged(NamedTuple):
@@ -126,7 +122,7 @@ def table(content: Mapping) -> str:
     """Every number in a line of its own, as CSV."""
     buffer = io.StringIO()
     lines = csv.writer(buffer, lineterminator="\n")
-    lines.writerow(HEAD)
+    lines.writerow("data method metric unit better value low high rank_best rank_worst seeds n front".split())
     for data, found in content["data"].items():
         for method, row in found["methods"].items():
             for measure in COMPARED:
@@ -135,42 +131,6 @@ def table(content: Mapping) -> str:
                     about = [data, method, measure.key, measure.unit, measure.better]
                     lines.writerow([*about, *numbers, int(row["front"])])
     return buffer.getvalue()
-
-
-def markdown(content: Mapping) -> str:
-    """The report without images."""
-    lines = [f"# {content['title']}", "", summary(content), ""]
-    for name, data in content["data"].items():
-        methods = data["methods"]
-        used = [m for m in COMPARED if any(m.key in row["metrics"] for row in methods.values())]
-        about = "Value (95 % interval) [rank]; * Pareto-optimal in success and preservation."
-        lines += [f"## {name}", "", f"Compared on {', '.join(data['attributes'])}. {about}", ""]
-        titles = [f"{m.title}, {m.unit or 'number'}, {m.better} is better" for m in used]
-        lines.append(markdown_row("method", "seeds", *titles))
-        lines.append("|---" * (2 + len(used)) + "|")
-        for method, row in methods.items():
-            cells = [text_of(row["metrics"].get(m.key), m) for m in used]
-            lines.append(markdown_row(f"{method}{' *' if row['front'] else ''}", len(row["seeds"]), *cells))
-        lines += ["", markdown_row("method", "training, s", "judging, s", "parameters"), "|---" * 4 + "|"]
-        for method, row in methods.items():
-            spent = (seconds(row, stage) for stage in ("training", "judging"))
-            lines.append(markdown_row(method, *spent, f"{row['parameters']:,}"))
-        lines += ["", *(f"- {text}" for text in remarks(data)), ""]
-    lines += ["## How it was made", "", *(f"    {command}" for command in content["plan"]["commands"])]
-    return "\n".join([*lines, "", f"Intervals: {FORMULA}", "", f"Ranks: {RANKS}", ""])
-
-
-def markdown_row(*cells: object) -> str:
-    """A row of a Markdown table."""
-    return f"| {' | '.join(map(str, cells))} |"
-
-
-def text_of(found: Mapping | None, measure: Measure) -> str:
-    """A number of the Markdown table."""
-    if found is None:
-        return "not measured"
-    value, low, high = (shown(found[name], measure.unit, with_unit=False) for name in ("value", "low", "high"))
-    return f"{value} ({low} to {high}) [{rank(found)}]"
 
 
 def summary(content: Mapping) -> str:

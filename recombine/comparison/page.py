@@ -13,12 +13,9 @@ from recombine import files
 from recombine.comparison import samples
 from recombine.comparison.charts import dots, scatter
 from recombine.comparison.content import (
-    FORMULA,
     PARETO,
-    RANKS,
     cell_folder,
     gathered,
-    markdown,
     rank,
     read_cell,
     remarks,
@@ -28,10 +25,11 @@ from recombine.comparison.content import (
 )
 from recombine.data.images import to_float
 from recombine.evaluation.measures import COMPARED
-from recombine.reports.curves import Curve, Panel, log_panels, panel, read_log
+from recombine.reports.curves import Curve, Panel, log_panels, panel
 from recombine.reports.figures import Embedded, embed
 from recombine.reports.html import render
 from recombine.reports.tables import leak_matrix
+from recombine.training.log import read_log
 
 SUCCESS = "edit_success/all"                # in a log
 
@@ -54,32 +52,27 @@ def report(out: str | Path) -> Path:
     if not (out / "plan.json").exists():
         raise ValueError(f"{out} holds no comparison: there is no plan.json in it")
     content = gathered(out)
+    absent = [text for data in content["data"].values() for why in data["absent"].values() for text in why.values()]
+    values = {
+        "title": content["title"],
+        "content": content,
+        "summary": summary(content),
+        "waiting": sum("not finished" in text for text in absent),
+        "shown": {name: shown_data(content, name, out) for name in content["data"]},
+        "compared": COMPARED,
+        "words": {"Intervals": content["intervals"], "Ranks": content["ranks"], "Pareto-optimal": PARETO},
+        "rank": rank,
+        "seconds": seconds,
+    }
     files.write_text(out / "report.json", json.dumps(content, indent=1, allow_nan=False))
     files.write_text(out / "table.csv", table(content))
-    files.write_text(out / "report.md", markdown(content))
-    files.write_text(out / "report.html", page(content, out))
+    files.write_text(out / "report.md", render("comparison.md", **values))
+    files.write_text(out / "report.html", render("comparison.html", **values))
     return out / "report.html"
 
 
-def page(content: Mapping, out: Path) -> str:
-    """The whole page."""
-    absent = [text for data in content["data"].values() for why in data["absent"].values() for text in why.values()]
-    return render(
-        "comparison.html",
-        content=content,
-        title=content["title"],
-        summary=summary(content),
-        waiting=sum("not finished" in text for text in absent),
-        shown={name: shown_data(content, name, out) for name in content["data"]},
-        compared=COMPARED,
-        words={"Intervals": FORMULA, "Ranks": RANKS, "Pareto-optimal": PARETO},
-        rank=rank,
-        seconds=seconds,
-    )
-
-
 def shown_data(content: Mapping, name: str, out: Path) -> dict:
-    """What the page draws of one data set, of the first seed of every method."""
+    """What the page shows of one data set; images, maps and matrices are those of the first seed of every method."""
     data = content["data"][name]
     methods, attributes = data["methods"], data["attributes"]
     firsts = {method: cell_folder(out, name, method, row["seeds"][0]) for method, row in methods.items()}
@@ -88,7 +81,7 @@ def shown_data(content: Mapping, name: str, out: Path) -> dict:
     leaks = {method: leak_matrix(judgement, "two_layer", attributes) for method, judgement in judgements.items()}
     progress, losses = training(content, name, out)
     return {
-        "metrics": [m for m in COMPARED if any(m.key in row["metrics"] for row in methods.values())],
+        "measures": [m for m in COMPARED if any(m.key in row["metrics"] for row in methods.values())],
         "scatter": scatter(methods),
         "strips": list(strips(shown, attributes)),
         "leaks": {method: matrix for method, matrix in leaks.items() if matrix},
@@ -138,7 +131,9 @@ def training(content: Mapping, name: str, out: Path) -> tuple[list[Panel], dict[
     losses = {}
     for method, row in content["data"][name]["methods"].items():
         per = content["plan"]["settings"][name][method].get("pictures_a_sample", 1)
-        logs = [read_log(run_folder(out, name, method, seed) / "log.jsonl") for seed in row["seeds"]]
+        cells = [cell_folder(out, name, method, seed) for seed in row["seeds"]]
+        runs = [Path(read_cell(folder).run.get("path", folder)) for folder in cells]  # elsewhere if trained before
+        logs = [read_log(run / "log.jsonl") for run in runs]
         for log in logs:
             line = [(per * entry["images"], 100 * entry[SUCCESS]) for entry in log if SUCCESS in entry]
             if len(line) > 1:
@@ -148,9 +143,3 @@ def training(content: Mapping, name: str, out: Path) -> tuple[list[Panel], dict[
     end = max((line[-1][0] for lines in success.values() for line in lines), default=0)
     others = {method: [line for other in success if other != method for line in success[other]] for method in success}
     return [panel(method, {"": lines}, others[method], (0, 100), end) for method, lines in success.items()], losses
-
-
-def run_folder(out: Path, data: str, method: str, seed: int) -> Path:
-    """Where a cell's run lies: in its folder, or where it was trained before."""
-    folder = cell_folder(out, data, method, seed)
-    return Path(read_cell(folder).run.get("path", folder))

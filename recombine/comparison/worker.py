@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,6 +21,7 @@ from recombine.evaluation.judge import judge
 from recombine.locks import LEASE, holder_of, take, waiting
 from recombine.methods import METHODS
 from recombine.training.engine import Diverged, Interrupted
+from recombine.training.log import read_log
 from recombine.training.monitor import EditMonitor
 from recombine.training.recipe import Recipe
 from recombine.training.runs import load, start
@@ -184,19 +185,10 @@ def speed_of(recipe: Recipe, pack: Pack) -> float:
 
 def training_seconds(run: Path) -> float | None:
     """Seconds that a run's steps took over all sittings, evaluations apart, from the speeds in its log."""
-    entries = list(logged(run / "log.jsonl"))
+    entries = read_log(run / "log.jsonl")
     lines = [entry for entry in entries if {"images_per_second", "learning_rate"} <= entry.keys()]
     if not lines:
         return None
     seen = [0, *(line["images"] for line in lines)]
     pace = [(now - before) / line["images_per_second"] for before, now, line in zip(seen, seen[1:], lines, strict=False)]
     return round(sum(pace) * entries[-1]["images"] / seen[-1], 2)
-
-
-def logged(path: Path) -> Iterator[dict]:
-    """The lines of a log that can be read."""
-    for line in path.read_text().splitlines() if path.exists() else ():
-        try:
-            yield json.loads(line)
-        except ValueError:
-            continue

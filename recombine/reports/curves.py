@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -33,15 +31,17 @@ class Axis:
             low, high, inside = np.log10(low), np.log10(high), np.log10(inside)
         return self.length * (inside - low) / max(high - low, 1e-12)
 
-    def marks(self, count: int = 4) -> list[float]:
-        """At most about `count` round values within."""
+    def marks(self, count: int) -> list[tuple[float, float]]:
+        """About `count` round values within, each after its place, to a tenth."""
         if self.logarithmic:
             powers = np.arange(np.ceil(np.log10(self.low)), np.floor(np.log10(self.high)) + 1)
-            return (10.0 ** powers[:: 1 + len(powers) // count]).tolist()
-        rough = max(self.high - self.low, 1e-12) / count
-        size = 10.0 ** np.floor(np.log10(rough))
-        step = next(size * factor for factor in (1, 2, 5, 10) if size * factor >= rough)
-        return (step * np.arange(np.ceil(self.low / step - 1e-9), np.floor(self.high / step + 1e-9) + 1) + 0.0).tolist()
+            values = 10.0 ** powers[:: 1 + len(powers) // count]
+        else:
+            rough = max(self.high - self.low, 1e-12) / count
+            size = 10.0 ** np.floor(np.log10(rough))
+            step = next(size * factor for factor in (1, 2, 5, 10) if size * factor >= rough)
+            values = step * np.arange(np.ceil(self.low / step - 1e-9), np.floor(self.high / step + 1e-9) + 1) + 0.0
+        return list(zip(self.place(values).round(1).tolist(), values.tolist(), strict=True))
 
 
 @dataclass(frozen=True)
@@ -57,32 +57,11 @@ class Panel:
     height: int = HEIGHT
 
 
-def read_log(path: Path) -> list[dict]:
-    """The measurements of a `log.jsonl`, flat: name -> number; without events and a line that a crash cut off."""
-    lines = []
-    for line in path.read_text("utf-8").splitlines() if path.exists() else []:
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            continue
-        if "images" in entry and "event" not in entry:
-            lines.append(dict(_flat(entry)))
-    return lines
-
-
-def _flat(entry: Mapping, prefix: str = "") -> Iterator[tuple[str, float]]:
-    for name, value in entry.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, "" if name == "losses" else f"{prefix}{name}/")
-        elif isinstance(value, (int, float)) and not isinstance(value, bool):
-            yield prefix + name, value
-
-
 def log_panels(log: Sequence[Mapping[str, float]], per: int = 1) -> list[Panel]:
     """A panel for each group of names before a slash (a player's losses, edit success), a curve for each name.
 
     Args:
-        log: What `read_log` gives.
+        log: What `recombine.training.log.read_log` gives.
         per: Images that one sample of the log's count shows.
     """
     groups: dict[str, dict[str, list[tuple[float, float]]]] = {}
@@ -126,14 +105,9 @@ def panel(
         title,
         {term: "".join(path(curve, x, y) for curve in several) for term, several in curves.items()},
         [path(curve, x, y) for curve in others],
-        [(place(x, mark), f"{mark / 1000:g}k" if mark >= 1000 else f"{mark:g}") for mark in x.marks(4)],
-        [(HEIGHT - place(y, mark), f"{mark:.4g}") for mark in y.marks(3)],
+        [(right, f"{images / 1000:g}k" if images >= 1000 else f"{images:g}") for right, images in x.marks(4)],
+        [(round(HEIGHT - up, 1), f"{value:.4g}") for up, value in y.marks(3)],
     )
-
-
-def place(axis: Axis, value: float) -> float:
-    """Where one value stands, to a tenth."""
-    return round(float(axis.place([value])[0]), 1)
 
 
 def path(curve: Curve, x: Axis, y: Axis) -> str:

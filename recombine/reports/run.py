@@ -22,9 +22,10 @@ from recombine.inference import device_of, evaluation_mode
 from recombine.method import Method
 from recombine.metrics.intervals import Estimate
 from recombine.reports import tables
-from recombine.reports.curves import log_panels, read_log
+from recombine.reports.curves import log_panels
 from recombine.reports.figures import label_figures, swap_figures
 from recombine.reports.html import render
+from recombine.training.log import read_log
 
 HEADLINE = (
     "edit_success", "edit_kept", "success", "kept", "edit_psnr_db", "reconstruction_db", "ssim", "leakage", "frechet",
@@ -39,7 +40,7 @@ def report(
     model: Method | None = None,
     pack: Pack | None = None,
     title: str | None = None,
-    pictures: int = 5,
+    rows: int = 5,
 ) -> Path:
     """Write the report of a run.
 
@@ -49,7 +50,7 @@ def report(
         model: Makes the image grids, together with `pack`; without them the page has none.
         pack: Where the images come from; those shown are of the judged split.
         title: The page's; the folder's name when None.
-        pictures: Rows and columns of the grids.
+        rows: Rows and columns of the grids.
 
     Returns:
         The path of `report.html`.
@@ -60,7 +61,7 @@ def report(
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     labels = swaps = {}
     if model is not None and pack is not None:
-        labels, swaps = image_grids(model, pack, judgement, pictures)
+        labels, swaps = image_grids(model, pack, judgement, rows)
     leaks = {name: tables.leak_matrix(judgement, probe) for probe, name in PROBES.items()}
     recognition = judgement.recognition or {}
     page = render(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -127,3 +127,25 @@ def later(line: str, images_seen: int) -> bool:
         return json.loads(line)["images"] > images_seen
     except (ValueError, KeyError):
         return True
+
+
+def read_log(path: Path) -> list[dict]:
+    """The measurements of a `log.jsonl`, flat: name -> number; without events and a line that a crash cut off."""
+    lines = []
+    for line in path.read_text("utf-8").splitlines() if path.exists() else []:
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if "images" in entry and "event" not in entry:
+            lines.append(dict(flat(entry)))
+    return lines
+
+
+def flat(entry: Mapping, prefix: str = "") -> Iterator[tuple[str, float]]:
+    """The numbers of a line, those of nested mappings under names with slashes; losses stand at the top."""
+    for name, value in entry.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, "" if name == "losses" else f"{prefix}{name}/")
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+            yield prefix + name, value

@@ -17,8 +17,9 @@ from recombine.evaluation.judge import judge
 from recombine.evaluation.judgement import Judgement
 from recombine.evaluation.measures import MEASURES
 from recombine.metrics.realism import Extractor
-from recombine.reports.curves import Axis, log_panels, panel, read_log
+from recombine.reports.curves import Axis, log_panels, panel
 from recombine.reports.run import report
+from recombine.training.log import read_log
 
 MEANS = Extractor("<means>", lambda pictures: torch.nn.functional.avg_pool2d(pictures, 8).flatten(1))
 VOID = {"meta", "img", "br", "hr", "link", "input"}
@@ -178,7 +179,7 @@ def test_what_the_codes_tell_stands_on_the_page(tmp_path, whole):
     for found in whole.leakage.off_part.values():
         assert f"{100 * found.value:.1f} % {100 * found.low:.1f} to {100 * found.high:.1f} % n = 60" in words
     assert f"{whole.information.value:.3f} nats {whole.information.low:.3f} to" in words
-    assert "Seen by: <means>; 12 features, 60 images on both sides." in words
+    assert "Feature extractor: <means>; 12 features, 60 images on both sides." in words
     for part, found in whole.recognition["maker"].verification.items():
         assert f" {part} {100 * found.value:.1f} %" in words
     assert "Left out: maker kept" in words
