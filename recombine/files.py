@@ -1,8 +1,8 @@
 """The one place that writes files: what is written survives a crash and a full disk.
 
 A file or folder is written under a temporary name, synced, and renamed into place, so that at every moment a reader
-finds the old content or the new one, whole. Saves go through `os`, where the tests inject their faults. `recombine.locks`
-keeps other processes out, `recombine.manifest` finds what was damaged.
+finds the old content or the new one, whole. Saves go through `os`, where the tests inject their faults.
+`recombine.locks` keeps other processes out, `recombine.manifest` finds what was damaged.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Which process works where: locks and leases on folders that several processes and machines share.
 
-Both are a file that only one process can create and that names its holder by machine, boot, process and start. A holder
-on this machine that was killed or rebooted is recognised at once. One on another machine cannot be seen: its `lock` stands
-until a person deletes it, its lease, which is touched again and again, until it has been silent for `SILENCE` seconds.
+Both are a file that only one process can create and that names its holder by machine, boot, process and start. A
+holder on this machine that was killed is recognised at once. One on another machine cannot be seen: its lock stands
+until a person deletes it, its lease, which is touched again and again, until it is silent for `SILENCE` seconds.
 
 The system's own locks (flock, and filelock on top of it) do not reach other machines on every network disk, outlive a
 killed run in the processes that it forked, and do not name their holder.
@@ -43,7 +43,8 @@ def lock(folder: str | Path) -> Iterator[None]:
         Locked: Another process works there, or one on another machine may; the message names it.
     """
     path = Path(folder) / "lock"
-    own = create(path, lambda holder: holder is None or (elsewhere(holder) and is_me(read_holder(path.with_name(LEASE)))))
+    lease = read_holder(path.with_name(LEASE))
+    own = create(path, lambda holder: holder is None or (elsewhere(holder) and is_me(lease)))
     if own is None:
         raise Locked(refusal(path))
     try:

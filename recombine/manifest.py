@@ -1,4 +1,4 @@
-"""Manifests: size and SHA-256 of every file in a folder, written last, so that a folder without one was never finished."""
+"""Manifests: size and SHA-256 of every file in a folder, written last: a folder without one was never finished."""
 
 from __future__ import annotations
 
@@ -29,8 +29,9 @@ def read(folder: Path, name: str, entry: Mapping, error: Error) -> bytes:
     """A file's bytes, once they have been found to be those of its entry."""
     path = inside(folder, name, error)
     data = path.read_bytes() if path.exists() else None
-    compare(folder, name, entry, error, None if data is None else len(data), lambda: hashlib.sha256(data or b"").hexdigest())
-    return data or b""
+    size, content = (None, b"") if data is None else (len(data), data)
+    compare(folder, name, entry, error, size, lambda: hashlib.sha256(content).hexdigest())
+    return content
 
 
 def inside(folder: Path, name: str, error: Error) -> Path:

@@ -14,7 +14,7 @@ from cyclopts import Parameter
 from recombine.commands.options import pairs
 
 if TYPE_CHECKING:
-    from recombine.data.decoding import Picture
+    from recombine.data.decoding import RawImage
     from recombine.data.packed import Pack
     from recombine.data.schema import Schema
     from recombine.data.sources.source import Source
@@ -130,7 +130,7 @@ def look(source: Source) -> Looks:
     return Looks(sizes.total(), grey, deep, dict(sizes.most_common(5)))
 
 
-def num_channels(image: Picture) -> int:
+def num_channels(image: RawImage) -> int:
     """Channels of a decoded image, opacity included."""
     from PIL.Image import Image
 

@@ -24,7 +24,7 @@ from recombine.data.schema import Schema
 
 try:
     import simplejpeg
-except ImportError:                         # the extra `fast` is not installed; Pillow does the same at a third of the speed
+except ImportError:                         # without the extra `fast`; Pillow does the same, three times slower
     simplejpeg = None
 
 MIN_SIDE = 8                                # pixels; smaller images are refused
@@ -35,10 +35,10 @@ ORIENTATION = 0x0112                        # EXIF tag
 GREY = (0.299, 0.587, 0.114)                # ITU-R 601, as Pillow's mode L
 
 FORMATS = (                                 # how the files begin that are read
-    (b"\xff\xd8\xff", "JPEG"), (b"\x89PNG\r\n\x1a\n", "PNG"), (b"II*\0", "TIFF"), (b"MM\0*", "TIFF"), (b"II+\0", "TIFF"),
-    (b"MM\0+", "TIFF"), (b"BM", "BMP"), (b"GIF87a", "GIF"), (b"GIF89a", "GIF"),
+    (b"\xff\xd8\xff", "JPEG"), (b"\x89PNG\r\n\x1a\n", "PNG"), (b"II*\0", "TIFF"), (b"MM\0*", "TIFF"),
+    (b"II+\0", "TIFF"), (b"MM\0+", "TIFF"), (b"BM", "BMP"), (b"GIF87a", "GIF"), (b"GIF89a", "GIF"),
 )  # fmt: skip
-STRANGERS = (                               # and of those that are only named
+OTHERS = (                                  # and of those that are only named
     (b"version https://git-lfs", "a Git LFS pointer: the image was never downloaded, run `git lfs pull`"),
     (b"<!doctype html", "an HTML page: the download failed, get the file again"),
     (b"<html", "an HTML page: the download failed, get the file again"),
@@ -69,7 +69,7 @@ class BadImage(ValueError):
 
 
 @dataclass
-class Picture:
+class RawImage:
     """A decoded image, upright, before it is fitted to a schema."""
 
     pixels: Image.Image | np.ndarray        # 8 bits: mode L, LA, RGB or RGBA; deeper: float32 [height, width, 1 to 4]
@@ -116,12 +116,12 @@ def decode_noted(
             f"image files have 1 or 3 channels, the schema says {schema.channels}; give such images as arrays to "
             "recombine.data.packed.write_pack"
         )
-    picture = read(source, allow_truncated)
-    pixels = fitted(picture, schema, name_of(source))
-    return pixels, picture.notes
+    raw = read(source, allow_truncated)
+    pixels = fitted(raw, schema, name_of(source))
+    return pixels, raw.notes
 
 
-def read(source: str | Path | bytes, allow_truncated: bool = False) -> Picture:
+def read(source: str | Path | bytes, allow_truncated: bool = False) -> RawImage:
     """Decode a file without fitting it to a schema."""
     name = name_of(source)
     data = source if isinstance(source, bytes) else read_bytes(Path(source))
@@ -132,15 +132,15 @@ def read(source: str | Path | bytes, allow_truncated: bool = False) -> Picture:
     try:
         if getattr(image, "is_animated", False):
             notes.append("has several frames or pages; only the first is used")
-        return Picture(*decoded(image, data, notes), notes=notes)
+        return RawImage(*decoded(image, data, notes), notes=notes)
     except BadImage as error:
         raise BadImage(name, error.reason, error.kind) from error
     except Exception as error:  # a decoder fed with rubbish raises anything
         truncated = is_truncation(error)
         if truncated and allow_truncated and kind == "JPEG" and not data.endswith(b"\xff\xd9"):
-            picture = read(data + b"\xff\xd9")
-            picture.notes.append("was cut off; the lower part is grey")
-            return picture
+            raw = read(data + b"\xff\xd9")
+            raw.notes.append("was cut off; the lower part is grey")
+            return raw
         if truncated:
             raise BadImage(name, "is cut off (truncated); get the file again", "truncated") from error
         raise BadImage(name, f"is a damaged {kind}: {error}") from error
@@ -171,13 +171,14 @@ def identify(data: bytes, name: object) -> str:
     for start, kind in FORMATS:
         if data.startswith(start):
             return kind
-    raise BadImage(name, f"is {stranger(data)}", "not an image")
+    raise BadImage(name, f"is {other_kind(data)}", "not an image")
 
 
-def stranger(data: bytes) -> str:
-    """What a file is that is no image of ours."""
-    start = data[:64].removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n").lower() if data[:1] != b"\0" else data[:64].lower()
-    for beginning, meaning in STRANGERS:
+def other_kind(data: bytes) -> str:
+    """The kind of a file that is none of `FORMATS`, and what to do with it."""
+    start = data[:64].removeprefix(b"\xef\xbb\xbf").lower()
+    start = start if data[:1] == b"\0" else start.lstrip(b" \t\r\n")
+    for beginning, meaning in OTHERS:
         if start.startswith(beginning):
             return meaning
     if data[4:8] == b"ftyp":
@@ -196,24 +197,21 @@ def open_image(data: bytes, kind: str, name: object) -> ImageFile:
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             raise BadImage(name, f"has more pixels than can be read safely ({error})", "too large") from error
         except Exception as error:
-            reason = "its header is broken, or it is none of: 1, 3 or 4 channels of 8 or 16 bits, 1 channel of 32-bit floats"
+            reason = "broken header, or other than 1, 3 or 4 channels of 8 or 16 bits or 1 of 32-bit floats"
             raise BadImage(name, f"is a damaged or unusual {kind}: {reason}") from error
 
 
 def check_size(image: ImageFile, name: object) -> None:
     """Refuse, by the header, what is too large, too small or too long."""
     width, height = image.size
+    size = f"has {width} x {height} pixels"
     if width * height > max_pixels():
-        raise BadImage(
-            name,
-            f"has {width} x {height} pixels, the limit is {max_pixels():,} in all; make it smaller or set "
-            "recombine_MAX_PIXELS",
-            "too large",
-        )
+        cure = "make it smaller or set recombine_MAX_PIXELS"
+        raise BadImage(name, f"{size}, the limit is {max_pixels():,} in all; {cure}", "too large")
     if min(width, height) < MIN_SIDE:
-        raise BadImage(name, f"has {width} x {height} pixels; the smallest side allowed is {MIN_SIDE}", "too small")
+        raise BadImage(name, f"{size}; the smallest side allowed is {MIN_SIDE}", "too small")
     if max(width, height) > MAX_ASPECT * min(width, height):
-        raise BadImage(name, f"has {width} x {height} pixels, longer than {MAX_ASPECT}:1; cut it", "too long")
+        raise BadImage(name, f"{size}, longer than {MAX_ASPECT}:1; cut it", "too long")
 
 
 def max_pixels() -> int:
@@ -241,7 +239,7 @@ def decoded(image: ImageFile, data: bytes, notes: list[str]) -> tuple[Image.Imag
 
 
 def own_numbers(image: ImageFile, unsigned: bool) -> np.ndarray:
-    """The numbers of a file without natural range, [height, width, 1]; Pillow takes unsigned ones of 32 bits for signed."""
+    """The numbers of a file without natural range, [height, width, 1]; Pillow reads unsigned 32 bits as signed."""
     values = np.asarray(ImageOps.exif_transpose(image))
     pixels = (values.view(np.uint32) if unsigned and image.mode == "I" else values).astype(np.float32)[..., None]
     if not np.isfinite(pixels).all():
@@ -355,10 +353,10 @@ def is_truncation(error: Exception) -> bool:
     return any(word in text for word in ("truncated", "premature end", "unexpected end", "incomplete", "not enough"))
 
 
-def fitted(picture: Picture, schema: Schema, name: object) -> np.ndarray:
+def fitted(raw: RawImage, schema: Schema, name: object) -> np.ndarray:
     """An image with the size, channels, bits and range of the schema: [channels, height, width]."""
-    width, height = picture.size
-    box = (0.0, 0.0, *map(float, picture.size))
+    width, height = raw.size
+    box = (0.0, 0.0, float(width), float(height))
     inner = (schema.width, schema.height)
     if schema.fit == "crop":
         box = centre(width, height, schema.width / schema.height)
@@ -366,12 +364,12 @@ def fitted(picture: Picture, schema: Schema, name: object) -> np.ndarray:
         scale = min(schema.width / width, schema.height / height)
         inner = max(1, round(width * scale)), max(1, round(height * scale))
     if box[2] - box[0] < inner[0] or box[3] - box[1] < inner[1]:
-        picture.notes.append(f"has only {width} x {height} pixels and is made larger")
+        raw.notes.append(f"has only {width} x {height} pixels and is made larger")
     ranged = (schema.low, schema.high) != (None, None)
-    if isinstance(picture.pixels, Image.Image) and schema.bits == 8 and not ranged:
-        pixels = fitted_eight(picture.pixels, schema, box, inner)
+    if isinstance(raw.pixels, Image.Image) and schema.bits == 8 and not ranged:
+        pixels = fitted_eight(raw.pixels, schema, box, inner)
     else:
-        pixels = fitted_deep(fractions(picture, schema, name), picture.alpha, schema, box, inner)
+        pixels = fitted_deep(fractions(raw, schema, name), raw.alpha, schema, box, inner)
     return padded(pixels, schema)
 
 
@@ -382,22 +380,19 @@ def centre(width: int, height: int, aspect: float) -> tuple[float, float, float,
     return left, top, left + inner_width, top + inner_height
 
 
-def fractions(picture: Picture, schema: Schema, name: object) -> np.ndarray:
-    """Pixels as float32 [height, width, channels] from 0 to 1 within the range of the schema; opacity is left as it is."""
-    pixels = np.atleast_3d(np.asarray(picture.pixels, np.float32))
-    if not picture.deep:
+def fractions(raw: RawImage, schema: Schema, name: object) -> np.ndarray:
+    """Pixels as float32 [height, width, channels] from 0 to 1 within the schema's range; opacity is left as it is."""
+    pixels = np.atleast_3d(np.asarray(raw.pixels, np.float32))
+    if not raw.deep:
         pixels = pixels / 255
-    if picture.own_unit and (schema.low is None or schema.high is None):
-        raise BadImage(
-            name,
-            f"holds numbers of its own unit, from {pixels.min():.6g} to {pixels.max():.6g}, and nobody says which are black "
-            "and white; state low and high",
-            "range not stated",
-        )
+    if raw.own_unit and (schema.low is None or schema.high is None):
+        found = f"from {pixels.min():.6g} to {pixels.max():.6g}"
+        reason = f"holds numbers of its own unit, {found}, without a natural range; state low and high"
+        raise BadImage(name, reason, "range not stated")
     low, high = schema.low or 0.0, 1.0 if schema.high is None else schema.high
     if not high > low:
         raise ValueError(f"the range must rise: low is {low}, high is {high}")
-    colours = pixels.shape[-1] - picture.alpha
+    colours = pixels.shape[-1] - raw.alpha
     scaled = np.clip((pixels[..., :colours] - np.float32(low)) / np.float32(high - low), 0, 1)
     return np.concatenate([scaled, pixels[..., colours:]], axis=-1)
 
@@ -414,8 +409,7 @@ def fitted_deep(pixels: np.ndarray, alpha: bool, schema: Schema, box: tuple, siz
     planes = [Image.fromarray(np.ascontiguousarray(plane)) for plane in np.moveaxis(pixels, -1, 0)]
     resized = np.stack([np.asarray(plane.resize(size, Image.Resampling.LANCZOS, box=box)) for plane in planes])
     resized = np.repeat(resized, schema.channels // len(resized), axis=0)
-    most = 2**schema.bits - 1
-    return np.rint(np.clip(resized, 0, 1).astype(np.float64) * most).astype(np.uint16 if schema.bits == 16 else np.uint8)
+    return np.rint(np.clip(resized, 0, 1).astype(np.float64) * (2**schema.bits - 1)).astype(schema.dtype)
 
 
 def fitted_eight(image: Image.Image, schema: Schema, box: tuple, size: tuple[int, int]) -> np.ndarray:
@@ -446,7 +440,7 @@ def padded(pixels: np.ndarray, schema: Schema) -> np.ndarray:
 
 def name_of(source: object) -> object:
     """What to call an image in messages."""
-    return "picture" if isinstance(source, bytes) else source
+    return "image" if isinstance(source, bytes) else source
 
 
 def printable(name: object) -> str:

@@ -53,15 +53,15 @@ def read_images(
 
 
 def _read_one(path: str | Path | bytes, size: int | tuple[int, int] | None, schema: Schema | None) -> Tensor:
-    picture = read(path)
-    wanted = schema or Schema(bits=16 if picture.deep else 8)
+    raw = read(path)
+    wanted = schema or Schema(bits=16 if raw.deep else 8)
     if size is None and schema is None:
-        width, height = picture.size
+        width, height = raw.size
         size = height, width
     if size is not None:
         height, width = (size, size) if isinstance(size, int) else size
         wanted = replace(wanted, height=height, width=width)
-    return to_float(fitted(picture, wanted, path))[None]
+    return to_float(fitted(raw, wanted, path))[None]
 
 
 def save_images(

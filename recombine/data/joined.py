@@ -37,7 +37,7 @@ def join(packs: Sequence[Pack], shared: Sequence[str] = ()) -> Joined:
         shared: Group attributes whose equal values mean the same in every pack, such as persons who appear in two.
 
     Raises:
-        ValueError: Image formats, or kinds or mirror rules of an attribute of one name, differ; or nothing is called so.
+        ValueError: Image formats, or kinds or mirror rules of one attribute, differ; or `shared` names no group.
     """
     return Joined(packs, shared)
 
@@ -63,7 +63,10 @@ class Joined(Pack):
         self.sources = np.repeat(np.arange(len(packs)), [len(pack) for pack in packs])
         self.files = [f"{number}/{file}" for number, pack in enumerate(packs, 1) for file in pack.files]
         self.splits = np.concatenate([pack.splits for pack in packs])
-        self.labels = {a.name: np.concatenate([recoded(a, n, p, shared) for n, p in enumerate(packs, 1)]) for a in self.schema.attributes}
+        self.labels = {
+            a.name: np.concatenate([recoded(a, n, p, shared) for n, p in enumerate(packs, 1)])
+            for a in self.schema.attributes
+        }
         names = [name for name in packs[0].index if all(name in pack.index for pack in packs)]
         self.index = {name: np.concatenate([pack.index[name] for pack in packs]) for name in names}
         self.images = Images(packs)  # type: ignore[assignment]
@@ -71,7 +74,8 @@ class Joined(Pack):
 
     def __repr__(self) -> str:
         which = "" if self.source is None else f"only {self.source} of "
-        return f"Joined({which}{shown([repr(str(path)) for path in self.paths])}, {len(self)} images, {shown(self.schema.names)})"
+        paths = shown([repr(str(path)) for path in self.paths])
+        return f"Joined({which}{paths}, {len(self)} images, {shown(self.schema.names)})"
 
     def __getstate__(self) -> dict:
         return self.__dict__
@@ -99,7 +103,8 @@ class Joined(Pack):
     @cached_property
     def fingerprint(self) -> str:
         """16 hexadecimal digits that change when any image, label or split changes, or another pack owns it."""
-        return hashlib.blake2b(Pack.fingerprint.func(self).encode() + self.sources.tobytes(), digest_size=8).hexdigest()  # type: ignore[attr-defined]
+        whole = Pack.fingerprint.func(self)  # type: ignore[attr-defined]
+        return hashlib.blake2b(whole.encode() + self.sources.tobytes(), digest_size=8).hexdigest()
 
     def whole(self) -> Joined:
         """The same images with every attribute."""
@@ -150,8 +155,8 @@ def check_format(packs: Sequence[Pack]) -> None:
             here, there = getattr(first.schema, name), getattr(pack.schema, name)
             if here != there:
                 raise ValueError(
-                    f"images that are joined have one format; {name} is {here} in {first.path} and {there} in {pack.path}; "
-                    "pack one of them again with the other's"
+                    f"images that are joined have one format; {name} is {here} in {first.path} and {there} in "
+                    f"{pack.path}; pack one of them again with the other's"
                 )
 
 
@@ -164,7 +169,8 @@ def joint_attributes(packs: Sequence[Pack], shared: Sequence[str]) -> tuple[Attr
     groups = [name for name, own in owners.items() if own[0][1].schema[name].kind == "group"]
     for name in shared:
         if name not in groups:
-            raise ValueError(f"shared names groups of the packs, which are {shown(groups)}, not {name!r}{nearest(name, groups)}")
+            close = nearest(name, groups)
+            raise ValueError(f"shared names groups of the packs, which are {shown(groups)}, not {name!r}{close}")
     return tuple(joint(name, own, name in shared) for name, own in owners.items())
 
 
@@ -187,14 +193,19 @@ def joint(name: str, owners: Sequence[tuple[int, Pack]], shared: bool) -> Attrib
 def joint_mirror(name: str, parts: Sequence[tuple[Attribute, Callable[[str], str]]]) -> Mirror:
     """What becomes of a label in a mirrored image, where all packs agree; pairs of values are gathered."""
     rules = {a.mirror for a, _ in parts if isinstance(a.mirror, str)}
-    own = [{in_order(called(x), called(y)) for x, y in a.mirror} if not isinstance(a.mirror, str) else set() for a, called in parts]
+    listed = [() if isinstance(a.mirror, str) else a.mirror for a, _ in parts]
+    own = [{in_order(called(x), called(y)) for x, y in each} for each, (_, called) in zip(listed, parts, strict=True)]
     pairs = sorted({pair for here in own for pair in here})
     moved = [value for pair in pairs for value in pair]
     values = [{called(value) for value in a.values} for a, called in parts]
-    kept = [pair for here, known in zip(own, values, strict=True) for pair in pairs if pair not in here and known.issuperset(pair)]
-    if kept or len(moved) > len(set(moved)) or ("negate" in rules and (pairs or len(rules) > 1)):
+    several = zip(own, values, strict=True)
+    lacking = [pair for here, known in several for pair in pairs if pair not in here and known.issuperset(pair)]
+    if lacking or len(moved) > len(set(moved)) or ("negate" in rules and (pairs or len(rules) > 1)):
         stated = shown([repr(a.mirror) for a, _ in parts])
-        raise ValueError(f"{name} becomes another value in a mirrored image by different rules: {stated}; pack one of them again with the other's")
+        raise ValueError(
+            f"{name} becomes another value in a mirrored image by different rules: {stated}; "
+            "pack one of them again with the other's"
+        )
     return tuple(pairs) or ("negate" if "negate" in rules else "keep")
 
 
@@ -211,7 +222,8 @@ def own_name(attribute: Attribute, value: str, number: int, shared: bool) -> str
 def recoded(attribute: Attribute, number: int, pack: Pack, shared: Sequence[str]) -> np.ndarray:
     """One pack's labels in the numbers of the joint attribute; all missing where it does not have it."""
     if attribute.name not in pack.schema.names:
-        return np.full(len(pack), np.nan if attribute.kind == "continuous" else MISSING, np.float32 if attribute.kind == "continuous" else np.int64)
+        continuous = attribute.kind == "continuous"
+        return np.full(len(pack), np.nan if continuous else MISSING, np.float32 if continuous else np.int64)
     column, own = pack.labels[attribute.name], pack.schema[attribute.name]
     if attribute.kind in ("continuous", "binary"):
         return column

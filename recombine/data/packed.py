@@ -222,7 +222,9 @@ def finish(folder: Path, schema: Schema, columns: Mapping[str, Column], problems
     return Pack(folder)
 
 
-def index_columns(schema: Schema, files: Sequence[str], labels: Mapping[str, Column], splits: Column) -> dict[str, Column]:
+def index_columns(
+    schema: Schema, files: Sequence[str], labels: Mapping[str, Column], splits: Column
+) -> dict[str, Column]:
     """The columns of the index that come from the label table, checked against the schema."""
     columns: dict[str, Column] = {"file": list(files), "split": [str(split) for split in splits]}
     unknown = sorted(set(columns["split"]) - set(SPLITS))
@@ -261,7 +263,8 @@ def mirrored(attribute: Attribute, labels: np.ndarray) -> np.ndarray:
         return -labels
     if attribute.mirror == "negate":
         if attribute.kind != "binary":
-            raise ValueError(f"{attribute.name} is {attribute.kind}: its mirror is 'keep' or pairs of values, not 'negate'")
+            own = f"{attribute.name} is {attribute.kind}"
+            raise ValueError(f"{own}: its mirror is 'keep' or pairs of values, not 'negate'")
         return 1 - labels
     swapped = np.arange(attribute.num_values)
     for a, b in attribute.mirror:
@@ -272,8 +275,8 @@ def mirrored(attribute: Attribute, labels: np.ndarray) -> np.ndarray:
 
 def write_header(target: BinaryIO, count: int, schema: Schema) -> None:
     """The .npy header of `count` images; the pixels follow it."""
-    descr = schema.dtype.newbyteorder("<").str
-    np.lib.format.write_array_header_1_0(target, {"descr": descr, "fortran_order": False, "shape": (count, *schema.shape)})
+    form = {"descr": schema.dtype.newbyteorder("<").str, "fortran_order": False, "shape": (count, *schema.shape)}
+    np.lib.format.write_array_header_1_0(target, form)
 
 
 def open_images(path: Path, count: int, schema: Schema) -> np.ndarray:
@@ -282,8 +285,8 @@ def open_images(path: Path, count: int, schema: Schema) -> np.ndarray:
     expected = (count, *schema.shape)
     if images.shape != expected or images.dtype != schema.dtype:
         raise BadPack(
-            f"{path} holds {images.shape} of {images.dtype} where the index and schema say {expected} of {schema.dtype}; "
-            "pack again"
+            f"{path} holds {images.shape} of {images.dtype} where the index and schema expect {expected} of "
+            f"{schema.dtype}; pack again"
         )
     return np.asarray(images)
 
@@ -302,7 +305,8 @@ def check(folder: Path) -> dict:
         )
     written = json.loads((folder / manifest.NAME).read_text("utf-8"))
     if written["format"] > FORMAT:
-        raise BadPack(f"{folder} has format {written['format']}, this version reads up to {FORMAT}; upgrade or pack again")
+        newer = f"{folder} has format {written['format']}"
+        raise BadPack(f"{newer}, this version reads up to {FORMAT}; upgrade or pack again")
     for name, entry in written["files"].items():
         manifest.check(folder, name, entry, damaged, content=name in (INDEX, SCHEMA))
     return written

@@ -70,8 +70,8 @@ class BadImages(ValueError):
         lines = [f"  {printable(p['file'])}: {p['reason']}" for p in problems[:10]]
         more = [f"  ... and {len(problems) - 10} more"] if len(problems) > 10 else []
         super().__init__(
-            f"{len(problems)} of {total} images cannot be used ({kinds}); repair or remove them, or leave them out with "
-            f"{option('on_bad', 'skip')}; what was read is kept, all are listed in {report}\n" + "\n".join(lines + more)
+            f"{len(problems)} of {total} images cannot be used ({kinds}); repair or remove them, or leave them out "
+            f"with {option('on_bad', 'skip')}; what was read is kept, all are listed in {report}\n" + "\n".join(lines + more)
         )
 
 
@@ -154,7 +154,8 @@ def finished(folder: Path) -> Pack | None:
 def same_columns(old: Pack, columns: Mapping[str, Column], rows: Sequence[int] | slice) -> bool:
     """Whether a pack's splits and labels are these rows of new columns."""
     stored = {"split": old.splits, **{f"label.{name}": column for name, column in old.labels.items()}}
-    return all(np.array_equal(c, np.asarray(columns[n])[rows], equal_nan=c.dtype.kind == "f") for n, c in stored.items())
+    new = {name: np.asarray(columns[name])[rows] for name in stored}
+    return all(np.array_equal(c, new[name], equal_nan=c.dtype.kind == "f") for name, c in stored.items())
 
 
 @dataclass

@@ -54,15 +54,15 @@ class Epochs:
 
     def order(self, position: int, size: int) -> np.ndarray:
         """[size] int64: the things at some positions."""
-        return self._read("order", lambda random: random.permutation(self.count), position, size)
+        return self._read("order", lambda rng: rng.permutation(self.count), position, size)
 
     def flips(self, position: int, size: int, name: str = "mirror") -> np.ndarray:
         """[size] bool: a fair coin for each position."""
-        return self._read(name, lambda random: random.random(self.count) < 0.5, position, size)
+        return self._read(name, lambda rng: rng.random(self.count) < 0.5, position, size)
 
     def uniform(self, position: int, size: int, name: str) -> np.ndarray:
         """[size] in [0, 1): a number for each position."""
-        return self._read(name, lambda random: random.random(self.count), position, size)
+        return self._read(name, lambda rng: rng.random(self.count), position, size)
 
     def _read(self, name: str, make: Callable, position: int, size: int) -> np.ndarray:
         places = np.arange(position, position + size)
@@ -156,7 +156,8 @@ class Pairs:
         start, size = self.groups.starts[group], self.groups.sizes[group]
         step = 1 + (self.epochs.uniform(position, batch_size, "partner") * (size - 1)).astype(np.int64)
         second = start + (first - start + step) % size
-        flips = [self.epochs.flips(position, batch_size, n) if self.mirror else None for n in ("mirror", "partner mirror")]
+        coins = ("mirror", "partner mirror")
+        flips = [self.epochs.flips(position, batch_size, name) if self.mirror else None for name in coins]
         return Draw(self.groups.rows[first], flips[0], self.groups.rows[second], flips[1])
 
     def __repr__(self) -> str:
@@ -280,7 +281,7 @@ class Groups:
 
     def nth(self, epochs: Epochs, epoch: int, groups: np.ndarray, numbers: np.ndarray) -> np.ndarray:
         """The things with some numbers in some groups, in an order of each group that is drawn anew for each epoch."""
-        order = epochs.epoch(self.name, lambda random: np.lexsort((random.random(len(self.rows)), self.member)), epoch)
+        order = epochs.epoch(self.name, lambda rng: np.lexsort((rng.random(len(self.rows)), self.member)), epoch)
         return self.rows[order[self.starts[groups] + numbers % self.sizes[groups]]]
 
 

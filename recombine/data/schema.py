@@ -61,17 +61,18 @@ class Attribute:
         raise ValueError(f"{self.name} has no value {text!r}; it has {shown(self.values)}{nearest(text, self.values)}")
 
     def known(self, column: Column) -> Column:
-        """Where labels of this attribute, an array or a tensor, are not missing: not NaN where it is continuous, else not `MISSING`."""
+        """Where labels, an array or a tensor, are not missing: not NaN where continuous, else not `MISSING`."""
         return column == column if self.kind == "continuous" else column != MISSING  # type: ignore[return-value]
 
     def number(self, value: object) -> float:
-        """A continuous attribute's value, given as a number or its text; raises ValueError where it reads as neither."""
+        """A continuous attribute's value, given as a number or text; raises ValueError where it is neither."""
         try:
             found = float(value)  # type: ignore[arg-type]
         except (TypeError, ValueError):
             found = math.nan
         if not math.isfinite(found):
-            raise ValueError(f"{self.name} takes numbers, from {self.low:g} to {self.high:g} in training, not {value!r}")
+            seen = f"from {self.low:g} to {self.high:g} in training"
+            raise ValueError(f"{self.name} takes numbers, {seen}, not {value!r}")
         return found
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -122,8 +123,8 @@ def decode_all(job: Job, rows: Sequence[int], files: Sequence[str], workers: int
                 deadly += result[1][0].kind == "deadly"
                 if deadly > MOST_DEADLY:
                     raise RuntimeError(
-                        f"the processes that decode images keep dying, {len(left)} images are left; this is mostly a lack "
-                        "of memory: use fewer workers, or 1 to see the error itself"
+                        f"the processes that decode images keep dying, {len(left)} images are left; this is mostly a "
+                        "lack of memory: use fewer workers, or 1 to see the error itself"
                     ) from None
             workers = max(2, workers // 2)
 
@@ -134,8 +135,8 @@ def in_pool(job: Job, rows: Sequence[int], files: Sequence[str] | Mapping[int, s
 
     with parallel_config("loky", n_jobs=workers, inner_max_num_threads=1, idle_worker_timeout=20):
         tasks = (delayed(job.run)(part, [files[r] for r in part]) for part in chunks(rows, CHUNK))
-        pool = Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch=f"{AHEAD} * n_jobs")  # type: ignore[arg-type]
-        yield from pool(tasks)  # type: ignore[misc]
+        options: dict[str, Any] = {"return_as": "generator_unordered", "pre_dispatch": f"{AHEAD} * n_jobs"}
+        yield from Parallel(batch_size=1, **options)(tasks)  # type: ignore[misc]
 
 
 def alone(job: Job, row: int, file: str) -> Result:

@@ -40,8 +40,9 @@ class CorruptCheckpoint(RuntimeError):
 
     def __init__(self, path: Path, file: str, expected: str, got: str):
         self.path, self.file, self.expected, self.got = path, file, expected, got
-        older = path.parent.name == "resume"
-        advice = f"remove {path} to go on from the checkpoint before it" if older else "copy it again from where it came"
+        advice = "copy it again from where it came"
+        if path.parent.name == "resume":
+            advice = f"remove {path} to go on from the checkpoint before it"
         super().__init__(f"{path / file} is damaged: expected {expected}, got {got}; {advice}")
 
 
@@ -222,9 +223,8 @@ def tidy(newest: Path) -> None:
 
 def sealed(contents: Mapping[str, bytes]) -> bytes:
     """The manifest of a model or checkpoint."""
-    return manifest.sealed({
-        "format": FORMAT, "recombine": __version__, "files": {name: manifest.entry(data) for name, data in contents.items()},
-    })  # fmt: skip
+    entries = {name: manifest.entry(data) for name, data in contents.items()}
+    return manifest.sealed({"format": FORMAT, "recombine": __version__, "files": entries})
 
 
 def read_checked(folder: Path) -> dict[str, bytes]:
@@ -271,7 +271,8 @@ def check_compatible(saved: Mapping, wanted: Mapping) -> None:
     Raises:
         Incompatible: With both methods' names and every field that differs.
     """
-    first, second = ({k: v for k, v in json.loads(json.dumps(side)).items() if k not in ("format", "recombine")} for side in (saved, wanted))
+    plain = [json.loads(json.dumps(side)) for side in (saved, wanted)]
+    first, second = ({k: v for k, v in side.items() if k not in ("format", "recombine")} for side in plain)
     lines = [f"{name}: {a!r} saved, {b!r} wanted" for name, a, b in differing(first, second, removed=True)]
     if lines:
         raise Incompatible(

@@ -35,7 +35,8 @@ def describe_state(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
         return {kind: [describe_state(entry, f"{name}.{place}", tensors) for place, entry in enumerate(value)]}
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    raise ValueError(f"{name} is a {type(value).__name__}; expected a tensor, number, text, None, or a list or dict of them")
+    expected = "a tensor, number, text, None, or a list or dict of them"
+    raise ValueError(f"{name} is a {type(value).__name__}; expected {expected}")
 
 
 def rebuild_state(description: Any, tensors: Mapping[str, Tensor]) -> Any:

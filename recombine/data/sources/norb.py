@@ -67,12 +67,12 @@ class Stereo:
         """All images as the schema wants them, `[n, channels, height, width]` at a time, in the order of the table."""
         from PIL import Image
 
-        from recombine.data.decoding import Picture, fitted
+        from recombine.data.decoding import RawImage, fitted
 
         for part in self.parts:
             for start in range(0, len(part), CHUNK):
                 pixels = part[start : start + CHUNK, self.eyes].reshape(-1, *self.size)
-                yield np.stack([fitted(Picture(Image.fromarray(each)), schema, "NORB") for each in pixels])
+                yield np.stack([fitted(RawImage(Image.fromarray(each)), schema, "NORB") for each in pixels])
 
 
 def read_norb(listing: Listing, options: SourceOptions) -> Source | None:

@@ -140,7 +140,7 @@ def sample(count: int, seed: int = 0) -> list[Factors]:
         for image in range(PER_PERSON):
             if image % PER_CLIP == 0:
                 clip = {name: str(rng.choice(FACTORS[name])) for name in CLIP if name in FACTORS}
-                clip["light"] = uniform(rng, "light")
+                clip = {**clip, "light": uniform(rng, "light")}
             moment = {name: str(rng.choice(values)) for name, values in FACTORS.items() if name not in IDENTITY + CLIP}
             found.append({**person, **clip, **moment, "yaw": uniform(rng, "yaw"), "roll": uniform(rng, "roll")})
     return found[:count]
