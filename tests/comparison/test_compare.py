@@ -249,7 +249,7 @@ def test_seconds_become_images_by_a_speed_that_is_measured_once(signs, tmp_path,
 
 def test_speed_is_samples_a_second_of_a_trial(signs, monkeypatch):
     seen = []
-    monkeypatch.setattr(work, "training_seconds", lambda run: seen.append([*work.logged(run / "log.jsonl")][-1]["images"]) or 4.0)
+    monkeypatch.setattr(work, "training_seconds", lambda run: seen.append(work.read_log(run / "log.jsonl")[-1]["images"]) or 4.0)
     recipe, _ = plan.recipe_for("ifcvaegan", signs, ("lamp",))
     images = work.TRIAL * recipe.train.batch_size
     assert work.speed_of(replace(recipe, config=small_comparison.ifcvaegan.TINY), signs) == images / 4 and seen == [images]
