@@ -1,9 +1,9 @@
 """What a method is: networks, and the game they are trained by.
 
 How to write one: subclass `torch.nn.Module` and nothing of ours. Make every network that is trained a direct child
-module (the engine wraps each on its own; call it only through its `forward`). `encode` and `decode` are all that edits and judges use; `turns` is the
-paper's training step, a generator that yields one `Turn` per player in the paper's order. Between two yields the engine
-steps that player alone, so what comes after a yield must be computed after it.
+module (the engine wraps each on its own; call it only through its `forward`). `encode` and `decode` are all that edits
+and judges use; `turns` is the paper's training step, a generator that yields one `Turn` per player in the paper's
+order. Between two yields the engine steps that player alone, so what comes after a yield must be computed after it.
 """
 
 from __future__ import annotations

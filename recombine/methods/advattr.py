@@ -1,20 +1,20 @@
-"""advattr: one code for every labelled attribute and one for the rest; what a code should not know, it must be unable to tell.
+"""advattr: a code for every attribute and one for the rest, from which an adversarial loss removes all other attributes.
 
 Oldfield, Panagakis and Nicolaou, "Adversarial Learning of Disentangled and Generalizable Representations of Visual
 Attributes", 2019-2021. https://arxiv.org/abs/1904.04772
-Reported: best accuracy and FID of synthesised expressions on nearly all of MultiPIE, BU-3DFE and RaFD (Table IV), and codes
-that no longer cluster by other attributes (Table III); the digits are missing in every copy we have. Ours: see LOG.md.
+Reported: best accuracy and FID of synthesised expressions on nearly all of MultiPIE, BU-3DFE and RaFD (Table IV), and
+codes that do not cluster by other attributes (Table III); the digits are missing in every copy we have. Ours: see LOG.md.
 
-Every attribute has a classifier of images, features and one linear layer, trained on real images alone. The code of an
-attribute has the shape of those features, so that the linear layer also reads codes: an attribute's code must be classified
-rightly by its own layer and leave every other one at a uniform guess, and the rest must leave all of them so. Codes are
-dealt out anew within the batch, and the images made of them must look real and show the labels dealt out with them.
-The same idea on vectors, without images, stands in `recombine.methods.shared.advattr_on_vectors`.
+Every attribute has a classifier of images, features and one linear layer, trained on real images alone. An attribute's
+code has the shape of those features, so that the linear layer also classifies codes: its own layer must classify it
+correctly, every other layer must be left at a uniform guess, and the rest must leave all layers so. The codes of each
+attribute are permuted within the batch; images decoded from them must look real and show the permuted labels. The same
+method on vectors, without images, is `recombine.methods.shared.advattr_on_vectors`.
 
-Differs from the paper: attributes may be missing for some images, which then add nothing to the losses that need them;
-one attribute alone is allowed, and its code meets no other layer. Where asked (the small presets), codes of attributes have few
-cells and are spread to the size of the rest, and another normalisation takes the place of instance normalisation. Terms go by
-the paper's names, as its released code computes them.
+Differs from the paper: labels may be missing for some images, which are left out of the losses that need them; a single
+attribute is allowed, and its code meets no other layer. Where asked (the small presets), codes of attributes have few
+cells, resized to the size of the rest, and batch normalisation replaces instance normalisation. Terms have the paper's
+names and the form of its released code.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Config:
     width: int = 32                         # channels of an encoder's first convolution; they double with every halving
     halvings: int = 2                       # of the image on its way to a code, and doublings on the way back
     code_width: int = 128                   # channels of every code, and of the features that a linear layer reads
-    attribute_halvings: int = 0             # more halvings of the attributes' encoders, down to 2 pixels; their maps are then spread to the size of `rest`
+    attribute_halvings: int = 0             # more halvings of the attributes' encoders, down to 2 pixels; their maps are then resized to that of `rest`
     blocks: int = 6                         # residual blocks of the decoder
     kernel: int = 7                         # pixels, side of the encoders' first and the decoder's last kernel; odd
     norm: Norm = "instance"                 # of encoders and decoder
@@ -63,9 +63,10 @@ class Config:
     learning_rate: float = 1e-4             # of every player
 
 
-# Differs from the paper: narrow networks with one residual block and kernels of 3 for minutes on a processor, and larger
-# steps. Codes of attributes are coarse, so that the rest carries shapes. Batch normalisation, since instance normalisation takes
-# a map's mean and contrast away, with them even colours and light: 55 steps on avatars left L_rec at .36 in place of .21.
+# Differs from the paper: narrow networks with one residual block and kernels of 3, for minutes on a CPU, and a higher
+# learning rate. Codes of attributes are coarse, so that the rest carries shapes. Batch normalisation, since instance
+# normalisation removes the mean and contrast of a map, and with them colour and light: after 55 steps on avatars L_rec
+# was .36 in place of .21.
 SMALL = Config(
     width=8, attribute_halvings=3, code_width=12, blocks=1, kernel=3, norm="batch", critic_width=8, classifier_width=16, learning_rate=2e-3
 )
@@ -75,7 +76,7 @@ TINY = Config(width=4, code_width=8, blocks=1, kernel=3, critic_width=4, classif
 
 
 class Encoders(nn.Module):
-    """One small network for every attribute and one for the rest: image -> its code, none of them below 0."""
+    """One network for every attribute and one for the rest: image -> code, at least 0."""
 
     def __init__(self, schema: Schema, config: Config):
         super().__init__()
@@ -84,13 +85,13 @@ class Encoders(nn.Module):
         self.networks = nn.ModuleList(encoder(schema.channels, config, extra) for extra in more)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """`[batch, channels, height, width]` in [-1, 1] -> `[batch, code channels, h, w]` for every attribute, the rest last."""
+        """Images `[batch, channels, height, width]` in [-1, 1] -> codes `[batch, code channels, h, w]`, the rest last."""
         codes = [network(images) for network in self.networks]
-        return [spread(code, codes[-1].shape[2:]) for code in codes]
+        return [resized(code, codes[-1].shape[2:]) for code in codes]
 
 
 class Classifiers(nn.Module):
-    """For every attribute features of an image and one linear layer, which also reads codes (Table II)."""
+    """For every attribute, features of an image and one linear layer, which also classifies codes (Table II)."""
 
     def __init__(self, attributes: Sequence[Attribute], schema: Schema, config: Config):
         super().__init__()
@@ -103,7 +104,8 @@ class Classifiers(nn.Module):
 
         Args:
             images: `[batch, channels, height, width]` in [-1, 1].
-            codes: Where `images` is None: each `[batch, code channels, h, w]`; every layer reads every code: `[codes, batch, classes]`.
+            codes: Where `images` is None: codes `[batch, code channels, h, w]`; the logits of every layer for every code are
+                then `[codes, batch, classes]`.
         """
         if images is not None:
             return [head(network(images).flatten(1)) for network, head in zip(self.features, self.heads, strict=True)]
@@ -152,11 +154,11 @@ class AdvAttr(nn.Module):
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:
         """Probabilities `[batch, values]` of every attribute: its linear layer on its own code."""
-        judged = self.classifiers(None, [codes[name] for name in self.schema.names])
-        return {name: logits[place].softmax(1) for place, (name, logits) in enumerate(zip(self.schema.names, judged, strict=True))}
+        logits = self.classifiers(None, [codes[name] for name in self.schema.names])
+        return {name: own[place].softmax(1) for place, (name, own) in enumerate(zip(self.schema.names, logits, strict=True))}
 
     def classify(self, images: Tensor) -> dict[str, Tensor]:
-        """Probabilities `[batch, values]` of every attribute by its classifier of images, `[batch, channels, height, width]` in [-1, 1]."""
+        """Probabilities `[batch, values]` of every attribute by the classifiers, of images in [-1, 1]."""
         return {name: logits.softmax(1) for name, logits in zip(self.schema.names, self.classifiers(images), strict=True)}
 
     def label_code(self, name: str, value: object) -> Tensor:
@@ -169,15 +171,15 @@ class AdvAttr(nn.Module):
         return {"critic": ["critic"], **players} if self.config.adv_weight else players
 
     def optimizer(self, player: str, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-        """Adam with the paper's betas for everybody."""
+        """Adam with the paper's betas for all players."""
         return torch.optim.Adam(parameters, lr=self.config.learning_rate, betas=(0.5, 0.999))
 
     def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
-        """One training step, every player once; the released code takes all three from one graph, here they follow each other."""
+        """One training step, every player once; one after the other, where the released code takes all three from one graph."""
         c, x = self.config, batch.images
         z = self.encoders(x)
-        dealt, known, labels = self._deal(batch, z)
-        x_rec, x_new = self.decoder(torch.cat([torch.cat(z, 1), torch.cat(dealt, 1)])).chunk(2)
+        permuted, known, labels = self._permuted(batch, z)
+        x_rec, x_new = self.decoder(torch.cat([torch.cat(z, 1), torch.cat(permuted, 1)])).chunk(2)
 
         if c.adv_weight:
             fake = x_new.detach()
@@ -185,59 +187,59 @@ class AdvAttr(nn.Module):
             slope = gradient_penalty(self.critic, x, fake, batch.uniform("mix")).mean()           # Eq. 9, L_D, gradient penalty
             yield Turn("critic", {"scores": (1.0, scores), "gp": (c.gp_weight, slope)})           # Eqs. 7 and 9, L_D
 
-        seen = self.classifiers(x)
-        yield Turn("classifiers", {"class": (1.0, self._label_loss(seen, batch.labels, batch.known))}, self._right(seen, batch))  # Sec. III, L_C
+        predicted = self.classifiers(x)
+        yield Turn("classifiers", {"class": (1.0, self._label_loss(predicted, batch.labels, batch.known))}, self._accuracy(predicted, batch))  # Sec. III, L_C
 
-        judged = self.classifiers(None, z)
+        logits = self.classifiers(None, z)
         losses = {
             "rec": (c.rec_weight, absolute_error(x_rec, x).mean()),                              # Eq. 2, L_rec
-            "cls": (c.cls_weight, self._label_loss([logits[m] for m, logits in enumerate(judged)], batch.labels, batch.known)),  # Eq. 3, L_cls
+            "cls": (c.cls_weight, self._label_loss([own[m] for m, own in enumerate(logits)], batch.labels, batch.known)),  # Eq. 3, L_cls
             "gen": (c.gen_weight, self._label_loss(self.classifiers(x_new), labels, known)),     # Eq. 6, L_gen
         }
         if c.dis_weight:
-            losses["dis"] = (c.dis_weight, uniformity(judged))                                    # Eq. 4, L_dis
+            losses["dis"] = (c.dis_weight, uniformity(logits))                                    # Eq. 4, L_dis
         if c.adv_weight:
             losses["adv"] = (c.adv_weight, -self.critic(x_new).mean())                            # Eq. 7, L_adv
         yield Turn("generator", losses)
 
-    def _deal(self, batch: Batch, z: list[Tensor]) -> tuple[list[Tensor], dict[str, Tensor], dict[str, Tensor]]:
-        """Every attribute's codes in an order of their own, the rest in place; `known` and labels in the same orders (Eqs. 5 and 6)."""
+    def _permuted(self, batch: Batch, z: list[Tensor]) -> tuple[list[Tensor], dict[str, Tensor], dict[str, Tensor]]:
+        """Codes of every attribute in an order of its own, the rest in place; `known` and labels likewise (Eqs. 5 and 6)."""
         orders = {name: batch.uniform(f"order of {name}").argsort() for name in self.schema.names}
-        dealt = [code[order] for code, order in zip(z[:-1], orders.values(), strict=True)]
+        codes = [code[order] for code, order in zip(z[:-1], orders.values(), strict=True)]
         known, labels = ({name: of[name][order] for name, order in orders.items()} for of in (batch.known, batch.labels))
-        return [*dealt, z[-1]], known, labels
+        return [*codes, z[-1]], known, labels
 
     def _label_loss(self, logits: Sequence[Tensor], labels: Mapping[str, Tensor], known: Mapping[str, Tensor]) -> Tensor:
         """Cross-entropy, averaged over attributes; a missing label adds nothing."""
         each = [torch.where(known[name], cross_entropy(part, labels[name]), 0).mean() for name, part in zip(self.schema.names, logits, strict=True)]
         return torch.stack(each).mean()
 
-    def _right(self, logits: Sequence[Tensor], batch: Batch) -> dict[str, Tensor]:
-        """How often the classifiers are right on real images, of known labels."""
+    def _accuracy(self, logits: Sequence[Tensor], batch: Batch) -> dict[str, Tensor]:
+        """Accuracy of the classifiers on real images of known labels."""
         hits = [(part.argmax(1) == batch.labels[name]) & batch.known[name] for name, part in zip(self.schema.names, logits, strict=True)]
         counts = torch.stack([batch.known[name] for name in self.schema.names]).sum().clamp(min=1)
         return {"classifier_accuracy": torch.stack(hits).sum() / counts}
 
 
-def uniformity(judged: Sequence[Tensor]) -> Tensor:
-    """L_dis (Eq. 4): how far every code is from leaving the linear layers of other attributes at a uniform guess, less its minimum.
+def uniformity(logits: Sequence[Tensor]) -> Tensor:
+    """L_dis (Eq. 4): cross-entropy to a uniform guess of the linear layers of other attributes, less its minimum.
 
     Args:
-        judged: One `[codes, batch, classes]` for every attribute, its layer's logits on every code: first the attributes'
-            own in the same order, then, if it is there, the rest.
+        logits: For every attribute, its layer's logits of every code `[codes, batch, classes]`: of the attributes in the
+            same order, then of the rest, if there is one.
 
     Returns:
-        A scalar of at least 0: averaged over a code's foreign layers, then over the codes. The rest has only foreign layers;
-        with one attribute its own code has none and adds 0.
+        A scalar of at least 0: the mean over a code's foreign layers, then over codes. All layers are foreign to the rest;
+        with a single attribute none is foreign to its code, which adds 0.
     """
-    codes, size = judged[0].shape[:2]
-    excess = torch.stack([cross_entropy_to_uniform(logits.flatten(0, 1)).reshape(codes, size).mean(1) for logits in judged])
-    foreign = 1 - torch.eye(len(judged), codes).to(excess)
+    codes, size = logits[0].shape[:2]
+    excess = torch.stack([cross_entropy_to_uniform(each.flatten(0, 1)).reshape(codes, size).mean(1) for each in logits])
+    foreign = 1 - torch.eye(len(logits), codes).to(excess)
     return (excess * foreign / foreign.sum(0).clamp(min=1)).sum() / codes                        # Eq. 4, L_dis
 
 
 def num_classes(attribute: Attribute) -> int:
-    """Values that a classifier tells apart."""
+    """Number of classes of an attribute's classifier."""
     return 2 if attribute.kind == "binary" else attribute.num_values
 
 
@@ -253,15 +255,15 @@ def encoder(channels: int, config: Config, more: int = 0) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def spread(codes: Tensor, size: Sequence[int]) -> Tensor:
-    """A small map `[batch, channels, h, w]` in a larger size, linear between its cells; one of that size as it is."""
+def resized(codes: Tensor, size: Sequence[int]) -> Tensor:
+    """Maps `[batch, channels, h, w]` in a size, interpolated linearly."""
     return codes if codes.shape[2:] == size else F.interpolate(codes, size, mode="bilinear", align_corners=False)
 
 
 def decoder(codes: int, channels: int, config: Config) -> nn.Sequential:
     """Table I with the released widths: residual blocks on all codes at once, then doublings that halve the channels.
 
-    Differs from the paper: where the halves are no multiples of 8, they are rounded up to one, which computers like.
+    Differs from the paper: halves are rounded up to multiples of 8, for speed.
     """
     widths = [codes, *(-(-codes // (8 << level)) * 8 for level in range(1, config.halvings + 1))]
     layers: list[nn.Module] = [ResidualBlock(codes, config.norm) for _ in range(config.blocks)]
@@ -280,7 +282,7 @@ def critic(channels: int, width: int, halvings: int) -> nn.Sequential:
 
 
 def features(channels: int, config: Config) -> nn.Sequential:
-    """Table II: the part of a classifier before its linear layer. ReLU, as released, where the table prints leaky ones."""
+    """Table II: a classifier before its linear layer; ReLU, as released, where the table prints leaky ones."""
     widths = [channels, *(config.classifier_width << level for level in range(config.halvings - 1)), config.code_width]
     return nn.Sequential(*(layer for i, o in pairwise(widths) for layer in (nn.Conv2d(i, o, 4, 2, 1), nn.ReLU())))
 
@@ -301,8 +303,9 @@ class ResidualBlock(nn.Module):
 class Doubling(nn.Conv2d):
     """Nearest resize to 4 times the size, reflected border, convolution k3 with stride 2, as one small step.
 
-    A kernel's three rows meet at most two different rows of the original: 2k takes its first from k - 1 and the others from
-    k, and 2k + 1 takes all from k; columns likewise. Added up first, they are the kernel of a transposed convolution.
+    A kernel's three rows meet at most two different rows of the original: 2k takes its first from k - 1 and the others
+    from k, and 2k + 1 takes all from k; columns likewise. Added up first, they are the kernel of a transposed
+    convolution.
     """
 
     def forward(self, images: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]

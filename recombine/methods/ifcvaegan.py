@@ -1,13 +1,14 @@
 """IFcVAE-GAN: a conditional VAE-GAN whose code cannot tell the attribute, so that the attribute's own unit must carry it.
 
-Creswell, Mohamied, Sengupta and Bharath, "Adversarial Information Factorization", 2017. https://arxiv.org/abs/1711.05175
+Creswell, Mohamied, Sengupta and Bharath, "Adversarial Information Factorization", 2017.
+https://arxiv.org/abs/1711.05175
 Reported: Table 3, CelebA Smiling, MSE .011, 98 % of edits not smiling, 100 % smiling, label head 92 %; these
 percentages very probably rest on 46 images. Ours: see LOG.md.
 
-Differs from the paper: any number of binary, categorical and continuous attributes in one model. A binary attribute is the
-paper's single sigmoid unit, a categorical one a softmax over its values, a continuous one a number with -1 and 1 at the ends
-of its range and a squared error for cross-entropy; the auxiliary network reads all of them from the rest, and the
-attributes' losses are added up. With one binary attribute this is the paper's model.
+Differs from the paper: any number of binary, categorical and continuous attributes in one model. A binary attribute is
+the paper's single sigmoid unit, a categorical one a softmax over its values, a continuous one a number with -1 and 1 at
+the ends of its range and a squared error in place of cross-entropy; the auxiliary network predicts all of them from the
+rest, and the attributes' losses are added up. With one binary attribute this is the paper's model.
 """
 
 from __future__ import annotations
@@ -61,9 +62,9 @@ class Config:
     gan_weight: float = 0.1                 # delta; 0 = no critic (Table 3, "without GAN")
     aux_weight: float = 1.0                 # gamma; 0 = naive cVAE-GAN (Tables 1-3, "without aux")
     class_rec_weight: float = 0.0           # beta, label loss on the reconstruction (Table 1, row 3)
-    aux_form: Literal["negative", "uniform"] = "negative"  # what the encoder wants of the auxiliary network: its error, or a uniform guess
+    aux_form: Literal["negative", "uniform"] = "negative"  # the encoder maximises the auxiliary loss, or wants a uniform guess
     scaling: Literal["released", "means"] = "released"     # relative weights as the released code ran, or all as batch means
-    rec_labels: Literal["guessed", "true", "true_to_guessed"] = "guessed"  # what x is rebuilt from in training; the guess, as published
+    rec_labels: Literal["guessed", "true", "true_to_guessed"] = "guessed"  # from which x is reconstructed in training; guessed as published
     detach_label_head: bool = True          # the label head does not train the convolutions, as released
     optimizer: Literal["rmsprop", "adam"] = "rmsprop"      # RMSprop as published, or Adam with betas 0.9 and 0.99
     learning_rate: float = 2e-4             # of every player
@@ -71,8 +72,8 @@ class Config:
     critic_smoothing: float = 0.9           # RMSprop's alpha for the critic; the paper calls 0.5 "momentum"
 
 
-# Differs from the paper: half its width, for 32 px; all terms as batch means, weighted so that the label is used after tens of
-# thousands of images instead of millions; the label head trains the convolutions.
+# Differs from the paper: half its width, for 32 px; all terms as batch means, weighted so that the label is used after
+# tens of thousands of images instead of millions; the label head trains the convolutions.
 SMALL = Config(
     width=32,
     scaling="means",
@@ -84,8 +85,8 @@ SMALL = Config(
     learning_rate=5e-4,
 )
 
-# Differs from the paper: every drawn factor is an attribute, so little is left for the rest; images are reconstructed from
-# the true labels, drawings without noise need no critic, and Adam takes larger steps than RMSprop.
+# Differs from the paper: every drawn factor is an attribute, so little is left for the rest; images are reconstructed
+# from the true labels, drawings without noise need no critic, and Adam takes larger steps than RMSprop.
 ALL_FACTORS = replace(
     SMALL,
     width=24,
@@ -119,8 +120,9 @@ PRESETS = {
     "small-uniform-guess": replace(SMALL, aux_form="uniform"),
     "photos": replace(SMALL, kl_weight=1e-4),
     "avatars-all": ALL_FACTORS,
-    # Four of the factors as attributes: the rest is large, so the auxiliary network is wide and is asked for a uniform guess, without
-    # which labels were still ignored after 24,000 images. At the learning rate of "avatars-all" the encoder died without that network.
+    # Four of the factors as attributes: the rest is large, so the auxiliary network is wide and is asked for a uniform
+    # guess, without which labels were still ignored after 24,000 images. At the learning rate of "avatars-all" the
+    # encoder died without that network.
     "avatars": replace(ALL_FACTORS, learning_rate=1e-3, num_latents=32, aux_width=500, aux_weight=0.3, aux_form="uniform", kl_weight=5e-5),
 }
 TINY = Config(width=4, num_latents=6, aux_width=16)  # for tests
@@ -181,7 +183,7 @@ class IFcVAEGAN(nn.Module):
         return named_roles(self.schema)
 
     def encode(self, images: Tensor) -> Codes:
-        """Codes of images in [-1, 1]: every attribute's probabilities or number `[batch, 1 or values]` and the mean of `rest`.
+        """Codes of images in [-1, 1]: probabilities or number of every attribute `[batch, 1 or values]`, mean of `rest`.
 
         Differs from the paper: the mean, not a sample, so that the same image always gives the same codes.
         """
@@ -206,7 +208,7 @@ class IFcVAEGAN(nn.Module):
         return {**players, "critic": ["critic"]} if self.config.gan_weight else players
 
     def optimizer(self, player: str, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-        """RMSprop for everybody (section 4), unless Adam is asked for."""
+        """RMSprop for all players (section 4), or Adam."""
         if self.config.optimizer == "adam":
             return torch.optim.Adam(parameters, lr=self.config.learning_rate, betas=(0.9, 0.99))
         smoothing = self.config.critic_smoothing if player == "critic" else self.config.smoothing
@@ -258,7 +260,7 @@ class IFcVAEGAN(nn.Module):
             else:
                 losses["aux_uniform"] = (w["aux"], self._uniform_loss(guess))                         # ours, in place of Eqs. 5 and 6
         if w["class_rec"]:
-            # Differs from the paper: never detached here, since behind a detached head this loss could not reach the decoder.
+            # Differs from the paper: never detached, since through a detached head this loss would not reach the decoder.
             again = self.encoder(x_rec.sigmoid(), attached=True)[2]
             losses["class_rec"] = (w["class_rec"], self._label_loss(again, batch))                        # Table 1, row 3
         yield Turn("autoencoder", losses)
@@ -267,7 +269,7 @@ class IFcVAEGAN(nn.Module):
 
         if w["gen"]:
             assert x_prior is not None
-            real, *fakes = (self.critic(picture) for picture in (x, x_rec.detach().sigmoid(), x_prior.detach().sigmoid()))
+            real, *fakes = (self.critic(image) for image in (x, x_rec.detach().sigmoid(), x_prior.detach().sigmoid()))
             gan = torch.stack([binary_cross_entropy(real, 1.0), *(binary_cross_entropy(fake, 0.0) for fake in fakes)]).mean()
             right = torch.cat([real > 0, *(fake < 0 for fake in fakes)]).float().mean()
             yield Turn("critic", {"gan": (1.0, gan)}, {"critic_accuracy": right})                         # Eq. 2, L_gan
@@ -276,10 +278,10 @@ class IFcVAEGAN(nn.Module):
         return self.decoder(torch.cat([joined(self.schema, labels), rest], 1))
 
     def _rec_labels(self, batch: Batch, progress: Progress, guessed: dict[str, Tensor], true: dict[str, Tensor]) -> dict[str, Tensor]:
-        """What the image is rebuilt from.
+        """Labels from which the images are reconstructed.
 
-        Differs from the paper where asked: from true labels, the decoder learns what they mean before the encoder can tell
-        them; "true_to_guessed" goes over to the guess, one image after another, in the second half of the training.
+        Differs from the paper where asked: with true labels, the decoder learns their meaning before the encoder can predict
+        them; "true_to_guessed" changes over to predictions, at random for each image, in the second half of the training.
         """
         if self.config.rec_labels != "true_to_guessed":
             return guessed if self.config.rec_labels == "guessed" else true

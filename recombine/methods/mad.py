@@ -1,18 +1,20 @@
-"""MAD: an unsupervised adversarial autoencoder, whose compact code two small maps take apart and put together again.
+"""MAD: an adversarial autoencoder trained without labels, and two small maps between its compact code and disentangled parts.
 
 Browatzki and Wallraven, "Robust Discrimination and Generation of Faces using Compact, Disentangled Embeddings", ICCV
-Workshops 2019. Reported, 128 px: RMSE 22.87 of 255 on CelebA (Table 1); verification on LFW by the identity part 80.3 %,
-85.4 % after joint training, 55.8 to 67.5 % by other parts (Table 2); mean AUC of expressions by their part .81, joint .86
-(Table 3); pose within 2.1 to 3.6 degrees. Ours: see LOG.md.
+Workshops 2019. Reported, 128 px: RMSE 22.87 of 255 on CelebA (Table 1); verification on LFW by the identity part 80.3
+%, 85.4 % after joint training, 55.8 to 67.5 % by other parts (Table 2); mean AUC of expressions by their part .81,
+joint .86 (Table 3); pose within 2.1 to 3.6 degrees. Ours: see LOG.md.
 
-Three phases: the autoencoder; the maps, through the frozen autoencoder; everything together. A batch trains the maps on
-one attribute: its labels shape its part, then the part is shuffled within the batch, decoded and encoded again, and must
-come back, still with its label.
+Three phases: the autoencoder; the maps, through the frozen autoencoder; all together. A batch trains the maps on one
+attribute: a loss on its labels shapes its part, then the part is permuted within the batch, decoded and encoded again,
+and must be recovered (cycle), with its label (augmentation).
 
-Differs from the paper: any attributes. A group is trained as the paper's identity, or as its style where it is the clip of
-another group; a binary or categorical attribute as its expression; all continuous ones together as its pose, except those
-that belong to the expression. A part `rest` without labels stands beside them where there is no style. Images are in
-[-1, 1], the range of the decoder's tanh, in place of [0, 1] less their mean. Every critic gives logits.
+Differs from the paper: any attributes. A group is trained as the paper's identity, or as its style where it is the clip
+of another group; a binary or categorical attribute as its expression; all continuous ones together as its pose, except
+those that belong to the expression. Without a style there is a part `rest` without labels. Images are in [-1, 1], the
+range of the decoder's tanh, in place of [0, 1] less their mean. Critics return logits. As released, and not as written:
+each map has one hidden layer, not two; distances of triplets are not squared; the cycle leaves continuous attributes
+out (Eq. 8: all of f).
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ from recombine.method import Phase, Progress, Role, Turn, schema_image_size
 from recombine.methods.shared.attribute_batches import Labelled, by_data_set, grouped, title
 from recombine.methods.shared.checks import attribute_of
 from recombine.methods.shared.prototypes import Prototypes
-from recombine.methods.shared.resnet import ResNet, load_resnet18
+from recombine.methods.shared.resnet import ResNet, load_resnet18, resnet_decoder
 from recombine.methods.shared.roles import named_roles
 from recombine.methods.shared.triplets import (
     clip_triplets,
@@ -64,12 +66,12 @@ class Config:
     identity: str = ""                      # group that clips belong to; "" = the one called "identity"
     clip: str = ""                          # group trained as the paper's style; "" = the one called "clip"
     expression: str = ""                    # attribute that the numbers of `affect` belong to; "" = the one called "expression"
-    affect: tuple[str, ...] = ("valence", "arousal")  # continuous attributes that say how far expressions are apart
+    affect: tuple[str, ...] = ("valence", "arousal")  # continuous attributes that measure distances of expressions
     degrees: tuple[str, ...] = ("yaw", "pitch", "roll")  # continuous attributes that are angles; trained in radians
     encoder_width: int = 64                 # channels of the first convolution
     encoder_blocks: int = 2                 # in each of the four stages; 2 = ResNet-18
     encoder_max_pool: bool = True           # after the first convolution, as in ResNet-18
-    imagenet: str = ""                      # safetensors file with torchvision's ResNet-18, from which the encoder starts
+    imagenet: str = ""                      # safetensors file with torchvision's ResNet-18, initial weights of the encoder
     decoder_width: int = 64                 # channels of the last hidden layer
     critic_z_width: int = 1000
     critic_x_width: int = 32                # channels of the first convolution
@@ -93,7 +95,7 @@ class Config:
     triplets: int = 1                       # drawn for every sample
     hardest: int = 5                        # a group's negative is one of so many of the nearest; 5 as released, 0 = any, as in the paper
     number_error: Literal["squared", "absolute"] = "squared"  # squared as released, absolute in the paper
-    train_all: bool = False                 # shape the parts of all attributes that a batch knows, not only of the one it shuffles
+    train_all: bool = False                 # train all attributes that a batch labels, not only the one it permutes
     pictures: int = 6                       # of one identity or clip in a batch: 20 identities in about 128 images ...
     clips: int = 4                          # ... or 5 identities with so many clips
     rounds: tuple[int, ...] = ()            # batches in a round for the continuous attributes, if any, and for each other; () = as released
@@ -104,27 +106,19 @@ class Config:
     maps_rate: float = 1e-4                 # of the maps, with Adam's beta_1 = 0.9
 
 
-# Differs from the paper: minutes in place of days on a GPU. One block a stage and narrower layers, smaller critics, larger
-# steps with momentum, no samples; labels weigh more, and every attribute that a batch knows is shaped by it. Of the
-# expressions of photographs, alone and in one run each, encoder and map learnt nothing with steps of 1e-3 and the
-# released form of the loss, and did with 3e-4 and 16 unclamped triplets a sample; which of these it takes was not taken apart.
+# Differs from the paper: minutes in place of days on a GPU. One block a stage and narrower layers, smaller critics,
+# larger steps with momentum, no samples; labels weigh more, and a batch trains every attribute that it labels. On
+# expressions of photographs, alone and in one run each, encoder and map learnt nothing at a rate of 1e-3 with the
+# released loss, and did at 3e-4 with 16 unclamped triplets a sample; the two changes were not separated.
 SMALL = Config(
-    encoder_width=20,
-    encoder_blocks=1,
-    decoder_width=20,
-    critic_z_width=256,
-    critic_x_width=12,
-    generative_weight=0.0,
-    label_weight=16.0,
-    clamped=False,
-    triplets=16,
-    train_all=True,
-    pictures=4,
-    shares=(10.0, 4.0, 18.0),
-    learning_rate=3e-4,
-    beta_1=0.5,
-    maps_rate=3e-4,
-)
+    encoder_width=20, encoder_blocks=1, decoder_width=20, critic_z_width=256, critic_x_width=12,
+    generative_weight=0.0, label_weight=16.0, clamped=False, triplets=16, train_all=True, pictures=4,
+    shares=(10.0, 4.0, 18.0), learning_rate=3e-4, beta_1=0.5, maps_rate=3e-4,
+)  # fmt: skip
+PHOTOS = replace(
+    SMALL, encoder_width=24, encoder_max_pool=False, decoder_width=16, critic_x_width=16, group_weight=8.0,
+    number_weight=20.0, hardest=0, pictures=2, rounds=(1, 4, 1), shares=(2.0, 1.0, 7.0),
+)  # fmt: skip
 
 PRESETS = {
     "celeba": Config(),
@@ -132,19 +126,7 @@ PRESETS = {
     "celeba-before-joint": Config(shares=(235.0, 11.0, 0.0)),
     "vggface2": Config(),
     "small": SMALL,
-    "photos": replace(
-        SMALL,
-        encoder_width=24,
-        encoder_max_pool=False,
-        decoder_width=16,
-        critic_x_width=16,
-        group_weight=8.0,
-        number_weight=20.0,
-        hardest=0,
-        pictures=2,
-        rounds=(1, 4, 1),
-        shares=(2.0, 1.0, 7.0),
-    ),
+    "photos": PHOTOS,
 }
 TINY = Config(  # for tests
     num_latents=8, part_width=4, rest_width=4, encoder_width=4, encoder_blocks=1, decoder_width=4, critic_z_width=8,
@@ -152,24 +134,8 @@ TINY = Config(  # for tests
 )  # fmt: skip
 
 
-class UpBlock(nn.Module):
-    """The decoder's inverse of a residual block; doubles height and width."""
-
-    def __init__(self, inputs: int, outputs: int):
-        super().__init__()
-        self.main = nn.Sequential(
-            nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=False), BatchNorm2d(outputs), nn.ReLU(),
-            nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False), BatchNorm2d(outputs),
-        )  # fmt: skip
-        self.shortcut = nn.Sequential(nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=False), BatchNorm2d(outputs))
-
-    def forward(self, images: Tensor) -> Tensor:
-        """`[batch, inputs, h, w]` -> `[batch, outputs, 2 h, 2 w]`."""
-        return F.relu(self.main(images) + self.shortcut(images))
-
-
 class ForwardMap(nn.Module):
-    """Phi: z -> f, all parts side by side, those wider than one number of length 1."""
+    """Phi: z -> f, all parts side by side; those of more than one number have length 1."""
 
     def __init__(self, num_latents: int, hidden: int, parts: Sequence[int]):
         super().__init__()
@@ -197,19 +163,19 @@ class MAD(nn.Module):
     def __init__(self, config: Config, schema: Schema):
         super().__init__()
         self.config, self.schema = config, schema
-        self.identity, self.clip = owner_and_clip(config, schema)
+        self.identity, self.clip = identity_and_clip(config, schema)
         self.expression, self.affect = expression_and_affect(config, schema)
         self.parts = part_widths(config, schema, self.clip, self.affect)
         self.numbers = tuple(name for name in self.parts if name != REST and schema[name].kind == "continuous")
         others = [(name,) for name in self.parts if name not in (*self.numbers, REST)]
-        self.trained = [*([self.numbers] if self.numbers else []), *others]  # what one batch can train
+        self.trained = [*([self.numbers] if self.numbers else []), *others]  # sets of attributes, one of which a batch trains
         if config.rounds and len(config.rounds) != len(self.trained):
             raise ValueError(f"rounds has {len(config.rounds)} numbers for the {len(self.trained)} that are trained: {shown([title(n) for n in self.trained])}")
 
         size, channels, latents = schema.image_size, schema.channels, config.num_latents
         # Differs from the paper: no further stage for images of 256 px, which are averaged over a larger last layer.
         self.encoder = ResNet(channels, config.encoder_width, config.encoder_blocks, latents, config.encoder_max_pool)
-        self.decoder = generator(size, channels, config.decoder_width, latents)
+        self.decoder = resnet_decoder(size, channels, config.decoder_width, latents)
         self.critic_z = code_critic(latents, config.critic_z_width, config.dropout)
         self.critic_x = image_critic(size, channels, config.critic_x_width)
         features = sum(self.parts.values())
@@ -237,7 +203,7 @@ class MAD(nn.Module):
         return self.decoder(self.backward_map(features))
 
     def sample(self, count: int, seed: int = 0) -> Tensor:
-        """New images `[count, channels, height, width]` in [-1, 1] from standard normal z; the same ones for the same seed."""
+        """Images `[count, channels, height, width]` in [-1, 1] from standard normal z, a function of the seed."""
         z = torch.randn(count, self.config.num_latents, generator=torch.Generator().manual_seed(seed))
         return self.decoder(z.to(next(self.decoder.parameters())))
 
@@ -249,11 +215,11 @@ class MAD(nn.Module):
         """The part for an image that shows `value`: the class mean `[1, 32]`, or the number itself `[1, 1]`.
 
         Raises:
-            ValueError: There is no such attribute or value; or a group's part, which can be swapped, is asked for.
+            ValueError: There is no such attribute or value; or it is a group, whose part can only be swapped.
         """
         attribute = attribute_of(self.schema, name)
         if name in self.affect:
-            raise ValueError(f"{name} has no part of its own: it says how far values of {self.expression} are apart; set {self.expression}")
+            raise ValueError(f"{name} has no part of its own: it measures distances of {self.expression}; set {self.expression}")
         if attribute.kind == "group":
             raise ValueError(f"{name} is a group, whose values are not edited by name; swap the part {name!r} from another image")
         if attribute.kind == "continuous":
@@ -261,7 +227,7 @@ class MAD(nn.Module):
         return self.codebook.label_code(name, value)
 
     def phases(self) -> list[Phase]:
-        """Autoencoder, maps, joint; those without a share are left out."""
+        """Autoencoder, maps, joint; a phase with a share of 0 is left out."""
         names = ("autoencoder", "maps", "joint")
         frozen = {"maps": ("encoder", "decoder", "critic_z", "critic_x")}
         return [Phase(name, share, frozen.get(name, ())) for name, share in zip(names, self.config.shares, strict=True) if share]
@@ -271,7 +237,7 @@ class MAD(nn.Module):
         return {"embedding": ["encoder", "decoder", "forward_map", "backward_map"], "critic_z": ["critic_z"], "critic_x": ["critic_x"]}
 
     def optimizer(self, player: str, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-        """Adam for everybody (section 4), the maps with their own rate and beta_1."""
+        """Adam for all players (section 4); the maps have a rate and beta_1 of their own."""
         c = self.config
         maps = {id(weight) for network in (self.forward_map, self.backward_map) for weight in network.parameters()}
         rate = c.learning_rate * (c.critic_x_rate if player == "critic_x" else 1.0)
@@ -298,8 +264,9 @@ class MAD(nn.Module):
     def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
         """One training step; section 3.2 in the first phase, 3.3 to 3.5 in the second, both in the third.
 
-        Differs from the paper: the encoder descends `enc` together with the other losses of its phase and not in a step of
-        its own. In the joint phase the decoder follows the maps' losses, too, which the released code takes away from it.
+        Differs from the paper: the encoder descends `enc` together with the other losses of its phase and not in a step
+        of its own. In the joint phase the decoder follows the maps' losses, too, which the released code takes away
+        from it.
         """
         z = self.encoder(batch.images)
         losses: dict[str, tuple[float, Tensor]] = {}
@@ -315,27 +282,27 @@ class MAD(nn.Module):
         x_prior = self.decoder(z_prior) if c.generative_weight else None
 
         if iteration % c.critic_z_every == 0:
-            enc = fooled(self.critic_z(z_prior)) + caught(self.critic_z(z.detach()))                      # Eq. 2, L_enc
+            enc = real_loss(self.critic_z(z_prior)) + fake_loss(self.critic_z(z.detach()))                      # Eq. 2, L_enc
             yield Turn("critic_z", {"enc": (1.0, enc)})                                                   # Eq. 2, L_enc
 
         if iteration % c.critic_x_every == 0:
-            real = fooled(self.critic_x(x))
-            told = {"adv": (c.adversarial_weight, real + caught(self.critic_x(x_rec.detach())))}          # Eq. 3, L_adv
+            real = real_loss(self.critic_x(x))
+            own = {"adv": (c.adversarial_weight, real + fake_loss(self.critic_x(x_rec.detach())))}          # Eq. 3, L_adv
             if x_prior is not None:
-                told["gen"] = (c.generative_weight, real + caught(self.critic_x(x_prior.detach())))       # Eq. 4, L_gen
-            yield Turn("critic_x", told)
+                own["gen"] = (c.generative_weight, real + fake_loss(self.critic_x(x_prior.detach())))       # Eq. 4, L_gen
+            yield Turn("critic_x", own)
 
         losses |= {
             "rec": (c.rec_weight, absolute_error(x_rec, x).mean() / 2),                                   # Eq. 1, L_rec
-            "enc": (c.enc_weight, fooled(self.critic_z(z))),                                              # Eq. 2, L_enc
-            "adv": (c.adversarial_weight, fooled(self.critic_x(x_rec))),                                  # Eq. 3, L_adv
+            "enc": (c.enc_weight, real_loss(self.critic_z(z))),                                              # Eq. 2, L_enc
+            "adv": (c.adversarial_weight, real_loss(self.critic_x(x_rec))),                                  # Eq. 3, L_adv
         }
         if x_prior is not None:
-            losses["gen"] = (c.generative_weight, fooled(self.critic_x(x_prior)))                         # Eq. 4, L_gen
+            losses["gen"] = (c.generative_weight, real_loss(self.critic_x(x_prior)))                         # Eq. 4, L_gen
         yield Turn("embedding", losses)
 
     def _map_losses(self, z: Tensor, batch: Batch) -> dict[str, tuple[float, Tensor]]:
-        """L_Phi of codes z; one attribute, or the continuous ones together, is shuffled within the batch."""
+        """L_Phi of codes z; one attribute, or the continuous ones together, is permuted within the batch."""
         c, names = self.config, self._names(batch)
         f = self.forward_map(z)
         losses = {"rec_map": (c.rec_map_weight, absolute_error(self.backward_map(f), z).mean())}          # Eq. 6, L_rec^Phi
@@ -343,7 +310,7 @@ class MAD(nn.Module):
             losses[f"label_{title(shaped)}"] = (self._weight(shaped), self._label_loss(shaped, f, batch, "label"))  # Eq. 7, L_f_k
 
         order = batch.uniform("order").argsort()
-        swapped = torch.where(self._columns(names, f), f[order], f).detach()  # f*: else f could shrink the cycle's error by collapsing
+        swapped = torch.where(self._columns(names, f), f[order], f).detach()  # f*, detached: else f could lower the cycle's error by collapsing
         if c.cycle_weight or c.augmentation_weight:
             again = self.forward_map(self.encoder(self.decoder(self.backward_map(swapped))))              # Eq. 9, I(f*)
             unit = self._unit_columns(f)
@@ -352,8 +319,8 @@ class MAD(nn.Module):
             losses[f"aug_{title(names)}"] = (c.augmentation_weight * self._weight(names), augmented)      # Eq. 10, L_aug
         return {name: (c.maps_weight * weight, value) for name, (weight, value) in losses.items()}  # Eq. 14, L_Phi
 
-    def _label_loss(self, names: tuple[str, ...], f: Tensor, batch: Batch, chance: str) -> Tensor:
-        """F_k, a scalar: triplets, or the error of continuous attributes; 0 without labels."""
+    def _label_loss(self, names: tuple[str, ...], f: Tensor, batch: Batch, purpose: str) -> Tensor:
+        """F_k of Eq. 7, a scalar: triplet loss, or error of continuous attributes; 0 without labels."""
         columns = {name: f[:, self._columns((name,), f)] for name in names}
         if names == self.numbers:
             form = squared_error if self.config.number_error == "squared" else absolute_error
@@ -365,7 +332,7 @@ class MAD(nn.Module):
             return torch.stack(errors).mean()
         (name,) = names
         part, labels, known, rows = columns[name], batch.labels[name], batch.known[name], batch.rows.to(f.device)
-        draws = batch.uniform(f"{chance} {name}", self.config.triplets, 2)
+        draws = batch.uniform(f"{purpose} {name}", self.config.triplets, 2)
         if name == self.clip:
             owners, both = batch.labels[self.identity], known & batch.known[self.identity]
             triplets = clip_triplets(part, labels, owners, both, rows, draws, self.config.hardest)
@@ -382,37 +349,37 @@ class MAD(nn.Module):
         return kinds.get(self.schema[names[0]].kind, self.config.label_weight)
 
     def _names(self, batch: Batch) -> tuple[str, ...]:
-        """What this batch trains: what it was drawn for, or else the next that it knows."""
+        """Attributes that a batch trains: those it was drawn for, or else the next ones that it labels."""
         first = batch.source % len(self.trained)
         order = self.trained[first:] + self.trained[:first]
         return next((names for names in order if any(batch.known[name].any() for name in names)), order[0])
 
     def _columns(self, names: Sequence[str], like: Tensor) -> Tensor:
-        """Which numbers of f belong to some parts, `[features]` bool."""
+        """Mask of the numbers of f that belong to some parts, `[features]` bool."""
         return torch.tensor([part in names for part, width in self.parts.items() for _ in range(width)], device=like.device)
 
     def _unit_columns(self, like: Tensor) -> Tensor:
-        """The numbers that the cycle compares: all but the continuous ones, as released, if there are others."""
+        """Mask of the numbers that the cycle compares: all but continuous attributes, as released, where there are others."""
         unit = ~self._columns(self.numbers, like)
         return unit if unit.any() else ~unit
 
     def _scaled(self, attribute: Attribute, values: Tensor) -> Tensor:
-        """A continuous attribute as its part holds it: radians, or from -1 to 1 over its range."""
+        """Values of a continuous attribute in the unit of its part: radians, or -1 to 1 over its range."""
         if attribute.name in self.config.degrees:
             return torch.deg2rad(values)
         low, high = attribute.low or 0.0, attribute.high if attribute.high is not None else 1.0
         return (values - low) / max(high - low, 1e-12) * 2 - 1
 
     def _sampler(self, pack: Pack, names: tuple[str, ...], seed: int, mirror: bool) -> Sampler:
-        """Of one data set, for what one batch can train: several images of every group, or labelled ones."""
+        """Of one data set, batches that can train some attributes."""
         if self.schema[names[0]].kind != "group":
             return Labelled(pack, names, seed, mirror)
         group, clip = (self.identity, self.clip) if names[0] == self.clip else (names[0], None)
         return grouped(pack, group, clip, seed, mirror, self.config.clips, self.config.pictures)
 
 
-def owner_and_clip(config: Config, schema: Schema) -> tuple[str, str]:
-    """The group that clips belong to, and that of the clips; empty where there is none."""
+def identity_and_clip(config: Config, schema: Schema) -> tuple[str, str]:
+    """Names of the identity and of its clips; empty where there is none."""
     groups = [a.name for a in schema.attributes if a.kind == "group"]
     for setting, name in (("identity", config.identity), ("clip", config.clip)):
         if name and name not in groups:
@@ -425,7 +392,7 @@ def owner_and_clip(config: Config, schema: Schema) -> tuple[str, str]:
 
 
 def expression_and_affect(config: Config, schema: Schema) -> tuple[str, tuple[str, ...]]:
-    """The attribute that continuous ones like valence belong to, and these; empty where there is none."""
+    """Names of the expression and of the continuous attributes that belong to it; empty where there is none."""
     expression = config.expression or ("expression" if "expression" in schema.names else "")
     if not expression:
         return "", ()
@@ -435,12 +402,12 @@ def expression_and_affect(config: Config, schema: Schema) -> tuple[str, tuple[st
 
 
 def part_widths(config: Config, schema: Schema, clip: str, affect: Sequence[str]) -> dict[str, int]:
-    """Part -> its length in f."""
+    """Length of every part of f."""
     names = [a.name for a in schema.attributes if a.name not in affect]
     if not names:
         raise ValueError("mad needs at least one attribute")
     if REST in names:
-        raise ValueError(f"an attribute cannot be called {REST!r}, the name of what no attribute tells; rename the column")
+        raise ValueError(f"an attribute cannot be called {REST!r}, the name of the part without labels; rename the column")
     rest = (0 if clip else PART_WIDTH) if config.rest_width is None else config.rest_width
     if config.part_width < 2 or rest == 1:
         raise ValueError(f"unit parts need 2 or more numbers, not part_width={config.part_width} and rest_width={rest}")
@@ -449,37 +416,24 @@ def part_widths(config: Config, schema: Schema, clip: str, affect: Sequence[str]
 
 
 def shuffled(batch: Batch, order: Tensor) -> Batch:
-    """The same batch with the labels, and what they belong to, in another order; the images stay."""
+    """The batch with labels and rows in another order, its images in place."""
     labels, known = ({name: column[order] for name, column in columns.items()} for columns in (batch.labels, batch.known))
     return replace(batch, labels=labels, known=known, rows=batch.rows[order.to(batch.rows.device)])
 
 
 def unit_parts(features: Tensor, parts: Sequence[int]) -> Tensor:
-    """The code f with every part of more than one number brought to length 1, `[batch, features]`."""
+    """The code f with every part of more than one number normalised to length 1, `[batch, features]`."""
     return torch.cat([F.normalize(part, dim=1) if part.shape[1] > 1 else part for part in features.split(list(parts), 1)], 1)
 
 
-def fooled(logits: Tensor) -> Tensor:
-    """-log D, a scalar: what it costs that the critic does not take something for real."""
+def real_loss(logits: Tensor) -> Tensor:
+    """-log D, a scalar: the cost of being judged fake."""
     return binary_cross_entropy(logits, 1.0).mean()
 
 
-def caught(logits: Tensor) -> Tensor:
-    """-log(1 - D), a scalar: what it costs that the critic takes something for real."""
+def fake_loss(logits: Tensor) -> Tensor:
+    """-log(1 - D), a scalar: the cost of being judged real."""
     return binary_cross_entropy(logits, 0.0).mean()
-
-
-def generator(image_size: tuple[int, int], channels: int, width: int, num_latents: int) -> nn.Sequential:
-    """G: z `[batch, latents]` -> images in [-1, 1], an inverted ResNet; four blocks at 128 px."""
-    halvings = num_halvings(image_size)
-    height, breadth = (side >> halvings for side in image_size)
-    sizes = [max(8 * width >> level, width) for level in range(halvings)]
-    return nn.Sequential(
-        nn.Linear(num_latents, sizes[0]), nn.Unflatten(1, (sizes[0], 1, 1)),
-        nn.ConvTranspose2d(sizes[0], sizes[0], (height, breadth), bias=False), BatchNorm2d(sizes[0]), nn.ReLU(),
-        *[UpBlock(before, after) for before, after in pairwise(sizes)],
-        nn.ConvTranspose2d(sizes[-1], channels, 4, 2, 1, bias=False), nn.Tanh(),
-    )  # fmt: skip
 
 
 def code_critic(num_latents: int, width: int, dropout: float) -> nn.Sequential:
@@ -491,7 +445,7 @@ def code_critic(num_latents: int, width: int, dropout: float) -> nn.Sequential:
 
 
 def image_critic(image_size: tuple[int, int], channels: int, width: int) -> nn.Sequential:
-    """D_x: images -> logit `[batch, 1]`; halves the image to 4 to 7 pixels and averages what a 4 x 4 window says."""
+    """D_x: images -> logit `[batch, 1]`; halves the image to 4 to 7 pixels and averages the scores of 4 x 4 windows."""
     sizes = [channels, *widths(width, num_halvings(image_size))]
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(sizes):

@@ -1,17 +1,18 @@
-"""MATDR: groups of channels, one for each attribute, that change hands between two images and come back.
+"""MATDR: groups of channels, one for each attribute, that are exchanged between two images and exchanged back.
 
 Zhang, Huang, Li, Zhao and Zhang, "Multi-Attribute Transfer via Disentangled Representation", AAAI 2019.
 https://doi.org/10.1609/aaai.v33i01.33019195
-Reported: Table 1, CelebA Bangs, Smiling and Eyeglasses, 128 px, FID 45.23 on 2000 images; Table 2, FID against the weight of
-the verification: 55.15 without it, 45.23 at 0.1, 70.72 at 10. Ours: see LOG.md.
+Reported: Table 1, CelebA Bangs, Smiling and Eyeglasses, 128 px, FID 45.23 on 2000 images; Table 2, FID against the
+weight of the verification: 55.15 without it, 45.23 at 0.1, 70.72 at 10. Ours: see LOG.md.
 
-Two labelled images are encoded, some attributes' units are exchanged, both are decoded; the same once more must return the
-originals. A critic judges realism and labels. A verification head for each attribute tells from |a - a'| whether two units
-come from the same image, so that a unit keeps its own smile and not just any.
+Two labelled images are encoded, some attributes' units are exchanged, and both are decoded; the same again must return
+the originals. A critic judges realism and labels. For each attribute, a verification head classifies from |a - a'|
+whether two units come from the same image, so that a unit preserves its own image's smile and not just any.
 
-Differs from the paper: it names two halvings, six residual blocks, 16 channels a unit and 160 for the rest; where the blocks
-sit, where each normalisation goes, the weight of the gradient penalty and the head's input are ours. A missing label belongs
-to neither set of attributes: its unit is never exchanged, and its bits are left out of the class losses.
+Differs from the paper: it names two halvings, six residual blocks, 16 channels a unit and 160 for the rest; where the
+blocks and normalisations are, the weight of the gradient penalty and the head's input are ours. The class losses are
+means over label bits, where Eqs. 2 and 3 are sums. An attribute whose label is missing is never exchanged, and its bits
+are left out of the class losses.
 """
 
 from __future__ import annotations
@@ -62,11 +63,11 @@ class Config:
     critic_learning_rate: float = 0.0       # of the critic where it has its own; 0 = the same, as published
 
 
-# Differs from the paper: 64 and 32 px and tens of thousands of images in place of 3 million. So steps are 20 times as long;
-# networks are narrow, with one or two blocks each, and do nothing at full size; the class loss weighs 200 times as much beside
-# the critic's other terms, which otherwise keep it from reading labels for thousands of images, while units learn to be
-# ignored; where nothing is exchanged, the first decoding must be the image already, and elsewhere it pays for changes that
-# no label asks for; on avatars labels move one by one, since pairs of many-valued attributes differ in nearly all of them.
+# Differs from the paper: 64 and 32 px and tens of thousands of images in place of 3 million. The learning rate is 20
+# times as high; networks are narrow, with one or two blocks each, and do nothing at full size; the class loss weighs 200
+# times as much beside the critic's other terms, which otherwise keep it from learning labels for thousands of images,
+# while the decoder learns to ignore units; the first decoding is compared with its image, wholly where nothing is
+# exchanged, weakly elsewhere; on avatars labels are exchanged one by one, since pairs differ in nearly all of them.
 SMALL = Config(
     width=32,
     halvings=1,
@@ -141,8 +142,7 @@ def decoder(config: Config, channels: int, code_channels: int) -> nn.Sequential:
 class Critic(nn.Module):
     """StarGAN's critic: halvings down to 2 or 3 pixels, then one head for realism and one for the label bits.
 
-    Spectral norm wherever realism is judged, and no batch norm, whose coupling of the samples leaves no gradient penalty
-    for each of them.
+    Spectral norm wherever realism is judged; no batch norm, with which a gradient penalty of each sample is undefined.
     """
 
     def __init__(self, image_size: tuple[int, int], channels: int, width: int, units: int):
@@ -172,7 +172,7 @@ class Verification(nn.Module):
         self.heads = nn.ModuleList(nn.Linear(inputs, 1) for _ in range(count))
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
-        """Two codes `[batch, channels, h, w]`, units first -> logits `[batch, attributes]`, high where it is the same image."""
+        """Two codes `[batch, channels, h, w]`, units first -> logits of the same image `[batch, attributes]`."""
         apart = (first - second).abs()[:, : self.count * self.shape[0]].unflatten(1, (self.count, self.shape[0]))
         apart = apart.mean((3, 4)) if self.pooled else apart.flatten(2)
         return torch.cat([head(apart[:, place]) for place, head in enumerate(self.heads)], 1)
@@ -206,7 +206,7 @@ class MATDR(nn.Module):
         return named_roles(self.schema)
 
     def encode(self, images: Tensor) -> Codes:
-        """Codes of images in [-1, 1]: every attribute's unit `[batch, unit channels, h, w]` and `rest` with its own channels."""
+        """Codes of images in [-1, 1]: units `[batch, unit channels, h, w]` of the attributes, and `rest`."""
         sizes = [self.config.unit_channels] * len(self.schema.attributes) + [self.config.rest_channels]
         return Codes(dict(zip((*self.schema.names, "rest"), self.encoder(images).split(sizes, 1), strict=True)))
 
@@ -236,7 +236,7 @@ class MATDR(nn.Module):
         return torch.optim.Adam(parameters, lr=rate, betas=(0.5, 0.999))
 
     def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
-        """One training step. The first images and their partners stand in one batch, so a roll by half of it is the other one."""
+        """One training step. First images and partners form one batch; its roll by half exchanges the two sides."""
         assert batch.partner is not None
         c, count = self.config, batch.size
         x = torch.cat([batch.images, batch.partner.images])
@@ -270,7 +270,7 @@ class MATDR(nn.Module):
             same, other = self.verification(e, e_back), self.verification(e, e_back.roll(count, 0))
             ver = 2 * (binary_cross_entropy(same, 1.0) + binary_cross_entropy(other, 0.0)).mean()         # Eq. 5, V of four pairs
             losses["ver"] = (c.ver_weight, ver)                                                           # Eq. 6, L_ver
-        # Differs from the paper where asked: what the first decoding owes its image is said to it and not only to the cycle.
+        # Differs from the paper where asked: the first decoding is compared with its image, not only the cycle.
         apart, touched = absolute_error(x_swapped, x), mask.any(1)
         if c.early_rec_weight:
             losses["early_rec"] = (c.early_rec_weight, 2 * (apart * ~touched).mean())                     # ours
@@ -279,25 +279,25 @@ class MATDR(nn.Module):
         yield Turn("generator", losses)
 
     def _labels(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Values and whether they are known, of the first images and then of their partners: `[2 batch, attributes]` twice."""
+        """Labels, and which are known, of the first images, then their partners: `[2 batch, attributes]` twice."""
         sides = [side for side in (batch, batch.partner) if side is not None]
         columns = [[torch.cat([getattr(side, kind)[name] for side in sides]) for name in self.schema.names] for kind in ("labels", "known")]
         return torch.stack(columns[0], 1), torch.stack(columns[1], 1)
 
     def _mask(self, batch: Batch, y: Tensor, known: Tensor) -> Tensor:
-        """Which units change hands, the same on both sides: `[2 batch, attributes]`.
+        """Mask of the units to exchange, the same on both sides: `[2 batch, attributes]`.
 
-        Differs from the paper where asked: with `any_subset`, labels move one by one, so that a unit is soon known by its own
-        label; combinations of labels may then be new, which is harmless where attributes are independent.
+        Differs from the paper where asked: with `any_subset`, labels are exchanged one by one, so that each unit soon
+        carries its own label; new combinations of labels are harmless where attributes are independent.
         """
         both = known[: batch.size] & known[batch.size :]
         equal, coins = y[: batch.size] == y[batch.size :], batch.uniform("subset", len(self.schema.attributes)) < 0.5
-        labels_move = batch.uniform("strategy", 1) < 0.5
-        labels_move = labels_move & coins if self.config.any_subset else labels_move
-        return swap_mask(both & equal, both & ~equal, coins, labels_move).repeat(2, 1)
+        exchange_labels = batch.uniform("strategy", 1) < 0.5
+        exchange_labels = exchange_labels & coins if self.config.any_subset else exchange_labels
+        return swap_mask(both & equal, both & ~equal, coins, exchange_labels).repeat(2, 1)
 
     def _exchanged_units(self, e: Tensor, mask: Tensor) -> Tensor:
-        """Codes `[2 batch, channels, h, w]` with the masked units of the other side; the rest stays."""
+        """Codes `[2 batch, channels, h, w]` with the masked units of the other side."""
         mask = F.pad(mask.repeat_interleave(self.config.unit_channels, 1), (0, self.config.rest_channels))
         return exchanged(e, mask[:, :, None, None])
 
@@ -309,8 +309,8 @@ class MATDR(nn.Module):
         return torch.where(known.repeat_interleave(widths, 1), loss, 0).mean()
 
 
-def swap_mask(equal: Tensor, different: Tensor, coins: Tensor, labels_move: Tensor) -> Tensor:
-    """Which units of a pair are exchanged: S = A and N where the labels move, else S = A, with A a random subset of P.
+def swap_mask(equal: Tensor, different: Tensor, coins: Tensor, exchange_labels: Tensor) -> Tensor:
+    """Mask of the units of a pair to exchange: A and N where labels are exchanged, else A, a random subset of P.
 
     Either way the new images' combinations of labels are those of the pair.
 
@@ -318,9 +318,9 @@ def swap_mask(equal: Tensor, different: Tensor, coins: Tensor, labels_move: Tens
         equal: P, whether the two labels are the same; bool `[pairs, attributes]`, as is the result.
         different: N, whether they differ; a missing label is in neither.
         coins: Fair coins that pick A.
-        labels_move: Strategy 1 in place of 2, bool `[pairs, 1]`, or one for each attribute.
+        exchange_labels: Strategy 1 in place of 2, bool `[pairs, 1]`, or one for each attribute.
     """
-    return equal & coins | different & labels_move
+    return equal & coins | different & exchange_labels
 
 
 def exchanged(both: Tensor, mask: Tensor) -> Tensor:

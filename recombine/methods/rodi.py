@@ -1,14 +1,14 @@
-"""RoDi: pose and appearance apart, from pairs of images of one thing, by bounding what one code tells of the other.
+"""RoDi: pose and appearance disentangled from pairs of images of one thing, by a bound on their mutual information.
 
 Esser, Haux and Ommer, "Unsupervised Robust Disentangling of Latent Characteristics for Image Synthesis", ICCV 2019.
 https://github.com/CompVis/robust-disentangling
 Reported: Fig. 7, Sprites, mean squared error of transfers on [-1, 1]: 0.0026, with the adversary alone 0.0057, with the
 bottleneck alone 0.0069. Table 1: estimated information between the codes 0.1201 nats, with the adversary alone 0.8727.
 
-The appearance comes from one image, the pose from another of the same thing, and the second is rebuilt. A classifier T
-estimates the information between the codes, and the pose encoder descends it; but the encoder learns to fool T. A second
-classifier T', trained alike and connected to nobody, measures how far T is fooled, and that gap drives the weight gamma of
-a bottleneck on the pose, which is used only as much as it is needed.
+The appearance comes from one image, the pose from another of the same thing, and the second is reconstructed. A
+classifier T estimates the mutual information of the codes, and the pose encoder minimises the estimate; but the encoder
+also learns to fool T. A second classifier T', trained alike and used in no loss of the encoder, measures by how much T
+is fooled, and that gap sets the weight gamma of a bottleneck on the pose.
 """
 
 from __future__ import annotations
@@ -40,44 +40,44 @@ from recombine.networks import check_divisible
 
 @dataclass(frozen=True)
 class Config:
-    """Settings of the paper's method; the defaults are those of Sprites, 64 x 64 pixels, as in the authors' PyTorch code.
+    """Settings of the paper's method; the defaults are the authors' PyTorch code's for Sprites, 64 x 64 pixels.
 
     Images of other sizes fit where both sides can be halved as often as `widths` asks for.
     """
 
-    pair_by: tuple[str, ...] = ()           # attributes that both images of a pair share; () = the schema's first group
+    pair_by: tuple[str, ...] = ()           # attributes whose values a pair shares; () = the schema's first group
     codes: Literal["spatial", "vector"] = "spatial"        # maps and a diagonal Gaussian, or vectors and a full covariance
     widths: tuple[int, ...] = (16, 32, 128, 256, 256)      # encoders' channels; each after the first halves the image
     blocks: int = 5                         # encoders' residual blocks at the smallest size
     decoder_widths: tuple[int, ...] = (256, 128, 64, 32, 16)  # decoder's channels; each after the first doubles the image
     decoder_blocks: int = 4                 # decoder's residual blocks at the smallest size; vectors: for each code
-    patch: int = 1                          # pixels, sides of the squares that the first and last convolution take as one; 1 as published
+    patch: int = 1                          # pixels, side of the squares that the outer convolutions take as channels; 1 as published
     pose_size: int = 16                     # channels of the pose's map, or its length
     appearance_size: int = 16               # channels of the appearance's map, or its length
     mi_width: int = 512                     # channels within T and T'
     mi_blocks: int = 4                      # residual blocks of each of their towers
-    mi_size: int = 16                       # channels of what their towers give
-    marginal: Literal["reversed", "all"] = "reversed"      # independent pairs: the batch and its reverse, or all of different things
+    mi_size: int = 16                       # channels of their towers' outputs
+    marginal: Literal["reversed", "all"] = "reversed"      # independent pairs: the batch and its reverse, or all pairs of different things
     reconstruction: Literal["l2", "l1", "vgg"] = "l2"      # summed over pixels, or features of VGG19
     vgg_weights: str = ""                   # safetensors file of VGG19 with keys features.0.weight, features.0.bias ...
     vgg_input: Literal["bgr", "rgb"] = "bgr"               # BGR in 0-255 less the mean, or RGB normalised as in torchvision
-    adversary: bool = True                  # the pose encoder descends I_T; off = Table 1a
+    adversary: bool = True                  # the pose encoder minimises I_T; False = Table 1a
     target: float = 0.1                     # epsilon, nats
     penalty: float = 0.1                    # mu
     multiplier: float = 0.0                 # lambda at the start
     gamma: float = 1.0                      # weight of the bottleneck at the start
-    gamma_rule: Literal["gap", "target", "fixed"] = "gap"  # follows I_T' - I_T, or I_T' - epsilon (Table 1a), or stays
+    gamma_rule: Literal["gap", "target", "fixed"] = "gap"  # updated by I_T' - I_T, by I_T' - epsilon (Table 1a), or fixed
     gamma_rate: float = 0.01                # l_gamma
     gamma_bias: float = 0.01                # b_gamma; 0 = Table 1c
-    averaging: Literal["corrected", "zero"] = "corrected"  # of the estimates for gamma: free of its start, or beginning at 0
-    smoothing: float = 0.99                 # of that average, a step
+    averaging: Literal["corrected", "zero"] = "corrected"  # of the estimates for gamma: bias-corrected, or from 0
+    smoothing: float = 0.99                 # factor of that average in each step
     clipped: bool = False                   # averages at least 0, their gap in [0, 10], gamma in [0, 1000]
-    warmup_images: int = 16_000             # in which T does not count, and lambda and gamma stay
-    visualisers: bool = False               # train decoders that see one code alone, for looking at the codes
-    initial: Literal["torch", "kept"] = "torch"            # weights: PyTorch's, or such that signals keep their size through the layers
+    warmup_images: int = 16_000             # before T enters the loss, and lambda and gamma are updated
+    visualisers: bool = False               # train decoders of one code each, which show what it carries
+    initial: Literal["torch", "kept"] = "torch"            # weights: PyTorch's, or such that layers preserve the variance of signals
     learning_rate: float = 2e-4             # Adam's
     betas: tuple[float, float] = (0.5, 0.9)                # Adam's
-    mi_rate: float = 1.0                    # learning rate of T and T', in units of the other networks'
+    mi_rate: float = 1.0                    # learning rate of T and T', as a multiple of the others'
 
 
 HUMAN = Config(
@@ -96,10 +96,10 @@ HUMAN = Config(
     warmup_images=0,
 )
 
-# Differs from the paper: narrower networks that take 2 x 2 pixels as one, for trainings of minutes: 2,500 steps in place of
-# 100,000. So the learning rate is higher and the weights begin larger, T and T' learn faster and from every pair of a batch,
-# and lambda moves in larger steps. Gamma begins at 1 and moves as published: from .1 it never got where it was needed, and in steps
-# of .05 it rose to 4.8 within 750 steps, on noise, and left the pose 4 nats.
+# Differs from the paper: narrower networks on squares of 2 x 2 pixels, for trainings of minutes: 2,500 steps in place of
+# 100,000. So the learning rate and the initial weights are larger, T and T' learn faster and from all pairs of a batch,
+# and lambda is updated in larger steps. Gamma starts at 1 and is updated as published: from .1 it stayed too small, and in
+# steps of .05 it rose to 4.8 within 750 steps, on noise, and left the pose 4 nats.
 SMALL = Config(
     widths=(16, 48, 96, 128),
     blocks=2,
@@ -211,8 +211,8 @@ class Decoder(nn.Module):
         return self.layers(torch.cat(list(maps), 1))
 
 
-def keep_size(network: nn.Module) -> None:
-    """Draw weights for which every layer gives out what comes in at its size, and residual branches add half of it."""
+def preserve_variance(network: nn.Module) -> None:
+    """Initialise weights such that every layer preserves the variance of its input; residual branches have half of it."""
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="linear")
@@ -224,7 +224,7 @@ def keep_size(network: nn.Module) -> None:
 
 
 class Estimator(nn.Module):
-    """T: two codes -> logit that they come from one pair; its mean over such pairs estimates their mutual information, nats."""
+    """T: two codes -> logit of one pair; its mean over joint pairs estimates their mutual information in nats."""
 
     def __init__(self, config: Config):
         super().__init__()
@@ -237,7 +237,7 @@ class Estimator(nn.Module):
 
 
 def tower(config: Config, inputs: int) -> nn.Sequential:
-    """One side of T: a code -> features, which are multiplied with the other side's."""
+    """One side of T: a code -> features, whose inner product with the other side's is the logit."""
     width, outputs = config.mi_width, config.mi_size
     if config.codes == "spatial":
         middle = [Residual(width) for _ in range(config.mi_blocks)]
@@ -285,7 +285,7 @@ class RoDi(nn.Module):
             self.appearance_visualiser = Decoder(config, schema.channels, (appearance,), (height, width))
         if config.initial == "kept":
             for network in (self.pose_encoder, self.appearance_encoder, self.decoder):
-                keep_size(network)
+                preserve_variance(network)
         self.pose_shape = (pose, height, width) if spatial else (pose,)
         shapes = {"pose": self.pose_shape, "appearance": (appearance, *self.pose_shape[1:])}
         self.codebook = Prototypes(schema, shapes, {name: ("pose", "appearance") for name in schema.names})
@@ -301,14 +301,14 @@ class RoDi(nn.Module):
         return Pairs(pack, "train", seed, mirror, by=self.pair_by)
 
     def encode(self, images: Tensor) -> Codes:
-        """Codes of images in [-1, 1]: the mean of `pose`, and `appearance`; both `[batch, channels, h, w]` or `[batch, length]`.
+        """Codes of images in [-1, 1]: mean of `pose`, and `appearance`; `[batch, channels, h, w]` or `[batch, length]`.
 
         Differs from the paper's code: the mean, not a sample, so that the same image always gives the same codes.
         """
         return Codes(pose=self._distribution(images).mean, appearance=self.appearance_encoder(images))
 
     def decode(self, codes: Codes) -> Tensor:
-        """Images `[batch, channels, height, width]`; what the linear last layer gives beyond [-1, 1] is cut off."""
+        """Images `[batch, channels, height, width]`; the output of the linear last layer is clamped to [-1, 1]."""
         return self.decoder(codes["pose"], codes["appearance"]).clamp(-1, 1)
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:
@@ -320,7 +320,7 @@ class RoDi(nn.Module):
         raise no_labels("rodi")
 
     def players(self) -> dict[str, list[str]]:
-        """T and T' play for themselves; visualisers look on."""
+        """Autoencoder, T and T'; and the visualisers, which change no other network."""
         players = {"autoencoder": ["pose_encoder", "appearance_encoder", "decoder"], "mi": ["mi"], "mi_measured": ["mi_measured"]}
         return {**players, "visualisers": ["pose_visualiser", "appearance_visualiser"]} if self.config.visualisers else players
 
@@ -330,7 +330,7 @@ class RoDi(nn.Module):
         return torch.optim.Adam(parameters, lr=rate, betas=(self.config.betas[0], self.config.betas[1]))
 
     def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
-        """One training step: encoders and decoder, then T, then T'; T must not change before the gradient has passed through it."""
+        """One training step: encoders and decoder, then T, then T': T is stepped after the gradient has passed through it."""
         weight, gamma = self.controllers["lambda"], self.controllers["gamma"]
         x_1, x_2 = batch.images, partner("rodi", batch).images
         distribution = self._distribution(x_2)
@@ -359,7 +359,7 @@ class RoDi(nn.Module):
             yield Turn("visualisers", {name: (1.0, error.mean()) for name, error in seen.items()})  # ours
 
     def control(self, measured: dict[str, float], progress: Progress) -> None:
-        """Move lambda and gamma after a step."""
+        """Update lambda (Eq. 23) and gamma (Eq. 18) after a step."""
         c, state = self.config, self.controllers
         state["averaged"] += 1
         for name in ("I_T", "I_T'"):
@@ -371,7 +371,7 @@ class RoDi(nn.Module):
             state["gamma"] = next_gamma(state["gamma"], self._gap(), c.gamma_rate, 1000.0 if c.clipped else math.inf)
 
     def _gap(self) -> float:
-        """What gamma grows by, in units of its rate, from the averaged estimates."""
+        """The update of gamma, in units of its rate, from the averaged estimates."""
         c, state = self.config, self.controllers
         share = 1 - c.smoothing ** state["averaged"] if c.averaging == "corrected" else 1.0
         fooled, measured = (state[f"average {name}"] / share for name in ("I_T", "I_T'"))
@@ -387,10 +387,9 @@ class RoDi(nn.Module):
         return DiagonalGaussian.of(parameters) if self.config.codes == "spatial" else FullGaussian.of(parameters, self.config.pose_size)
 
     def _marginal(self, batch: Batch) -> Tensor:
-        """`[batch, batch]` bool: which pairs of a pose and an appearance stand for independent ones.
+        """Mask of the pairs of a pose and an appearance that count as independent, `[batch, batch]`.
 
-        Differs from the paper: where two places of a batch show the same thing, they are left out; there the paper's
-        estimate is too low.
+        Differs from the paper: pairs of images of the same thing are left out, with which the estimate is too low.
         """
         same = same_thing(batch, self.pair_by)
         same |= torch.eye(batch.size, dtype=torch.bool, device=same.device)
@@ -398,17 +397,17 @@ class RoDi(nn.Module):
             same |= ~torch.eye(batch.size, dtype=torch.bool, device=same.device).flip(1)
         return ~same
 
-    def _reconstruction(self, images: Tensor, rebuilt: Tensor, batch: Batch) -> Tensor:
+    def _reconstruction(self, images: Tensor, reconstructed: Tensor, batch: Batch) -> Tensor:
         """L_rec of a batch, a scalar in the scale of the authors' code."""
         numbers = images[0].numel()
         if self.config.reconstruction == "l2":
-            return numbers * squared_error(rebuilt, images).mean()
+            return numbers * squared_error(reconstructed, images).mean()
         if self.config.reconstruction == "l1":
-            return numbers * absolute_error(rebuilt, images).mean()
+            return numbers * absolute_error(reconstructed, images).mean()
         if not self.features:
             self.features.append(VGGFeatures(self.config.vgg_weights, self.config.vgg_input))
         places = batch.uniform("crop", 2)
-        pairs = cropped(torch.cat([images, rebuilt], 1), places)
+        pairs = cropped(torch.cat([images, reconstructed], 1), places)
         return 1e-3 * 0.5 * numbers * self.features[0].to(images).distance(*pairs.split(3, 1)).mean()
 
 
@@ -422,23 +421,23 @@ def check_sizes(config: Config, schema: Schema) -> tuple[int, int]:
 
 
 def constraint(mi: Tensor, target: float, multiplier: float, penalty: float) -> Tensor:
-    """Augmented Lagrangian (Eq. 22) of I_T <= epsilon; constant, and without gradient, where the bound is kept by far."""
+    """Augmented Lagrangian of I_T <= epsilon (Eq. 22); constant, without gradient, where I_T is far below."""
     excess = mi - target
     return torch.where(excess >= -multiplier / penalty, multiplier * excess + penalty / 2 * excess.square(), -(multiplier**2) / (2 * penalty))
 
 
 def estimation(logits: Tensor, marginal: Tensor) -> Tensor:
-    """What T and T' descend: half the cross-entropies of telling joint from marginal pairs.
+    """Loss of T and T' (Eq. 12): half the cross-entropies of classifying joint against marginal pairs.
 
     Args:
         logits: Of every pose with every appearance `[batch, batch]`; the joint pairs on the diagonal.
-        marginal: The pairs that stand for independent ones, `[batch, batch]` bool.
+        marginal: Mask of the pairs that count as independent, `[batch, batch]`.
     """
     return 0.5 * (F.softplus(-logits.diagonal()).mean() + (F.softplus(logits) * marginal).sum() / marginal.sum().clamp(min=1))
 
 
 def next_gamma(gamma: float, excess: float, rate: float, most: float = math.inf) -> float:
-    """The bottleneck's weight after a step (Eq. 18)."""
+    """The weight of the bottleneck after a step (Eq. 18)."""
     return min(max(0.0, gamma + rate * excess), most)
 
 

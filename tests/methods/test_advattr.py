@@ -127,7 +127,7 @@ def test_doubling_is_the_papers_resize_and_strided_convolution():
 
 
 def test_codes_of_attributes_may_be_coarser_than_the_rest():
-    # 16 pixels halved twice make 4 x 4 cells, and once more 2 x 2, which are spread: nothing but their corners is free.
+    # 16 pixels halved twice make 4 x 4 cells, and once more 2 x 2, which are resized: nothing but their corners is free.
     torch.manual_seed(0)
     method = AdvAttr(replace(TINY, attribute_halvings=1), schema(SMILING, HAIR)).eval()
     codes = method.encode(batch(method.schema).images)
@@ -212,7 +212,7 @@ class Read(nn.Module):
         return [part[:, :, 0, 0] for part in Told()(images)[:2]]
 
 
-def test_labels_are_dealt_out_with_their_codes():
+def test_labels_are_permuted_with_their_codes():
     # A5, for four values of two attributes: chance is 3/4 wrong, each at a cost of 20.
     four = [Attribute(name, "categorical", tuple("abcd")) for name in ("first", "second")]
     method = AdvAttr(replace(TINY, adv_weight=0.0), schema(*four))
@@ -226,20 +226,20 @@ def test_labels_are_dealt_out_with_their_codes():
     assert terms["generator/gen"][1].item() == pytest.approx(0.0, abs=1e-6)
     assert terms["generator/cls"][1].item() == pytest.approx(0.0, abs=1e-6)
 
-    dealt, known, labels = method._deal(data, method.encoders(images))
-    shown = method.classifiers(method.decoder(torch.cat(dealt, 1)))
+    permuted, known, labels = method._permuted(data, method.encoders(images))
+    shown = method.classifiers(method.decoder(torch.cat(permuted, 1)))
     assert method._label_loss(shown, data.labels, known).item() == pytest.approx(15.0, rel=0.1)
-    assert torch.equal(dealt[2], Told()(images)[2]), "the rest stays where it was"
+    assert torch.equal(permuted[2], Told()(images)[2]), "the rest stays where it was"
     assert not torch.equal(labels["first"], data.labels["first"])
 
 
-def test_attributes_are_dealt_out_independently():
+def test_attributes_are_permuted_independently():
     # A6: 100 batches of 16.
     method = AdvAttr(TINY, schema(SMILING, HAIR))
     place = [torch.arange(16.0)[:, None, None, None]] * 3
     equal = 0
     for seed in range(100):
-        (first, second, rest), _, _ = method._deal(batch(method.schema, 16, seed), place)
+        (first, second, rest), _, _ = method._permuted(batch(method.schema, 16, seed), place)
         equal += torch.equal(first, second)
         assert sorted(first.flatten().tolist()) == list(range(16)) and torch.equal(rest, place[2])
     assert equal < 1
@@ -288,7 +288,7 @@ def test_ablations_leave_their_term_out():
     assert "generator/adv" not in losses(without, data)
 
 
-def test_missing_labels_add_nothing_also_where_they_are_dealt_out():
+def test_missing_labels_add_nothing_also_where_they_are_permuted():
     method = AdvAttr(TINY, schema(SMILING, HAIR))
     data = batch(method.schema)
     half = torch.arange(data.size) < data.size // 2

@@ -20,10 +20,10 @@ from recombine.methods.shared.resnet import ResNet
 from recombine.methods.shared.triplets import (
     Triplets,
     clip_triplets,
-    drawn,
     group_triplets,
     label_distance,
     label_triplets,
+    picked,
     triplet_loss,
 )
 from recombine.training.engine import TrainConfig, fit
@@ -191,7 +191,7 @@ def test_with_categories_alone_the_negative_has_another_label():
 
 def test_every_candidate_is_drawn_by_its_share_of_the_interval():
     candidates = torch.tensor([[False, True, False, True, True]])
-    assert drawn(candidates, torch.tensor([[0.0, 0.3, 0.34, 0.6, 0.67, 0.999]])).tolist() == [[1, 1, 3, 3, 4, 4]]
+    assert picked(candidates, torch.tensor([[0.0, 0.3, 0.34, 0.6, 0.67, 0.999]])).tolist() == [[1, 1, 3, 3, 4, 4]]
 
 
 def stubs(method):

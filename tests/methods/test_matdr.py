@@ -80,11 +80,11 @@ def test_swapping_twice_is_the_identity_bit_for_bit():
 def test_labels_are_exchanged_completely_or_not_at_all(count):
     # E2: every pair of three-valued labels, every subset of P, both strategies.
     values = [range(3)] * (2 * count) + [(0, 1)] * (count + 1)
-    a, b, coins, labels_move = torch.tensor(list(itertools.product(*values))).split([count, count, count, 1], 1)
-    mask = swap_mask(a == b, a != b, coins.bool(), labels_move.bool())
+    a, b, coins, exchange_labels = torch.tensor(list(itertools.product(*values))).split([count, count, count, 1], 1)
+    mask = swap_mask(a == b, a != b, coins.bool(), exchange_labels.bool())
     new_a, new_b = exchanged(torch.cat([a, b]), mask.repeat(2, 1)).chunk(2)
-    assert torch.equal(new_a, torch.where(labels_move.bool(), b, a)) and torch.equal(new_b, torch.where(labels_move.bool(), a, b))
-    assert torch.equal(mask, torch.where(a == b, coins.bool(), labels_move.bool()))
+    assert torch.equal(new_a, torch.where(exchange_labels.bool(), b, a)) and torch.equal(new_b, torch.where(exchange_labels.bool(), a, b))
+    assert torch.equal(mask, torch.where(a == b, coins.bool(), exchange_labels.bool()))
 
 
 def test_how_often_nothing_is_exchanged():
@@ -289,7 +289,7 @@ def test_first_decoding_answers_for_what_was_exchanged_and_what_was_not():
         assert terms[f"generator/{name}"][0] == weight and terms[f"generator/{name}"][1].item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_labels_move_one_by_one_where_asked():
+def test_exchange_labels_one_by_one_where_asked():
     # |P| = 0, |N| = 2, 20,000 pairs: as published both or none; else each of them in a quarter, and both in an eighth.
     count, data = 20_000, labelled({"Smiling": [0] * 20_000, "hair": [0] * 20_000}, {"Smiling": [1] * 20_000, "hair": [2] * 20_000})
     published, asked = (drawn_mask(MATDR(replace(SMALL, any_subset=any_subset), schema(SMILING, HAIR)), data) for any_subset in (False, True))

@@ -1,9 +1,9 @@
 """The reduced form of advattr on vectors: a supervised reduction to one short code for every attribute.
 
 Oldfield, Panagakis and Nicolaou, "Adversarial Learning of Disentangled and Generalizable Representations of Visual
-Attributes", 2019-2021, the ablation of Table III. https://arxiv.org/abs/1904.04772 Encoders and classifiers are shallow and
-fully connected, nothing is decoded, and the objective is `L_cls + L_dis`, or `L_cls` alone with `dis_weight=0`. Sizes and code
-were never published; the sizes here are our choice.
+Attributes", 2019-2021, the ablation of Table III. https://arxiv.org/abs/1904.04772 Encoders and classifiers are shallow
+and fully connected, nothing is decoded, and the objective is `L_cls + L_dis`, or `L_cls` alone with `dis_weight=0`.
+Sizes and code were never published; the sizes here are our choice.
 
 Differs from the paper: no code for the rest, which without a decoder would meet L_dis alone and could be constant.
 """

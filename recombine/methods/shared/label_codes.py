@@ -1,7 +1,8 @@
 """Label codes: attributes as the numbers that a decoder takes, and the losses of heads that read them.
 
-A binary attribute is one number from 0 to 1, a categorical one a number for each of its values, a continuous one a number
-with -1 and 1 at the ends of its range. Heads give the logits of all attributes side by side, `[batch, label units]`.
+A binary attribute is one number from 0 to 1, a categorical one a number for each of its values, a continuous one a
+number with -1 and 1 at the ends of its range. Heads give the logits of all attributes side by side, `[batch, label
+units]`.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
-"""Latent units of an unsupervised code that are given to attributes after the training, by what they tell about them.
+"""Latent units of an unsupervised code, assigned to attributes after the training by normalised mutual information.
 
-A method that never sees a label has no part for an attribute. To edit and judge it, every attribute is given the units with
-the most mutual information about it, over the attribute's entropy, as the mutual information gap matches units to factors
-(Chen, Li, Grosse and Duvenaud, "Isolating Sources of Disentanglement in Variational Autoencoders", 2018, section 4.1.
-https://arxiv.org/abs/1802.04942), between labels and means put into 20 bins (Locatello et al., "Challenging Common
-Assumptions in the Unsupervised Learning of Disentangled Representations", 2019. https://arxiv.org/abs/1811.12359).
+A method that learns without labels has no part for an attribute. To edit and judge it, every attribute gets the units
+that have the most mutual information with it, over the attribute's entropy, as the mutual information gap matches units
+to factors (Chen, Li, Grosse and Duvenaud, "Isolating Sources of Disentanglement in Variational Autoencoders", 2018,
+section 4.1. https://arxiv.org/abs/1802.04942), between labels and means put into 20 bins (Locatello et al.,
+"Challenging Common Assumptions in the Unsupervised Learning of Disentangled Representations", 2019.
+https://arxiv.org/abs/1811.12359).
 """
 
 from __future__ import annotations
@@ -20,21 +21,21 @@ from recombine.data.schema import MISSING, Attribute, Schema
 from recombine.methods.shared.checks import check_kinds
 from recombine.methods.shared.prototypes import Prototypes
 
-BINS = 20                                   # of equal width, that a unit's values are put into
+BINS = 20                                   # of equal width, of a unit's values
 
 
 class LatentUnits(nn.Module):
-    """A codebook that first says which units of a vector are whose; buffers only, filled by `fit` and saved with the model.
+    """Assigns latent dimensions to attributes by normalised mutual information, and holds the prototypes of the parts they make.
 
-    Until `fit` the first units are the first attribute's, the next ones the second's, and so on.
+    Buffers alone, set by `fit` and saved with the model; before, the units are assigned in order.
 
     Args:
         schema: Binary and categorical attributes, or none.
         num_latents: Length of the vector.
-        units: How many units every attribute is given; what is left is `rest`.
+        units: Units of every attribute; the others are `rest`.
 
     Raises:
-        ValueError: An attribute has no classes, or the units do not suffice for all attributes and the rest.
+        ValueError: An attribute is neither binary nor categorical, or there are too few units for all attributes and the rest.
     """
 
     def __init__(self, schema: Schema, num_latents: int, units: int):
@@ -47,11 +48,11 @@ class LatentUnits(nn.Module):
         # As in Creswell et al., 2017, Fig. 7: a linear classifier for each attribute reads the whole code.
         reads = dict.fromkeys(schema.names, tuple(self.sizes))
         self.means = Prototypes(schema, {name: (size,) for name, size in self.sizes.items()}, reads)
-        self.register_buffer("order", torch.arange(num_latents))  # units, part by part
+        self.register_buffer("order", torch.arange(num_latents))  # indices of the units, part by part
 
     @property
     def classes(self) -> dict[str, Attribute]:
-        """The attributes whose labels `fit` asks for."""
+        """The attributes whose labels `fit` needs."""
         return self.means.classes
 
     def split(self, code: Tensor) -> Codes:
@@ -60,13 +61,13 @@ class LatentUnits(nn.Module):
         return Codes(dict(zip(self.sizes, parts, strict=True)))
 
     def join(self, codes: Codes) -> Tensor:
-        """The vectors that `split` took apart."""
+        """Inverse of `split`: the vectors `[batch, latents]`."""
         parts = torch.cat([codes[name] for name in self.sizes], 1)
         return parts[:, self.order.argsort().to(parts.device)]  # type: ignore[operator]
 
     @torch.no_grad()
     def fit(self, codes: Codes, labels: Mapping[str, np.ndarray], probes: bool = True) -> None:
-        """Give units to attributes, then take class means and fit the probes, with the arguments of `Prototypes.fit`."""
+        """Assign units to attributes, then fit the prototypes; arguments as for `Prototypes.fit`."""
         code = self.join(codes)
         scores = [information(code.cpu().numpy(), np.asarray(labels[name])) for name in self.classes]
         self.order.copy_(torch.tensor(assigned(np.array(scores).reshape(-1, code.shape[1]), self.units)))  # type: ignore[operator]
@@ -84,7 +85,7 @@ class LatentUnits(nn.Module):
 def information(code: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Mutual information of every unit `[batch, units]` and labels `[batch]` over the labels' entropy: `[units]`, 0 to 1.
 
-    Missing labels are left out; labels of one value only give 0.
+    Missing labels are left out; labels of a single value give 0.
     """
     from sklearn.metrics import mutual_info_score
 
@@ -96,24 +97,24 @@ def information(code: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def assigned(scores: np.ndarray, count: int) -> list[int]:
-    """Units in the order of their owners, greedily: the highest score of all is settled first, and so on.
+    """Units in the order of the attributes they are assigned to, greedily: the highest score of all first.
 
     Args:
         scores: `[attributes, units]`.
         count: Units of every attribute.
 
     Returns:
-        The first attribute's units, the second's, ..., and those that nobody owns.
+        Indices of the first attribute's units, the second's, ..., and of those that are not assigned.
 
     Example:
         >>> assigned(np.array([[0.9, 0.8, 0.1], [0.95, 0.2, 0.3]]), 1)
         [1, 0, 2]
     """
-    owned: list[list[int]] = [[] for _ in scores]
+    units: list[list[int]] = [[] for _ in scores]
     taken: set[int] = set()
     for place in np.argsort(-scores, axis=None, kind="stable").tolist():
         attribute, unit = divmod(place, scores.shape[1])
-        if len(owned[attribute]) < count and unit not in taken:
-            owned[attribute].append(unit)
+        if len(units[attribute]) < count and unit not in taken:
+            units[attribute].append(unit)
             taken.add(unit)
-    return [unit for units in owned for unit in units] + [unit for unit in range(scores.shape[1]) if unit not in taken]
+    return [unit for own in units for unit in own] + [unit for unit in range(scores.shape[1]) if unit not in taken]

@@ -1,6 +1,6 @@
-"""What a method knows of its training set's codes: the class-mean code of every label, and a linear probe that reads labels.
+"""Prototypes: the class-mean codes of the training images, and linear probes that predict labels from codes.
 
-This gives label edits to methods without a label input (Oldfield et al., "Adversarial Learning of Disentangled and
+They give label edits to methods without a label input (Oldfield et al., "Adversarial Learning of Disentangled and
 Generalizable Representations of Visual Attributes", 2021: class means) and predictions to methods without a classifier.
 """
 
@@ -16,26 +16,27 @@ from torch import Tensor, nn
 
 from recombine.codes import Codes, pooled
 from recombine.data.batch import mix_seed
-from recombine.data.schema import MISSING, Attribute, Schema
+from recombine.data.schema import Attribute, Schema
+from recombine.messages import nearest, shown
 
 if TYPE_CHECKING:
     from recombine.data.packed import Pack
     from recombine.method import Method
     from recombine.methods.shared.latent_units import LatentUnits
 
-IMAGES = 2_000                              # of the training set that class means and probes are taken from, beside ...
-PER_VALUE = 40                              # ... so many of every value, so that rare ones have a mean, too
-POOLED = 4                                  # pixels, sides of a map that a probe reads
+IMAGES = 2_000                              # of the training set that means and probes are fitted on, and ...
+PER_VALUE = 40                              # ... at least this many of every value, so that rare ones have a mean
+POOLED = 4                                  # pixels, largest side of a map as a probe takes it
 RIDGE = 1e-2                                # weight of the probe's squared weights beside its mean cross-entropy
 
 
 class Prototypes(nn.Module):
-    """Class means and linear probes of labelled attributes; buffers only, filled by `fit` and saved with the model.
+    """Class means and linear probes of attributes: buffers alone, set by `fit` and saved with the model.
 
     Args:
-        schema: The attributes; groups and continuous ones have no classes and are passed over.
-        parts: Part name -> its shape without the batch. An attribute whose own part is among them gets class means.
-        reads: Attribute -> parts that its probe reads; the attribute's own part where it is not named.
+        schema: The attributes; groups and continuous ones have no classes and are left out.
+        parts: Part name -> its shape without the batch. An attribute that has a part of its own gets class means.
+        reads: Attribute -> input parts of its probe; by default the attribute's own part.
     """
 
     def __init__(self, schema: Schema, parts: Mapping[str, Sequence[int]], reads: Mapping[str, Sequence[str]] | None = None):
@@ -76,15 +77,15 @@ class Prototypes(nn.Module):
 
     @torch.no_grad()
     def fit(self, codes: Codes, labels: Mapping[str, np.ndarray], probes: bool = True) -> None:
-        """Take class means, and fit the probes where asked.
+        """Take class means, and fit the probes.
 
         Args:
             codes: Of training images.
-            labels: Attribute -> positions of their values `[batch]`, `MISSING` where there is none.
-            probes: Fit the probes, too; they take some seconds.
+            labels: Attribute -> positions of their values `[batch]`, `MISSING` where unknown.
+            probes: Whether to fit the probes, which takes some seconds.
         """
         for name, attribute in self.classes.items():
-            known = torch.from_numpy(np.flatnonzero(np.asarray(labels[name]) != MISSING))
+            known = torch.from_numpy(np.flatnonzero(attribute.known(np.asarray(labels[name]))))
             target = torch.from_numpy(np.asarray(labels[name])).long()[known]
             counts = torch.bincount(target, minlength=attribute.num_values).float()
             self.of("count", name).copy_(counts)
@@ -97,7 +98,7 @@ class Prototypes(nn.Module):
                 self._fit_probe(name, self._features(name, codes).cpu()[known], target)
 
     def _fit_probe(self, name: str, inputs: Tensor, target: Tensor) -> None:
-        """Multinomial logistic regression on standardised features, all of them at once."""
+        """Multinomial logistic regression on standardised features, in full batches."""
         mean, scale = inputs.mean(0), inputs.std(0, correction=0).clamp(min=1e-6)
         inputs = (inputs - mean) / scale
         weight = torch.zeros_like(self.of("weight", name), device="cpu", requires_grad=True)
@@ -124,8 +125,6 @@ class Prototypes(nn.Module):
 
     def _attribute(self, name: str) -> Attribute:
         if name not in self.classes:
-            from recombine.messages import nearest, shown
-
             raise ValueError(f"no attribute {name!r} that has class means; there are {shown(list(self.classes))}{nearest(name, list(self.classes))}")
         return self.classes[name]
 

@@ -1,4 +1,4 @@
-"""ResNet-18 as an encoder, and its ImageNet weights to start from."""
+"""ResNet-18 as an encoder, its inverse as a decoder, and ImageNet weights to start from."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from recombine.messages import shown
-from recombine.networks import BatchNorm2d, widths
+from recombine.networks import BatchNorm2d, num_halvings, widths
 
 
 class BasicBlock(nn.Module):
@@ -63,6 +63,42 @@ class ResNet(nn.Module):
         for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
             hidden = layer(hidden)
         return self.fc(hidden.mean((2, 3)))
+
+
+class UpBlock(nn.Module):
+    """Inverse of a residual block: doubles height and width."""
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__()
+        self.main = nn.Sequential(
+            nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=False), BatchNorm2d(outputs), nn.ReLU(),
+            nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False), BatchNorm2d(outputs),
+        )  # fmt: skip
+        self.shortcut = nn.Sequential(nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=False), BatchNorm2d(outputs))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """`[batch, inputs, h, w]` -> `[batch, outputs, 2 h, 2 w]`."""
+        return F.relu(self.main(images) + self.shortcut(images))
+
+
+def resnet_decoder(image_size: tuple[int, int], channels: int, width: int, inputs: int) -> nn.Sequential:
+    """Inverted ResNet: vectors `[batch, inputs]` -> images in [-1, 1], four blocks at 128 px.
+
+    Args:
+        image_size: Height and width in pixels.
+        channels: Of the images.
+        width: Channels of the last hidden layer; those before it have twice as many each, up to 8 times.
+        inputs: Length of the vectors.
+    """
+    halvings = num_halvings(image_size)
+    height, breadth = (side >> halvings for side in image_size)
+    sizes = [max(8 * width >> level, width) for level in range(halvings)]
+    return nn.Sequential(
+        nn.Linear(inputs, sizes[0]), nn.Unflatten(1, (sizes[0], 1, 1)),
+        nn.ConvTranspose2d(sizes[0], sizes[0], (height, breadth), bias=False), BatchNorm2d(sizes[0]), nn.ReLU(),
+        *[UpBlock(before, after) for before, after in pairwise(sizes)],
+        nn.ConvTranspose2d(sizes[-1], channels, 4, 2, 1, bias=False), nn.Tanh(),
+    )  # fmt: skip
 
 
 def load_resnet18(network: nn.Module, path: str) -> None:

@@ -22,6 +22,7 @@ def named_roles(schema: Schema, parts: Iterable[str] = ()) -> dict[str, Role]:
 def pair_roles(pair_by: tuple[str, ...]) -> dict[str, Role]:
     """Roles of `appearance`, which carries what both images of a pair share, and `pose`, which carries all else.
 
-    Esser, Haux and Ommer, "Unsupervised Robust Disentangling of Latent Characteristics for Image Synthesis", 2019, section 3.
+    Esser, Haux and Ommer, "Unsupervised Robust Disentangling of Latent Characteristics for Image Synthesis", 2019,
+    section 3.
     """
     return {"pose": Role(all_else=True), "appearance": Role(shared_by=pair_by)}

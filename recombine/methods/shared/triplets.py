@@ -1,8 +1,8 @@
-"""Triplets for `mad`: which samples of a batch belong together in a part of the code, and which do not.
+"""Triplets of `mad`: for every sample of a batch, positives that should be near it in a part of the code, and negatives.
 
 Browatzki and Wallraven, "Robust Discrimination and Generation of Faces using Compact, Disentangled Embeddings", ICCV
-Workshops 2019, section 3.4, corrected by the released code: Eq. 12 leaves out the negative, Eq. 13 adds 0.25 where
-categories agree, and for style the text calls another clip of the same person the positive.
+Workshops 2019, section 3.4. Differs from the paper, as the released code does: Eq. 12 omits the negative, Eq. 13 adds
+0.25 where categories agree, and for style the text takes another clip of the same person as the positive.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-FIRST_RANK = 10                             # of an expression's negative among all others, nearest first
+FIRST_RANK = 10                             # lowest rank of an expression's negative among all other samples, nearest first
 CATEGORY = 0.25                             # distance between two expressions of different categories, Eq. 13
 
 
 @dataclass(frozen=True)
 class Triplets:
-    """For every sample of a batch, positions of its positives and negatives; `valid` is false where it lacks one."""
+    """Positions of positives and negatives in a batch; a sample that lacks either is not valid."""
 
     positive: Tensor                        # [batch, triplets] int64
     negative: Tensor                        # [batch, triplets] int64
@@ -27,13 +27,18 @@ class Triplets:
 
 
 def triplet_loss(part: Tensor, triplets: Triplets, margin: float, clamped: bool = True) -> Tensor:
-    """Mean over the valid triplets, a scalar; 0 where there are none. Distances are not squared, as released.
+    """Triplet margin loss, the mean over the valid triplets; 0 where there are none (Eq. 12).
+
+    Differs from the paper: Euclidean distances, not squared ones, as released.
 
     Args:
         part: Codes `[batch, width]`.
         triplets: Of the same batch.
-        margin: By which a negative must be farther away than a positive.
-        clamped: Hold what exceeds the double margin there, as released.
+        margin: By how much a negative must be farther away than a positive.
+        clamped: Clamp the loss of a triplet at twice the margin, as released.
+
+    Returns:
+        A scalar of at least 0.
     """
     positive = torch.linalg.vector_norm(part[:, None] - part[triplets.positive], dim=2)
     negative = torch.linalg.vector_norm(part[:, None] - part[triplets.negative], dim=2)
@@ -41,43 +46,44 @@ def triplet_loss(part: Tensor, triplets: Triplets, margin: float, clamped: bool 
     return torch.where(triplets.valid, loss.mean(1), 0).sum() / triplets.valid.sum().clamp(min=1)
 
 
-def group_triplets(part: Tensor, groups: Tensor, known: Tensor, rows: Tensor, chance: Tensor, hardest: int = 5) -> Triplets:
+def group_triplets(part: Tensor, groups: Tensor, known: Tensor, rows: Tensor, draws: Tensor, hardest: int = 5) -> Triplets:
     """Positive: any other image of the group. Negative: one of the nearest of other groups.
 
     Args:
-        part: Codes `[batch, width]`, by which a negative is near.
+        part: Codes `[batch, width]`, in which distances are taken.
         groups: Label `[batch]`, for example the identity.
-        known: Whether a sample has the label, `[batch]` bool.
-        rows: Which image each sample is, `[batch]`; the same image is never its own positive.
-        chance: Uniform numbers `[batch, triplets, 2]`.
-        hardest: A negative is one of so many of the nearest; 5 as released, 0 = any, as in the paper.
+        known: Samples whose label is known, `[batch]` bool.
+        rows: Row of each sample's image in the pack, `[batch]`; an image is never its own positive.
+        draws: Uniform numbers in [0, 1), `[batch, triplets, 2]`, that pick positives and negatives.
+        hardest: A negative is one of this many nearest candidates; 5 as released, 0 = any, as in the paper.
     """
-    same, usable = pairs(groups), known[:, None] & known[None]
-    positives = same & usable & ~pairs(rows)
-    return chosen(positives, nearest(part, ~same & usable, hardest), chance)
+    usable = known[:, None] & known[None]
+    positives = same(groups) & usable & ~same(rows)
+    return chosen(positives, nearest(part, ~same(groups) & usable, hardest), draws)
 
 
 def clip_triplets(
-    part: Tensor, clips: Tensor, owners: Tensor, known: Tensor, rows: Tensor, chance: Tensor, hardest: int = 5
+    part: Tensor, clips: Tensor, identities: Tensor, known: Tensor, rows: Tensor, draws: Tensor, hardest: int = 5
 ) -> Triplets:
-    """Positive: another image of the clip. Negative: one of the nearest of the same person's other clips.
+    """Positive: another image of the same clip. Negative: one of the nearest images of other clips of the same person.
 
-    Arguments as for `group_triplets`; `owners` is the identity `[batch]`, and both labels must be `known`.
+    Arguments as for `group_triplets`; `identities` are the labels of the persons, `[batch]`; `known` is true where both
+    labels are.
     """
-    usable = known[:, None] & known[None] & pairs(owners)
-    positives = pairs(clips) & usable & ~pairs(rows)
-    return chosen(positives, nearest(part, ~pairs(clips) & usable, hardest), chance)
+    usable = known[:, None] & known[None] & same(identities)
+    positives = same(clips) & usable & ~same(rows)
+    return chosen(positives, nearest(part, ~same(clips) & usable, hardest), draws)
 
 
 def label_distance(labels: Tensor, numbers: Sequence[Tensor] = (), numbers_known: Sequence[Tensor] = ()) -> Tensor:
-    """How far apart labels are, `[batch, batch]`: 0.25 where categories differ, plus the distance of continuous labels.
+    """Distance of labels (Eq. 13), `[batch, batch]`: 0.25 where categories differ, plus the distance of continuous labels.
 
     Args:
         labels: Category `[batch]`.
         numbers: Continuous labels `[batch]` each, for example valence and arousal from -1 to 1.
-        numbers_known: Whether a sample has them, `[batch]` bool each; where one of a pair lacks a number, it adds nothing.
+        numbers_known: Samples whose number is known, `[batch]` bool each; where either of two is unknown, it adds nothing.
     """
-    distance = CATEGORY * (~pairs(labels)).to(numbers[0] if numbers else torch.get_default_dtype())
+    distance = CATEGORY * (~same(labels)).to(numbers[0] if numbers else torch.get_default_dtype())
     if numbers:
         known = torch.stack(list(numbers_known), 1)
         differences = torch.stack(list(numbers), 1)[:, None] - torch.stack(list(numbers), 1)[None]
@@ -86,51 +92,52 @@ def label_distance(labels: Tensor, numbers: Sequence[Tensor] = (), numbers_known
     return distance
 
 
-def label_triplets(distance: Tensor, known: Tensor, rows: Tensor, chance: Tensor) -> Triplets:
-    """Positive: the sample that is nearest by label. Negative: any of those that are not among the nearest ten.
+def label_triplets(distance: Tensor, known: Tensor, rows: Tensor, draws: Tensor) -> Triplets:
+    """Positive: the sample nearest by label. Negative: any sample that is not among the nearest ten.
 
-    Differs from the paper: with categories alone many samples are equally near, so the positive is drawn from all of these
-    and a negative must be farther away than it; in batches under 40, a quarter of them stands for the nearest ten.
+    Differs from the paper: with categories alone many samples are equally near; the positive is drawn from all of them,
+    and a negative must be farther away. In batches of fewer than 40 samples, a quarter of the batch takes the place of
+    the nearest ten.
 
     Args:
         distance: Between labels, `[batch, batch]`.
-        known: Whether a sample has the label, `[batch]` bool.
-        rows: Which image each sample is, `[batch]`; the same image is never its own positive.
-        chance: Uniform numbers `[batch, triplets, 2]`.
+        known: Samples whose label is known, `[batch]` bool.
+        rows: Row of each sample's image in the pack, `[batch]`; an image is never its own positive.
+        draws: Uniform numbers in [0, 1), `[batch, triplets, 2]`, that pick positives and negatives.
     """
-    usable = known[:, None] & known[None] & ~pairs(rows)
+    usable = known[:, None] & known[None] & ~same(rows)
     distance = distance.masked_fill(~usable, torch.inf)
     least = distance.min(1, keepdim=True).values
     positives = usable & (distance <= least + 1e-6)
     far = ranks(distance) >= min(FIRST_RANK, len(rows) // 4) - 1
-    return chosen(positives, usable & far & (distance > least + 1e-6), chance)
+    return chosen(positives, usable & far & (distance > least + 1e-6), draws)
 
 
-def pairs(values: Tensor) -> Tensor:
-    """Which samples share a value, `[batch]` -> `[batch, batch]`."""
+def same(values: Tensor) -> Tensor:
+    """Pairs of samples with equal values, `[batch]` -> `[batch, batch]` bool."""
     return values[:, None] == values[None]
 
 
 def ranks(distance: Tensor) -> Tensor:
-    """Of every column within its row, 0 for the smallest."""
+    """Rank of every entry within its row, 0 for the smallest."""
     return torch.argsort(distance, dim=1, stable=True).argsort(1)
 
 
 def nearest(part: Tensor, candidates: Tensor, count: int) -> Tensor:
-    """So many of the candidates that are nearest in the code, or with 0 all, `[batch, batch]` bool."""
+    """The `count` candidates that are nearest in the code, or all with 0, `[batch, batch]` bool."""
     part = part.detach()
     distance = torch.cdist(part, part).masked_fill(~candidates, torch.inf)
     return candidates & (ranks(distance) < count) if count else candidates
 
 
-def chosen(positives: Tensor, negatives: Tensor, chance: Tensor) -> Triplets:
-    """Positives and negatives of every row, drawn by uniform numbers `[batch, triplets, 2]`."""
+def chosen(positives: Tensor, negatives: Tensor, draws: Tensor) -> Triplets:
+    """Positives and negatives of every row, picked by uniform numbers `[batch, triplets, 2]`."""
     valid = positives.any(1) & negatives.any(1)
-    return Triplets(drawn(positives, chance[:, :, 0]), drawn(negatives, chance[:, :, 1]), valid)
+    return Triplets(picked(positives, draws[:, :, 0]), picked(negatives, draws[:, :, 1]), valid)
 
 
-def drawn(candidates: Tensor, chance: Tensor) -> Tensor:
-    """Positions of candidates of every row, 0 where there is none: `[batch, batch]`, `[batch, triplets]` -> `[batch, triplets]`."""
-    wanted = (chance * candidates.sum(1, keepdim=True)).long() + 1
-    found = candidates[:, None] & (candidates.cumsum(1)[:, None] == wanted[:, :, None])
+def picked(candidates: Tensor, draws: Tensor) -> Tensor:
+    """Positions of candidates of every row, 0 where there are none: `[batch, batch]`, `[batch, triplets]` -> `[batch, triplets]`."""
+    order = (draws * candidates.sum(1, keepdim=True)).long() + 1
+    found = candidates[:, None] & (candidates.cumsum(1)[:, None] == order[:, :, None])
     return found.long().argmax(2)
