@@ -1,11 +1,9 @@
 """Comparisons: from end to end with tiny methods, resumed, shared between processes; and ranks and fronts by hand."""
 
 import csv
-import inspect
 import json
 import os
 import re
-import shlex
 import signal
 import subprocess
 import sys
@@ -20,7 +18,7 @@ import torch
 from safetensors.torch import load_file
 from small_comparison import METHODS, OPTIONS
 
-from recombine.cli import APP, main
+from recombine.cli import main
 from recombine.codes import Codes
 from recombine.comparison import compare, plan
 from recombine.comparison import finished_runs as found
@@ -424,19 +422,6 @@ def test_the_command_writes_the_report_anew(done, capsys):
     assert "ifcvaegan:tiny" in shown and f"page: {done / 'report.html'}" in shown
     assert main(["compare", "--report-only", "--json", "--out", str(done)]) == 0
     assert json.loads(capsys.readouterr().out)["plan"]["seeds"] == [0, 1]
-
-
-def test_the_page_in_docs_is_right(monkeypatch, signs):
-    page = (SCRIPT.parents[1] / "docs/compare.md").read_text()
-    blocks = re.findall(r"^```(\w*)\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
-    for line in [line for kind, text in blocks if not kind for line in text.splitlines()]:
-        assert APP.parse_known_args(shlex.split(line)[1:])[2] == [], line
-    (code,) = [text for kind, text in blocks if kind == "python"]
-    called, signature = [], inspect.signature(compare.compare)
-    monkeypatch.setattr(compare, "compare", lambda *values, **named: called.append(signature.bind(*values, **named).arguments))
-    monkeypatch.setattr("recombine.data.packed.Pack", lambda path: signs)
-    exec(compile(code, "compare.md", "exec"), {})
-    assert called[0]["methods"] == ["ifcvaegan"] and called[0]["budget"] == compare.Budget(images=20_000)
 
 
 def test_few_pictures_with_wide_codes_are_laid_out():
