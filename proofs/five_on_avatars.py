@@ -4,7 +4,7 @@
 
 Every method sees the same number of images of the same 8,000 avatars at 64 px (a pair counts as two). Those with labels
 learn expression, lighting, glasses and hair colour; the one with pairs learns from two images of one clip. Swaps, leakage
-and reconstruction are measured on the val persons, whom no method saw. Runs and packs go to `runs/five`; an interrupted call
+and reconstruction are measured on the val persons, which no method was trained on. Runs and packs go to `runs/five`; an interrupted call
 goes on, what was measured is not measured again, and `--only` trains and measures some of them.
 """
 
@@ -78,7 +78,8 @@ def carried(method: str) -> dict[str, Carried]:
 def measure(model: Method, pack: Pack, classifier: Classifier, method: str) -> dict:
     """Swaps against the truth, leakage of every part, and reconstruction, on the val persons."""
     rows, parts = np.asarray(pack.rows("val")), carried(method)
-    swaps = plain(part_swaps(model, pack, rows, classifier, parts, truth=partial(render_all, true_swaps(pack), workers=1)))
+    swaps = part_swaps(model, pack, rows, classifier, parts, truth=partial(render_all, true_swaps(pack), workers=1))
+    assert swaps.all.psnr is not None
     own = {**{name: part.judged for name, part in parts.items()}, **({} if method == "rodi" else {"rest": ()})}
     names = SEEN["appearance"] + SEEN["pose"] if method == "rodi" else LEARNT
     learnt = np.sort(np.random.default_rng(0).permutation(pack.rows("train"))[:3_000])
@@ -88,13 +89,13 @@ def measure(model: Method, pack: Pack, classifier: Classifier, method: str) -> d
     labels = [{name: np.asarray(pack.labels[name])[chosen] for name in names} for chosen in (learnt, rows)]
     leaks = leakage(codes[0], labels[0], codes[1], labels[1], [pack.schema[name] for name in names], probe="two_layer")
     return {
-        "psnr_db": swaps["all"]["psnr"]["edited"],
-        "success": swaps["all"]["success"],
-        "kept": swaps["all"]["kept"],
-        "leakage": off_part(leaks, own).to_json(),
-        "reconstruction_db": mean(psnr(again, pack.batch(rows).images).numpy()).to_json(),
-        "psnr_unedited_db": swaps["all"]["psnr"]["original"],
-        "parts": swaps["parts"],
+        "psnr_db": swaps.all.psnr.edited,
+        "success": swaps.all.success,
+        "kept": swaps.all.preserved,
+        "leakage": off_part(leaks, own),
+        "reconstruction_db": mean(psnr(again, pack.batch(rows).images).numpy()),
+        "psnr_unedited_db": swaps.all.psnr.original,
+        "parts": swaps.parts,
         "leakage_of": matrix_json(leaks),
     }
 
@@ -116,7 +117,7 @@ if __name__ == "__main__":
         start(recipe_of(name, options.pictures), pack, run, quiet=True)
         if options.train_only or (run / "measured.json").exists():
             continue
-        found = measure(recombine.load(run), pack, classifier, RUNS[name][0].split(".")[0])
+        found = plain(measure(recombine.load(run), pack, classifier, RUNS[name][0].split(".")[0]))
         (run / "measured.json").write_text(json.dumps(found, indent=2))
         print(name, {key: found[key]["value"] for key in ("psnr_db", "success", "kept", "leakage", "reconstruction_db")}, flush=True)
     if options.train_only:

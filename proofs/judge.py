@@ -1,9 +1,9 @@
-"""The judge judged: how long it takes, whether it finds a leak that was put there, and how near its information is.
+"""The evaluation protocol: its duration, a planted leak, and mutual information that is known.
 
     python proofs/judge.py [runs/avatars]
 
 The run is one on the built-in avatars; `make demo` leaves runs/avatars. The planted leak is an attribute hidden in how two
-numbers of a code go together (exclusive or), so that no single direction tells it, at growing weights beside noise. The
+numbers of a code go together (exclusive or), so that no single direction shows it, at growing weights beside noise. The
 mutual information is that of Gaussians, for which it is known. About 5 minutes.
 """
 
@@ -24,7 +24,7 @@ import recombine
 from recombine.codes import Codes
 from recombine.data.schema import Attribute
 from recombine.evaluation.judge import judge
-from recombine.metrics.intervals import mean
+from recombine.metrics.intervals import Estimate, mean
 from recombine.metrics.leakage import leakage
 from recombine.metrics.mutual_information import mutual_information
 from recombine.training.runs import pack_of
@@ -39,10 +39,10 @@ HIDDEN = Attribute("hidden", "binary", ("0", "1"))
 
 def planted(count: int, weight: float, seed: int) -> tuple[Codes, dict[str, np.ndarray]]:
     """Codes of noise N(0, 1) and labels, half of them 1: two numbers are shifted by the weight, both one way where it is 0."""
-    chance = np.random.default_rng(seed)
-    labels = chance.permutation(count) % 2
-    noise = chance.normal(size=(count, NUMBERS))
-    first = chance.choice([-1, 1], count)
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(count) % 2
+    noise = rng.normal(size=(count, NUMBERS))
+    first = rng.choice([-1, 1], count)
     noise[:, 0] += weight * first
     noise[:, 1] += weight * first * (1 - 2 * labels)
     return Codes(part=torch.tensor(noise, dtype=torch.float32)), {"hidden": labels}
@@ -54,13 +54,13 @@ def possible(weight: float) -> float:
     return right**2 + (1 - right) ** 2 - 0.5
 
 
-def found(weight: float, probe: str) -> dict:
+def found(weight: float, probe: str) -> Estimate:
     """Accuracy above guessing of a probe, over all draws."""
     above = []
     for seed in range(SEEDS):
         sides = planted(LEARNT, weight, seed), planted(JUDGED, weight, seed + SEEDS)
         above.append(leakage(*sides[0], *sides[1], [HIDDEN], probe, seed)["part"]["hidden"].above())  # type: ignore[arg-type]
-    return mean(np.concatenate(above)).to_json()
+    return mean(np.concatenate(above))
 
 
 def gaussians(correlation: float, learnt: int, judged: int, seed: int = 0) -> dict:
@@ -84,9 +84,9 @@ if __name__ == "__main__":
 
     leaks = [{"weight": w, "possible": possible(w), **{probe: found(w, probe) for probe in ("linear", "two_layer")}} for w in WEIGHTS]
     for leak in leaks:
-        print({name: leak[name] if name in ("weight", "possible") else leak[name]["value"] for name in leak}, flush=True)
-    values = [leak["two_layer"]["value"] for leak in leaks]
-    hidden = [leak["weight"] for leak in leaks if leak["linear"]["low"] <= 0 < leak["two_layer"]["low"]]
+        print({name: value.value if isinstance(value, Estimate) else value for name, value in leak.items()}, flush=True)
+    values = [leak["two_layer"].value for leak in leaks]
+    hidden = [leak["weight"] for leak in leaks if leak["linear"].low <= 0 < leak["two_layer"].low]
     many = [gaussians(rho, PAIRS, PAIRS) for rho in CORRELATIONS]
     few = [gaussians(rho, LEARNT, JUDGED) for rho in CORRELATIONS]
     print("mutual information, largest error", worst(many), "with few", worst(few), flush=True)

@@ -4,7 +4,7 @@
     python proofs/lfw_edits.py matdr FOLDER --threads 2 --weights 0 0.01 0.1 1 10
 
 FOLDER holds the photographs and `metadata.csv`. Every val photograph takes Smiling, Eyeglasses and Gray_Hair from another
-one whose label differs; an independent classifier, trained on the training split, looks at the result. Realism is the Frechet
+one whose label differs; an independent classifier, trained on the training split, judges the result. Realism is the Frechet
 distance and KID between edited and real val photographs, at equal n, by that classifier's features. For matdr, `--weights` are
 those of the verification loss (Table 2). Runs and packs go to `runs/lfw-edits`; an interrupted call goes on.
 """
@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from record import record
-from torch import Tensor
 
 import recombine
 from recombine import inference
@@ -32,7 +31,7 @@ from recombine.evaluation.classifier import Classifier, accuracies, feature_extr
 from recombine.evaluation.judgement import plain
 from recombine.method import Method
 from recombine.metrics.intervals import mean
-from recombine.metrics.realism import Extractor, extract, frechet_distance, kernel_distance
+from recombine.metrics.realism import extract, frechet_distance, kernel_distance
 from recombine.metrics.reconstruction import psnr
 from recombine.recipes import RECIPES
 from recombine.training.runs import start
@@ -44,7 +43,7 @@ GOES_WITH = {  # what rightly changes with an attribute on photographs, and is n
 
 
 def measure(model: Method, data: Pack, classifier: Classifier) -> dict:
-    """Success and what is kept of every swap, and how real the swapped photographs look."""
+    """Success and preservation of every swap, and realism of the swapped photographs."""
     rows, names = np.asarray(data.rows("val")), list(model.schema.names)
     verdicts = replace(transfer.swaps(model, data, rows, classifier, attributes=names), goes_with=GOES_WITH)
     images = data.batch(rows).images
@@ -53,24 +52,18 @@ def measure(model: Method, data: Pack, classifier: Classifier) -> dict:
         edited = torch.cat(list(transfer.edited_images(model, data, codes, verdicts.edits)))
         again = torch.cat(list(inference.decode_chunks(model, codes)))
     chosen = torch.from_numpy(np.sort(np.random.default_rng(0).permutation(len(edited))[: len(images)]))
-    looker = feature_extractor(classifier)
-    real, made, rebuilt = (features(looker, pictures) for pictures in (images, edited[chosen], again))
-    found = plain(transfer.scores(verdicts))
+    extractor, found = feature_extractor(classifier), transfer.scores(verdicts)
+    real, made, reconstructed = (extract(extractor, side.split(256)) for side in (images, edited[chosen], again))
     return {
-        "success": found["success"],
-        "kept": found["kept"],
-        "kept_unedited": found["kept_unedited"],
-        "frechet": frechet_distance(real, made, looker.name),
-        "kid": kernel_distance(real, made, looker.name),
-        "frechet_rebuilt": frechet_distance(real, rebuilt, looker.name),
-        "reconstruction_db": mean(psnr(again, images).numpy()).to_json(),
-        "attributes": {name: plain(scores) for name, scores in transfer.by_attribute(verdicts, data.schema).items()},
+        "success": found.success,
+        "kept": found.preserved,
+        "kept_unedited": found.preserved_unedited,
+        "frechet": frechet_distance(real, made, extractor.name),
+        "kid": kernel_distance(real, made, extractor.name),
+        "frechet_rebuilt": frechet_distance(real, reconstructed, extractor.name),
+        "reconstruction_db": mean(psnr(again, images).numpy()),
+        "attributes": transfer.by_attribute(verdicts, data.schema),
     }
-
-
-def features(looker: Extractor, pictures: Tensor) -> np.ndarray:
-    """What the extractor sees in images, a batch at a time."""
-    return extract(looker, pictures.split(256))
 
 
 if __name__ == "__main__":
@@ -96,7 +89,7 @@ if __name__ == "__main__":
         train = replace(recipe.train, images=options.pictures // pairs, evaluate_every=options.pictures // pairs)
         run = options.out / (options.method if weight is None else f"{options.method}-{weight:g}")
         start(replace(recipe, config=replace(recipe.config, **changes), train=train), whole, run, quiet=True)
-        measured[f"{weight:g}" if weight is not None else "own"] = found = measure(recombine.load(run), whole, classifier)
+        measured[f"{weight:g}" if weight is not None else "own"] = found = plain(measure(recombine.load(run), whole, classifier))
         (run / "measured.json").write_text(json.dumps(found, indent=2))
         print(run.name, {key: found[key]["value"] for key in ("success", "kept", "kept_unedited", "frechet", "kid")}, flush=True)
     own = measured.get("own") or measured["0.1"]

@@ -23,6 +23,7 @@ from recombine.data.image_files import grid, save_images
 from recombine.data.packing import pack
 from recombine.data.schema import Schema
 from recombine.data.sources.folder import read_source
+from recombine.evaluation.judgement import plain
 from recombine.method import Method
 from recombine.papers.mad import TABLE2, TABLE3, TESTED, joint_phase_start, measure_parts
 from recombine.recipes import RECIPES
@@ -50,7 +51,7 @@ if __name__ == "__main__":
     def monitor(model: Method, path: Path) -> dict[str, float]:
         """Every number where the joint phase begins, kept in the run's folder."""
         if int(path.stem) and not (run / "before.json").exists():
-            (run / "before.json").write_text(json.dumps(measure_parts(model, data), indent=2))
+            (run / "before.json").write_text(json.dumps(plain(measure_parts(model, data)), indent=2))
         return looks(model, path)
 
     start(replace(recipe, train=replace(recipe.train, evaluate_every=before)), data, run, monitor=monitor, quiet=True)

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import torch
 
+from recombine.evaluation.judgement import plain
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -24,7 +26,7 @@ def record(name: str, claim: str, values: dict, n: dict, **more: object) -> None
         "commit": git("rev-parse", "--short", "HEAD") + ("-dirty" if git("status", "--porcelain", "--", "recombine") else ""),
         "date": date.today().isoformat(),
         "machine": machine(),
-        "values": values,
+        "values": plain(values),
         "n": n,
         **more,
     }

@@ -22,6 +22,7 @@ from record import record
 import recombine
 from recombine.data.packed import Pack
 from recombine.data.synthetic import sprites
+from recombine.evaluation.judgement import plain
 from recombine.methods.rodi import VARIANTS
 from recombine.metrics.intervals import mean
 from recombine.papers.rodi import FIG7, TABLE1, estimate_information, information_log, transfer_errors
@@ -53,13 +54,13 @@ if __name__ == "__main__":
         errors, reconstruction_errors = transfer_errors(model, pack, sheets, options.triplets)
         logged = information_log(run)
         found = {
-            "mse": mean(errors).to_json(),
+            "mse": mean(errors),
             "mi_trained": round(logged["I_T"].value, 4),
             "mi_measured": round(logged["I_T'"].value, 4),
             "mi_fresh": estimate_information(model, pack),
-            "reconstruction": mean(reconstruction_errors).to_json(),
+            "reconstruction": mean(reconstruction_errors),
         }
-        (run / "measured.json").write_text(json.dumps(found, indent=2))
+        (run / "measured.json").write_text(json.dumps(plain(found), indent=2))
         print(name, found, flush=True)
     measured = {name: json.loads((options.out / name / "measured.json").read_text()) for name in ("ours", *VARIANTS) if (options.out / name / "measured.json").exists()}
     model = recombine.load(options.out / "ours")

@@ -23,7 +23,7 @@ from recombine.method import Method
 from recombine.methods.shared.advattr_on_vectors import AdvAttrVectors
 from recombine.metrics.entropy import entropy_matrix
 from recombine.metrics.hopkins import hopkins
-from recombine.metrics.intervals import mean, share
+from recombine.metrics.intervals import Estimate, mean, share
 from recombine.metrics.realism import extract, frechet_distance
 from recombine.papers.claims import Cells, Claim, at_most, every, higher, lower
 from recombine.papers.table import Column, Row, Setup, Table
@@ -53,8 +53,7 @@ def posterior_entropies(model: Any, pack: Pack) -> dict[str, Any]:
         codes = encode_rows(model, pack, np.asarray(pack.rows("val")))
         found = entropy_matrix(lambda part, name: model.classifiers(None, [part])[places[name]][0], codes, list(places))
     off = [cell.value for part, row in found.items() for name, cell in row.items() if name != part]
-    of = {part: {name: cell.to_json() for name, cell in row.items()} for part, row in found.items()}
-    return {"off_attribute": mean(off).to_json(), "of": of}
+    return {"off_attribute": mean(off), "of": found}
 
 
 @cache
@@ -73,7 +72,7 @@ def draw_light_stage(count: int, seed: int = 0) -> tuple[np.ndarray, dict[str, n
 
 def cluster_statistics(
     faces: np.ndarray, labels: dict[str, np.ndarray], dis_weight: float, seeds: int, first: int = 0
-) -> dict[str, dict]:
+) -> dict[str, Estimate]:
     """Expression -> Hopkins statistic of held-out codes, a mean over trainings of several seeds, and the mean of `all`.
 
     Beside it, under `light_told`, the accuracy of a linear probe that reads the light from the expression's code.
@@ -90,9 +89,9 @@ def cluster_statistics(
             scores[value].append(hopkins(codes[train:][labels["expression"][train:] == place], dimensions=PLANE).value)
         probe = LogisticRegression(max_iter=500).fit(codes[:train], labels["light"][:train])
         accuracies.append(probe.score(codes[train:], labels["light"][train:]))
-    means = {value: mean(of).to_json() for value, of in scores.items()}
-    overall = mean([score for of in scores.values() for score in of]).to_json()
-    return {"all": overall, **means, "light_told": mean(accuracies).to_json()}
+    overall = mean([score for of in scores.values() for score in of])
+    means = {value: mean(of) for value, of in scores.items()}
+    return {"all": overall, **means, "light_told": mean(accuracies)}
 
 
 def measure_clusters(dis_weight: float, workspace: Workspace, images: int, seed: int) -> Cells:
@@ -100,7 +99,7 @@ def measure_clusters(dis_weight: float, workspace: Workspace, images: int, seed:
     folder = workspace.folder(f"runs/advattr-vectors-{dis_weight:g}-{seed}")
     faces, labels = draw_light_stage(FACES)
 
-    def measure() -> dict[str, dict]:
+    def measure() -> Cells:
         return cluster_statistics(faces, labels, dis_weight, TRAININGS, first=100 * seed)
 
     return estimates(workspace.cached(folder, "clusters", measure))
@@ -147,7 +146,7 @@ TABLE3 = Table(
 )
 
 
-def measure_smiles_given(model: Method, pack: Pack, classifier: Classifier) -> dict[str, dict]:
+def measure_smiles_given(model: Method, pack: Pack, classifier: Classifier) -> dict[str, Any]:
     """Val photographs made to smile: accuracy by the classifier, and Frechet distance to real smiles."""
     rows = np.asarray(pack.rows("val"))
     labels, extractor = np.asarray(pack.labels["Smiling"])[rows], feature_extractor(classifier)
@@ -159,7 +158,7 @@ def measure_smiles_given(model: Method, pack: Pack, classifier: Classifier) -> d
     real, ours = (extract(extractor, images.split(256)) for images in (smiles, edited))
     count = min(len(real), len(ours))
     distance = frechet_distance(real[:count], ours[:count], extractor.name)
-    return {"accuracy": share(hits).to_json(), "fid": {**distance, "n": count}}
+    return {"accuracy": share(hits), "fid": {**distance, "n": count}}
 
 
 def measure_translation(recipe: Recipe, workspace: Workspace, images: int, seed: int) -> Cells:
@@ -167,7 +166,7 @@ def measure_translation(recipe: Recipe, workspace: Workspace, images: int, seed:
     pack = workspace.photos
     run = workspace.train(shorten(recipe, images, seed), pack)
 
-    def measure(model: Method) -> dict[str, dict]:
+    def measure(model: Method) -> dict[str, Any]:
         return measure_smiles_given(model, pack, workspace.classifier(pack))
 
     return estimates(workspace.measure(run, "smiled", measure))

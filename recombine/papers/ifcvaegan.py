@@ -21,7 +21,7 @@ from recombine.evaluation.measures import MEASURES
 from recombine.evaluation.transfer import label_rates, sensitivity
 from recombine.inference import decode_chunks, encode_rows, evaluation_mode
 from recombine.method import Method
-from recombine.metrics.intervals import mean, share
+from recombine.metrics.intervals import Estimate, mean, share
 from recombine.metrics.leakage import leakage
 from recombine.metrics.reconstruction import mse
 from recombine.papers.claims import Cells, Claim, Measured, Verdict, every, higher, lower
@@ -42,7 +42,7 @@ SMILING = Column("smiling", "higher", "%", title="smiling, of edits to it")
 ACCURACY = Column("label_accuracy", "higher", "%", title="label head right")
 
 
-def measure_smiles(model: Method, data: Pack, classifier: Classifier) -> dict[str, Any]:
+def measure_smiles(model: Method, data: Pack, classifier: Classifier) -> dict[str, Estimate]:
     """The columns of Tables 1 to 3 on the val images; percentages with n and interval.
 
     Returns:
@@ -58,13 +58,13 @@ def measure_smiles(model: Method, data: Pack, classifier: Classifier) -> dict[st
         guesses = model.predict(codes)["Smiling"].argmax(1).numpy()
     of_all, of_smiling = (label_rates(model, data, some, "Smiling", classifier) for some in (rows, rows[labels == 1]))
     return {
-        "mse": mean(errors.numpy()).to_json(),
-        "not_smiling": of_all["0"].to_json(),
-        "smiling": of_all["1"].to_json(),
-        "label_accuracy": share(guesses == labels).to_json(),
-        "not_smiling_of_smiling": of_smiling["0"].to_json(),
-        "smiling_of_smiling": of_smiling["1"].to_json(),
-        "sensitivity": sensitivity(model, data, rows, attributes=["Smiling"])["Smiling"].to_json(),
+        "mse": mean(errors.numpy()),
+        "not_smiling": of_all["0"],
+        "smiling": of_all["1"],
+        "label_accuracy": share(guesses == labels),
+        "not_smiling_of_smiling": of_smiling["0"],
+        "smiling_of_smiling": of_smiling["1"],
+        "sensitivity": sensitivity(model, data, rows, attributes=["Smiling"])["Smiling"],
     }
 
 
@@ -73,7 +73,7 @@ def measure_smiling(recipe: Recipe, workspace: Workspace, images: int, seed: int
     pack = workspace.photos
     run = workspace.train(shorten(recipe, images, seed, **changes), pack)
 
-    def measure(model: Method) -> dict[str, Any]:
+    def measure(model: Method) -> Cells:
         return measure_smiles(model, pack.select("Smiling"), workspace.classifier(pack))
 
     found = workspace.measure(run, "smiles", measure)
@@ -196,7 +196,7 @@ def ten_attributes(images: int, seed: int) -> Recipe:
     return shorten(replace(lfw_smiling(), attributes=TEN), images, seed)
 
 
-def measure_heads(model: Method, pack: Pack, classifier: Classifier) -> dict[str, dict[str, dict]]:
+def measure_heads(model: Method, pack: Pack, classifier: Classifier) -> dict[str, Cells]:
     """Attribute -> accuracy on val images of the label head and the classifier, their difference, the majority rate."""
     rows = np.asarray(pack.rows("val"))
     with evaluation_mode(model):
@@ -208,10 +208,10 @@ def measure_heads(model: Method, pack: Pack, classifier: Classifier) -> dict[str
         labels = np.asarray(pack.labels[name])[rows]
         hits, reference = (side[name] == labels for side in (guesses, seen))
         report[name] = {
-            "ours": share(hits).to_json(),
-            "baseline": share(reference).to_json(),
-            "difference": mean(hits.astype(float) - reference).to_json(),
-            "majority": share(np.full(len(labels), np.bincount(labels).argmax()) == labels).to_json(),
+            "ours": share(hits),
+            "baseline": share(reference),
+            "difference": mean(hits.astype(float) - reference),
+            "majority": share(np.full(len(labels), np.bincount(labels).argmax()) == labels),
         }
     return report
 
@@ -262,7 +262,7 @@ FIG2 = Table(
 )
 
 
-def measure_probes(model: Method, pack: Pack) -> dict[str, dict]:
+def measure_probes(model: Method, pack: Pack) -> Cells:
     """Accuracy on val images of a linear probe of the whole code for each of the ten attributes, and their mean."""
     rows, rng = {"val": np.asarray(pack.rows("val"))}, np.random.default_rng(0)
     rows["train"] = np.sort(rng.permutation(pack.rows("train"))[:4_000])
@@ -272,8 +272,8 @@ def measure_probes(model: Method, pack: Pack) -> dict[str, dict]:
     attributes = [pack.schema[name] for name in TEN]
     found = leakage(codes["train"], labels["train"], codes["val"], labels["val"], attributes)["all"]
     hits = np.stack([found[name].pred == found[name].target for name in TEN], 1)
-    by_name = {name: share(hits[:, place]).to_json() for place, name in enumerate(TEN)}
-    return {"mean": mean(hits.mean(1)).to_json(), **by_name}
+    by_name = {name: share(hits[:, place]) for place, name in enumerate(TEN)}
+    return {"mean": mean(hits.mean(1)), **by_name}
 
 
 def join_parts(codes: Codes) -> Codes:

@@ -16,6 +16,7 @@ from recombine import files
 from recombine.codes import Codes
 from recombine.data.packed import Pack
 from recombine.evaluation.classifier import Classifier, feature_extractor
+from recombine.evaluation.judgement import plain
 from recombine.inference import encode_rows, evaluation_mode
 from recombine.method import Method
 from recombine.metrics.intervals import mean
@@ -99,7 +100,7 @@ def measure_phases(workspace: Workspace, images: int, seed: int) -> dict[str, di
         """The numbers where the joint phase begins, written into the run's folder."""
         before = path.parents[1] / "measured-before.json"
         if int(path.stem) and not before.exists():
-            files.write_text(before, json.dumps(measure_parts(model, data), indent=2))
+            files.write_text(before, json.dumps(plain(measure_parts(model, data)), indent=2))
         return {}
 
     run = workspace.train(recipe, pack, monitor)
@@ -118,7 +119,7 @@ def take_people(pack: Pack, portion: float) -> Pack:
     return chosen
 
 
-def measure_space(model: Any, pack: Pack, classifier: Classifier) -> dict[str, dict]:
+def measure_space(model: Any, pack: Pack, classifier: Classifier) -> dict[str, Any]:
     """Table 1, of a mad model.
 
     Returns:
@@ -134,7 +135,7 @@ def measure_space(model: Any, pack: Pack, classifier: Classifier) -> dict[str, d
     ours, theirs = extract(extractor, samples.split(256)), extract(extractor, pack.batch(real).images.split(256))
     distance = frechet_distance(theirs, ours, extractor.name)
     errors = 255 * mse(reconstructed, images).sqrt()
-    return {"fid": {**distance, "n": len(real)}, "rmse_lfw": mean(errors.numpy()).to_json()}
+    return {"fid": {**distance, "n": len(real)}, "rmse_lfw": mean(errors.numpy())}
 
 
 def measure_autoencoder(portion: float, workspace: Workspace, images: int, seed: int) -> Cells:
@@ -143,7 +144,7 @@ def measure_autoencoder(portion: float, workspace: Workspace, images: int, seed:
     pack = take_people(whole, portion) if portion < 1 else whole
     run = workspace.train(shorten(mad_lfw(shares=(1.0, 0.0, 0.0), generative_weight=0.25), images, seed), pack)
 
-    def measure(model: Method) -> dict[str, dict]:
+    def measure(model: Method) -> dict[str, Any]:
         return measure_space(model, whole, workspace.classifier(whole))
 
     return estimates(workspace.measure(run, "space", measure))

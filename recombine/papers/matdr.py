@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -90,7 +91,7 @@ def label_codes(model: Method, name: str, labels: Tensor) -> Tensor:
     return codes[labels.clamp(min=0)]
 
 
-def measure_realism(model: Method, pack: Pack, classifier: Classifier, by_label: bool = False) -> dict[str, dict]:
+def measure_realism(model: Method, pack: Pack, classifier: Classifier, by_label: bool = False) -> dict[str, Any]:
     """Frechet distance of exchanged images to the real val images, and of reconstructions, at equal n.
 
     Beside it `success`, since a method that changes nothing has the best distance of all.
@@ -105,7 +106,7 @@ def measure_realism(model: Method, pack: Pack, classifier: Classifier, by_label:
     success = exchange_success(classifier, pack, rows, edited, model.schema.names)
     distances = [frechet_distance(real, features, extractor.name) for features in made]
     fid, rebuilt = ({**distance, "n": distance["n_made"]} for distance in distances)
-    return {"fid": fid, "rebuilt": rebuilt, "success": success.to_json()}
+    return {"fid": fid, "rebuilt": rebuilt, "success": success}
 
 
 def measure_recipe(recipe: Recipe, by_label: bool, workspace: Workspace, images: int, seed: int) -> Cells:
@@ -113,7 +114,7 @@ def measure_recipe(recipe: Recipe, by_label: bool, workspace: Workspace, images:
     pack = workspace.photos
     run = workspace.train(shorten(recipe, images, seed), pack)
 
-    def measure(model: Method) -> dict[str, dict]:
+    def measure(model: Method) -> dict[str, Any]:
         return measure_realism(model, pack, workspace.classifier(pack), by_label)
 
     return estimates(workspace.measure(run, "realism", measure))

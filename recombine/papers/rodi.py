@@ -91,7 +91,7 @@ def information_log(run: Path) -> dict[str, Estimate]:
     return {name: mean([line[name] for line in last]) for name in ("I_T", "I_T'")}
 
 
-def estimate_information(model: Method, pack: Pack) -> dict:
+def estimate_information(model: Method, pack: Pack) -> Estimate:
     """I(pose, appearance) in nats by a pair classifier trained afterwards: pose of x2, appearance of x1."""
     codes = []
     for split in ("train", "val"):
@@ -102,7 +102,7 @@ def estimate_information(model: Method, pack: Pack) -> dict:
         same = character[first] == character[second]
         one, two = encode_rows(model, pack, rows[first[same]]), encode_rows(model, pack, rows[second[same]])
         codes.append((two["pose"], one["appearance"]))
-    return mutual_information(*codes[0], *codes[1]).to_json()
+    return mutual_information(*codes[0], *codes[1])
 
 
 def train_variant(name: str, workspace: Workspace, images: int, seed: int) -> Path:
@@ -115,9 +115,8 @@ def train_variant(name: str, workspace: Workspace, images: int, seed: int) -> Pa
 def measure_transfers(workspace: Workspace, run: Path) -> Cells:
     """The columns of Fig. 7, of a run."""
 
-    def measure(model: Method) -> list[dict]:
-        errors = transfer_errors(model, workspace.figures, workspace.sheets, TRIPLETS)
-        return [mean(side).to_json() for side in errors]
+    def measure(model: Method) -> list[Estimate]:
+        return [mean(side) for side in transfer_errors(model, workspace.figures, workspace.sheets, TRIPLETS)]
 
     return estimates(dict(zip(("mse", "rec"), workspace.measure(run, "transfers", measure), strict=True)))
 
@@ -206,7 +205,7 @@ def measure_row2(name: str, workspace: Workspace, images: int, seed: int) -> Cel
     """A row of Table 2: is the character found again, and is the stance the source's?"""
     run, pack, sheets = train_variant(name, workspace, images, seed), workspace.figures, workspace.sheets
 
-    def measure(model: Method) -> dict[str, dict]:
+    def measure(model: Method) -> Cells:
         return measure_recognition(model, pack, sheets, workspace.classifier(pack), 600)
 
     return estimates(workspace.measure(run, "recognition", measure))
@@ -215,7 +214,7 @@ def measure_row2(name: str, workspace: Workspace, images: int, seed: int) -> Cel
 @torch.no_grad()
 def measure_recognition(
     model: Method, pack: Pack, sheets: sprites.Sheets, classifier: Classifier, count: int
-) -> dict[str, dict]:
+) -> Cells:
     """Retrieval of real images of the character by made ones, and errors of the stance, both by the classifier.
 
     Returns:
@@ -234,7 +233,7 @@ def measure_recognition(
             scores[f"reid_{kind}"] += average_precisions(queries, characters, gallery, owners)
             seen = classifier.verdicts(made)
             scores[f"pose_{kind}"] += np.mean([seen[name] != t.labels[name] for name in STANCE], 0).tolist()
-    return {name: mean(values).to_json() for name, values in scores.items()}
+    return {name: mean(values) for name, values in scores.items()}
 
 
 def appearance_features(classifier: Classifier, images: Tensor) -> np.ndarray:

@@ -17,7 +17,7 @@ from recombine.data.schema import Attribute, Schema
 from recombine.data.sources.folder import read_source
 from recombine.data.synthetic import avatars, sprites
 from recombine.evaluation.classifier import Classifier, Settings, judge_classifier
-from recombine.evaluation.judgement import structured
+from recombine.evaluation.judgement import plain, structured
 from recombine.method import Method
 from recombine.metrics.intervals import Estimate
 from recombine.recipes import default_recipe
@@ -155,7 +155,7 @@ class Workspace:
         path = folder / f"measured-{name}.json"
         if not path.exists():
             self.progress(f"measuring {name}: {folder}")
-            files.write_text(path, json.dumps(compute(), indent=2))
+            files.write_text(path, json.dumps(plain(compute()), indent=2))
         return json.loads(path.read_text("utf-8"))
 
     def folder(self, name: str) -> Path:
@@ -165,9 +165,9 @@ class Workspace:
         return folder
 
 
-def estimates(plain: Mapping[str, Any]) -> dict[str, Estimate]:
+def estimates(values: Mapping[str, Any]) -> dict[str, Estimate]:
     """Numbers that were read as plain values."""
-    return {name: structured(Estimate, value) for name, value in plain.items()}
+    return {name: structured(Estimate, value) for name, value in values.items()}
 
 
 def shorten(recipe: Recipe, images: int, seed: int, **changes: Any) -> Recipe:
