@@ -54,6 +54,7 @@ if __name__ == "__main__":
         found = judge(model, pack, images=None, truths=pictures * len(model.schema.names))
         assert found.truth and found.truth.edits and found.edits and found.reconstruction
         truth, edits = found.truth.edits, found.edits.all
+        assert edits.success and edits.preserved
         near = truth.psnr["all"]
         record(
             "demo",
