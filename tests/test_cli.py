@@ -140,7 +140,7 @@ def test_set_writes_what_the_library_would(here, capsys):
     assert (rc.read_images("new/anna.png") - expected).abs().max() <= 1 / 255
 
 
-def test_swap_with_one_donor_and_with_a_folder_of_partners(here, capsys):
+def test_swap_with_one_source_and_with_a_folder_of_sources(here, capsys):
     for name in ("photos", "others"):
         Path(name).mkdir()
         for seed in range(5):
@@ -152,7 +152,7 @@ def test_swap_with_one_donor_and_with_a_folder_of_partners(here, capsys):
     assert Path("pairs/2.png").read_bytes() != Path("one/2.png").read_bytes()
 
 
-def test_interpolate_starts_at_the_picture_and_ends_at_the_other(here, capsys):
+def test_interpolate_starts_at_the_image_and_ends_at_the_other(here, capsys):
     code, out, _ = run(capsys, *"edit interpolate model anna.png --with ben.png --at 0,1 --out line --json".split())
     assert code == 0
     assert json.loads(out) == {"written": ["line/anna_0.png", "line/anna_1.png"], "skipped": {}}
@@ -204,7 +204,7 @@ def test_a_linked_original_is_not_overwritten_either(here, capsys):
     assert code == 1 and "new/anna.png is an original" in err
 
 
-def test_odd_pictures_are_edited_and_what_is_odd_is_said(here, capsys):
+def test_odd_images_are_edited_and_what_is_odd_is_said(here, capsys):
     frames = [face(seed, (20, 20)) for seed in range(2)]
     frames[0].save("moving.gif", save_all=True, append_images=frames[1:])
     code, _, err = run(capsys, *"edit set model moving.gif --label mouth=smile --out new".split())
@@ -232,9 +232,9 @@ def test_sixteen_bits_in_are_sixteen_bits_out(tmp_path, monkeypatch, capsys, mak
     ramp = (np.arange(256, dtype=np.uint16) * 257).reshape(16, 16)
     Image.fromarray(ramp).save("cell.png")
     assert run(capsys, *"edit set model cell.png --label dye=1 --out new".split())[0] == 0
-    with Image.open("new/cell.png") as picture:
-        values = np.asarray(picture)
-    assert picture.mode in ("I;16", "I") and (values % 257 != 0).any()
+    with Image.open("new/cell.png") as image:
+        values = np.asarray(image)
+    assert image.mode in ("I;16", "I") and (values % 257 != 0).any()
 
 
 @pytest.fixture

@@ -52,12 +52,12 @@ def studio(tmp_path, monkeypatch, untrained, make_untrained):
     return tmp_path
 
 
-def test_readme_python_runs_and_its_pictures_are_there(studio):
+def test_readme_python_runs_and_its_images_are_there(studio):
     (code,) = [text for kind, text in BLOCKS if kind == "python"]
     exec(compile(code, "README.md", "exec"), {})
     for name in re.findall(r'"(\w+\.png)"\)', code):
-        with Image.open(name) as picture:
-            assert picture.size == (16, 16)
+        with Image.open(name) as image:
+            assert image.size == (16, 16)
 
 
 @pytest.mark.parametrize("line", [line for line in COMMANDS if "edit" in line])

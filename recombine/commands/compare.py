@@ -186,7 +186,7 @@ def show(page: Path, as_json: bool) -> None:
     for name, data in content["data"].items():
         used = [m for m in COMPARED if m.headline and any(m.key in row["metrics"] for row in data["methods"].values())]
         titles = [f"{m.title}{', ' * bool(m.unit)}{m.unit}" for m in used]
-        table = Table(name, "front", *titles, box=None, pad_edge=False, header_style="bold")
+        table = Table(name, "Pareto-optimal", *titles, box=None, pad_edge=False, header_style="bold")
         for method, row in data["methods"].items():
             found = [(row["metrics"].get(m.key), m.unit) for m in used]
             cells = [f"{shown(f['value'], unit, with_unit=False)} [{rank(f)}]" if f else "" for f, unit in found]

@@ -49,14 +49,14 @@ class Writing:
 
 
 @dataclass(frozen=True)
-class Found:
+class ImageFile:
     """An image file, and its path below the folder that was given."""
 
     path: Path
     below: Path
 
 
-def find_images(given: list[Path]) -> list[Found]:
+def find_images(given: list[Path]) -> list[ImageFile]:
     """Every image file among files and folders, in order of name.
 
     Raises:
@@ -69,9 +69,9 @@ def find_images(given: list[Path]) -> list[Found]:
             inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
             if not inside:
                 raise ValueError(f"{path} holds no images; expected files that end in {', '.join(SUFFIXES)}")
-            found += [Found(p, p.relative_to(path)) for p in inside]
+            found += [ImageFile(p, p.relative_to(path)) for p in inside]
         elif path.exists():
-            found.append(Found(path, Path(path.name)))
+            found.append(ImageFile(path, Path(path.name)))
         else:
             raise FileNotFoundError(f"there is no image or folder {path}")
     return found
@@ -97,7 +97,7 @@ class Editing:
             raise ValueError(f"a grid shows at most {MOST_IN_GRID} images, not {len(self.files)}; leave out --grid")
 
     def sources(self, given: Path) -> Callable[[list[int]], Codes]:
-        """Codes of the images that lend their parts: one to all, or the n-th of a folder to the n-th image."""
+        """Codes of the source images: one for all targets, or the n-th of a folder for the n-th target."""
         found = find_images([given])
         self.originals += [file.path for file in found]
         if len(found) not in (1, len(self.files)):
@@ -192,7 +192,7 @@ class Editing:
         return self.method.encode(images.to(next(self.method.parameters()).device))  # type: ignore[attr-defined]
 
 
-def plan(files: list[Found], endings: Sequence[str], writing: Writing) -> list[list[Path]]:
+def plan(files: list[ImageFile], endings: Sequence[str], writing: Writing) -> list[list[Path]]:
     """Where every edited image goes: one row a file, one path for each ending; with --grid all share one path.
 
     Raises:
