@@ -173,7 +173,7 @@ def discard(folder: str | Path) -> None:
 
 
 def make_folder(folder: str | Path) -> None:
-    """Make a folder, if need be, inside one that exists, and wait until the disk knows it."""
+    """Make a folder, if need be, inside one that exists, and wait until the disk has it."""
     if not Path(folder).is_dir():
         os.mkdir(folder)
         sync_folder(Path(folder).parent)
@@ -242,7 +242,7 @@ def sync(file: IO) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Wait until the disk knows the names in a folder."""
+    """Wait until the disk has the names in a folder."""
     if os.name == "nt":  # Windows cannot, and keeps the order of renames itself
         return
     handle = os.open(folder, os.O_RDONLY)

@@ -29,7 +29,7 @@ except ImportError:                         # without the extra `fast`; Pillow d
 
 MIN_SIDE = 8                                # pixels; smaller images are refused
 MAX_ASPECT = 8                              # longer side by shorter side; beyond, refused whatever the fit
-MAX_PIXELS = 50_000_000                     # unless recombine_MAX_PIXELS says otherwise
+MAX_PIXELS = 50_000_000                     # unless the environment sets recombine_MAX_PIXELS
 MAX_PROFILE = 4_000_000                     # bytes of a colour profile that is still read
 ORIENTATION = 0x0112                        # EXIF tag
 GREY = (0.299, 0.587, 0.114)                # ITU-R 601, as Pillow's mode L
@@ -89,7 +89,7 @@ class RawImage:
 
 
 def decode(source: str | Path | bytes, schema: Schema) -> np.ndarray:
-    """An image as the schema wants it; what is odd but bearable (an animation, say) is a Python warning.
+    """An image in the format of the schema; what is odd but bearable (an animation, say) is a Python warning.
 
     Args:
         source: A file, or its bytes.
@@ -113,7 +113,7 @@ def decode_noted(
     """`decode`, with the notes returned; `allow_truncated` keeps the top part of a JPEG that was cut off."""
     if schema.channels not in (1, 3):
         raise ValueError(
-            f"image files have 1 or 3 channels, the schema says {schema.channels}; give such images as arrays to "
+            f"image files have 1 or 3 channels, the schema has {schema.channels}; give such images as arrays to "
             "recombine.data.packed.write_pack"
         )
     raw = read(source, allow_truncated)

@@ -115,7 +115,7 @@ def encoded(pixels: np.ndarray, suffix: str, note: str | None = None) -> bytes:
 
 
 def save_options(suffix: str, note: str | None) -> dict:
-    """What Pillow is told for a format, the note included."""
+    """Arguments of Pillow's `save` for a format, the note included."""
     if suffix == ".png":
         text = PngImagePlugin.PngInfo()
         if note:

@@ -174,7 +174,7 @@ def write_pack(
 
     Args:
         folder: Made if needed; a pack that is there is replaced.
-        images: [images, channels, height, width] unsigned 8 or 16 bits as the schema says, or chunks of that.
+        images: [images, channels, height, width] of the schema's shape and dtype, or chunks of that.
         schema: Attributes and image format.
         files: A name for every image.
         labels: name -> [images], with -1 (continuous: NaN) for missing.
@@ -198,7 +198,7 @@ def write_pack(
 def _write_chunk(target: BinaryIO, chunk: np.ndarray, schema: Schema) -> Iterator[str]:
     if chunk.shape[1:] != schema.shape or chunk.dtype != schema.dtype:
         raise ValueError(
-            f"the schema says images [n, {', '.join(map(str, schema.shape))}] of {schema.dtype}; "
+            f"the schema expects images [n, {', '.join(map(str, schema.shape))}] of {schema.dtype}; "
             f"these are {list(chunk.shape)} of {chunk.dtype}"
         )
     target.write(np.ascontiguousarray(chunk).data)

@@ -168,9 +168,9 @@ class Pairs:
 class Macro:
     """Batches in which every identity stands with several images, so that each image has others like it.
 
-    A batch is a run of identities, each with `clips` x `pictures` images side by side; identities come in shuffled
+    A batch is a run of identities, each with `clips` x `images` images side by side; identities come in shuffled
     epochs. With a `clip` attribute each identity brings as many different clips as it has, up to `clips`, and each clip
-    as many different images as it has, up to `pictures`; what is lacking is filled up by repeating.
+    as many different images as it has, up to `images`; what is lacking is filled up by repeating.
 
     Args:
         pack: The data.
@@ -180,7 +180,7 @@ class Macro:
         identity: Attribute of the identities; unless given, the first of kind `group`.
         clip: Attribute of the clips; None where there are none.
         clips: Of one identity.
-        pictures: Of one clip, or without clips of one identity; at least 2.
+        images: Of one clip, or without clips of one identity; at least 2.
 
     Attributes:
         left_out: How many images of the split belong to no identity or clip with two images.
@@ -198,12 +198,12 @@ class Macro:
         identity: str | None = None,
         clip: str | None = None,
         clips: int = 1,
-        pictures: int = 4,
+        images: int = 4,
     ):
         rows, identity = some(pack.rows(split), pack, split), identity or first_group(pack)
-        if pictures < 2 or clips < 1:
-            raise ValueError(f"a macro-batch needs 2 or more images of 1 or more clips, not {pictures} of {clips}")
-        self.clips, self.pictures, self.mirror = clips if clip else 1, pictures, mirror
+        if images < 2 or clips < 1:
+            raise ValueError(f"a macro-batch needs 2 or more images of 1 or more clips, not {images} of {clips}")
+        self.clips, self.images, self.mirror = clips if clip else 1, images, mirror
         self.groups = Groups(rows, combined(pack, [identity, clip] if clip else [identity], rows), 2)
         self.left_out = len(rows) - len(self.groups.rows)
         if not len(self.groups.rows):
@@ -211,18 +211,18 @@ class Macro:
         owners = pack.labels[identity][self.groups.rows[self.groups.starts]]
         self.identities = Groups(np.arange(len(owners)), owners, 1, "clips")
         self.epochs = Epochs(len(self.identities.sizes), seed, "macro")
-        self.coins = Epochs(len(self.identities.sizes) * self.clips * pictures, seed, "macro mirror")
+        self.coins = Epochs(len(self.identities.sizes) * self.clips * images, seed, "macro mirror")
 
     def draw(self, position: int, batch_size: int) -> Draw:
         """The next images, identity by identity; a batch may begin or end within one."""
-        slots, inside = np.divmod(np.arange(position, position + batch_size), self.clips * self.pictures)
-        clips, pictures = np.divmod(inside, self.pictures)
+        slots, inside = np.divmod(np.arange(position, position + batch_size), self.clips * self.images)
+        clips, images = np.divmod(inside, self.images)
         identities = self.epochs.order(slots[0], slots[-1] - slots[0] + 1)[slots - slots[0]]
         epochs, rows = slots // self.epochs.count, np.empty(batch_size, dtype=np.int64)
         for epoch in np.unique(epochs):
             now = epochs == epoch
             clip = self.identities.nth(self.epochs, epoch, identities[now], clips[now])
-            rows[now] = self.groups.nth(self.epochs, epoch, clip, pictures[now])
+            rows[now] = self.groups.nth(self.epochs, epoch, clip, images[now])
         return Draw(rows, self.coins.flips(position, batch_size) if self.mirror else None)
 
     def __repr__(self) -> str:
@@ -268,7 +268,7 @@ class Groups:
         sizes: How many things it has.
     """
 
-    def __init__(self, rows: np.ndarray, values: np.ndarray, least: int, name: str = "pictures"):
+    def __init__(self, rows: np.ndarray, values: np.ndarray, least: int, name: str = "pictures"):  # of the seeds
         self.name = name
         rows, values = rows[values != MISSING], values[values != MISSING]
         _, member, sizes = np.unique(values, return_inverse=True, return_counts=True)

@@ -128,7 +128,7 @@ def test_grey_becomes_colour_and_colour_grey():
 
 
 def test_more_channels_than_picture_files_have_are_told_where_to_go():
-    with pytest.raises(ValueError, match=r"the schema says 5; give such images as arrays to .*write_pack"):
+    with pytest.raises(ValueError, match=r"the schema has 5; give such images as arrays to .*write_pack"):
         decode(saved(noise(16, 16, 3), "PNG"), replace(EIGHT, channels=5))
 
 

@@ -134,7 +134,7 @@ def test_pictures_may_come_in_chunks_and_replace_an_older_pack(tmp_path):
 
 
 def test_what_does_not_fit_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"schema says images \[n, 3, 4, 6\] of uint8; these are \[4, 3, 4, 6\] of uint16"):
+    with pytest.raises(ValueError, match=r"schema expects images \[n, 3, 4, 6\] of uint8; these are \[4, 3, 4, 6\] of uint16"):
         write(tmp_path, images=pictures().astype(np.uint16))
     with pytest.raises(ValueError, match="4 files were named but 3 images came"):
         write(tmp_path, images=pictures(3))

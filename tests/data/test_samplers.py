@@ -37,7 +37,7 @@ ALL = {
     "two_batches": lambda pack, **more: TwoBatches(pack, **more),
     "pairs": lambda pack, **more: Pairs(pack, **more),
     "macro": lambda pack, **more: Macro(pack, **more),
-    "macro of clips": lambda pack, **more: Macro(pack, clip="clip", clips=2, pictures=2, **more),
+    "macro of clips": lambda pack, **more: Macro(pack, clip="clip", clips=2, images=2, **more),
 }
 
 
@@ -124,14 +124,14 @@ def test_pairs_that_cannot_be_are_refused(pack):
 
 
 def test_macro_batches_hold_whole_identities_with_different_pictures(pack):
-    rows = Macro(pack, identity="person", pictures=4).draw(0, 40).rows.reshape(10, 4)
+    rows = Macro(pack, identity="person", images=4).draw(0, 40).rows.reshape(10, 4)
     person = pack.labels["person"][rows]
     assert (person == person[:, :1]).all() and sorted(person[:, 0]) == list(range(10))
     assert all(len(set(group)) == 4 for group in rows)
 
 
 def test_macro_batches_of_clips_hold_both_clips_of_each_identity(pack):
-    rows = Macro(pack, identity="person", clip="clip", clips=2, pictures=2).draw(0, 40).rows.reshape(10, 2, 2)
+    rows = Macro(pack, identity="person", clip="clip", clips=2, images=2).draw(0, 40).rows.reshape(10, 2, 2)
     person, clip = pack.labels["person"][rows], pack.labels["clip"][rows]
     assert (person == person[:, :1, :1]).all()
     assert (clip == clip[:, :, :1]).all() and (clip[:, 0] != clip[:, 1]).all()
@@ -139,13 +139,13 @@ def test_macro_batches_of_clips_hold_both_clips_of_each_identity(pack):
 
 
 def test_macro_fills_up_by_repeating_and_says_what_is_left_out(pack):
-    sampler = Macro(pack, identity="person", pictures=6)
+    sampler = Macro(pack, identity="person", images=6)
     rows = sampler.draw(0, 6).rows
     assert len(set(rows)) == 4 and sampler.left_out == 10
     with pytest.raises(ValueError, match="no person of split 'val' has two images"):
         Macro(pack, "val")
     with pytest.raises(ValueError, match="2 or more images of 1 or more clips, not 1 of 1"):
-        Macro(pack, pictures=1)
+        Macro(pack, images=1)
 
 
 class Counting:

@@ -335,7 +335,7 @@ def shift(x: float, content: str) -> str:
 
 
 def eyes(factors: Mapping[str, Any]) -> str:
-    """Two whites with pupils that look where the gaze says."""
+    """Two whites with pupils, moved to where the gaze is."""
     width, height = EYES[factors["eyes"]]
     aside = GAZES[factors["gaze"]] * width / 14
     pupil = min(7, height)
