@@ -133,20 +133,6 @@ def table(content: Mapping) -> str:
     return buffer.getvalue()
 
 
-def summary(content: Mapping) -> str:
-    """What was compared, in a sentence."""
-    plan = content["plan"]
-    budget = plan["budget"]
-    if budget is None:
-        spent = "runs trained before"
-    elif budget["images"] is not None:
-        spent = f"{budget['images']:,} images seen by each, a pair counting as two"
-    else:
-        spent = f"{budget['seconds']:g} seconds of training for each, as images at the speed measured before"
-    count = len(plan["seeds"])
-    return f"{len(plan['methods'])} methods, {count} seed{'s' * (count != 1)}, {spent}; {content['written']}"
-
-
 def remarks(data: Mapping) -> list[str]:
     """What is absent, not measured or not compared, and why, in sentences."""
     found = []
@@ -176,12 +162,3 @@ def rank(found: Mapping) -> str:
     """A range of ranks as people read it."""
     best, worst = found["rank"]
     return f"{best}" if best == worst else f"{best}-{worst}"
-
-
-def seconds(row: Mapping, stage: str) -> str:
-    """Seconds over seeds as people read them."""
-    found = row["seconds"].get(stage)
-    if found is None:
-        return "not known"
-    ends = "" if found["seeds"] == 1 else f" ({found['low']:.0f} to {found['high']:.0f})"
-    return f"{found['value']:.0f}{ends}"

@@ -12,17 +12,7 @@ import numpy as np
 from recombine import files
 from recombine.comparison import samples
 from recombine.comparison.charts import dots, scatter
-from recombine.comparison.content import (
-    PARETO,
-    cell_folder,
-    gathered,
-    rank,
-    read_cell,
-    remarks,
-    seconds,
-    summary,
-    table,
-)
+from recombine.comparison.content import PARETO, cell_folder, gathered, rank, read_cell, remarks, table
 from recombine.data.images import to_float
 from recombine.evaluation.measures import COMPARED
 from recombine.reports.curves import Curve, Panel, log_panels, panel
@@ -56,13 +46,11 @@ def report(out: str | Path) -> Path:
     values = {
         "title": content["title"],
         "content": content,
-        "summary": summary(content),
         "waiting": sum("not finished" in text for text in absent),
         "shown": {name: shown_data(content, name, out) for name in content["data"]},
         "compared": COMPARED,
         "words": {"Intervals": content["intervals"], "Ranks": content["ranks"], "Pareto-optimal": PARETO},
         "rank": rank,
-        "seconds": seconds,
     }
     files.write_text(out / "report.json", json.dumps(content, indent=1, allow_nan=False))
     files.write_text(out / "table.csv", table(content))

@@ -6,7 +6,6 @@ The page holds everything it shows, needs no network and no script, and follows 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -56,7 +55,8 @@ def report(
         The path of `report.html`.
     """
     folder = Path(folder)
-    config = read_config(folder)
+    settings = folder / "config.json"
+    config = json.loads(settings.read_text("utf-8")) if settings.exists() else {}
     title = title or folder.resolve().name
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     labels = swaps = {}
@@ -115,9 +115,3 @@ def image_grids(model: Method, pack: Pack, judgement: Judgement, count: int) -> 
         lending = pack.batch(rows[count:] if len(rows) > count else rows).images.to(device_of(model))
         targets, sources = model.encode(images), model.encode(lending)
         return label_figures(model, targets, images), swap_figures(model, targets, images, sources, lending)
-
-
-def read_config(folder: Path) -> Mapping:
-    """The run's `config.json`; empty where there is none."""
-    path = folder / "config.json"
-    return json.loads(path.read_text("utf-8")) if path.exists() else {}
