@@ -64,12 +64,13 @@ def markdown(table: Table, result: dict[str, Any]) -> str:
     heads = ["", *(f"{c.heading}, {side}" for c in columns for side in ("paper", "ours")), "n"]
     lines = [f"# {table.name}: {table.title}", "", f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     for row in result["rows"]:
-        cells = []
+        ours, cells = row["ours"] or {}, [row["name"]]
         for c in columns:
-            found = (row["ours"] or {}).get(c.name)
-            ours = f"{c.format(found['value'])} ({format_interval(c, found)})" if found else "-"
-            cells += [format_paper(c, row), ours]
-        lines.append(f"| {' | '.join([row['name'], *cells, format_n(cell['n'] for cell in (row['ours'] or {}).values())])} |")
+            found = ours.get(c.name)
+            shown = f"{c.format(found['value'])} ({format_interval(c, found)})" if found else "-"
+            cells += [format_paper(c, row), shown]
+        cells.append(format_n(cell["n"] for cell in ours.values()))
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, "", *(f"- {line}" for line in remarks(result)), ""])
 
 
@@ -85,12 +86,13 @@ def printable(table: Table, result: dict[str, Any]) -> RenderableType:
     for column in columns:
         grid.add_column(column.heading, min_width=6)
     for row in result["rows"]:
-        ours = [f"  ours, n = {format_n(cell['n'] for cell in row['ours'].values())}", "  95 %"] if row["ours"] else ["  not run"]
-        cells = []
+        ours, cells = row["ours"] or {}, []
+        n = format_n(cell["n"] for cell in ours.values())
         for c in columns:
-            found = (row["ours"] or {}).get(c.name)
+            found = ours.get(c.name)
             numbers = [c.format(found["value"]), format_interval(c, found)] if found else ["-"]
             cells.append(Text("\n".join([format_paper(c, row), *numbers])))
-        grid.add_row(Text("\n".join([row["name"] + ", paper", *ours])), *cells)
+        lines = [f"{row['name']}, paper", *([f"  ours, n = {n}", "  95 %"] if ours else ["  not run"])]
+        grid.add_row(Text("\n".join(lines)), *cells)
     heading = Text(f"{table.name}: {table.title}", style="bold")
     return Group(heading, grid, *(Text(line) for line in remarks(result)))

@@ -85,7 +85,7 @@ class Table:
     rows: tuple[Row, ...]
     claim: Claim
     differs: tuple[str, ...] = ()           # what else is not the same
-    ours: Mapping[str, str] = field(default_factory=dict)  # `size`, `images seen`: where not the pack's and the budget's
+    ours: Mapping[str, str] = field(default_factory=dict)  # `size`, `images seen`, if not the pack's and the budget's
     images: int = 4_000                     # images seen by every training when the caller gives no number
     minutes: float = 1.0                    # for these, on one core, with packs and classifiers at hand
 
