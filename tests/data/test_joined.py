@@ -97,7 +97,7 @@ def test_samplers_draw_from_all_or_from_one_data_set(packs):
     draw = Pairs(both, by="identity").draw(0, 200)
     assert (both.sources[draw.rows] == both.sources[draw.partner]).all()
     assert set(both.sources[Iid(both).draw(0, 24).rows]) == {0, 1}
-    turns = InTurn([Iid(both.only(0)), Macro(both.only(1), identity="identity", pictures=4)])
+    turns = InTurn([Iid(both.only(0)), Macro(both.only(1), identity="identity", images=4)])
     for step in range(4):
         drawn = turns.draw(step * 8, 8)
         assert set(both.sources[drawn.rows]) == {drawn.source} == {step % 2}
