@@ -365,6 +365,7 @@ def test_train_that_is_stopped_says_how_to_go_on(photos, capsys, monkeypatch):
     assert code == 143 and "the same command again goes on from there" in err
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_and_the_same_command_goes_on(photos, capsys):
     command = f"train photos --attributes Smiling --images 4000000 --out runs/a {TINY}".split()
     process = subprocess.Popen([sys.executable, "-m", "recombine.cli", *command], stderr=subprocess.PIPE, text=True)
@@ -415,6 +416,7 @@ def test_train_says_so_where_several_processes_would_pack_at_once(photos, capsys
     assert code == 1 and "recombine data FOLDER --pack PACK" in err
 
 
+@pytest.mark.slow
 def test_evaluate_prints_a_table_and_leaves_a_page(signs, sign_reader, here, capsys, monkeypatch):
     monkeypatch.setattr("recombine.evaluation.judge.judge_classifier", lambda *_, **__: sign_reader)
     settings = "--images 32 --set width=4 --set num_latents=4 --set aux_width=8 --batch-size 8 --judge none"
@@ -447,6 +449,7 @@ def test_evaluate_of_no_run_says_what_was_expected(here, capsys):
     assert code == 1 and "there is no nowhere; expected a run folder" in err
 
 
+@pytest.mark.slow
 def test_demo_goes_from_nothing_to_a_page(here, capsys, monkeypatch):
     from recombine.methods.ifcvaegan import Config
     from recombine.recipes import RECIPES

@@ -420,6 +420,7 @@ print(kills, reached)
 """
 
 
+@pytest.mark.slow
 def test_real_kills_lose_nothing_that_was_saved(tmp_path):
     package = str(Path(checkpoint.__file__).parents[2])
     done = subprocess.run(

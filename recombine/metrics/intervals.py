@@ -189,6 +189,11 @@ def over_seeds(found: Sequence[Estimate], bounded: bool = False) -> SeedEstimate
     Args:
         found: The estimate of each seed, at least one.
         bounded: The value lies in [0, 1], and so does its interval.
+
+    Example:
+        >>> found = over_seeds([Estimate(1.0, 1.0, 1.0, 9), Estimate(3.0, 3.0, 3.0, 9)])
+        >>> found.value, round(found.high, 3)  # t(0.975, 1) = 12.706
+        (2.0, 14.706)
     """
     from scipy import stats
 

@@ -167,6 +167,7 @@ def test_a_stopped_cell_goes_on_to_the_same_bits(done, signs, tmp_path, monkeypa
     assert json.loads((cell / "judgement.json").read_text())["parts"] == json.loads((done / "runs/signs/ifcvaegan-tiny/0/judgement.json").read_text())["parts"]
 
 
+@pytest.mark.slow
 def test_two_processes_make_the_table_that_one_makes(done, signs, tmp_path):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, SCRIPT.parents[:2])), "OMP_NUM_THREADS": "1"}
     other = subprocess.Popen([sys.executable, SCRIPT, tmp_path, signs.path, "2/2"], env=environment, stderr=subprocess.PIPE)

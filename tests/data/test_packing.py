@@ -290,6 +290,7 @@ SLOW = """
 """
 
 
+@pytest.mark.slow
 def test_a_packing_that_is_killed_goes_on_and_equals_one_that_was_not(tmp_path, monkeypatch):
     data, out = source(tmp_path / "in", 60), tmp_path / "out"
     whole = packed(data, tmp_path / "whole")

@@ -111,6 +111,7 @@ def test_microbatches_give_the_weights_of_one_batch(signs, tmp_path):
     assert largest_difference(weights(tmp_path / "one"), weights(tmp_path / "four")) < 1e-7
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_weights_of_one(signs, tmp_path):
     # Batch normalisation, two critic calls in one backward, gradient penalty with double backward, micro-batches, the average.
     script = [str(Path(__file__).parents[1] / "two_processes.py"), str(signs.path), str(tmp_path / "two")]
