@@ -84,9 +84,11 @@ class Facts:
 
     def __init__(self, column: Column):
         self.column, texts, known = column, column.texts, column.known
-        self.neither = [code for code, text in enumerate(texts) if yes_or_no(text) is None]     # yes nor no
+        answers = list(map(yes_or_no, texts))
+        self.neither = [code for code, answer in enumerate(answers) if answer is None]          # yes nor no
         self.words = [code for code, text in enumerate(texts) if not number(text)]              # no numbers
-        self.numbers = numbers = sorted(float(text) for text in texts if number(text))
+        words = set(self.words)
+        self.numbers = numbers = sorted(float(text) for code, text in enumerate(texts) if code not in words)
         distinct, cells = len(texts), known - column.cells_with(self.words)                     # cells with a number
         levels, first = len(numbers), numbers[0] if numbers else -1
 
@@ -94,7 +96,7 @@ class Facts:
         self.repeated = distinct < known or distinct == 1 or self.named(PERSONS)
         self.answers = bool(texts) and not self.neither
         self.three_way = {-1.0, 0.0, 1.0} <= set(numbers)           # 0 may well mean `not known`
-        self.two_way = {True, False} <= set(map(yes_or_no, texts)) and not self.three_way and self.slips(self.neither)
+        self.two_way = {True, False} <= set(answers) and not self.three_way and self.slips(self.neither)
         self.numeric = bool(numbers) and self.slips(self.words)     # words are slips, if there are any
         self.measured = self.named(MEASURES) or not all(value.is_integer() for value in numbers)
         in_order = cells == levels and numbers == [first + place for place in range(levels)]
