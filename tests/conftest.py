@@ -148,13 +148,13 @@ def true_sign(signs):
 @pytest.fixture(scope="session")
 def signs(tmp_path_factory):
     """400 drawn images with every attribute independent of the others: 300 to train, 60 to choose, 40 to test."""
-    chance, count = np.random.default_rng(0), 400
+    rng, count = np.random.default_rng(0), 400
     labels = {
         "maker": np.arange(count) // 10,
-        "colour": chance.integers(0, 3, count),
-        "lamp": chance.integers(0, 2, count),
-        "stripes": chance.integers(0, 2, count),
-        "shade": chance.random(count).astype(np.float32),
+        "colour": rng.integers(0, 3, count),
+        "lamp": rng.integers(0, 2, count),
+        "stripes": rng.integers(0, 2, count),
+        "shade": rng.random(count).astype(np.float32),
     }
     images = np.stack([draw_sign(*(labels[n][i] for n in ("colour", "lamp", "stripes", "shade"))) for i in range(count)])
     splits = ["train"] * 300 + ["val"] * 60 + ["test"] * 40

@@ -1,1 +1,1 @@
-"""How good a method is, measured by judges that it never saw."""
+"""Measures as pure functions: of codes, images and labels, each with the interval of its number."""

@@ -104,7 +104,7 @@ def leakage(
         labels_train: Attribute -> labels `[images]` of these; missing ones are `MISSING`, or NaN where continuous.
         codes_test: Codes that they are judged on, of other images.
         labels_test: Attribute -> labels of these.
-        attributes: What is looked for. Groups are left out: a probe can only name values that it has seen.
+        attributes: What is probed for. Groups are left out: a probe can only name values that it was trained on.
         probe: Its kind, "linear", "two_layer" or "both".
         seed: Of the choice of validation codes and of the two-layer probe.
 
@@ -115,7 +115,7 @@ def leakage(
     Raises:
         ValueError: There is no such probe, or labels and codes are not equally many.
 
-    Maps of more than 1,024 features are average-pooled to 4 x 4 first (a finer place than that is not looked for), and
+    Maps of more than 1,024 features are average-pooled to 4 x 4 first (finer places are not probed), and
     every feature is brought to mean 0 and deviation 1 over the training codes.
 
     Example:

@@ -48,8 +48,8 @@ def test_one_value_is_refused():
 
 def test_off_parts_of_fresh_probes():
     lamp = Attribute("lamp", "binary", ("0", "1"))
-    chance = np.random.default_rng(0)
-    labels = {"lamp": chance.permutation(600) % 2}
+    rng = np.random.default_rng(0)
+    labels = {"lamp": rng.permutation(600) % 2}
     codes = Codes(lamp=torch.tensor(labels["lamp"])[:, None].float(), told=torch.tensor(labels["lamp"])[:, None].float(), noise=torch.randn(600, 3, generator=torch.Generator().manual_seed(0)))
     matrix = leakage(codes[:400], {"lamp": labels["lamp"][:400]}, codes[400:], {"lamp": labels["lamp"][400:]}, [lamp])
     found = off_part_entropy(matrix, {"lamp": ["lamp"]})

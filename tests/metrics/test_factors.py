@@ -9,10 +9,10 @@ from sklearn.metrics import mutual_info_score
 
 from recombine.metrics.factors import completeness, dci, disentanglement, information, mig, sap
 
-CHANCE = np.random.default_rng(0)
-FACTORS = {"colour": CHANCE.integers(0, 3, 600), "lamp": CHANCE.integers(0, 2, 600), "shade": CHANCE.random(600)}
+RNG = np.random.default_rng(0)
+FACTORS = {"colour": RNG.integers(0, 3, 600), "lamp": RNG.integers(0, 2, 600), "shade": RNG.random(600)}
 PERFECT = np.stack([factor.astype(float) for factor in FACTORS.values()], 1)
-NOISE = CHANCE.normal(size=(600, 3))
+NOISE = RNG.normal(size=(600, 3))
 
 
 def test_one_number_per_factor_is_perfect():
@@ -41,7 +41,7 @@ def test_numbers_said_twice_have_no_gap():
 
 
 def test_constant_and_shuffled_numbers_know_nothing():
-    constant, shuffled = np.ones((600, 3)), CHANCE.permutation(PERFECT)
+    constant, shuffled = np.ones((600, 3)), RNG.permutation(PERFECT)
     assert mig(constant, FACTORS)["all"]["value"] == 0 == sap(constant, FACTORS)["all"]["value"]
     assert mig(shuffled, FACTORS)["all"]["value"] < 0.1 and sap(shuffled, FACTORS)["all"]["value"] < 0.05
     told = dci(constant, FACTORS, trees=10)
@@ -77,7 +77,7 @@ def test_importances_agree_with_scipy():
 
 
 def test_information_agrees_with_scikit_learn():
-    one, other = FACTORS["colour"], (FACTORS["colour"] + CHANCE.integers(0, 2, 600)) % 4
+    one, other = FACTORS["colour"], (FACTORS["colour"] + RNG.integers(0, 2, 600)) % 4
     assert information(one, other) == pytest.approx(mutual_info_score(one, other))
 
 
@@ -95,9 +95,9 @@ def test_interval_covers_the_truth_about_as_often_as_it_says():
     # A number that has the lamp right in 80 % of all images, and one that knows nothing: a gap of 0.3.
     covered = 0
     for seed in range(40):
-        chance = np.random.default_rng(seed)
+        rng = np.random.default_rng(seed)
         lamp = np.arange(400) % 2
-        found = sap(np.stack([np.where(chance.random(400) < 0.8, lamp, 1 - lamp), np.zeros(400)], 1), {"lamp": lamp})["all"]
+        found = sap(np.stack([np.where(rng.random(400) < 0.8, lamp, 1 - lamp), np.zeros(400)], 1), {"lamp": lamp})["all"]
         covered += found["low"] <= 0.3 <= found["high"]
     assert covered >= 34
 

@@ -7,8 +7,8 @@ from recombine.metrics.hopkins import hopkins
 
 
 def clusters(count=400, spread=0.02, dimensions=2):
-    chance = np.random.default_rng(0)
-    return chance.uniform(size=(5, dimensions))[np.arange(count) % 5] + spread * chance.normal(size=(count, dimensions))
+    rng = np.random.default_rng(0)
+    return rng.uniform(size=(5, dimensions))[np.arange(count) % 5] + spread * rng.normal(size=(count, dimensions))
 
 
 def test_points_spread_by_chance_have_one_half():

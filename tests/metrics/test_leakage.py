@@ -21,22 +21,22 @@ MAKER = Attribute("maker", "group", ("a", "b"))
 
 @pytest.fixture(scope="module")
 def labels():
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     return {
-        "colour": chance.integers(0, 3, 900), "lamp": chance.integers(0, 2, 900), "shade": chance.random(900),
-        "maker": chance.integers(0, 2, 900),
+        "colour": rng.integers(0, 3, 900), "lamp": rng.integers(0, 2, 900), "shade": rng.random(900),
+        "maker": rng.integers(0, 2, 900),
     }
 
 
 def codes_of(labels):
     """One part for each kind of answer."""
-    chance = np.random.default_rng(1)
-    noise = chance.normal(size=(900, 4))
-    sides = np.where(chance.random(900) < 0.5, -1.0, 1.0)
+    rng = np.random.default_rng(1)
+    noise = rng.normal(size=(900, 4))
+    sides = np.where(rng.random(900) < 0.5, -1.0, 1.0)
     parts = {
         "perfect": np.eye(3)[labels["colour"]],
         "constant": np.ones((900, 2)),
-        "shuffled": np.eye(3)[chance.permutation(labels["colour"])],
+        "shuffled": np.eye(3)[rng.permutation(labels["colour"])],
         # The colour stands in no direction of its own, only in how the two numbers go together.
         "hidden": np.stack([sides, sides * (1 - 2 * (labels["colour"] == 0))], 1) + 0.1 * noise[:, :2],
         "number": np.stack([2 * labels["shade"] - 1, noise[:, 0]], 1),
@@ -75,8 +75,8 @@ def test_only_two_layers_read_what_stands_in_no_direction(labels):
 
 
 def test_linear_probe_agrees_with_scikit_learn(labels):
-    chance = np.random.default_rng(2)
-    codes = Codes(part=torch.tensor(np.eye(3)[labels["colour"]] + chance.normal(size=(900, 3)), dtype=torch.float32))
+    rng = np.random.default_rng(2)
+    codes = Codes(part=torch.tensor(np.eye(3)[labels["colour"]] + rng.normal(size=(900, 3)), dtype=torch.float32))
     found = probed(codes, labels, COLOUR)["part"]["colour"]
     x = codes["part"].numpy()
     theirs = LogisticRegression().fit(x[:600], labels["colour"][:600]).score(x[600:], labels["colour"][600:])
@@ -119,9 +119,9 @@ def test_interval_of_the_headline_covers_the_truth_as_often_as_it_says(labels):
     # A code that shows the lamp rightly in 70 % of all images: 20 % above guessing.
     covered = 0
     for seed in range(40):
-        chance = np.random.default_rng(seed)
+        rng = np.random.default_rng(seed)
         lamps = np.arange(900) % 2
-        shown = np.where(chance.random(900) < 0.7, lamps, 1 - lamps)
+        shown = np.where(rng.random(900) < 0.7, lamps, 1 - lamps)
         matrix = probed(Codes(rest=torch.tensor(shown[:, None])), {"lamp": lamps}, LAMP)
         found = off_part(matrix, {}, samples=300)
         covered += found.low <= 0.2 <= found.high
@@ -177,8 +177,8 @@ def test_mistakes_are_named(unchecked, labels):
 def test_a_planted_leak_is_found_the_better_the_stronger_it_is():
     # Two numbers of eight go together or apart by the label, so that no direction tells it; noise covers a weak weight.
     lamps = np.concatenate([np.arange(1200) % 2, np.arange(600) % 2])
-    chance = np.random.default_rng(0)
-    noise, sides = chance.normal(size=(1800, 8)), chance.choice([-1.0, 1.0], 1800)
+    rng = np.random.default_rng(0)
+    noise, sides = rng.normal(size=(1800, 8)), rng.choice([-1.0, 1.0], 1800)
     read = {}
     for weight in (0.0, 1.0, 2.0):
         planted = noise.copy()

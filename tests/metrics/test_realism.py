@@ -12,9 +12,9 @@ from recombine.evaluation.classifier import Classifier, Settings, feature_extrac
 from recombine.metrics.intervals import jackknife
 from recombine.metrics.realism import Extractor, extract, frechet_distance, kernel_distance
 
-CHANCE = np.random.default_rng(0)
-MIXING = CHANCE.normal(size=(8, 8))
-REAL, MADE = CHANCE.normal(size=(600, 8)), CHANCE.normal(size=(500, 8)) @ MIXING + 0.5
+RNG = np.random.default_rng(0)
+MIXING = RNG.normal(size=(8, 8))
+REAL, MADE = RNG.normal(size=(600, 8)), RNG.normal(size=(500, 8)) @ MIXING + 0.5
 
 
 class Same(torch.nn.Module):
@@ -58,8 +58,8 @@ def test_frechet_interval_covers_the_truth_about_as_often_as_it_says():
     # One feature, shifted by 1: the distance is 1, and 2,000 images leave next to no bias.
     covered = 0
     for seed in range(60):
-        chance = np.random.default_rng(seed)
-        found = frechet_distance(chance.normal(size=(2000, 1)), 1 + chance.normal(size=(2000, 1)), "")
+        rng = np.random.default_rng(seed)
+        found = frechet_distance(rng.normal(size=(2000, 1)), 1 + rng.normal(size=(2000, 1)), "")
         covered += found["low"] <= 1 <= found["high"]
     assert covered >= 52
 

@@ -20,8 +20,8 @@ GROUPS = np.repeat(np.arange(30), 10)
 
 
 def known_codes(scale=1.0, noise=0.01):
-    chance = np.random.default_rng(0)
-    return scale * (chance.normal(size=(30, 8))[GROUPS] + noise * chance.normal(size=(300, 8)))
+    rng = np.random.default_rng(0)
+    return scale * (rng.normal(size=(30, 8))[GROUPS] + noise * rng.normal(size=(300, 8)))
 
 
 def test_pairs_are_half_and_half_and_never_twice():
@@ -112,13 +112,13 @@ def test_retrieval_never_finds_the_picture_itself():
 
 
 def test_auc_agrees_with_scikit_learn():
-    chance = np.random.default_rng(2)
-    labels = chance.integers(0, 3, 400)
-    scores = np.round(np.eye(3)[labels] + chance.normal(size=(400, 3)), 1)
+    rng = np.random.default_rng(2)
+    labels = rng.integers(0, 3, 400)
+    scores = np.round(np.eye(3)[labels] + rng.normal(size=(400, 3)), 1)
     found = one_vs_rest_auc(scores, labels, ("a", "b", "c"))
     for v, name in enumerate("abc"):
         assert found[name]["value"] == pytest.approx(roc_auc_score(labels == v, scores[:, v]))
-        draws = [chance.integers(0, 400, 400) for _ in range(300)]
+        draws = [rng.integers(0, 400, 400) for _ in range(300)]
         theirs = np.quantile([roc_auc_score(labels[d] == v, scores[d, v]) for d in draws], [0.025, 0.975])
         assert (found[name]["low"], found[name]["high"]) == pytest.approx(tuple(theirs), abs=0.015)
     assert found["mean"]["value"] == pytest.approx(np.mean([found[name]["value"] for name in "abc"]))
@@ -136,16 +136,16 @@ def test_auc_of_known_scores():
 
 
 def test_expression_probe_reads_rare_values_too():
-    chance = np.random.default_rng(3)
-    labels = chance.choice(4, 1200, p=[0.82, 0.08, 0.05, 0.05])
-    codes = 1e-3 * (np.eye(4)[labels] + 0.3 * chance.normal(size=(1200, 4)))
+    rng = np.random.default_rng(3)
+    labels = rng.choice(4, 1200, p=[0.82, 0.08, 0.05, 0.05])
+    codes = 1e-3 * (np.eye(4)[labels] + 0.3 * rng.normal(size=(1200, 4)))
     hidden = np.where(np.arange(800) % 3, labels[:800], -1)
     seen = expression_probe(codes[:800], hidden, codes[800:], 4, epochs=20)
     assert np.exp(seen).sum(1) == pytest.approx(1, abs=1e-5)
     assert min(np.mean(seen.argmax(1)[labels[800:] == v] == v) for v in range(4)) > 0.8
     names = ("a", "b", "c", "d")
     assert one_vs_rest_auc(seen, labels[800:], names)["mean"]["value"] > 0.95
-    noise = chance.normal(size=(1200, 4))
+    noise = rng.normal(size=(1200, 4))
     nothing = expression_probe(noise[:800], labels[:800], noise[800:], 4)
     assert one_vs_rest_auc(nothing, labels[800:], names)["mean"]["value"] == pytest.approx(0.5, abs=0.1)
     assert (seen == expression_probe(codes[:800], hidden, codes[800:], 4, epochs=20)).all()

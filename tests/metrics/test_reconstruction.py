@@ -10,9 +10,9 @@ from recombine.metrics.reconstruction import mse, psnr, ssim
 
 @pytest.fixture
 def pair():
-    chance = torch.Generator().manual_seed(0)
-    images = torch.rand(3, 3, 24, 32, generator=chance) * 2 - 1
-    return images, (images + 0.3 * torch.randn(images.shape, generator=chance)).clamp(-1, 1)
+    rng = torch.Generator().manual_seed(0)
+    images = torch.rand(3, 3, 24, 32, generator=rng) * 2 - 1
+    return images, (images + 0.3 * torch.randn(images.shape, generator=rng)).clamp(-1, 1)
 
 
 def as_unit(images):
