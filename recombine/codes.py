@@ -51,7 +51,7 @@ class Codes(Mapping[str, Tensor]):
         self, name: str | int | slice | Int[Tensor, " some"] | Bool[Tensor, " batch"]
     ) -> Tensor | Codes:  # type: ignore[override]
         if not isinstance(name, str):
-            return self._pictures(name)
+            return self._images(name)
         if name not in self._parts:
             raise KeyError(f"no part {name!r}; these codes have {list(self._parts)}")
         return self._parts[name]
@@ -84,7 +84,7 @@ class Codes(Mapping[str, Tensor]):
         """Where the first part lives."""
         return next(iter(self._parts.values())).device
 
-    def _pictures(self, which: int | slice | Tensor) -> Codes:
+    def _images(self, which: int | slice | Tensor) -> Codes:
         if isinstance(which, int):
             if not -self.batch_size <= which < self.batch_size:
                 raise IndexError(f"no image {which}; these codes hold {self.batch_size}")
@@ -127,8 +127,11 @@ class Codes(Mapping[str, Tensor]):
         return self.map(Tensor.detach)
 
     def save(self, path: str | Path) -> None:
-        """Write the codes as one safetensors file; the order of the parts is kept."""
-        parts = {f"{place:03d}.{name}": part.detach().cpu().contiguous() for place, (name, part) in enumerate(self._parts.items())}
+        """Write the codes as one safetensors file; the order of the parts is preserved."""
+        parts = {
+            f"{place:03d}.{name}": part.detach().cpu().contiguous()
+            for place, (name, part) in enumerate(self._parts.items())
+        }
         write_bytes(path, save(parts, metadata={"format": "recombine.codes"}))
 
     @staticmethod
@@ -158,4 +161,8 @@ def pooled(part: Shaped[Tensor, " batch *each"], side: int) -> Shaped[Tensor, "b
 
 def describe(value: object) -> str:
     """A value's type and, for a tensor, its shape, for messages."""
-    return f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"{type(value).__name__} {value!r:.60}"
+    return (
+        f"a tensor of shape {tuple(value.shape)}"
+        if isinstance(value, Tensor)
+        else f"{type(value).__name__} {value!r:.60}"
+    )

@@ -88,7 +88,9 @@ def set_label(model: Method, codes: Codes, *, strength: Strength = 1.0, **labels
     if not labels:
         raise ValueError("set_label needs at least one label, for example set_label(model, codes, Smiling=1)")
     target = {name: model.label_code(name, value).to(codes.device) for name, value in labels.items()}
-    return codes.replace({name: _between(codes[name], code.to(codes[name].dtype), strength) for name, code in target.items()})
+    return codes.replace(
+        {name: _between(codes[name], code.to(codes[name].dtype), strength) for name, code in target.items()}
+    )
 
 
 def _between(a: Tensor, b: Tensor, t: float | Tensor) -> Tensor:
@@ -118,4 +120,8 @@ def _mean(name: str, sources: Weighted, size: int) -> Tensor:
         raise ValueError(f"weights of part {name!r} must be at least 0 and not all 0, not {weights.tolist()}")
     shares = (weights / weights.sum()).tolist()
     parts = [codes.expand(size)[name] for codes, _ in sources]
-    return parts[0] if len(parts) == 1 else torch.stack([share * part for share, part in zip(shares, parts, strict=True)]).sum(0)
+    return (
+        parts[0]
+        if len(parts) == 1
+        else torch.stack([share * part for share, part in zip(shares, parts, strict=True)]).sum(0)
+    )

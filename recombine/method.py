@@ -76,7 +76,7 @@ class Role:
 
 
 class Unsupported(NotImplementedError):
-    """Something that a method truly cannot do; the message says why, and which methods can."""
+    """Something that a method cannot do; the message names the reason, and methods that can."""
 
 
 @runtime_checkable

@@ -42,7 +42,9 @@ def check_divisible(image_size: tuple[int, int], step: int) -> None:
     """Raise ValueError where a side is no multiple of `step` pixels; the message names the nearest sizes that are."""
     if any(side % step for side in image_size):
         near = [max(step, round(side / step) * step) for side in image_size]
-        raise ValueError(f"images of {image_size[0]}x{image_size[1]} cannot be divided by {step}; use {near[0]}x{near[1]}")
+        raise ValueError(
+            f"images of {image_size[0]}x{image_size[1]} cannot be divided by {step}; use {near[0]}x{near[1]}"
+        )
 
 
 def num_halvings(image_size: tuple[int, int], smallest: int = 4) -> int:
@@ -84,7 +86,9 @@ class ResidualBlock(nn.Module):
         return hidden + self.project(images)
 
 
-def image_trunk(image_size: tuple[int, int], channels: int, width: int, residual: bool = False) -> tuple[nn.Sequential, int]:
+def image_trunk(
+    image_size: tuple[int, int], channels: int, width: int, residual: bool = False
+) -> tuple[nn.Sequential, int]:
     """Image -> flat features; no normalisation, halving until 4 to 7 pixels are left.
 
     Args:
@@ -100,7 +104,9 @@ def image_trunk(image_size: tuple[int, int], channels: int, width: int, residual
     sizes = [channels, *widths(width, halvings)]
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(sizes):
-        layers += [ResidualBlock(inputs, outputs, 0.5)] if residual else [nn.Conv2d(inputs, outputs, 5, 2, 2), nn.ReLU()]
+        layers += (
+            [ResidualBlock(inputs, outputs, 0.5)] if residual else [nn.Conv2d(inputs, outputs, 5, 2, 2), nn.ReLU()]
+        )
     if residual:
         layers.append(nn.ReLU())
     features = sizes[-1] * (image_size[0] >> halvings) * (image_size[1] >> halvings)
@@ -108,7 +114,13 @@ def image_trunk(image_size: tuple[int, int], channels: int, width: int, residual
 
 
 def image_decoder(
-    image_size: tuple[int, int], channels: int, width: int, inputs: int, residual: bool = False, start: int = 4, hidden: int = 0
+    image_size: tuple[int, int],
+    channels: int,
+    width: int,
+    inputs: int,
+    residual: bool = False,
+    start: int = 4,
+    hidden: int = 0,
 ) -> nn.Sequential:
     """Vector `[batch, inputs]` -> logits of an image `[batch, channels, height, width]`; mirror image of `image_trunk`.
 
@@ -118,7 +130,7 @@ def image_decoder(
         width: Channels of the last hidden image; those before it have twice as many each, up to 8 times.
         inputs: Length of the vector.
         residual: Residual blocks in place of single convolutions.
-        start: Shorter side in pixels of the first hidden image, a power of two. A larger one knows places better, which
+        start: Shorter side in pixels of the first hidden image, a power of two. A larger one preserves positions better, which
             suits images that are aligned.
         hidden: Width of a layer between the vector and the first image; 0 = none.
     """
@@ -133,7 +145,12 @@ def image_decoder(
         else:
             layers += [nn.ConvTranspose2d(before, after, 3, 2, 1, 1), BatchNorm2d(after), nn.ReLU()]
     if residual:
-        layers += [ResidualBlock(width, width, 2, norm=True), BatchNorm2d(width), nn.ReLU(), nn.Conv2d(width, channels, 3, padding=1)]
+        layers += [
+            ResidualBlock(width, width, 2, norm=True),
+            BatchNorm2d(width),
+            nn.ReLU(),
+            nn.Conv2d(width, channels, 3, padding=1),
+        ]
     else:
         layers.append(nn.ConvTranspose2d(width, channels, 3, 2, 1, 1))
     return nn.Sequential(*layers)

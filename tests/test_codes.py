@@ -52,7 +52,7 @@ def test_replace_select_roll():
     assert torch.equal(made.roll()["smile"][1], made["smile"][0]) and torch.equal(made.roll()["smile"][0], made["smile"][2])
 
 
-def test_pictures_are_taken_by_position():
+def test_images_are_taken_by_position():
     made = codes()
     assert made[1].batch_size == 1 and torch.equal(made[1]["smile"], made["smile"][1:2])
     assert torch.equal(made[-1]["smile"], made["smile"][2:])
@@ -60,7 +60,7 @@ def test_pictures_are_taken_by_position():
     assert torch.equal(made[torch.tensor([2, 0])]["smile"], made["smile"][[2, 0]])
 
 
-def test_one_picture_and_ten_thousand(tmp_path):
+def test_one_image_and_ten_thousand(tmp_path):
     for count in (1, 10_000):
         made = codes(count)
         made.save(tmp_path / "codes.safetensors")

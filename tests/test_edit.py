@@ -29,7 +29,7 @@ def test_swapping_twice_is_nothing():
     assert swap(*swap(a, b, "smile", "rest"), "smile", "rest") == (a, b)
 
 
-def test_one_picture_meets_many():
+def test_one_image_meets_many():
     a, b = swap(full(0, 5), full(1, 1), "smile")
     assert a["smile"].eq(1).all() and a.batch_size == b.batch_size == 5
 

@@ -17,7 +17,7 @@ def test_binary_cross_entropy_takes_logits():
     assert binary_cross_entropy(torch.tensor([[math.log(9)]]), 1.0).item() == pytest.approx(0.105361, abs=1e-6)
 
 
-def test_the_gradient_penalty_adds_up_patches_and_measures_the_slope_of_one_picture():
+def test_the_gradient_penalty_adds_up_patches_and_measures_the_slope_of_one_image():
     weight = torch.zeros(3, 4, 4)
     weight[0, 0, 0] = 3.0
     real, fake, mix = torch.randn(5, 3, 4, 4), torch.randn(5, 3, 4, 4), torch.rand(5)

@@ -68,7 +68,15 @@ class Config:
 # normalisation removes the mean and contrast of a map, and with them colour and light: after 55 steps on avatars L_rec
 # was .36 in place of .21.
 SMALL = Config(
-    width=8, attribute_halvings=3, code_width=12, blocks=1, kernel=3, norm="batch", critic_width=8, classifier_width=16, learning_rate=2e-3
+    width=8,
+    attribute_halvings=3,
+    code_width=12,
+    blocks=1,
+    kernel=3,
+    norm="batch",
+    critic_width=8,
+    classifier_width=16,
+    learning_rate=2e-3,
 )
 PHOTOS = replace(SMALL, width=16, attribute_halvings=2, code_width=16, blocks=2, critic_width=24)
 PRESETS = {"paper": Config(), "paper-without-dis": Config(dis_weight=0.0), "small": SMALL, "photos": PHOTOS}
@@ -155,11 +163,15 @@ class AdvAttr(nn.Module):
     def predict(self, codes: Codes) -> dict[str, Tensor]:
         """Probabilities `[batch, values]` of every attribute: its linear layer on its own code."""
         logits = self.classifiers(None, [codes[name] for name in self.schema.names])
-        return {name: own[place].softmax(1) for place, (name, own) in enumerate(zip(self.schema.names, logits, strict=True))}
+        return {
+            name: own[place].softmax(1) for place, (name, own) in enumerate(zip(self.schema.names, logits, strict=True))
+        }
 
     def classify(self, images: Tensor) -> dict[str, Tensor]:
         """Probabilities `[batch, values]` of every attribute by the classifiers, of images in [-1, 1]."""
-        return {name: logits.softmax(1) for name, logits in zip(self.schema.names, self.classifiers(images), strict=True)}
+        return {
+            name: logits.softmax(1) for name, logits in zip(self.schema.names, self.classifiers(images), strict=True)
+        }
 
     def label_code(self, name: str, value: object) -> Tensor:
         """The mean code `[1, code channels, h, w]` of the training images that show `value`."""
@@ -206,17 +218,27 @@ class AdvAttr(nn.Module):
         """Codes of every attribute in an order of its own, the rest in place; `known` and labels likewise (Eqs. 5 and 6)."""
         orders = {name: batch.uniform(f"order of {name}").argsort() for name in self.schema.names}
         codes = [code[order] for code, order in zip(z[:-1], orders.values(), strict=True)]
-        known, labels = ({name: of[name][order] for name, order in orders.items()} for of in (batch.known, batch.labels))
+        known, labels = (
+            {name: of[name][order] for name, order in orders.items()} for of in (batch.known, batch.labels)
+        )
         return [*codes, z[-1]], known, labels
 
-    def _label_loss(self, logits: Sequence[Tensor], labels: Mapping[str, Tensor], known: Mapping[str, Tensor]) -> Tensor:
+    def _label_loss(
+        self, logits: Sequence[Tensor], labels: Mapping[str, Tensor], known: Mapping[str, Tensor]
+    ) -> Tensor:
         """Cross-entropy, averaged over attributes; a missing label adds nothing."""
-        each = [torch.where(known[name], cross_entropy(part, labels[name]), 0).mean() for name, part in zip(self.schema.names, logits, strict=True)]
+        each = [
+            torch.where(known[name], cross_entropy(part, labels[name]), 0).mean()
+            for name, part in zip(self.schema.names, logits, strict=True)
+        ]
         return torch.stack(each).mean()
 
     def _accuracy(self, logits: Sequence[Tensor], batch: Batch) -> dict[str, Tensor]:
         """Accuracy of the classifiers on real images of known labels."""
-        hits = [(part.argmax(1) == batch.labels[name]) & batch.known[name] for name, part in zip(self.schema.names, logits, strict=True)]
+        hits = [
+            (part.argmax(1) == batch.labels[name]) & batch.known[name]
+            for name, part in zip(self.schema.names, logits, strict=True)
+        ]
         counts = torch.stack([batch.known[name] for name in self.schema.names]).sum().clamp(min=1)
         return {"classifier_accuracy": torch.stack(hits).sum() / counts}
 
@@ -248,10 +270,17 @@ def encoder(channels: int, config: Config, more: int = 0) -> nn.Sequential:
 
     Differs from the paper where asked: with `more` halvings widths stop growing where the paper's end.
     """
-    widths = [config.width << min(level, config.halvings) for level in range(config.halvings + more)] + [config.code_width]
+    widths = [config.width << min(level, config.halvings) for level in range(config.halvings + more)] + [
+        config.code_width
+    ]
     layers: list[nn.Module] = [same(channels, widths[0], config.kernel), normal(config.norm, widths[0]), nn.ReLU()]
     for inputs, outputs in pairwise(widths):
-        layers += [nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(inputs, outputs, 3, 2), normal(config.norm, outputs), nn.ReLU()]
+        layers += [
+            nn.ZeroPad2d((0, 1, 0, 1)),
+            nn.Conv2d(inputs, outputs, 3, 2),
+            normal(config.norm, outputs),
+            nn.ReLU(),
+        ]
     return nn.Sequential(*layers)
 
 

@@ -123,7 +123,15 @@ PRESETS = {
     # Four of the factors as attributes: the rest is large, so the auxiliary network is wide and is asked for a uniform
     # guess, without which labels were still ignored after 24,000 images. At the learning rate of "avatars-all" the
     # encoder died without that network.
-    "avatars": replace(ALL_FACTORS, learning_rate=1e-3, num_latents=32, aux_width=500, aux_weight=0.3, aux_form="uniform", kl_weight=5e-5),
+    "avatars": replace(
+        ALL_FACTORS,
+        learning_rate=1e-3,
+        num_latents=32,
+        aux_width=500,
+        aux_weight=0.3,
+        aux_form="uniform",
+        kl_weight=5e-5,
+    ),
 }
 TINY = Config(width=4, num_latents=6, aux_width=16)  # for tests
 
@@ -175,7 +183,11 @@ class IFcVAEGAN(nn.Module):
             self.critic = nn.Sequential(*trunk, nn.Linear(features, 1))
         hidden = config.aux_width
         self.aux = nn.Sequential(
-            nn.Linear(config.num_latents, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, num_labels)
+            nn.Linear(config.num_latents, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, num_labels),
         )
 
     def roles(self) -> dict[str, Role]:
@@ -221,7 +233,9 @@ class IFcVAEGAN(nn.Module):
         (class, aux); divided by the batch size this is what it descends.
         """
         c = self.config
-        rec, kl, label = (self.schema.channels, 1 / c.num_latents, 1 / batch_size) if c.scaling == "released" else (1.0, 1.0, 1.0)
+        rec, kl, label = (
+            (self.schema.channels, 1 / c.num_latents, 1 / batch_size) if c.scaling == "released" else (1.0, 1.0, 1.0)
+        )
         return {
             "rec": rec,
             "kl": kl * c.kl_weight,
@@ -270,14 +284,18 @@ class IFcVAEGAN(nn.Module):
         if w["gen"]:
             assert x_prior is not None
             real, *fakes = (self.critic(image) for image in (x, x_rec.detach().sigmoid(), x_prior.detach().sigmoid()))
-            gan = torch.stack([binary_cross_entropy(real, 1.0), *(binary_cross_entropy(fake, 0.0) for fake in fakes)]).mean()
+            gan = torch.stack(
+                [binary_cross_entropy(real, 1.0), *(binary_cross_entropy(fake, 0.0) for fake in fakes)]
+            ).mean()
             right = torch.cat([real > 0, *(fake < 0 for fake in fakes)]).float().mean()
             yield Turn("critic", {"gan": (1.0, gan)}, {"critic_accuracy": right})                         # Eq. 2, L_gan
 
     def _decoder_logits(self, labels: Mapping[str, Tensor], rest: Tensor) -> Tensor:
         return self.decoder(torch.cat([joined(self.schema, labels), rest], 1))
 
-    def _rec_labels(self, batch: Batch, progress: Progress, guessed: dict[str, Tensor], true: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _rec_labels(
+        self, batch: Batch, progress: Progress, guessed: dict[str, Tensor], true: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
         """Labels from which the images are reconstructed.
 
         Differs from the paper where asked: with true labels, the decoder learns their meaning before the encoder can predict

@@ -22,7 +22,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -35,11 +34,12 @@ from recombine.data.batch import Batch
 from recombine.data.packed import Pack
 from recombine.data.samplers import InTurn, Sampler
 from recombine.data.schema import Attribute, Schema
-from recombine.losses import absolute_error, binary_cross_entropy, squared_error
+from recombine.losses import absolute_error, squared_error
 from recombine.messages import shown
 from recombine.method import Phase, Progress, Role, Turn, schema_image_size
 from recombine.methods.shared.attribute_batches import Labelled, by_data_set, grouped, title
 from recombine.methods.shared.checks import attribute_of
+from recombine.methods.shared.critics import code_critic, fake_loss, image_critic, real_loss
 from recombine.methods.shared.prototypes import Prototypes
 from recombine.methods.shared.resnet import ResNet, load_resnet18, resnet_decoder
 from recombine.methods.shared.roles import named_roles
@@ -50,7 +50,6 @@ from recombine.methods.shared.triplets import (
     label_triplets,
     triplet_loss,
 )
-from recombine.networks import BatchNorm2d, num_halvings, widths
 
 REST = "rest"
 PART_WIDTH = 32                             # of `rest` unless asked otherwise
@@ -119,7 +118,6 @@ PHOTOS = replace(
     SMALL, encoder_width=24, encoder_max_pool=False, decoder_width=16, critic_x_width=16, group_weight=8.0,
     number_weight=20.0, hardest=0, pictures=2, rounds=(1, 4, 1), shares=(2.0, 1.0, 7.0),
 )  # fmt: skip
-
 PRESETS = {
     "celeba": Config(),
     "celeba-without-cycle": Config(cycle_weight=0.0, augmentation_weight=0.0),
@@ -170,17 +168,21 @@ class MAD(nn.Module):
         others = [(name,) for name in self.parts if name not in (*self.numbers, REST)]
         self.trained = [*([self.numbers] if self.numbers else []), *others]  # sets of attributes, one of which a batch trains
         if config.rounds and len(config.rounds) != len(self.trained):
-            raise ValueError(f"rounds has {len(config.rounds)} numbers for the {len(self.trained)} that are trained: {shown([title(n) for n in self.trained])}")
+            raise ValueError(
+                f"rounds has {len(config.rounds)} numbers for the {len(self.trained)} that are trained: {shown([title(n) for n in self.trained])}"
+            )
 
         size, channels, latents = schema.image_size, schema.channels, config.num_latents
         # Differs from the paper: no further stage for images of 256 px, which are averaged over a larger last layer.
         self.encoder = ResNet(channels, config.encoder_width, config.encoder_blocks, latents, config.encoder_max_pool)
         self.decoder = resnet_decoder(size, channels, config.decoder_width, latents)
-        self.critic_z = code_critic(latents, config.critic_z_width, config.dropout)
+        self.critic_z = code_critic(latents, config.critic_z_width, config.dropout)  # as released, without batch norm
         self.critic_x = image_critic(size, channels, config.critic_x_width)
         features = sum(self.parts.values())
         self.forward_map = ForwardMap(latents, config.map_width, list(self.parts.values()))
-        self.backward_map = nn.Sequential(nn.Linear(features, config.map_width), nn.LeakyReLU(0.01), nn.Linear(config.map_width, latents))
+        self.backward_map = nn.Sequential(
+            nn.Linear(features, config.map_width), nn.LeakyReLU(0.01), nn.Linear(config.map_width, latents)
+        )
         self.codebook = Prototypes(schema, {name: (width,) for name, width in self.parts.items()})
         if config.imagenet and Path(config.imagenet).exists():  # a trained model is opened without the file
             load_resnet18(self.encoder, config.imagenet)
@@ -219,9 +221,13 @@ class MAD(nn.Module):
         """
         attribute = attribute_of(self.schema, name)
         if name in self.affect:
-            raise ValueError(f"{name} has no part of its own: it measures distances of {self.expression}; set {self.expression}")
+            raise ValueError(
+                f"{name} has no part of its own: it measures distances of {self.expression}; set {self.expression}"
+            )
         if attribute.kind == "group":
-            raise ValueError(f"{name} is a group, whose values are not edited by name; swap the part {name!r} from another image")
+            raise ValueError(
+                f"{name} is a group, whose values are not edited by name; swap the part {name!r} from another image"
+            )
         if attribute.kind == "continuous":
             return self._scaled(attribute, torch.tensor([[attribute.number(value)]]))
         return self.codebook.label_code(name, value)
@@ -230,11 +236,13 @@ class MAD(nn.Module):
         """Autoencoder, maps, joint; a phase with a share of 0 is left out."""
         names = ("autoencoder", "maps", "joint")
         frozen = {"maps": ("encoder", "decoder", "critic_z", "critic_x")}
-        return [Phase(name, share, frozen.get(name, ())) for name, share in zip(names, self.config.shares, strict=True) if share]
+        shares = zip(names, self.config.shares, strict=True)
+        return [Phase(name, share, frozen.get(name, ())) for name, share in shares if share]
 
     def players(self) -> dict[str, list[str]]:
         """Autoencoder and maps are one player, since the joint phase trains them by one sum of losses."""
-        return {"embedding": ["encoder", "decoder", "forward_map", "backward_map"], "critic_z": ["critic_z"], "critic_x": ["critic_x"]}
+        embedding = ["encoder", "decoder", "forward_map", "backward_map"]
+        return {"embedding": embedding, "critic_z": ["critic_z"], "critic_x": ["critic_x"]}
 
     def optimizer(self, player: str, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
         """Adam for all players (section 4); the maps have a rate and beta_1 of their own."""
@@ -243,7 +251,8 @@ class MAD(nn.Module):
         rate = c.learning_rate * (c.critic_x_rate if player == "critic_x" else 1.0)
         groups = [{"params": [w for w in parameters if id(w) not in maps], "lr": rate, "betas": (c.beta_1, 0.999)}]
         if player == "embedding":
-            groups.append({"params": [w for w in parameters if id(w) in maps], "lr": c.maps_rate, "betas": (0.9, 0.999)})
+            own = [w for w in parameters if id(w) in maps]
+            groups.append({"params": own, "lr": c.maps_rate, "betas": (0.9, 0.999)})
         return torch.optim.Adam(groups)
 
     def make_sampler(self, pack: Pack, seed: int, mirror: bool) -> Sampler:
@@ -255,8 +264,11 @@ class MAD(nn.Module):
             ValueError: Too few images are labelled to train an attribute, or the file of ImageNet weights is missing.
         """
         if self.config.imagenet and not Path(self.config.imagenet).exists():
-            raise ValueError(f"there is no file {self.config.imagenet} with ImageNet weights; leave out `imagenet` to start from random weights")
-        samplers = [by_data_set(pack, names, partial(self._sampler, names=names, seed=seed, mirror=mirror)) for names in self.trained]
+            raise ValueError(
+                f"there is no file {self.config.imagenet} with ImageNet weights; leave out `imagenet` to start from random weights"
+            )
+        make = partial(self._sampler, seed=seed, mirror=mirror)
+        samplers = [by_data_set(pack, names, partial(make, names=names)) for names in self.trained]
         others = len(samplers) - bool(self.numbers)
         released = [others or 1, *[3] * others] if self.numbers else None
         return InTurn(samplers, self.config.rounds or released)
@@ -356,7 +368,8 @@ class MAD(nn.Module):
 
     def _columns(self, names: Sequence[str], like: Tensor) -> Tensor:
         """Mask of the numbers of f that belong to some parts, `[features]` bool."""
-        return torch.tensor([part in names for part, width in self.parts.items() for _ in range(width)], device=like.device)
+        mask = [part in names for part, width in self.parts.items() for _ in range(width)]
+        return torch.tensor(mask, device=like.device)
 
     def _unit_columns(self, like: Tensor) -> Tensor:
         """Mask of the numbers that the cycle compares: all but continuous attributes, as released, where there are others."""
@@ -383,11 +396,15 @@ def identity_and_clip(config: Config, schema: Schema) -> tuple[str, str]:
     groups = [a.name for a in schema.attributes if a.kind == "group"]
     for setting, name in (("identity", config.identity), ("clip", config.clip)):
         if name and name not in groups:
-            raise ValueError(f"{setting} must name an attribute of kind 'group', not {name!r}; there are {shown(groups)}")
+            raise ValueError(
+                f"{setting} must name an attribute of kind 'group', not {name!r}; there are {shown(groups)}"
+            )
     identity = config.identity or ("identity" if "identity" in groups else "")
     clip = config.clip or ("clip" if "clip" in groups and identity else "")
     if clip and (not identity or clip == identity):
-        raise ValueError(f"{clip!r} cannot be a clip without another attribute of kind 'group' that it belongs to; name that as `identity`")
+        raise ValueError(
+            f"{clip!r} cannot be a clip without another attribute of kind 'group' that it belongs to; name that as `identity`"
+        )
     return identity, clip
 
 
@@ -397,8 +414,11 @@ def expression_and_affect(config: Config, schema: Schema) -> tuple[str, tuple[st
     if not expression:
         return "", ()
     if attribute_of(schema, expression).kind not in ("binary", "categorical"):
-        raise ValueError(f"expression must name a binary or categorical attribute; {expression!r} is {schema[expression].kind}")
-    return expression, tuple(name for name in config.affect if name in schema.names and schema[name].kind == "continuous")
+        raise ValueError(
+            f"expression must name a binary or categorical attribute; {expression!r} is {schema[expression].kind}"
+        )
+    numbers = [a.name for a in schema.attributes if a.kind == "continuous"]
+    return expression, tuple(name for name in config.affect if name in numbers)
 
 
 def part_widths(config: Config, schema: Schema, clip: str, affect: Sequence[str]) -> dict[str, int]:
@@ -407,7 +427,9 @@ def part_widths(config: Config, schema: Schema, clip: str, affect: Sequence[str]
     if not names:
         raise ValueError("mad needs at least one attribute")
     if REST in names:
-        raise ValueError(f"an attribute cannot be called {REST!r}, the name of the part without labels; rename the column")
+        raise ValueError(
+            f"an attribute cannot be called {REST!r}, the name of the part without labels; rename the column"
+        )
     rest = (0 if clip else PART_WIDTH) if config.rest_width is None else config.rest_width
     if config.part_width < 2 or rest == 1:
         raise ValueError(f"unit parts need 2 or more numbers, not part_width={config.part_width} and rest_width={rest}")
@@ -417,38 +439,11 @@ def part_widths(config: Config, schema: Schema, clip: str, affect: Sequence[str]
 
 def shuffled(batch: Batch, order: Tensor) -> Batch:
     """The batch with labels and rows in another order, its images in place."""
-    labels, known = ({name: column[order] for name, column in columns.items()} for columns in (batch.labels, batch.known))
+    labels, known = ({name: of[name][order] for name in of} for of in (batch.labels, batch.known))
     return replace(batch, labels=labels, known=known, rows=batch.rows[order.to(batch.rows.device)])
 
 
 def unit_parts(features: Tensor, parts: Sequence[int]) -> Tensor:
     """The code f with every part of more than one number normalised to length 1, `[batch, features]`."""
-    return torch.cat([F.normalize(part, dim=1) if part.shape[1] > 1 else part for part in features.split(list(parts), 1)], 1)
-
-
-def real_loss(logits: Tensor) -> Tensor:
-    """-log D, a scalar: the cost of being judged fake."""
-    return binary_cross_entropy(logits, 1.0).mean()
-
-
-def fake_loss(logits: Tensor) -> Tensor:
-    """-log(1 - D), a scalar: the cost of being judged real."""
-    return binary_cross_entropy(logits, 0.0).mean()
-
-
-def code_critic(num_latents: int, width: int, dropout: float) -> nn.Sequential:
-    """D_z: z `[batch, latents]` -> logit `[batch, 1]`; two hidden layers without batch norm, as released."""
-    layers: list[nn.Module] = []
-    for inputs in (num_latents, width):
-        layers += [nn.Linear(inputs, width), nn.Dropout(dropout), nn.ReLU()]
-    return nn.Sequential(*layers, nn.Linear(width, 1))
-
-
-def image_critic(image_size: tuple[int, int], channels: int, width: int) -> nn.Sequential:
-    """D_x: images -> logit `[batch, 1]`; halves the image to 4 to 7 pixels and averages the scores of 4 x 4 windows."""
-    sizes = [channels, *widths(width, num_halvings(image_size))]
-    layers: list[nn.Module] = []
-    for inputs, outputs in pairwise(sizes):
-        norm = [BatchNorm2d(outputs)] if layers else []
-        layers += [nn.Conv2d(inputs, outputs, 4, 2, 1, bias=False), *norm, nn.LeakyReLU(0.2)]
-    return nn.Sequential(*layers, nn.Conv2d(sizes[-1], 1, 4, bias=False), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    split = features.split(list(parts), 1)
+    return torch.cat([F.normalize(part, dim=1) if part.shape[1] > 1 else part for part in split], 1)

@@ -90,7 +90,9 @@ PRESETS = {
     "paper": Config(),
     "paper-without-verification": Config(ver_weight=0.0),
     "small": SMALL,
-    "photos": replace(SMALL, width=48, residual_blocks=2, unit_channels=8, rest_channels=48, critic_width=16, any_subset=False),
+    "photos": replace(
+        SMALL, width=48, residual_blocks=2, unit_channels=8, rest_channels=48, critic_width=16, any_subset=False
+    ),
 }
 TINY = Config(width=4, residual_blocks=1, unit_channels=2, rest_channels=4, critic_width=4)  # for tests
 
@@ -109,7 +111,11 @@ class ResidualBlock(nn.Module):
 
 def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> list[nn.Module]:
     """Convolution, BN, ReLU; a stride of 2 halves the image."""
-    return [nn.Conv2d(inputs, outputs, kernel, stride, (kernel - stride + 1) // 2, bias=False), BatchNorm2d(outputs), nn.ReLU(inplace=True)]
+    return [
+        nn.Conv2d(inputs, outputs, kernel, stride, (kernel - stride + 1) // 2, bias=False),
+        BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    ]
 
 
 def doubling(inputs: int, outputs: int) -> list[nn.Module]:
@@ -196,7 +202,9 @@ class MATDR(nn.Module):
         code_channels = count * config.unit_channels + config.rest_channels
         self.encoder = encoder(config, schema.channels, code_channels)
         self.decoder = decoder(config, schema.channels, code_channels)
-        self.critic = Critic(schema.image_size, schema.channels, config.critic_width, sum(map(units, schema.attributes)))
+        self.critic = Critic(
+            schema.image_size, schema.channels, config.critic_width, sum(map(units, schema.attributes))
+        )
         if config.ver_weight:
             self.verification = Verification(count, unit, config.pooled_verification)
         self.codebook = Prototypes(schema, dict.fromkeys(schema.names, unit), {name: (name,) for name in schema.names})
@@ -281,7 +289,10 @@ class MATDR(nn.Module):
     def _labels(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Labels, and which are known, of the first images, then their partners: `[2 batch, attributes]` twice."""
         sides = [side for side in (batch, batch.partner) if side is not None]
-        columns = [[torch.cat([getattr(side, kind)[name] for side in sides]) for name in self.schema.names] for kind in ("labels", "known")]
+        columns = [
+            [torch.cat([getattr(side, kind)[name] for side in sides]) for name in self.schema.names]
+            for kind in ("labels", "known")
+        ]
         return torch.stack(columns[0], 1), torch.stack(columns[1], 1)
 
     def _mask(self, batch: Batch, y: Tensor, known: Tensor) -> Tensor:

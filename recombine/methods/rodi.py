@@ -34,7 +34,7 @@ from recombine.methods.shared.gaussians import DiagonalGaussian, FullGaussian
 from recombine.methods.shared.pairs import no_labels, pair_attributes, partner, same_thing
 from recombine.methods.shared.prototypes import Prototypes
 from recombine.methods.shared.roles import pair_roles
-from recombine.methods.shared.vgg import VGGFeatures
+from recombine.methods.shared.vgg import VGGFeatures, check_vgg, cropped
 from recombine.networks import check_divisible
 
 
@@ -241,7 +241,8 @@ def tower(config: Config, inputs: int) -> nn.Sequential:
     width, outputs = config.mi_width, config.mi_size
     if config.codes == "spatial":
         middle = [Residual(width) for _ in range(config.mi_blocks)]
-        return nn.Sequential(nn.Conv2d(inputs, width, 3, padding=1), *middle, nn.ReLU(), nn.Conv2d(width, outputs, 3, padding=1))
+        first, last = nn.Conv2d(inputs, width, 3, padding=1), nn.Conv2d(width, outputs, 3, padding=1)
+        return nn.Sequential(first, *middle, nn.ReLU(), last)
     middle = [Residual(width, 0) for _ in range(config.mi_blocks)]
     return nn.Sequential(nn.Linear(inputs, width), *middle, nn.ReLU(), nn.Linear(width, outputs))
 
@@ -269,10 +270,7 @@ class RoDi(nn.Module):
         self.pair_by = pair_attributes("rodi", config.pair_by, schema)
         height, width = check_sizes(config, schema)
         if config.reconstruction == "vgg":
-            if not config.vgg_weights:
-                raise ValueError("reconstruction 'vgg' needs vgg_weights: a safetensors file of VGG19 with keys features.0.weight to features.30.bias; or use reconstruction 'l2'")
-            if schema.channels != 3:
-                raise ValueError(f"reconstruction 'vgg' takes images of 3 channels, not {schema.channels}; use reconstruction 'l2'")
+            check_vgg(config.vgg_weights, schema.channels)
         spatial, pose, appearance = config.codes == "spatial", config.pose_size, config.appearance_size
         parameters = 2 * pose if spatial else pose + pose * (pose + 1) // 2
         self.pose_encoder = encoder(config, schema.channels, parameters)
@@ -289,7 +287,8 @@ class RoDi(nn.Module):
         self.pose_shape = (pose, height, width) if spatial else (pose,)
         shapes = {"pose": self.pose_shape, "appearance": (appearance, *self.pose_shape[1:])}
         self.codebook = Prototypes(schema, shapes, {name: ("pose", "appearance") for name in schema.names})
-        self.controllers = {"lambda": config.multiplier, "gamma": config.gamma, "average I_T": 0.0, "average I_T'": 0.0, "averaged": 0.0}
+        averages = dict.fromkeys(("average I_T", "average I_T'", "averaged"), 0.0)
+        self.controllers = {"lambda": config.multiplier, "gamma": config.gamma, **averages}
         self.features: list[VGGFeatures] = []  # read when first needed; in a list, so that it is not saved with the model
 
     def roles(self) -> dict[str, Role]:
@@ -321,8 +320,9 @@ class RoDi(nn.Module):
 
     def players(self) -> dict[str, list[str]]:
         """Autoencoder, T and T'; and the visualisers, which change no other network."""
-        players = {"autoencoder": ["pose_encoder", "appearance_encoder", "decoder"], "mi": ["mi"], "mi_measured": ["mi_measured"]}
-        return {**players, "visualisers": ["pose_visualiser", "appearance_visualiser"]} if self.config.visualisers else players
+        autoencoder = ["pose_encoder", "appearance_encoder", "decoder"]
+        seeing = {"visualisers": ["pose_visualiser", "appearance_visualiser"]} if self.config.visualisers else {}
+        return {"autoencoder": autoencoder, "mi": ["mi"], "mi_measured": ["mi_measured"], **seeing}
 
     def optimizer(self, player: str, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
         """Adam; one for three networks is the paper's one for each, since all are stepped together."""
@@ -355,8 +355,10 @@ class RoDi(nn.Module):
         yield Turn("mi_measured", {"t": (1.0, estimation(logits, marginal))}, {"I_T'": logits.diagonal().mean()})  # Eq. 12, L_T'
 
         if self.config.visualisers:
-            seen = {"pose": squared_error(self.pose_visualiser(pose), x_2), "appearance": squared_error(self.appearance_visualiser(appearance), x_1)}
-            yield Turn("visualisers", {name: (1.0, error.mean()) for name, error in seen.items()})  # ours
+            yield Turn("visualisers", {
+                "pose": (1.0, squared_error(self.pose_visualiser(pose), x_2).mean()),                     # ours
+                "appearance": (1.0, squared_error(self.appearance_visualiser(appearance), x_1).mean()),   # ours
+            })  # fmt: skip
 
     def control(self, measured: dict[str, float], progress: Progress) -> None:
         """Update lambda (Eq. 23) and gamma (Eq. 18) after a step."""
@@ -384,7 +386,9 @@ class RoDi(nn.Module):
 
     def _distribution(self, images: Tensor) -> DiagonalGaussian | FullGaussian:
         parameters = self.pose_encoder(images)
-        return DiagonalGaussian.of(parameters) if self.config.codes == "spatial" else FullGaussian.of(parameters, self.config.pose_size)
+        if self.config.codes == "spatial":
+            return DiagonalGaussian.of(parameters)
+        return FullGaussian.of(parameters, self.config.pose_size)
 
     def _marginal(self, batch: Batch) -> Tensor:
         """Mask of the pairs of a pose and an appearance that count as independent, `[batch, batch]`.
@@ -414,7 +418,9 @@ class RoDi(nn.Module):
 def check_sizes(config: Config, schema: Schema) -> tuple[int, int]:
     """Height and width of the codes' maps, pixels; raises ValueError where images or widths do not fit."""
     if len(config.decoder_widths) != len(config.widths):
-        raise ValueError(f"decoder_widths must be as many as widths, {len(config.widths)}, not {len(config.decoder_widths)}")
+        raise ValueError(
+            f"decoder_widths must be as many as widths, {len(config.widths)}, not {len(config.decoder_widths)}"
+        )
     step = config.patch * 2 ** (len(config.widths) - 1)
     check_divisible(schema.image_size, step)
     return schema.height // step, schema.width // step
@@ -423,7 +429,8 @@ def check_sizes(config: Config, schema: Schema) -> tuple[int, int]:
 def constraint(mi: Tensor, target: float, multiplier: float, penalty: float) -> Tensor:
     """Augmented Lagrangian of I_T <= epsilon (Eq. 22); constant, without gradient, where I_T is far below."""
     excess = mi - target
-    return torch.where(excess >= -multiplier / penalty, multiplier * excess + penalty / 2 * excess.square(), -(multiplier**2) / (2 * penalty))
+    violated = multiplier * excess + penalty / 2 * excess.square()
+    return torch.where(excess >= -multiplier / penalty, violated, -(multiplier**2) / (2 * penalty))
 
 
 def estimation(logits: Tensor, marginal: Tensor) -> Tensor:
@@ -433,17 +440,10 @@ def estimation(logits: Tensor, marginal: Tensor) -> Tensor:
         logits: Of every pose with every appearance `[batch, batch]`; the joint pairs on the diagonal.
         marginal: Mask of the pairs that count as independent, `[batch, batch]`.
     """
-    return 0.5 * (F.softplus(-logits.diagonal()).mean() + (F.softplus(logits) * marginal).sum() / marginal.sum().clamp(min=1))
+    apart = (F.softplus(logits) * marginal).sum() / marginal.sum().clamp(min=1)
+    return 0.5 * (F.softplus(-logits.diagonal()).mean() + apart)
 
 
 def next_gamma(gamma: float, excess: float, rate: float, most: float = math.inf) -> float:
     """The weight of the bottleneck after a step (Eq. 18)."""
     return min(max(0.0, gamma + rate * excess), most)
-
-
-def cropped(images: Tensor, places: Tensor, size: int = 224) -> Tensor:
-    """Squares of at most `size` pixels from images `[batch, channels, h, w]`; `places` [batch, 2] in [0, 1)."""
-    sizes = [min(size, side) for side in images.shape[2:]]
-    room = torch.tensor([side - kept + 1 for side, kept in zip(images.shape[2:], sizes, strict=True)])
-    starts = (places.cpu() * room).long().tolist()
-    return torch.stack([x[:, top : top + sizes[0], left : left + sizes[1]] for x, (top, left) in zip(images, starts, strict=True)])

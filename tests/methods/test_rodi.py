@@ -22,12 +22,11 @@ from recombine.methods.rodi import (
     Residual,
     RoDi,
     constraint,
-    cropped,
     estimation,
     next_gamma,
 )
 from recombine.methods.shared.gaussians import DiagonalGaussian
-from recombine.methods.shared.vgg import VGG19, VGGFeatures
+from recombine.methods.shared.vgg import VGG19, VGGFeatures, cropped
 
 PERSON = Attribute("person", "group", tuple("abcd"))
 SHAPE = schema(PERSON)
@@ -424,7 +423,7 @@ def test_vgg_without_its_file_says_what_is_needed(tmp_path):
 
 def test_crops_of_two_pictures_are_at_one_place():
     images = torch.arange(2 * 1 * 6 * 8.0).reshape(2, 1, 6, 8).repeat(1, 2, 1, 1)
-    found = cropped(images, torch.tensor([[0.0, 0.0], [0.99, 0.99]]), size=4)
+    found = cropped(images, torch.tensor([[0.0, 0.0], [0.99, 0.99]]), most=4)
     assert torch.equal(found[0], images[0, :, :4, :4]) and torch.equal(found[1], images[1, :, 2:, 4:])
     assert torch.equal(cropped(images, torch.rand(2, 2)), images)
 

@@ -24,7 +24,7 @@ from recombine.methods.advattr import uniformity
 
 
 class AdvAttrVectors:
-    """Vectors -> one code for every attribute, from which the others cannot be told by a linear layer.
+    """Vectors -> one code for every attribute, from which a linear layer cannot predict the others.
 
     Args:
         code: Length of every code.
@@ -68,10 +68,14 @@ class AdvAttrVectors:
         x = torch.as_tensor(np.asarray(vectors, dtype=np.float32))
         targets = [torch.as_tensor(np.asarray(column).astype(np.int64)) for column in labels.values()]
         if not targets:
-            raise ValueError("advattr needs the labels of at least one attribute, for example labels={'expression': positions}")
+            raise ValueError(
+                "advattr needs the labels of at least one attribute, for example labels={'expression': positions}"
+            )
         for name, target in zip(labels, targets, strict=True):
             if target.shape != x.shape[:1]:
-                raise ValueError(f"{name} has labels of shape {tuple(target.shape)} for {len(x)} vectors; give one position for each")
+                raise ValueError(
+                    f"{name} has labels of shape {tuple(target.shape)} for {len(x)} vectors; give one position for each"
+                )
         self.names = tuple(labels)
         self.mean, self.scale = x.mean(0), x.std(0, correction=0).clamp(min=1e-6)
         x = (x - self.mean) / self.scale
@@ -95,11 +99,16 @@ class AdvAttrVectors:
         self.features = nn.ModuleList(network() for _ in classes)
         self.heads = nn.ModuleList(nn.Linear(self.code, count) for count in classes)
 
-    def _train(self, x: Tensor, targets: Sequence[Tensor], chance: np.random.Generator) -> None:
-        weights = {"classifiers": [*self.features.parameters(), *self.heads.parameters()], "encoders": list(self.encoders.parameters())}
-        optimizers = {player: torch.optim.Adam(own, self.learning_rate, (0.5, 0.999)) for player, own in weights.items()}
+    def _train(self, x: Tensor, targets: Sequence[Tensor], rng: np.random.Generator) -> None:
+        weights = {
+            "classifiers": [*self.features.parameters(), *self.heads.parameters()],
+            "encoders": list(self.encoders.parameters()),
+        }
+        optimizers = {
+            player: torch.optim.Adam(own, self.learning_rate, (0.5, 0.999)) for player, own in weights.items()
+        }
         for _ in range(self.steps):
-            rows = torch.from_numpy(chance.integers(0, len(x), self.batch_size))
+            rows = torch.from_numpy(rng.integers(0, len(x), self.batch_size))
             batch, truth = x[rows], [target[rows] for target in targets]
             for player, loss in (("classifiers", self.classifier_loss), ("encoders", self.encoder_loss)):
                 slopes = torch.autograd.grad(loss(batch, truth), weights[player])
@@ -114,12 +123,15 @@ class AdvAttrVectors:
     def encoder_loss(self, x: Tensor, targets: Sequence[Tensor]) -> Tensor:
         """L_cls and L_dis of standardised vectors `[batch, dim]`: a scalar, for encoders alone."""
         codes = torch.stack([network(x) for network in self.encoders])
-        judged = [head(codes) for head in self.heads]
-        loss = label_loss([logits[m] for m, logits in enumerate(judged)], targets)                # L_cls
-        return loss + self.dis_weight * uniformity(judged) if self.dis_weight else loss           # L_dis
+        logits = [head(codes) for head in self.heads]
+        loss = label_loss([own[m] for m, own in enumerate(logits)], targets)                      # Eq. 3, L_cls
+        return loss + self.dis_weight * uniformity(logits) if self.dis_weight else loss           # Eq. 4, L_dis
 
 
 def label_loss(logits: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
     """Cross-entropy averaged over attributes; a label `MISSING` adds nothing."""
-    each = [torch.where(y != MISSING, cross_entropy(a, y.clamp(min=0)), 0).mean() for a, y in zip(logits, targets, strict=True)]
+    each = [
+        torch.where(y != MISSING, cross_entropy(a, y.clamp(min=0)), 0).mean()
+        for a, y in zip(logits, targets, strict=True)
+    ]
     return torch.stack(each).mean()

@@ -47,7 +47,9 @@ def grouped(pack: Pack, group: str, clip: str | None, seed: int, mirror: bool, c
         rows = pack.rows("train")[labelled(pack, group) & labelled(pack, clip)]
         both = np.unique(np.stack([pack.labels[group][rows], pack.labels[clip][rows]]), axis=1)
         if both.shape[1] == len(np.unique(both[0])):
-            raise ValueError(f"no {group} of split 'train' has two values of column {clip!r}; leave {clip!r} out of --attributes")
+            raise ValueError(
+                f"no {group} of split 'train' has two values of column {clip!r}; leave {clip!r} out of --attributes"
+            )
     return Macro(pack, "train", seed, mirror, group, clip, clips, images)
 
 
@@ -59,7 +61,9 @@ def labelled(pack: Pack, name: str) -> np.ndarray:
 def check_labels(pack: Pack, name: str) -> None:
     """Raise ValueError where the training images do not have two different labels."""
     if len(np.unique(pack.labels[name][pack.rows("train")][labelled(pack, name)])) < 2:
-        raise ValueError(f"column {name!r} has fewer than two different labels in split 'train'; leave it out of --attributes")
+        raise ValueError(
+            f"column {name!r} has fewer than two different labels in split 'train'; leave it out of --attributes"
+        )
 
 
 def title(names: Sequence[str]) -> str:

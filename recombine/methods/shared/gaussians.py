@@ -52,7 +52,9 @@ class FullGaussian:
         square[:, rows, columns] = raw
         log_diagonal = square.diagonal(dim1=1, dim2=2)
         roots = torch.arange(1, size + 1, device=raw.device, dtype=raw.dtype).sqrt()
-        return FullGaussian(mean, (square / roots[:, None]).tril(-1) + torch.diag_embed(log_diagonal.exp()), log_diagonal)
+        return FullGaussian(
+            mean, (square / roots[:, None]).tril(-1) + torch.diag_embed(log_diagonal.exp()), log_diagonal
+        )
 
     def sample(self, noise: Tensor) -> Tensor:
         """From standard normal noise `[batch, size]`."""

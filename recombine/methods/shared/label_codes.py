@@ -62,13 +62,17 @@ def joined(schema: Schema, parts: Mapping[str, Tensor]) -> Tensor:
 
 
 def label_loss(
-    schema: Schema, logits: Tensor, labels: Mapping[str, Tensor], known: Mapping[str, Tensor], number_weight: float = 1.0
+    schema: Schema,
+    logits: Tensor,
+    labels: Mapping[str, Tensor],
+    known: Mapping[str, Tensor],
+    number_weight: float = 1.0,
 ) -> Tensor:
     """Cross-entropy (continuous: squared error) of every attribute, added up; a missing label adds nothing.
 
     Args:
         schema: The attributes.
-        logits: What a head says, `[batch, label units]`.
+        logits: Of a head, `[batch, label units]`.
         labels: Attribute -> `[batch]`, as a batch holds them.
         known: Attribute -> `[batch]`, false where a label is missing.
         number_weight: Of a squared error beside a cross-entropy.
@@ -78,18 +82,20 @@ def label_loss(
     """
     total = logits.new_zeros(())
     for attribute, part in columns(schema, logits):
-        wanted = labels[attribute.name]
+        target = labels[attribute.name]
         if attribute.kind == "categorical":
-            loss = cross_entropy(part, wanted.clamp(min=0))
+            loss = cross_entropy(part, target.clamp(min=0))
         else:
             form = binary_cross_entropy if attribute.kind == "binary" else squared_error
-            loss = form(part, hard(attribute, wanted).to(part)) * (number_weight if attribute.kind == "continuous" else 1.0)
+            loss = form(part, hard(attribute, target).to(part)) * (
+                number_weight if attribute.kind == "continuous" else 1.0
+            )
         total = total + torch.where(known[attribute.name], loss, 0).mean()
     return total
 
 
 def wrong_labels(schema: Schema, batch: Batch) -> dict[str, Tensor]:
-    """For every image and attribute a value that it does not show, any of them with equal chance: name -> `[batch]`."""
+    """For every image and attribute one of the values that it does not show, uniformly drawn: name -> `[batch]`."""
     wrong = {}
     for attribute in schema.attributes:
         others = max(1, attribute.num_values - 1)

@@ -43,7 +43,9 @@ class LatentUnits(nn.Module):
         check_kinds("an unsupervised code", schema, least=0)
         self.units, left = units, num_latents - units * len(schema.attributes)
         if units < 1 or left < 1:
-            raise ValueError(f"{num_latents} latent units are too few for {len(schema.attributes)} attributes with {units} each and a rest; change units or num_latents")
+            raise ValueError(
+                f"{num_latents} latent units are too few for {len(schema.attributes)} attributes with {units} each and a rest; change units or num_latents"
+            )
         self.sizes = {**dict.fromkeys(schema.names, units), "rest": left}
         # As in Creswell et al., 2017, Fig. 7: a linear classifier for each attribute reads the whole code.
         reads = dict.fromkeys(schema.names, tuple(self.sizes))

@@ -51,4 +51,6 @@ def no_labels(method: str) -> Unsupported:
     from recombine.methods import METHODS
 
     able = tuple(name for name, (kind, _) in METHODS.items() if "categorical" in kind.kinds)
-    return Unsupported(f"{method} has no labels, only pose and appearance: swap one of them from another image, or use one of {shown(able, len(able))}")
+    return Unsupported(
+        f"{method} has no labels, only pose and appearance: swap one of them from another image, or use one of {shown(able, len(able))}"
+    )

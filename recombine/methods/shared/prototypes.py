@@ -39,7 +39,9 @@ class Prototypes(nn.Module):
         reads: Attribute -> input parts of its probe; by default the attribute's own part.
     """
 
-    def __init__(self, schema: Schema, parts: Mapping[str, Sequence[int]], reads: Mapping[str, Sequence[str]] | None = None):
+    def __init__(
+        self, schema: Schema, parts: Mapping[str, Sequence[int]], reads: Mapping[str, Sequence[str]] | None = None
+    ):
         super().__init__()
         self.classes = {a.name: a for a in schema.attributes if a.kind in ("binary", "categorical")}
         self.reads = {name: tuple((reads or {}).get(name, (name,))) for name in self.classes}
@@ -50,7 +52,10 @@ class Prototypes(nn.Module):
             self.register_buffer(f"mean_{self.places[name]}", torch.zeros(self.classes[name].num_values, *shape))
         for name, read in self.reads.items():
             width = sum(pooled(torch.zeros(1, *parts[part]), POOLED).shape[1] for part in read)
-            for kind, size in (("weight", (self.classes[name].num_values, width)), ("bias", (self.classes[name].num_values,))):
+            for kind, size in (
+                ("weight", (self.classes[name].num_values, width)),
+                ("bias", (self.classes[name].num_values,)),
+            ):
                 self.register_buffer(f"{kind}_{self.places[name]}", torch.zeros(size))
         for name in self.classes:
             self.register_buffer(f"count_{self.places[name]}", torch.zeros(self.classes[name].num_values))
@@ -64,7 +69,9 @@ class Prototypes(nn.Module):
         attribute = self._attribute(name)
         place = attribute.index(value)
         if not self.of("count", name)[place]:
-            raise ValueError(f"no training image shows {name}={attribute.values[place]}, so there is no mean code of it; swap it from an image instead")
+            raise ValueError(
+                f"no training image shows {name}={attribute.values[place]}, so there is no mean code of it; swap it from an image instead"
+            )
         return self.of("mean", name)[place : place + 1]
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:
@@ -125,7 +132,9 @@ class Prototypes(nn.Module):
 
     def _attribute(self, name: str) -> Attribute:
         if name not in self.classes:
-            raise ValueError(f"no attribute {name!r} that has class means; there are {shown(list(self.classes))}{nearest(name, list(self.classes))}")
+            raise ValueError(
+                f"no attribute {name!r} that has class means; there are {shown(list(self.classes))}{nearest(name, list(self.classes))}"
+            )
         return self.classes[name]
 
 
@@ -138,7 +147,9 @@ def prototypes_of(method: Method) -> Prototypes | LatentUnits | None:
 
 
 @torch.no_grad()
-def fit_prototypes(method: Method, prototypes: Prototypes | LatentUnits, pack: Pack, probes: bool = True, chunk: int = 128) -> None:
+def fit_prototypes(
+    method: Method, prototypes: Prototypes | LatentUnits, pack: Pack, probes: bool = True, chunk: int = 128
+) -> None:
     """Fit the class means and probes of a method in eval mode on its training images, the same ones every time."""
     rows = np.asarray(pack.rows("train"))
     rng = np.random.default_rng(mix_seed(0, "codebook"))
@@ -149,5 +160,7 @@ def fit_prototypes(method: Method, prototypes: Prototypes | LatentUnits, pack: P
         chosen += [rows[labels == value][:PER_VALUE] for value in range(attribute.num_values)]
     rows = np.unique(np.concatenate(chosen))
     device = next(p.device for p in method.parameters())
-    codes = Codes.concatenate([method.encode(pack.batch(rows[i : i + chunk]).images.to(device)).to("cpu") for i in range(0, len(rows), chunk)])
+    codes = Codes.concatenate(
+        [method.encode(pack.batch(rows[i : i + chunk]).images.to(device)).to("cpu") for i in range(0, len(rows), chunk)]
+    )
     prototypes.fit(codes, {name: np.asarray(pack.labels[name])[rows] for name in prototypes.classes}, probes)

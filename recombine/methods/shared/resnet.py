@@ -110,12 +110,16 @@ def load_resnet18(network: nn.Module, path: str) -> None:
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} is no safetensors file ({error}); convert torchvision's resnet18 state dict with safetensors.torch.save_file") from None
+        raise ValueError(
+            f"{path} is no safetensors file ({error}); convert torchvision's resnet18 state dict with safetensors.torch.save_file"
+        ) from None
     weights = {name: value for name, value in tensors.items() if not name.startswith("fc.")}
     expected = {name: tuple(value.shape) for name, value in network.state_dict().items() if not name.startswith("fc.")}
     found = {name: tuple(value.shape) for name, value in weights.items()}
     names = [name for name in {**expected, **found} if found.get(name) != expected.get(name)]
     wrong = [f"{name} {found.get(name, 'missing')}, not {expected.get(name, 'expected')}" for name in names]
     if wrong:
-        raise ValueError(f"{path} does not fit the encoder: {shown(wrong, 4)}; it must be torchvision's resnet18, with encoder_width=64, encoder_blocks=2 and colour images")
+        raise ValueError(
+            f"{path} does not fit the encoder: {shown(wrong, 4)}; it must be torchvision's resnet18, with encoder_width=64, encoder_blocks=2 and colour images"
+        )
     network.load_state_dict(weights, strict=False)

@@ -15,7 +15,10 @@ def named_roles(schema: Schema, parts: Iterable[str] = ()) -> dict[str, Role]:
         schema: The attributes.
         parts: Names of all parts; every attribute and `rest` unless given. One that is no attribute is meant to carry nothing.
     """
-    roles = {a.name: Role(shared_by=(a.name,)) if a.kind == "group" else Role(attributes=(a.name,)) for a in schema.attributes}
+    roles = {
+        a.name: Role(shared_by=(a.name,)) if a.kind == "group" else Role(attributes=(a.name,))
+        for a in schema.attributes
+    }
     return {part: roles.get(part, Role()) for part in parts or (*schema.names, "rest")}
 
 

@@ -46,7 +46,9 @@ def triplet_loss(part: Tensor, triplets: Triplets, margin: float, clamped: bool 
     return torch.where(triplets.valid, loss.mean(1), 0).sum() / triplets.valid.sum().clamp(min=1)
 
 
-def group_triplets(part: Tensor, groups: Tensor, known: Tensor, rows: Tensor, draws: Tensor, hardest: int = 5) -> Triplets:
+def group_triplets(
+    part: Tensor, groups: Tensor, known: Tensor, rows: Tensor, draws: Tensor, hardest: int = 5
+) -> Triplets:
     """Positive: any other image of the group. Negative: one of the nearest of other groups.
 
     Args:

@@ -43,12 +43,16 @@ class VGGFeatures(nn.Module):
             layers.append(nn.MaxPool2d(2, ceil_mode=True))
         self.features = nn.Sequential(*layers[:-1])
         if not Path(path).is_file():
-            raise ValueError(f"there is no file {path!r}; vgg_weights must name a safetensors file of VGG19 with keys features.0.weight to features.30.bias")
+            raise ValueError(
+                f"there is no file {path!r}; vgg_weights must name a safetensors file of VGG19 with keys features.0.weight to features.30.bias"
+            )
         found = load_file(path)
         expected = {f"features.{name}": value.shape for name, value in self.features.state_dict().items()}
         wrong = [name for name, shape in expected.items() if name not in found or found[name].shape != shape]
         if wrong:
-            raise ValueError(f"{path} is not VGG19: {shown(wrong)} is missing or has another shape; it holds {shown(list(found))}")
+            raise ValueError(
+                f"{path} is not VGG19: {shown(wrong)} is missing or has another shape; it holds {shown(list(found))}"
+            )
         self.load_state_dict({name: found[name] for name in expected})
         self.requires_grad_(False)
 
@@ -68,3 +72,23 @@ class VGGFeatures(nn.Module):
             if place in self.taps:
                 found.append(x)
         return found
+
+
+def cropped(images: Tensor, places: Tensor, most: int = 224) -> Tensor:
+    """Squares of at most `most` pixels from images `[batch, channels, h, w]`; `places` [batch, 2] in [0, 1)."""
+    sizes = [min(most, side) for side in images.shape[2:]]
+    room = torch.tensor([side - size + 1 for side, size in zip(images.shape[2:], sizes, strict=True)])
+    starts = (places.cpu() * room).long().tolist()
+    corners = zip(images, starts, strict=True)
+    return torch.stack([x[:, top : top + sizes[0], left : left + sizes[1]] for x, (top, left) in corners])
+
+
+def check_vgg(path: str, channels: int) -> None:
+    """Raise ValueError where VGG19's weights are not named, or images have other than 3 channels."""
+    if not path:
+        raise ValueError(
+            "reconstruction 'vgg' needs vgg_weights: a safetensors file of VGG19 with keys features.0.weight to "
+            "features.30.bias; or use reconstruction 'l2'"
+        )
+    if channels != 3:
+        raise ValueError(f"reconstruction 'vgg' takes images of 3 channels, not {channels}; use reconstruction 'l2'")
