@@ -20,6 +20,7 @@ import recombine as rc
 from recombine.cli import APP, main
 from recombine.data.schema import Attribute, Schema
 from recombine.data.sources.patterns import PATTERNS, Pattern
+from recombine.evaluation.classifier import Settings
 from recombine.evaluation.measures import MEASURES
 from recombine.methods import METHODS
 from recombine.papers import TABLES
@@ -95,9 +96,9 @@ def test_the_page_on_comparisons_shows_python_that_runs(signs, tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     Path("packs").mkdir()
     Path("packs/frames").symlink_to(signs.path)
-    small = code.replace("ifcvaegan", "ifcvaegan:width=4").replace("20_000", "32").replace('"Smiling"', '"lamp"').replace('budget=', 'seeds=1, budget=')
-    assert small.count("ifcvaegan:width=4") == 1 and "=32" in small and "lamp" in small
-    exec(compile(small, "compare.md", "exec"), {})
+    small = code.replace("ifcvaegan", "ifcvaegan:width=4").replace("20_000", "32").replace('"Smiling"', '"lamp"').replace('budget=', 'seeds=1, classifier=TINY, budget=')
+    assert small.count("ifcvaegan:width=4") == 1 and "=32" in small and "lamp" in small and "TINY" in small
+    exec(compile(small, "compare.md", "exec"), {"TINY": Settings(width=4, height=16, images=64, evaluations=1)})
     assert (tmp_path / "comparisons/mine/report.html").exists()
 
 
