@@ -15,7 +15,7 @@ demo: $(VENV)/.installed
 	$(BIN)/recombine demo
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 smoke: SHELL := /bin/bash
 smoke:

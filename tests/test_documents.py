@@ -210,7 +210,7 @@ MODULES = {  # distribution -> what is imported, where the names differ
     "python-avatars": "python_avatars",
     "resvg-py": "resvg_py",
 }
-TOOLS = {"ruff", "pyright", "codespell", "tensorboard"}  # run, or imported through another package
+TOOLS = {"ruff", "pyright", "codespell", "tensorboard", "pytest-xdist"}  # run, or imported through another package
 
 
 def imported(folder):
