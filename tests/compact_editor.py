@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from conftest import SignEditor
 
 from recombine.codes import Codes
-from recombine.methods.shared.roles import pair_roles
+from recombine.methods.shared.schemas import pair_roles
 
 
 class CompactEditor(SignEditor):

@@ -18,7 +18,7 @@ from recombine.codes import Codes
 from recombine.data.packed import write_pack
 from recombine.data.schema import Attribute, Schema
 from recombine.method import Method
-from recombine.methods.shared.roles import named_roles
+from recombine.methods.shared.schemas import named_roles
 
 torch.set_num_threads(1)
 

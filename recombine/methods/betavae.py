@@ -24,9 +24,9 @@ from recombine.data.images import from_unit, to_unit
 from recombine.data.schema import Schema
 from recombine.losses import binary_cross_entropy, kl_to_standard_normal
 from recombine.method import Progress, Role, Turn, schema_image_size
-from recombine.methods.shared.gaussian_encoder import Encoder
+from recombine.methods.shared.gaussians import Encoder
 from recombine.methods.shared.latent_units import LatentUnits
-from recombine.methods.shared.roles import named_roles
+from recombine.methods.shared.schemas import named_roles
 from recombine.networks import image_decoder, image_trunk
 
 

@@ -33,7 +33,7 @@ from recombine.method import Progress, Role, Turn, schema_image_size
 from recombine.methods.shared.gaussians import DiagonalGaussian
 from recombine.methods.shared.pairs import no_labels, pair_attributes, partner
 from recombine.methods.shared.prototypes import Prototypes
-from recombine.methods.shared.roles import pair_roles
+from recombine.methods.shared.schemas import pair_roles
 from recombine.networks import image_decoder, image_trunk
 
 

@@ -32,10 +32,9 @@ from recombine.data.batch import Batch
 from recombine.data.schema import Schema
 from recombine.losses import absolute_error
 from recombine.method import Progress, Role, Turn, schema_image_size
-from recombine.methods.shared.checks import check_kinds
 from recombine.methods.shared.label_codes import hard, num_units, units
 from recombine.methods.shared.prototypes import Prototypes
-from recombine.methods.shared.roles import named_roles
+from recombine.methods.shared.schemas import check_kinds, named_roles
 from recombine.networks import BatchNorm2d, check_divisible, num_halvings
 
 

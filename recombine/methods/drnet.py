@@ -32,7 +32,7 @@ from recombine.losses import binary_cross_entropy, squared_error
 from recombine.method import Progress, Role, Turn, schema_image_size
 from recombine.methods.shared.pairs import no_labels, pair_attributes, partner, same_thing
 from recombine.methods.shared.prototypes import Prototypes
-from recombine.methods.shared.roles import pair_roles
+from recombine.methods.shared.schemas import pair_roles
 from recombine.networks import BatchNorm2d, image_decoder, image_trunk
 
 

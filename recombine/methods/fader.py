@@ -24,7 +24,6 @@ from recombine.data.batch import Batch
 from recombine.data.schema import Schema
 from recombine.losses import squared_error
 from recombine.method import Progress, Role, Turn, schema_image_size
-from recombine.methods.shared.checks import check_kinds
 from recombine.methods.shared.label_codes import (
     given,
     label_code,
@@ -34,7 +33,7 @@ from recombine.methods.shared.label_codes import (
     soft,
     wrong_labels,
 )
-from recombine.methods.shared.roles import named_roles
+from recombine.methods.shared.schemas import check_kinds, named_roles
 from recombine.networks import BatchNorm2d, image_trunk, num_halvings
 
 

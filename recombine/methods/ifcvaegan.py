@@ -30,7 +30,6 @@ from recombine.losses import (
     squared_error,
 )
 from recombine.method import Progress, Role, Turn, schema_image_size
-from recombine.methods.shared.checks import check_kinds
 from recombine.methods.shared.label_codes import (
     columns,
     given,
@@ -41,7 +40,7 @@ from recombine.methods.shared.label_codes import (
     probabilities,
     soft,
 )
-from recombine.methods.shared.roles import named_roles
+from recombine.methods.shared.schemas import check_kinds, named_roles
 from recombine.networks import image_decoder, image_trunk
 
 

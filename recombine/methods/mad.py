@@ -38,11 +38,10 @@ from recombine.losses import absolute_error, squared_error
 from recombine.messages import shown
 from recombine.method import Phase, Progress, Role, Turn, schema_image_size
 from recombine.methods.shared.attribute_batches import Labelled, by_data_set, grouped, title
-from recombine.methods.shared.checks import attribute_of
 from recombine.methods.shared.critics import code_critic, fake_loss, image_critic, real_loss
+from recombine.methods.shared.pretrained import ResNet, load_resnet18, resnet_decoder
 from recombine.methods.shared.prototypes import Prototypes
-from recombine.methods.shared.resnet import ResNet, load_resnet18, resnet_decoder
-from recombine.methods.shared.roles import named_roles
+from recombine.methods.shared.schemas import attribute_of, named_roles
 from recombine.methods.shared.triplets import (
     clip_triplets,
     group_triplets,

@@ -37,7 +37,7 @@ from recombine.method import Progress, Role, Turn, schema_image_size
 from recombine.methods.shared.domains import domain_classifier, masked_mean, only_binary, patch_critic
 from recombine.methods.shared.label_codes import label_code, probabilities
 from recombine.methods.shared.pairs import partner
-from recombine.methods.shared.roles import named_roles
+from recombine.methods.shared.schemas import named_roles
 from recombine.networks import num_halvings, widths
 
 

@@ -31,7 +31,6 @@ from recombine.data.batch import Batch
 from recombine.data.schema import Schema
 from recombine.losses import absolute_error, gradient_penalty
 from recombine.method import Progress, Role, Turn, schema_image_size
-from recombine.methods.shared.checks import check_kinds
 from recombine.methods.shared.label_codes import (
     given,
     joined,
@@ -41,7 +40,7 @@ from recombine.methods.shared.label_codes import (
     probabilities,
     soft,
 )
-from recombine.methods.shared.roles import named_roles
+from recombine.methods.shared.schemas import check_kinds, named_roles
 from recombine.networks import num_halvings
 
 

@@ -28,10 +28,9 @@ from recombine.data.batch import Batch
 from recombine.data.schema import Schema
 from recombine.losses import squared_error
 from recombine.method import Phase, Progress, Role, Turn, schema_image_size
-from recombine.methods.shared.checks import check_kinds
 from recombine.methods.shared.label_codes import joined, label_loss, num_units, probabilities, soft, units
 from recombine.methods.shared.prototypes import Prototypes
-from recombine.methods.shared.roles import named_roles
+from recombine.methods.shared.schemas import check_kinds, named_roles
 from recombine.networks import image_decoder, image_trunk
 
 

@@ -33,8 +33,7 @@ from recombine.training.ema import Average
 from recombine.training.log import Journal, Meter
 from recombine.training.monitor import diagnose
 from recombine.training.players import Players, load_child
-from recombine.training.recipe import TrainConfig
-from recombine.training.schedule import crossed, learning_rate_factor, progress_at
+from recombine.training.recipe import TrainConfig, crossed, learning_rate_factor, progress_at
 
 
 class Interrupted(Exception):

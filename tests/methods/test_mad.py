@@ -16,7 +16,7 @@ from recombine.edit import set_label
 from recombine.method import Progress
 from recombine.methods import mad
 from recombine.methods.mad import MAD, PRESETS, Config
-from recombine.methods.shared.resnet import ResNet
+from recombine.methods.shared.pretrained import ResNet
 from recombine.methods.shared.triplets import (
     Triplets,
     clip_triplets,

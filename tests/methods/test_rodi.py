@@ -26,7 +26,7 @@ from recombine.methods.rodi import (
     next_gamma,
 )
 from recombine.methods.shared.gaussians import DiagonalGaussian
-from recombine.methods.shared.vgg import VGG19, VGGFeatures, cropped
+from recombine.methods.shared.pretrained import VGG19, VGGFeatures, cropped
 
 PERSON = Attribute("person", "group", tuple("abcd"))
 SHAPE = schema(PERSON)

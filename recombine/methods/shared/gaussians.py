@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from recombine.losses import kl_to_standard_normal
 
@@ -64,3 +64,19 @@ class FullGaussian:
         """Divergence from N(0, I), nats: `[batch]`."""
         size = self.mean.shape[1]
         return 0.5 * (self.lower.square().sum((1, 2)) + self.mean.square().sum(1) - size) - self.log_diagonal.sum(1)
+
+
+class Encoder(nn.Module):
+    """Image -> mean and log variance of the code."""
+
+    def __init__(self, trunk: nn.Module, features: int, hidden: int, num_latents: int):
+        super().__init__()
+        self.trunk = nn.Sequential(trunk, nn.Linear(features, hidden), nn.ReLU())
+        self.mean = nn.Linear(hidden, num_latents)
+        self.log_variance = nn.Linear(hidden, num_latents)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """`[batch, channels, h, w]` in [0, 1] -> `[batch, latents]` twice."""
+        features = self.trunk(images)
+        # Differs from the paper: the log variance is held in [-30, 10], beyond which its exponential overflows.
+        return self.mean(features), self.log_variance(features).clamp(-30, 10)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from recombine.data.batch import Batch
 from recombine.data.schema import MISSING, Attribute, Schema
 from recombine.losses import binary_cross_entropy, cross_entropy, squared_error
-from recombine.methods.shared.checks import attribute_of
+from recombine.methods.shared.schemas import attribute_of
 
 
 def units(attribute: Attribute) -> int:

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from recombine.codes import Codes
 from recombine.data.schema import MISSING, Attribute, Schema
-from recombine.methods.shared.checks import check_kinds
 from recombine.methods.shared.prototypes import Prototypes
+from recombine.methods.shared.schemas import check_kinds
 
 BINS = 20                                   # of equal width, of a unit's values
 

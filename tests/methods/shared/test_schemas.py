@@ -4,7 +4,7 @@ import pytest
 from games import HAIR, SMILING, schema
 
 from recombine.data.schema import Attribute, Schema
-from recombine.methods.shared.checks import attribute_of, check_kinds
+from recombine.methods.shared.schemas import attribute_of, check_kinds
 from recombine.networks import check_divisible
 
 

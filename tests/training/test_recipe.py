@@ -3,8 +3,7 @@
 import pytest
 
 from recombine.method import Phase, Progress
-from recombine.training.recipe import TrainConfig
-from recombine.training.schedule import crossed, learning_rate_factor, progress_at
+from recombine.training.recipe import TrainConfig, crossed, learning_rate_factor, progress_at
 
 PHASES = [Phase("first", 1.0), Phase("second", 3.0)]
 
