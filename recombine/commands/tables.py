@@ -122,7 +122,7 @@ def show(table: Table, result: dict) -> None:
     """Print a table."""
     from rich.console import Console
 
-    from recombine.papers.rendering import printable
+    from recombine.papers.running import printable
 
     console = Console(highlight=False)
     if not console.is_terminal:
@@ -133,7 +133,7 @@ def show(table: Table, result: dict) -> None:
 
 def summary(results: list[dict]) -> None:
     """Print one line for every table: whether its claim holds."""
-    from recombine.papers.rendering import SIGNS
+    from recombine.papers.running import SIGNS
 
     for result in results:
         print(f"{result['name']}: {SIGNS[result['claim']['holds']]}: {result['claim']['why']}")

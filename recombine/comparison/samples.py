@@ -20,7 +20,7 @@ from recombine.evaluation.judge import judged_rows
 from recombine.evaluation.transfer import swap_pairs
 from recombine.inference import device_of, encode_rows, evaluation_mode
 from recombine.method import Method
-from recombine.metrics.features import features
+from recombine.metrics.probes import features
 
 COLUMNS = 7         # swaps of an attribute that are shown
 MAPPED = 300        # images on a map, at most

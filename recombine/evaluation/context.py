@@ -24,8 +24,8 @@ from recombine.evaluation.judgement import Protocol
 from recombine.evaluation.roles import checked, resolved
 from recombine.messages import shown
 from recombine.method import Method
-from recombine.metrics.features import reduced
 from recombine.metrics.leakage import Matrix
+from recombine.metrics.probes import reduced
 from recombine.metrics.realism import Extractor
 
 

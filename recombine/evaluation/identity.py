@@ -18,8 +18,8 @@ from recombine.evaluation.edits import extractor_of, images_of
 from recombine.evaluation.judgement import IdentityPreserved, Recognition, structured
 from recombine.evaluation.roles import shared_by
 from recombine.metrics import recognition as measures
-from recombine.metrics.features import standardised
 from recombine.metrics.intervals import Estimate, share
+from recombine.metrics.probes import standardised
 from recombine.metrics.realism import extract
 
 FOLDS = 10                                  # of verification; so many pairs of both kinds are the fewest

@@ -19,8 +19,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from jaxtyping import Num, Shaped
 
-from recombine.metrics.features import standardised
 from recombine.metrics.intervals import Estimate, jackknife, mean, share
+from recombine.metrics.probes import standardised
 
 GROUPS = 10                                 # that images are put into, to find how sure a number is
 FEWEST = 2 * GROUPS                         # images

@@ -27,9 +27,8 @@ from recombine.codes import Codes
 from recombine.data.batch import mix_seed
 from recombine.data.schema import Attribute
 from recombine.messages import shown
-from recombine.metrics.features import features
 from recombine.metrics.intervals import Estimate, bootstrap, bootstrap_counts, mean, percentiles, share
-from recombine.metrics.probes import Probes, Task, train_probes
+from recombine.metrics.probes import Probes, Task, features, train_probes
 
 Probe = Literal["linear", "two_layer", "both"]
 Labels = Mapping[str, np.ndarray]

@@ -13,9 +13,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from recombine.metrics.features import features
 from recombine.metrics.intervals import Estimate, mean
-from recombine.metrics.probes import fit
+from recombine.metrics.probes import features, fit
 
 WIDTH = 64                                  # units of every hidden layer of T
 MEET = 32                                   # numbers in which its two towers meet
@@ -35,7 +34,7 @@ def mutual_information(
     """Estimate the mutual information of two parts.
 
     Args:
-        a_train: One part of the training codes `[batch, ...]`; maps are reduced as in `recombine.metrics.features`.
+        a_train: One part of the training codes `[batch, ...]`; maps are reduced as in `recombine.metrics.probes`.
         b_train: The other part of the same images.
         a_test: The first part of other images, on which is measured.
         b_test: The second part of these.

@@ -17,9 +17,8 @@ from jaxtyping import Bool, Float, Int, Num
 from torch import nn
 
 from recombine.data.schema import MISSING
-from recombine.metrics.features import standardised, vectors
 from recombine.metrics.intervals import Estimate, bootstrap_counts, mean, percentiles, share
-from recombine.metrics.probes import fit
+from recombine.metrics.probes import fit, standardised, vectors
 
 CodeArray = Num[np.ndarray, " images *each"]
 Labels = Int[np.ndarray, " images"]

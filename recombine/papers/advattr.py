@@ -25,8 +25,7 @@ from recombine.metrics.entropy import entropy_matrix
 from recombine.metrics.hopkins import hopkins
 from recombine.metrics.intervals import Estimate, mean, share
 from recombine.metrics.realism import extract, frechet_distance
-from recombine.papers.claims import Cells, Claim, at_most, every, higher, lower
-from recombine.papers.table import Column, Row, Setup, Table
+from recombine.papers.table import Cells, Claim, Column, Row, Setup, Table, at_most, every, higher, lower
 from recombine.papers.workspace import Workspace, baseline, estimates, shorten
 from recombine.recipes.advattr import advattr_avatars, advattr_lfw
 from recombine.training.recipe import Recipe

@@ -24,8 +24,20 @@ from recombine.method import Method
 from recombine.metrics.intervals import Estimate, mean, share
 from recombine.metrics.leakage import leakage
 from recombine.metrics.reconstruction import mse
-from recombine.papers.claims import Cells, Claim, Measured, Verdict, every, higher, lower
-from recombine.papers.table import Column, MeasureRow, Row, Setup, Table
+from recombine.papers.table import (
+    Cells,
+    Claim,
+    Column,
+    Measured,
+    MeasureRow,
+    Row,
+    Setup,
+    Table,
+    Verdict,
+    every,
+    higher,
+    lower,
+)
 from recombine.papers.workspace import Workspace, baseline, estimates, shorten
 from recombine.recipes.ifcvaegan import lfw_smiling
 from recombine.training.recipe import Recipe

@@ -29,8 +29,7 @@ from recombine.metrics.recognition import (
     verification_pairs,
 )
 from recombine.metrics.reconstruction import mse
-from recombine.papers.claims import Cells, Claim, at_most, every, higher, lower
-from recombine.papers.table import Column, MeasureRow, Row, Setup, Table
+from recombine.papers.table import Cells, Claim, Column, MeasureRow, Row, Setup, Table, at_most, every, higher, lower
 from recombine.papers.workspace import Workspace, estimates, shorten
 from recombine.recipes.mad import mad_lfw
 from recombine.training.recipe import Recipe

@@ -19,8 +19,7 @@ from recombine.inference import decode_chunks, encode_rows, evaluation_mode
 from recombine.method import Method
 from recombine.metrics.intervals import Estimate, share
 from recombine.metrics.realism import extract, frechet_distance
-from recombine.papers.claims import Cells, Claim, every, lower
-from recombine.papers.table import Column, Row, Setup, Table
+from recombine.papers.table import Cells, Claim, Column, Row, Setup, Table, every, lower
 from recombine.papers.workspace import Workspace, baseline, estimates, shorten
 from recombine.recipes.matdr import matdr_lfw
 from recombine.training.recipe import Recipe

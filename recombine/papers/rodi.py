@@ -28,8 +28,7 @@ from recombine.methods.rodi import VARIANTS
 from recombine.metrics.intervals import Estimate, mean
 from recombine.metrics.mutual_information import mutual_information
 from recombine.metrics.recognition import average_precision
-from recombine.papers.claims import Cells, Claim, every, higher, lower
-from recombine.papers.table import Column, MeasureRow, Row, Setup, Table
+from recombine.papers.table import Cells, Claim, Column, MeasureRow, Row, Setup, Table, every, higher, lower
 from recombine.papers.workspace import Workspace, baseline, estimates, shorten
 from recombine.recipes.rodi import rodi_sprites
 

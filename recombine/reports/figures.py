@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from PIL import Image
 from torch import Tensor
 
@@ -16,6 +18,7 @@ from recombine.codes import Codes
 from recombine.data.images import to_pixels
 from recombine.data.schema import Attribute
 from recombine.edit import set_label, swap
+from recombine.evaluation.measures import shown, shown_interval
 from recombine.method import Method
 
 MOST_ATTRIBUTES = 16  # with images of their own on the page
@@ -92,3 +95,24 @@ def embed(canvas: Tensor, text: str, gap: int = 2, apart: int = 0) -> Embedded:
     Image.fromarray(pixels).save(buffer, "PNG", optimize=True)
     data = base64.b64encode(buffer.getvalue()).decode()
     return Embedded(f"data:image/png;base64,{data}", size[1] * max(1, round(64 / width)), text)
+
+
+TEMPLATES = Environment(
+    loader=PackageLoader("recombine.reports"),
+    autoescape=select_autoescape(["html"]),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)
+TEMPLATES.filters |= {
+    "shown": shown,
+    "interval": shown_interval,
+    "thousands": lambda number: f"{number:,}",
+    "json": lambda value: json.dumps(value, indent=1, ensure_ascii=False),
+}
+
+
+def render(template: str, **values: object) -> str:
+    """A page from one of the templates and its values."""
+    return TEMPLATES.get_template(template).render(values)

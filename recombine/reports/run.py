@@ -22,8 +22,7 @@ from recombine.method import Method
 from recombine.metrics.intervals import Estimate
 from recombine.reports import tables
 from recombine.reports.curves import log_panels
-from recombine.reports.figures import label_figures, swap_figures
-from recombine.reports.html import render
+from recombine.reports.figures import label_figures, render, swap_figures
 from recombine.training.log import read_log
 
 HEADLINE = (

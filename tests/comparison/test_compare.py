@@ -24,8 +24,8 @@ from recombine.comparison import compare, plan
 from recombine.comparison import finished_runs as found
 from recombine.comparison import samples as pictures
 from recombine.comparison import worker as work
+from recombine.comparison.content import pareto_front, ranking, ranks
 from recombine.comparison.page import report
-from recombine.comparison.ranking import pareto_front, ranking, ranks
 from recombine.data.packed import write_pack
 from recombine.evaluation.judgement import Judgement
 from recombine.evaluation.measures import COMPARED, MEASURES

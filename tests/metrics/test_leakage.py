@@ -10,8 +10,8 @@ from sklearn.metrics import r2_score
 
 from recombine.codes import Codes
 from recombine.data.schema import Attribute
-from recombine.metrics.features import features
 from recombine.metrics.leakage import leakage, matrix_json, off_part
+from recombine.metrics.probes import features
 
 COLOUR = Attribute("colour", "categorical", ("red", "green", "blue"))
 LAMP = Attribute("lamp", "binary", ("0", "1"))

@@ -17,9 +17,9 @@ from recombine.evaluation.classifier import Settings
 from recombine.evaluation.measures import MEASURES
 from recombine.metrics.intervals import Estimate
 from recombine.papers import TABLES, DataFolders, Workspace, find_table, run_table
-from recombine.papers.claims import Verdict, at_most, every, higher, lower
 from recombine.papers.matdr import compare_labels, exchange
 from recombine.papers.rodi import average_precisions
+from recombine.papers.table import Verdict, at_most, every, higher, lower
 
 NAMES = (
     "advattr.table3 advattr.table4 advattr.fig5 mad.table1 mad.table2 mad.table3 mad.pose ifcvaegan.table1 ifcvaegan.table2 "

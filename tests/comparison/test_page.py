@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from recombine.comparison.charts import HEIGHT, WIDTH, beside, dots, scatter
+from recombine.comparison.page import HEIGHT, WIDTH, beside, dots, scatter
 
 
 def number(value, half=0.1):
