@@ -66,7 +66,7 @@ def examine(path: Path, target: Path | None, reading: Reading) -> dict:
     """What a folder, a table or a pack holds and what is wrong with it, as plain values; packs it where nothing is."""
     from recombine.data.packed import is_pack
     from recombine.data.packing import BadImages
-    from recombine.data.sources.source import describe
+    from recombine.data.sources.folder import describe
 
     if is_pack(path):
         return examine_pack(path)
@@ -90,8 +90,8 @@ def examine(path: Path, target: Path | None, reading: Reading) -> dict:
 def examine_pack(path: Path) -> dict:
     """`examine`, of a folder that --pack made; its files are compared with their hashes."""
     from recombine.data.packed import Pack
+    from recombine.data.sources.folder import describe
     from recombine.data.sources.labels import LabelTable, check_counts, check_lone
-    from recombine.data.sources.source import describe
 
     packed = Pack(path)
     packed.verify()

@@ -58,7 +58,7 @@ class Reading:
     def source(self, path: Path, strict: bool = True) -> Source:
         """The images and labels that were found."""
         from recombine.data.sources.folder import read_source
-        from recombine.data.sources.options import SourceOptions
+        from recombine.data.sources.source import SourceOptions
 
         kinds = pairs(self.kind, "--kind")
         for name, kind in kinds.items():

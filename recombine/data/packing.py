@@ -6,16 +6,16 @@ import json
 import math
 import os
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import numpy as np
 
 from recombine.data.decoding import decode_noted, printable
-from recombine.data.duplicates import duplicates
 from recombine.data.packed import (
     FORMAT,
     IMAGES,
@@ -55,6 +55,9 @@ JOURNAL, PART = "journal.jsonl", "images.part"  # of a packing that is not finis
 EVERY = 2.0                                 # seconds between two notes of progress that survive a power cut
 STAMPS = ("source_size", "source_time", "source_hash", "pixel_hash", "pixel_look")  # columns of the index from here
 EXCLUDED = ("file", "kind", "reason", "source_size", "source_time")  # what is reported of an image that is left out
+BUCKET = 64                                 # images of one part of a hash that are compared with each other
+NEAR_BITS = 3                               # of the 64 that may differ between near-duplicates ...
+NEAR_LEVELS = 8                             # ... and how far, on average, their pixels, of 255
 
 
 class BadImages(ValueError):
@@ -375,3 +378,59 @@ def show(steps: Iterable[int], done: int, total: int, shown: bool) -> None:
         for count in steps:
             done += count
             bar.reach(done)
+
+
+def duplicates(entries: Sequence[Entry], images: np.ndarray, splits: Sequence[str] | np.ndarray) -> list[dict]:
+    """Images that are the same, and images in different splits that are nearly the same.
+
+    Args:
+        entries: One for each image.
+        images: [images, channels, height, width].
+        splits: The split of each image.
+
+    Returns:
+        `{"kind": "same" or "nearly the same", "files": [...], "splits": [...]}` for each group or pair.
+    """
+    groups = defaultdict(list)
+    for row, entry in enumerate(entries):
+        groups[entry.pixel_hash].append(row)
+    same = [rows for rows in groups.values() if len(rows) > 1]
+    near = near_pairs([rows[0] for rows in groups.values()], entries, images, splits)
+    return [
+        {"kind": kind, "files": [entries[r].file for r in rows], "splits": [str(splits[r]) for r in rows]}
+        for kind, found in (("same", same), ("nearly the same", near))
+        for rows in found
+    ]
+
+
+def near_pairs(
+    rows: Sequence[int], entries: Sequence[Entry], images: np.ndarray, splits: Sequence[str] | np.ndarray
+) -> list[tuple[int, int]]:
+    """Pairs of rows of different splits whose perceptual hashes differ in few bits and whose pixels differ little.
+
+    Hashes within `NEAR_BITS` share at least one of four 16-bit parts, so only those are compared.
+    """
+    found = set()
+    bits = {row: int(entries[row].pixel_look, 16) for row in rows}
+    for shift in range(0, 64, 16):
+        buckets = defaultdict(list)
+        for row in rows:
+            buckets[bits[row] >> shift & 0xFFFF].append(row)
+        for bucket in buckets.values():
+            for a, b in near_in(sorted(bucket, key=lambda row: bits[row])):
+                if splits[a] != splits[b] and (bits[a] ^ bits[b]).bit_count() <= NEAR_BITS:
+                    found.add((min(a, b), max(a, b)))
+    return sorted(pair for pair in found if level_difference(images[pair[0]], images[pair[1]]) <= NEAR_LEVELS)
+
+
+def near_in(bucket: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """All pairs of a small bucket; of a large one, those close to each other in its order."""
+    if len(bucket) <= BUCKET:
+        yield from combinations(bucket, 2)
+    else:
+        yield from ((a, b) for i, a in enumerate(bucket) for b in bucket[i + 1 : i + 9])
+
+
+def level_difference(a: np.ndarray, b: np.ndarray) -> float:
+    """Mean absolute difference of two images, of 255."""
+    return float(np.abs(a.astype(np.float32) - b.astype(np.float32)).mean()) * 255 / np.iinfo(a.dtype).max

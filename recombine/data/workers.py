@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from recombine.data.decoding import BadImage, decode_noted, read_bytes
-from recombine.data.duplicates import perceptual_hash
 from recombine.data.schema import Schema
 from recombine.files import digest
 
@@ -85,6 +84,17 @@ class Job:
             return replace(entry, kind="unreadable", reason="its name is not valid UTF-8; rename it"), None
         hashes = {"source_hash": digest(data), "pixel_hash": digest(pixels), "pixel_look": perceptual_hash(pixels)}
         return replace(entry, **hashes, notes=tuple(notes)), pixels
+
+
+def perceptual_hash(pixels: np.ndarray) -> str:
+    """The difference hash of an image: whether each of 8 x 8 fields is darker than its right neighbour, 16 digits."""
+    grey = pixels.mean(axis=0, dtype=np.float32)
+    rows = np.linspace(0, grey.shape[0], 8, endpoint=False).astype(int)
+    columns = np.linspace(0, grey.shape[1], 9, endpoint=False).astype(int)
+    fields = np.add.reduceat(np.add.reduceat(grey, rows, axis=0), columns, axis=1)
+    heights, widths = np.diff(np.append(rows, grey.shape[0])), np.diff(np.append(columns, grey.shape[1]))
+    fields /= np.maximum(heights, 1)[:, None] * np.maximum(widths, 1)
+    return np.packbits(fields[:, 1:] > fields[:, :-1]).tobytes().hex()
 
 
 def stamp(path: Path) -> tuple[int, int]:

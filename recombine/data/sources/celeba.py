@@ -13,9 +13,8 @@ from pathlib import Path
 
 from recombine.data.sources.cells import BadTable, Note, printable, read_cells, read_list
 from recombine.data.sources.matching import Rows, match
-from recombine.data.sources.options import SourceOptions
 from recombine.data.sources.paths import Listing
-from recombine.data.sources.source import Source
+from recombine.data.sources.source import Source, SourceOptions
 
 IMAGES = "img_align_celeba"
 ATTRIBUTES = ("list_attr_celeba.txt", "list_attr_celeba.csv")

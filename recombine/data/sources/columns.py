@@ -1,37 +1,252 @@
 """A column of text becomes an attribute and its numbers.
 
-Whatever does not belong is reported with place, column, value and the nearest known value.
+Its kind is found by a table of rules, of which the first that holds decides. Texts that do not belong are reported with
+place, column, value and the nearest known value.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import unicodedata
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from itertools import count
+from typing import Any, Literal, get_args
 
 import numpy as np
 
-from recombine.data.schema import MISSING, Attribute, Kind
-from recombine.data.sources.cells import Cells, Note, number
-from recombine.data.sources.kinds import (
-    NOT_A_LABEL,
-    Column,
-    Facts,
-    as_stated,
-    correction,
-    infer,
-    named,
-    natural,
-    stated_values,
-    tidy,
-    yes_or_no,
-)
-from recombine.data.sources.options import NewValues, Stated
+from recombine.data.schema import MISSING, NO, YES, Attribute, Kind
+from recombine.data.sources.cells import Cells, Note, number, printable
+from recombine.data.sources.source import NewValues, Stated
 from recombine.messages import nearest, option, shown
 
+MISSING_CELLS = ("", "nan", "n/a", "#n/a", "<na>", "null")          # in any case; and NA, in capitals
+NOT_A_LABEL = ("none", "-", "--", "?", "unknown")                   # missing, but a value among words
+IDENTITIES = ("identity", "identities", "id", "ids", "uid")
+PERSONS = ("identity", "identities", "person", "subject", "individual", "celebrity", "patient", "actor", "speaker")
+GROUPS = (*IDENTITIES, *PERSONS, "clip", "video", "sequence", "session", "track", "specimen")
+MEASURES = (
+    *("yaw", "pitch", "roll", "age", "angle", "degrees", "azimuth", "elevation", "gaze", "intensity", "score"),
+    *("x", "y", "z"),
+)
+MOST_LEVELS = 10    # whole numbers with more values than this are numbers, with fewer they are categories
+MOST_WORDS = 200    # words with more values than this are groups
 SIDES = {"left": "right", "Left": "Right", "LEFT": "RIGHT", "l": "r", "L": "R"}
 SIDES |= {right: left for left, right in SIDES.items()}
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column's distinct texts and which of them each row has."""
+
+    name: str
+    texts: list[str]
+    codes: np.ndarray       # [rows] int64, positions in texts; MISSING where the cell is
+    counts: np.ndarray      # [texts] rows of each
+
+    @property
+    def known(self) -> int:
+        """Number of cells that are not missing."""
+        return int(self.counts.sum())
+
+    @property
+    def label(self) -> str:
+        """The name, safe to show."""
+        return printable(self.name)
+
+    def cells_with(self, codes: Sequence[int]) -> int:
+        """Number of cells that hold one of these texts."""
+        return int(self.counts[list(codes)].sum())
+
+    def drop(self, codes: Sequence[int]) -> Column:
+        """The column with these texts missing."""
+        dropped = set(codes)
+        return self.merge([None if code in dropped else text for code, text in enumerate(self.texts)])
+
+    def merge(self, texts: Sequence[str | None]) -> Column:
+        """The column with every text rewritten; None is missing, and texts that became equal are one."""
+        positions: dict[str, int] = {}
+        table = [MISSING if text is None else positions.setdefault(text, len(positions)) for text in texts]
+        codes = np.array([*table, MISSING])[self.codes]
+        return Column(self.name, list(positions), codes, np.bincount(codes[codes != MISSING], minlength=len(positions)))
+
+
+def factorise(name: str, cells: Sequence[str]) -> Column:
+    """The distinct texts of a column, trimmed; MISSING_CELLS lists what counts as missing."""
+    positions: dict[str, int] = defaultdict(count().__next__)
+    codes = np.fromiter(map(positions.__getitem__, cells), np.int64, len(cells))
+    raw = Column(name, list(positions), codes, np.bincount(codes, minlength=len(positions)))
+    return raw.merge([_trimmed(text) for text in raw.texts])
+
+
+def _trimmed(text: str) -> str | None:
+    text = unicodedata.normalize("NFC", text.strip())
+    return None if text.lower() in MISSING_CELLS or text == "NA" else text
+
+
+class Facts:
+    """What the rules look at in a column: properties, and positions of texts."""
+
+    def __init__(self, column: Column):
+        self.column, texts, known = column, column.texts, column.known
+        answers = list(map(yes_or_no, texts))
+        self.neither = [code for code, answer in enumerate(answers) if answer is None]          # yes nor no
+        self.words = [code for code, text in enumerate(texts) if not number(text)]              # no numbers
+        words = set(self.words)
+        self.numbers = numbers = sorted(float(text) for code, text in enumerate(texts) if code not in words)
+        distinct, cells = len(texts), known - column.cells_with(self.words)                     # cells with a number
+        levels, first = len(numbers), numbers[0] if numbers else -1
+
+        self.grouping = self.named(GROUPS) and bool(self.neither or self.named(IDENTITIES))
+        self.repeated = distinct < known or distinct == 1 or self.named(PERSONS)
+        self.answers = bool(texts) and not self.neither
+        self.three_way = {-1.0, 0.0, 1.0} <= set(numbers)           # 0 may well mean `not known`
+        self.two_way = {True, False} <= set(answers) and not self.three_way and self.slips(self.neither)
+        self.numeric = bool(numbers) and self.slips(self.words)     # words are slips, if there are any
+        self.measured = self.named(MEASURES) or not all(value.is_integer() for value in numbers)
+        in_order = cells == levels and numbers == [first + place for place in range(levels)]
+        long = levels > MOST_LEVELS or self.named(("unnamed", "index", "row"))
+        self.counting = in_order and first in (0, 1) and long
+        self.few_levels = levels <= MOST_LEVELS and cells >= 3 * levels
+        few = distinct <= 20 and (distinct < known or distinct <= 5)
+        self.few_words = few or (distinct <= MOST_WORDS and known >= 5 * distinct)
+        self.shared_words = 2 * known >= 3 * distinct
+
+    @property
+    def rare_no(self) -> list[int]:
+        """Of -1 and 0, beside 1, the one that is a slip."""
+        rare = (code for code, text in enumerate(self.column.texts) if number(text) and float(text) != 1)
+        return [code for code in rare if self.rare([code])][:1]
+
+    def named(self, words: Sequence[str]) -> bool:
+        """Whether the column's name contains one of these words."""
+        return named(self.column.name, words)
+
+    def hard(self, codes: Sequence[int]) -> list[int]:
+        """Those that do not stand for `not known`."""
+        return [code for code in codes if self.column.texts[code].lower() not in NOT_A_LABEL]
+
+    def slips(self, codes: Sequence[int]) -> bool:
+        """Whether texts are so few that they are slips of the pen; words for `not known` may be many."""
+        hard = self.hard(codes)
+        return not hard or self.rare(hard)
+
+    def rare(self, codes: Sequence[int]) -> bool:
+        """Whether texts are in one row, or one in a thousand if numbers are among them, else one in a hundred."""
+        rows, known = self.column.cells_with(codes), self.column.known
+        share = 0.001 if any(number(self.column.texts[code]) for code in codes) else 0.01
+        return rows <= max(1, known * share) and known - rows >= 4 * rows
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A kind, when a column has it, and which of its texts then do not belong."""
+
+    kind: Kind | None                                   # None: no attribute, nearly every row has a value of its own
+    when: Callable[[Facts], bool]
+    strays: Callable[[Facts], list[int]] = lambda facts: []
+
+
+RULES = (
+    Rule("group", lambda f: f.grouping and f.repeated),                                 # identity: anna, ben, anna
+    Rule(None, lambda f: f.grouping),                                                   # uid: u1, u2, u3
+    Rule("binary", lambda f: f.answers and not f.three_way),                            # 0, 1; yes, no
+    Rule("binary", lambda f: f.answers and bool(f.rare_no), lambda f: f.rare_no),       # -1, 1 and a single 0
+    Rule("categorical", lambda f: f.answers),                                           # -1, 0, 1
+    Rule("binary", lambda f: f.two_way, lambda f: f.neither),                           # yes, no, ?; 0, 1, a single 2
+    Rule("continuous", lambda f: f.numeric and f.measured, lambda f: f.words),          # 0.25, 0.5; age: 20, 31
+    Rule(None, lambda f: f.numeric and f.counting),                                     # 1, 2, 3, ...: the row's number
+    Rule("categorical", lambda f: f.numeric and f.few_levels, lambda f: f.hard(f.words)),       # level: 0, 1, 2
+    Rule("continuous", lambda f: f.numeric, lambda f: f.words),                         # years: 20, 31, 45, ...
+    Rule("categorical", lambda f: f.few_words, lambda f: typos(f.column)),              # hair: blond, red
+    Rule("group", lambda f: f.shared_words),                                            # code: n1, n1, n2, ...
+    Rule(None, lambda f: True),                                                         # caption: a text for each
+)
+
+
+def infer(column: Column) -> tuple[Kind | None, list[int]]:
+    """The kind that a column most likely has, and the positions of the texts that then do not belong."""
+    facts = Facts(column)
+    rule = next(rule for rule in RULES if rule.when(facts))
+    return rule.kind, rule.strays(facts)
+
+
+def as_stated(column: Column, stated: Stated) -> tuple[Kind, list[int]]:
+    """The kind that was stated, and the positions of the texts that contradict it."""
+    kind: Any = stated.kind if isinstance(stated, Attribute) else stated if isinstance(stated, str) else "categorical"
+    if kind not in get_args(Kind):
+        expected = f"expected {shown(get_args(Kind))}, or a list of values"
+        raise ValueError(f"{column.name}: unknown kind {stated!r}; {expected}")
+    facts, values, texts = Facts(column), stated_values(stated), list(enumerate(column.texts))
+    if kind == "group":
+        return kind, []
+    if kind == "continuous":
+        return kind, facts.words
+    if kind == "binary":
+        zeros = [code for code, text in texts if facts.three_way and number(text) and float(text) == 0]
+        return kind, zeros + facts.neither
+    return kind, [code for code, text in texts if tidy(text) not in values] if values else typos(column)
+
+
+def stated_values(stated: Stated | None) -> tuple[str, ...]:
+    """The values that are allowed by what was stated; none where only a kind was."""
+    if stated is None or isinstance(stated, str):
+        return ()
+    return stated.values if isinstance(stated, Attribute) else tuple(map(str, stated))
+
+
+def named(name: str, words: Sequence[str]) -> bool:
+    """Whether a name contains one of these words, as in `person_id`, `personId` or `Person ID`."""
+    split = re.sub(r"([a-z])([A-Z])", r"\1 \2", name)
+    return any(word in words for word in re.split(r"[^a-z]+", split.lower()))
+
+
+def yes_or_no(text: str) -> bool | None:
+    """The answer of a text, by the words of the schema and by 0, 1 and -1 in any spelling; None if it is neither."""
+    if number(text):
+        return {1.0: True, 0.0: False, -1.0: False}.get(float(text))
+    return True if text.lower() in YES else False if text.lower() in NO else None
+
+
+def tidy(text: str) -> str:
+    """Whole numbers without their `.0`, so that `1` and `1.0` are one value."""
+    return str(int(float(text))) if number(text) and float(text).is_integer() and abs(float(text)) < 2**53 else text
+
+
+def natural(text: str) -> list[tuple[int, float, str]]:
+    """Sort key that puts 2 before 10."""
+    if number(text):
+        return [(0, float(text), "")]
+    return [(1, float(part), "") if part.isdecimal() else (2, 0.0, part) for part in re.split(r"(\d+)", text)]
+
+
+def typos(column: Column) -> list[int]:
+    """Positions of texts that are rare and a slip of the pen away from a frequent one."""
+    rare = [code for code in range(len(column.texts)) if column.counts[code] <= max(1, 0.001 * column.known)]
+    return [code for code in rare if correction(column, code) is not None]
+
+
+def correction(column: Column, code: int) -> str | None:
+    """The most frequent text that a rare one may stand for."""
+    frequent = [c for c in range(len(column.texts)) if column.counts[c] >= 8 * column.counts[code]]
+    alike = [c for c in frequent if slip(column.texts[code], column.texts[c])]
+    return column.texts[max(alike, key=lambda c: column.counts[c])] if alike else None
+
+
+def slip(text: str, other: str) -> bool:
+    """Whether two words differ by case, separators, or one letter missing, added, changed or swapped with the next.
+
+    Differing digits are no slip: `type1` and `type2` are two values.
+    """
+    a, b = (re.sub(r"[\W_]+", "", word).casefold() for word in (text, other))
+    if re.sub(r"\D", "", a) != re.sub(r"\D", "", b):
+        return False
+    if a == b or min(len(a), len(b)) < 4:
+        return a == b
+    start = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+    a, b = a[start:], b[start:]
+    return a[1:] == b or a == b[1:] or a[1:] == b[1:] or (a[:2] == b[1::-1] and a[2:] == b[2:])
 
 
 @dataclass(frozen=True)

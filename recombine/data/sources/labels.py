@@ -14,9 +14,8 @@ import numpy as np
 from recombine.data.batch import mix_seed
 from recombine.data.schema import MISSING, Attribute
 from recombine.data.sources.cells import Cells, Note, printable
-from recombine.data.sources.columns import type_column
-from recombine.data.sources.kinds import PERSONS, Column, factorise, named, natural, tidy, yes_or_no
-from recombine.data.sources.options import FEW, SourceOptions
+from recombine.data.sources.columns import PERSONS, Column, factorise, named, natural, tidy, type_column, yes_or_no
+from recombine.data.sources.source import FEW, SourceOptions
 from recombine.messages import nearest, shown
 
 if TYPE_CHECKING:

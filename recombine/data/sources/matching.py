@@ -11,9 +11,8 @@ import numpy as np
 from recombine.data.schema import MISSING
 from recombine.data.sources.cells import BadTable, Cells, Note, number, printable
 from recombine.data.sources.labels import LabelTable, make_table
-from recombine.data.sources.options import SourceOptions, Stated
 from recombine.data.sources.paths import SUFFIXES, Found, Listing, Resolver, find_base, sample
-from recombine.data.sources.source import Source
+from recombine.data.sources.source import Source, SourceOptions, Stated
 from recombine.messages import nearest, option, shown
 
 PATH_COLUMNS = ("file_name", "filename", "file", "path", "image", "image_path", "image_id", "img", "picture", "photo")

@@ -22,9 +22,8 @@ import numpy as np
 
 from recombine.data.sources.cells import BadTable, Cells, Note, printable
 from recombine.data.sources.labels import make_table
-from recombine.data.sources.options import SourceOptions
 from recombine.data.sources.paths import Listing
-from recombine.data.sources.source import Source
+from recombine.data.sources.source import Source, SourceOptions
 
 if TYPE_CHECKING:
     from recombine.data.schema import Kind, Schema

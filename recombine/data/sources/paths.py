@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from recombine.data.sources.options import Links
+from recombine.data.sources.source import Links
 from recombine.messages import option
 
 SUFFIXES = (

@@ -21,11 +21,10 @@ from dataclasses import dataclass, field
 
 from recombine.data.schema import Kind
 from recombine.data.sources.cells import BadTable, Cells, Note, printable
-from recombine.data.sources.kinds import IDENTITIES, PERSONS, named
+from recombine.data.sources.columns import IDENTITIES, PERSONS, named
 from recombine.data.sources.matching import Pairs, Rows, match
-from recombine.data.sources.options import SourceOptions
 from recombine.data.sources.paths import SUFFIXES, Listing, sample
-from recombine.data.sources.source import Source
+from recombine.data.sources.source import Source, SourceOptions
 from recombine.messages import nearest, shown
 
 CLIPS = ("clip", "video", "sequence", "track")      # told apart by whose they are

@@ -1,19 +1,41 @@
-"""Images and their labels as they were found in a folder, before anything is decoded."""
+"""How a folder of labelled images is to be read, and what was found in it before anything is decoded."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from recombine.data.schema import Attribute, Kind
 from recombine.data.sources.cells import BadTable, Note
-from recombine.data.sources.labels import LabelTable, find_group
 
 if TYPE_CHECKING:
+    from recombine.data.sources.labels import LabelTable
     from recombine.data.sources.norb import Stereo
 
-LARGEST = 10        # groups that are described by name
+Eye = Literal["left", "right", "both"]
+Links = Literal["inside", "anywhere"]
+NewValues = Literal["error", "add", "missing"]
+Stated = Kind | Sequence[str] | Attribute   # a kind, the only values allowed, or an attribute of an existing schema
+FEW = 20                                    # images per value below which a warning is due
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """Which label table a folder is read by, what its columns are, and what to do with what does not fit."""
+
+    table: Path | str | None = None                 # relative to here or the folder, where it cannot be told from that
+    pattern: str | None = None                      # of names that hold labels, or a name in patterns.PATTERNS
+    kinds: Mapping[str, Stated] = field(default_factory=dict)       # by column, where a guess would be wrong
+    attributes: Sequence[str] | None = None         # columns to use, an error where one cannot serve; all that can
+    image_column: str | None = None                 # of paths, where it cannot be told from the table
+    eye: Eye = "left"                               # of small NORB's stereo pairs
+    unlabelled: Literal["error", "keep", "drop"] = "error"          # images without a row; kept ones stand in train
+    absent: Literal["error", "drop"] = "error"      # rows without an image
+    new_values: NewValues = "error"                 # values that do not belong: add them, or read them as missing
+    links: Links = "inside"                         # follow links that stay inside the folder, or anywhere
+    few: int = FEW                                  # values with fewer images are warned about
 
 
 @dataclass(frozen=True)
@@ -40,33 +62,3 @@ class Source:
         if self.errors:
             raise BadTable("\n".join(map(str, reasons)))
         return self
-
-
-def describe(source: Source | LabelTable) -> dict:
-    """What a source holds, as plain values: images, attributes with counts, splits, groups and notes."""
-    table, notes = (source.table, source.notes) if isinstance(source, Source) else (source, ())
-    group, splits = find_group(table), table.splits
-    return {
-        "root": str(source.root) if isinstance(source, Source) else None,
-        "pictures": len(table),
-        "attributes": [_describe_attribute(table, attribute.name) for attribute in table.attributes],
-        "splits": None if splits is None else {s: int((splits == s).sum()) for s in ("train", "val", "test")},
-        "group": group.name if group else None,
-        "groups": group.num_values if group else None,
-        "notes": [asdict(note) for note in notes],
-    }
-
-
-def _describe_attribute(table: LabelTable, name: str) -> dict:
-    attribute, known = table[name], table.known(name)
-    entry = {"name": name, "kind": attribute.kind, "known": int(known.sum()), "missing": int((~known).sum())}
-    entry["mirror"] = attribute.mirror
-    if attribute.kind == "continuous":
-        numbers = table.columns[name][known].astype(float)
-        spread = {"mean": float(numbers.mean()), "std": float(numbers.std())} if len(numbers) else {}
-        return {**entry, "low": attribute.low, "high": attribute.high, **spread}
-    counts = table.counts(name)
-    if attribute.kind != "group":
-        return {**entry, "values": counts}
-    largest = dict(sorted(counts.items(), key=lambda item: -item[1])[:LARGEST])
-    return {**entry, "groups": len(counts), "single": sum(n == 1 for n in counts.values()), "largest": largest}

@@ -13,10 +13,9 @@ from PIL import Image
 
 from recombine.data.schema import MISSING
 from recombine.data.sources.cells import BadTable
-from recombine.data.sources.folder import read_source
-from recombine.data.sources.options import SourceOptions
+from recombine.data.sources.folder import describe, read_source
 from recombine.data.sources.paths import walk
-from recombine.data.sources.source import describe
+from recombine.data.sources.source import SourceOptions
 
 
 def pictures(root: Path, *names: str) -> Path:

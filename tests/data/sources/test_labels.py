@@ -18,7 +18,7 @@ from recombine.data.sources.labels import (
     scarce,
     split_by_group,
 )
-from recombine.data.sources.options import SourceOptions
+from recombine.data.sources.source import SourceOptions
 
 
 def typed(columns: dict[str, list], **options):

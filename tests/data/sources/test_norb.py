@@ -14,7 +14,7 @@ from recombine.data.packed import Pack
 from recombine.data.schema import Schema
 from recombine.data.sources.cells import BadTable
 from recombine.data.sources.folder import read_source
-from recombine.data.sources.options import SourceOptions
+from recombine.data.sources.source import SourceOptions
 
 
 @pytest.fixture(scope="module")

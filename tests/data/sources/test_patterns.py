@@ -11,8 +11,8 @@ from recombine.data.packed import mirrored
 from recombine.data.schema import MISSING
 from recombine.data.sources.cells import BadTable
 from recombine.data.sources.folder import read_source
-from recombine.data.sources.options import SourceOptions
 from recombine.data.sources.patterns import PATTERNS, Pattern
+from recombine.data.sources.source import SourceOptions
 
 
 def pictures(root: Path, *names: str) -> Path:

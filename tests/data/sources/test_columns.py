@@ -2,7 +2,7 @@
 
 import pytest
 
-from recombine.data.sources.kinds import factorise, infer, named, slip
+from recombine.data.sources.columns import factorise, infer, named, slip
 
 
 def kind_of(name, texts):
