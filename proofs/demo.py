@@ -73,5 +73,5 @@ if __name__ == "__main__":
                 "by_attribute": {name: round(entry.edited.value, 2) for name, entry in truth.psnr.items()},
             },
             {"held_out_avatars": pictures, "edits_against_truth": near.edited.n, "edits_judged": edits.success.n},
-            settings="64 px; recombine/recipes/ifcvaegan.py says the rest",
+            settings="64 px; recombine/recipes.py says the rest",
         )

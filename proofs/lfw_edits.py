@@ -102,5 +102,5 @@ if __name__ == "__main__":
         {"val_photographs": len(whole.rows("val")), "pictures_seen": options.pictures},
         paper={"frechet_by_verification_weight": {"0": 55.15, "0.01": 52.39, "0.1": 45.23, "1": 60.98, "10": 70.72}} if options.method == "matdr" else {},
         goes_with=GOES_WITH,
-        settings=f"{recipe.size} px; recombine/recipes/{options.method}.py says the rest",
+        settings=f"{recipe.size} px; recombine/recipes.py says the rest",
     )

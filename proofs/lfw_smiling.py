@@ -21,7 +21,7 @@ from recombine.data.schema import Schema
 from recombine.data.sources.folder import read_source
 from recombine.evaluation.classifier import accuracies, judge_classifier
 from recombine.papers.ifcvaegan import measure_smiles
-from recombine.recipes.ifcvaegan import VARIANTS, lfw_smiling
+from recombine.recipes import VARIANTS, lfw_smiling
 from recombine.training.monitor import EditMonitor
 from recombine.training.runs import start
 
@@ -57,5 +57,5 @@ if __name__ == "__main__":
         {**ours, "classifier_accuracy": accuracies(classifier, whole, data.rows("val"))["Smiling"], **values},
         {"val_photographs": len(data.rows("val")), "images_seen": seen},
         paper={"mse": 0.011, "not_smiling": 0.98, "smiling": 1.0, "label_accuracy": 0.92, "without_aux": {"not_smiling": 0.28, "smiling": 0.91}, "n": 46},
-        settings=f"{recipe.size} px, width 32, {recipe.train.batch_size} a batch; see recombine/recipes/ifcvaegan.py",
+        settings=f"{recipe.size} px, width 32, {recipe.train.batch_size} a batch; see recombine/recipes.py",
     )

@@ -73,5 +73,5 @@ if __name__ == "__main__":
             "verification": {row.name: row.paper for row in TABLE2.rows}, "auc": {row.name: row.paper for row in TABLE3.rows if not row.quoted},
             "pose_degrees": TESTED,
         },
-        settings=f"{recipe.size} px; recombine/recipes/mad.py says the rest",
+        settings=f"{recipe.size} px; recombine/recipes.py says the rest",
     )

@@ -26,7 +26,7 @@ from recombine.evaluation.judgement import plain
 from recombine.methods.rodi import VARIANTS
 from recombine.metrics.intervals import mean
 from recombine.papers.rodi import FIG7, TABLE1, estimate_information, information_log, transfer_errors
-from recombine.recipes.rodi import rodi_sprites
+from recombine.recipes import rodi_sprites
 from recombine.training.runs import start
 
 ROWS = {"variational": "a", "adversarial": "b", "equal": "c", "fixed": "d", "ours": "e"}  # of Table 1
@@ -76,5 +76,5 @@ if __name__ == "__main__":
             "pairs_seen": options.pairs, "parameters": sum(p.numel() for p in model.parameters()),
         },
         paper={"mse": PAPER, "table1": {row.name: row.paper for row in TABLE1.rows}},
-        settings="64 px; recombine/recipes/rodi.py says the rest",
+        settings="64 px; recombine/recipes.py says the rest",
     )

@@ -27,7 +27,7 @@ from recombine.metrics.intervals import Estimate, mean, share
 from recombine.metrics.realism import extract, frechet_distance
 from recombine.papers.table import Cells, Claim, Column, Row, Setup, Table, at_most, every, higher, lower
 from recombine.papers.workspace import Workspace, baseline, estimates, shorten
-from recombine.recipes.advattr import advattr_avatars, advattr_lfw
+from recombine.recipes import advattr_avatars, advattr_lfw
 from recombine.training.recipe import Recipe
 
 FACIAL = {  # a mouth and brows for each expression

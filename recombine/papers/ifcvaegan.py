@@ -39,7 +39,7 @@ from recombine.papers.table import (
     lower,
 )
 from recombine.papers.workspace import Workspace, baseline, estimates, shorten
-from recombine.recipes.ifcvaegan import lfw_smiling
+from recombine.recipes import lfw_smiling
 from recombine.training.recipe import Recipe
 
 TEN = (

@@ -31,7 +31,7 @@ from recombine.metrics.recognition import (
 from recombine.metrics.reconstruction import mse
 from recombine.papers.table import Cells, Claim, Column, MeasureRow, Row, Setup, Table, at_most, every, higher, lower
 from recombine.papers.workspace import Workspace, estimates, shorten
-from recombine.recipes.mad import mad_lfw
+from recombine.recipes import mad_lfw
 from recombine.training.recipe import Recipe
 
 ANGLES: tuple[str, ...] = ("yaw", "pitch", "roll")
@@ -158,7 +158,7 @@ SETUP = Setup(
     stand_in="photographs with identity, expression, yaw, pitch and roll; val people",
     attributes=("identity", "expression", *ANGLES),
 )
-SMALL = "small networks at the photographs' size (recombine/recipes/mad.py)"
+SMALL = "small networks at the photographs' size (recombine/recipes.py)"
 SETS = {"rmse_celeba": "CelebA", "rmse_affectnet": "AffectNet", "rmse_vgg": "VGG", "rmse_lfw": "LFW"}
 
 

@@ -21,7 +21,7 @@ from recombine.metrics.intervals import Estimate, share
 from recombine.metrics.realism import extract, frechet_distance
 from recombine.papers.table import Cells, Claim, Column, Row, Setup, Table, every, lower
 from recombine.papers.workspace import Workspace, baseline, estimates, shorten
-from recombine.recipes.matdr import matdr_lfw
+from recombine.recipes import matdr_lfw
 from recombine.training.recipe import Recipe
 
 ATTRIBUTES = ("Bangs", "Smiling", "Eyeglasses")

@@ -30,7 +30,7 @@ from recombine.metrics.mutual_information import mutual_information
 from recombine.metrics.recognition import average_precision
 from recombine.papers.table import Cells, Claim, Column, MeasureRow, Row, Setup, Table, every, higher, lower
 from recombine.papers.workspace import Workspace, baseline, estimates, shorten
-from recombine.recipes.rodi import rodi_sprites
+from recombine.recipes import rodi_sprites
 
 TRIPLETS = 1_000                            # measured here; the paper has 8,000
 LINES = 3                                   # of the log that an interval of T's estimate needs

@@ -26,7 +26,7 @@ from recombine.methods.advattr import (
     uniformity,
 )
 from recombine.methods.shared.advattr_on_vectors import AdvAttrVectors, label_loss
-from recombine.recipes.advattr import advattr_rafd
+from recombine.recipes import advattr_rafd
 from recombine.training.engine import TrainConfig, Training
 
 
