@@ -19,12 +19,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from record import ROOT, record
+from record import ROOT, git, record
 from safetensors.numpy import load_file
 
 BEFORE = "b33de29"                          # the last commit before the house was put in order
@@ -162,26 +162,30 @@ def reason(path: str) -> str:
     return next((why for part, why in REASONS.items() if part in path), "")
 
 
-def house() -> dict:
-    """Lines, files and the longest file of the package, of this version and of the earlier one."""
-    found = {}
-    for side, listing in (("before", ["git", "ls-tree", "-r", "--name-only", BEFORE, "recombine"]), ("after", ["git", "ls-files", "recombine"])):
-        names = [name for name in subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split() if not name.endswith("py.typed")]
-        counts = {}
-        for name in names:
-            text = (ROOT / name).read_text("utf-8") if side == "after" else subprocess.run(
-                ["git", "show", f"{BEFORE}:{name}"], cwd=ROOT, capture_output=True, text=True, check=True
-            ).stdout
-            counts[name] = len(text.splitlines())
-        longest = max(counts, key=counts.__getitem__)
-        found[side] = {"lines": sum(counts.values()), "files": len(counts), "longest_file": [longest, counts[longest]]}
-    return found
+def house(commit: str) -> dict:
+    """Lines and files of the package in an earlier commit and in this one, Python and templates apart; the longest file."""
+    before = counted(git("ls-tree", "-r", "--name-only", commit, "recombine"), lambda name: git("show", f"{commit}:{name}"))
+    after = counted(git("ls-files", "recombine"), lambda name: (ROOT / name).read_text("utf-8"))
+    code = [{name: count for name, count in side.items() if name.endswith(".py")} for side in (before, after)]
+    longest = max(code[1], key=code[1].__getitem__)
+    templates = {name: count for name, count in after.items() if name not in code[1]}
+    return {
+        "lines": dict(zip(("before", "after"), (sum(side.values()) for side in code), strict=True)),
+        "files": dict(zip(("before", "after"), map(len, code), strict=True)),
+        "templates": {"lines": sum(templates.values()), "files": len(templates)},
+        "longest_file": [longest, code[1][longest]],
+    }
+
+
+def counted(listing: str, read: Callable[[str], str]) -> dict[str, int]:
+    """File -> its lines."""
+    return {name: len(read(name).splitlines()) for name in listing.split() if not name.endswith("py.typed")}
 
 
 def suite_seconds() -> float:
-    """How long the tests take here."""
+    """How long `make test` takes here."""
     started = time.monotonic()
-    subprocess.run([sys.executable, "-m", "pytest"], cwd=ROOT, check=True)
+    subprocess.run(["make", "test"], cwd=ROOT, check=True)
     return round(time.monotonic() - started, 1)
 
 
@@ -217,7 +221,7 @@ def main(commit: str, out: Path, suite: bool) -> None:
             "numbers_equal": f"{count - len(changed)} of {count}",
             "changed_without_reason": sum(not change["reason"] for change in changed),
             "changed": changed,
-            **house(),
+            **house(commit),
             **({"suite_seconds": suite_seconds()} if suite else {}),
         },
         {"methods": len(METHODS), "steps": STEPS, "digests": len(digests), "numbers": count},

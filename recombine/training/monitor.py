@@ -40,7 +40,7 @@ class EditMonitor:
         self.shown = self.rows[:shown]
 
     def __call__(self, model: Method, path: Path) -> dict[str, float]:
-        """Shares of edits that succeed, reconstruction error and decoder sensitivity; the grid goes to `path`."""
+        """Measures by their keys in `recombine.evaluation.measures`, `edit_success` by attribute; the grid goes to `path`."""
         images = self.pack.batch(self.rows).images.to(device_of(model))
         codes = model.encode(images)
         reconstructed = model.decode(codes)

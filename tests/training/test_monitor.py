@@ -3,6 +3,7 @@
 import pytest
 from PIL import Image
 
+from recombine.evaluation.measures import MEASURES
 from recombine.training.monitor import EditMonitor, diagnose
 
 
@@ -14,6 +15,7 @@ def test_edit_success_of_methods_whose_answer_is_known(signs, sign_editor, sign_
     assert measures["edit_success/all"] == success
     assert (measures["sensitivity"] > 0.05) == (kind == "perfect")
     assert measures["mse"] == pytest.approx(0.0, abs=1e-6)
+    assert {key.split("/")[0] for key in measures} == {"mse", "sensitivity", "edit_success"} <= set(MEASURES)
     with Image.open(tmp_path / "grids" / "1.png") as grid:
         assert grid.width > 5 * 16
 
