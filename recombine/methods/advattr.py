@@ -67,16 +67,9 @@ class Config:
 # normalisation removes the mean and contrast of a map, and with them colour and light: after 55 steps on avatars L_rec
 # was .36 in place of .21.
 SMALL = Config(
-    width=8,
-    attribute_halvings=3,
-    code_width=12,
-    blocks=1,
-    kernel=3,
-    norm="batch",
-    critic_width=8,
-    classifier_width=16,
+    width=8, attribute_halvings=3, code_width=12, blocks=1, kernel=3, norm="batch", critic_width=8, classifier_width=16,
     learning_rate=2e-3,
-)
+)  # fmt: skip
 PHOTOS = replace(SMALL, width=16, attribute_halvings=2, code_width=16, blocks=2, critic_width=24)
 PRESETS = {"paper": Config(), "paper-without-dis": Config(dis_weight=0.0), "small": SMALL, "photos": PHOTOS}
 TINY = Config(width=4, code_width=8, blocks=1, kernel=3, critic_width=4, classifier_width=4)  # for tests
@@ -148,7 +141,6 @@ class AdvAttr(nn.Module):
         self.apply(initialise)
 
     def roles(self) -> dict[str, Role]:
-        """What every part is meant to carry."""
         return named_roles(self.schema)
 
     def encode(self, images: Tensor) -> Codes:
@@ -156,11 +148,9 @@ class AdvAttr(nn.Module):
         return Codes(dict(zip((*self.schema.names, "rest"), self.encoders(images), strict=True)))
 
     def decode(self, codes: Codes) -> Tensor:
-        """Images `[batch, channels, height, width]` in [-1, 1]."""
         return self.decoder(torch.cat([codes[name] for name in (*self.schema.names, "rest")], 1))
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:
-        """Probabilities `[batch, values]` of every attribute: its linear layer on its own code."""
         logits = self.classifiers(None, [codes[name] for name in self.schema.names])
         return {
             name: own[place].softmax(1) for place, (name, own) in enumerate(zip(self.schema.names, logits, strict=True))
@@ -173,16 +163,13 @@ class AdvAttr(nn.Module):
         }
 
     def label_code(self, name: str, value: object) -> Tensor:
-        """The mean code `[1, code channels, h, w]` of the training images that show `value`."""
         return self.codebook.label_code(name, value)
 
     def players(self) -> dict[str, list[str]]:
-        """The critic takes part only when it has a weight."""
         players = {"classifiers": ["classifiers"], "generator": ["encoders", "decoder"]}
         return {"critic": ["critic"], **players} if self.config.adv_weight else players
 
     def optimizer(self, player: str, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-        """Adam with the paper's betas for all players."""
         return torch.optim.Adam(parameters, lr=self.config.learning_rate, betas=(0.5, 0.999))
 
     def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
@@ -225,7 +212,6 @@ class AdvAttr(nn.Module):
     def _label_loss(
         self, logits: Sequence[Tensor], labels: Mapping[str, Tensor], known: Mapping[str, Tensor]
     ) -> Tensor:
-        """Cross-entropy, averaged over attributes; a missing label adds nothing."""
         each = [
             torch.where(known[name], cross_entropy(part, labels[name]), 0).mean()
             for name, part in zip(self.schema.names, logits, strict=True)
@@ -233,7 +219,6 @@ class AdvAttr(nn.Module):
         return torch.stack(each).mean()
 
     def _accuracy(self, logits: Sequence[Tensor], batch: Batch) -> dict[str, Tensor]:
-        """Accuracy of the classifiers on real images of known labels."""
         hits = [
             (part.argmax(1) == batch.labels[name]) & batch.known[name]
             for name, part in zip(self.schema.names, logits, strict=True)
@@ -324,7 +309,6 @@ class ResidualBlock(nn.Module):
         self.layers = nn.Sequential(first, nn.ReLU(), second)
 
     def forward(self, codes: Tensor) -> Tensor:
-        """`[batch, channels, h, w]`, the same shape out."""
         return codes + self.layers(codes)
 
 

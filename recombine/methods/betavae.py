@@ -44,10 +44,7 @@ class Config:
 
 
 # Differs from the paper: 32 px and tens of thousands of images, which need longer steps and a smaller beta.
-PRESETS = {
-    "paper": Config(),
-    "small": Config(width=24, decoder_start=8, units=2, beta=1.5, learning_rate=1e-3),
-}
+PRESETS = {"paper": Config(), "small": Config(width=24, decoder_start=8, units=2, beta=1.5, learning_rate=1e-3)}
 TINY = Config(width=4, hidden=16, num_latents=6)  # for tests
 
 
@@ -67,7 +64,6 @@ class BetaVAE(nn.Module):
         self.codebook = LatentUnits(schema, latents, config.units)
 
     def roles(self) -> dict[str, Role]:
-        """What every part is meant to carry."""
         return named_roles(self.schema)
 
     def encode(self, images: Tensor) -> Codes:
@@ -75,27 +71,21 @@ class BetaVAE(nn.Module):
         return self.codebook.split(self.encoder(to_unit(images))[0])
 
     def decode(self, codes: Codes) -> Tensor:
-        """Images `[batch, channels, height, width]` in [-1, 1]."""
         return from_unit(self.decoder(self.codebook.join(codes)).sigmoid())
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:
-        """Probabilities `[batch, values]` of each attribute, by a linear probe on the whole code."""
         return self.codebook.predict(codes)
 
     def label_code(self, name: str, value: object) -> Tensor:
-        """The mean part `[1, units]` of training images that show `value`."""
         return self.codebook.label_code(name, value)
 
     def players(self) -> dict[str, list[str]]:
-        """One player: encoder and decoder."""
         return {"autoencoder": ["encoder", "decoder"]}
 
     def optimizer(self, player: str, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-        """Adam."""
         return torch.optim.Adam(parameters, lr=self.config.learning_rate)
 
     def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
-        """One training step."""
         x = to_unit(batch.images)
         mean, log_variance = self.encoder(x)
         z = mean + (log_variance / 2).exp() * batch.noise("z", self.config.num_latents)

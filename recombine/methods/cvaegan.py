@@ -28,15 +28,7 @@ from recombine.data.batch import Batch
 from recombine.data.schema import Schema
 from recombine.losses import binary_cross_entropy, kl_to_standard_normal
 from recombine.method import Progress, Role, Turn, schema_image_size
-from recombine.methods.shared.label_codes import (
-    given,
-    joined,
-    label_code,
-    label_loss,
-    num_units,
-    probabilities,
-    soft,
-)
+from recombine.methods.shared.label_codes import given, joined, label_code, label_loss, num_units, probabilities, soft
 from recombine.methods.shared.schemas import check_kinds, named_roles
 from recombine.networks import image_decoder, image_trunk
 
@@ -113,7 +105,6 @@ class CVAEGAN(nn.Module):
         self.classifier = Head(size, channels, config.width, num_labels)
 
     def roles(self) -> dict[str, Role]:
-        """What every part is meant to carry."""
         return named_roles(self.schema)
 
     def encode(self, images: Tensor) -> Codes:
@@ -122,23 +113,18 @@ class CVAEGAN(nn.Module):
         return Codes({**predicted, "rest": self.encoder(images, joined(self.schema, predicted))[0]})
 
     def decode(self, codes: Codes) -> Tensor:
-        """Images `[batch, channels, height, width]` in [-1, 1]."""
         return self._decoded(joined(self.schema, codes), codes["rest"])
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:
-        """Probabilities `[batch, values]` of each attribute, by the classifier."""
         return probabilities(self.schema, codes)
 
     def label_code(self, name: str, value: object) -> Tensor:
-        """The attribute's part for an image that shows `value`: `[1, 1]` or one-hot `[1, values]`."""
         return label_code(self.schema, name, value)
 
     def players(self) -> dict[str, list[str]]:
-        """Classifier, critic, and the two networks that minimise the matching losses."""
         return {"classifier": ["classifier"], "critic": ["critic"], "autoencoder": ["encoder", "decoder"]}
 
     def optimizer(self, player: str, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-        """Adam with betas 0.5 and 0.999 for all players."""
         return torch.optim.Adam(parameters, lr=self.config.learning_rate, betas=(0.5, 0.999))
 
     def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:

@@ -81,7 +81,6 @@ class Domains:
         self.left_out = len(rows) - sum(map(len, self.rows))
 
     def draw(self, position: int, batch_size: int) -> Draw:
-        """The next images of either domain."""
         a, b = (rows[epochs.order(position, batch_size)] for rows, epochs in zip(self.rows, self.epochs, strict=True))
         flips = [epochs.flips(position, batch_size) if self.mirror else None for epochs in self.epochs]
         return Draw(a, flips[0], b, flips[1])
@@ -96,7 +95,6 @@ class ResidualBlock(nn.Module):
         self.layers = nn.Sequential(first, nn.InstanceNorm2d(channels), nn.ReLU(), second, nn.InstanceNorm2d(channels))
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """`[batch, channels, h, w]`, and the same back."""
         return hidden + self.layers(hidden)
 
 
@@ -149,11 +147,9 @@ class CycleGAN(nn.Module):
         self.reader = domain_classifier(schema, config.reader_width)
 
     def roles(self) -> dict[str, Role]:
-        """What every part is meant to carry."""
         return named_roles(self.schema)
 
     def make_sampler(self, pack: Pack, seed: int, mirror: bool) -> Domains:
-        """As many images of either domain in every batch."""
         return Domains(pack, self.name, seed, mirror)
 
     def encode(self, images: Tensor) -> Codes:
@@ -166,15 +162,12 @@ class CycleGAN(nn.Module):
         return ((1 - share) * self.to_0(images) + share * self.to_1(images)).clamp(-1, 1)
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:
-        """Probabilities `[batch, 2]` of the domains."""
         return probabilities(self.schema, codes)
 
     def label_code(self, name: str, value: object) -> Tensor:
-        """The label itself: `[1, 1]`, 0 or 1."""
         return label_code(self.schema, name, value)
 
     def players(self) -> dict[str, list[str]]:
-        """Both generators, both critics, and the domain classifier."""
         return {"generator": ["to_0", "to_1"], "critic": ["critic_0", "critic_1"], "reader": ["reader"]}
 
     def optimizer(self, player: str, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:

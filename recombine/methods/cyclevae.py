@@ -90,11 +90,9 @@ class CycleVAE(nn.Module):
         self.codebook = Prototypes(schema, parts, {name: tuple(parts) for name in schema.names})
 
     def roles(self) -> dict[str, Role]:
-        """What every part is meant to carry."""
         return pair_roles(self.pair_by)
 
     def make_sampler(self, pack: Pack, seed: int, mirror: bool) -> Sampler:
-        """Pairs of different images that show the same thing."""
         return Pairs(pack, "train", seed, mirror, by=self.pair_by)
 
     def encode(self, images: Tensor) -> Codes:
@@ -103,15 +101,12 @@ class CycleVAE(nn.Module):
         return Codes(pose=pose.mean, appearance=appearance)
 
     def decode(self, codes: Codes) -> Tensor:
-        """Images `[batch, channels, height, width]` in [-1, 1]."""
         return from_unit(self._decoded(codes["pose"], codes["appearance"]))
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:
-        """Probabilities `[batch, values]` of binary and categorical attributes, by linear probes on both codes."""
         return self.codebook.predict(codes)
 
     def label_code(self, name: str, value: object) -> Tensor:
-        """Raises Unsupported: no part stands for a label."""
         raise no_labels("cyclevae")
 
     def players(self) -> dict[str, list[str]]:
@@ -119,7 +114,6 @@ class CycleVAE(nn.Module):
         return {"autoencoder": ["encoder", "decoder"]}
 
     def optimizer(self, player: str, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-        """Adam."""
         return torch.optim.Adam(parameters, lr=self.config.learning_rate, betas=(0.9, 0.999))
 
     def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
@@ -151,5 +145,4 @@ class CycleVAE(nn.Module):
         return DiagonalGaussian.of(pose), appearance
 
     def _decoded(self, pose: Tensor, appearance: Tensor) -> Tensor:
-        """Images in [0, 1]."""
         return self.decoder(torch.cat([pose, appearance], 1)).sigmoid()

@@ -79,7 +79,6 @@ class DIPVAE(nn.Module):
         self.codebook = LatentUnits(schema, latents, config.units)
 
     def roles(self) -> dict[str, Role]:
-        """What every part is meant to carry."""
         return named_roles(self.schema)
 
     def encode(self, images: Tensor) -> Codes:
@@ -87,27 +86,21 @@ class DIPVAE(nn.Module):
         return self.codebook.split(self.encoder(to_unit(images))[0])
 
     def decode(self, codes: Codes) -> Tensor:
-        """Images `[batch, channels, height, width]` in [-1, 1]."""
         return from_unit(self.decoder(self.codebook.join(codes)).sigmoid())
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:
-        """Probabilities `[batch, values]` of each attribute, by a linear probe on the whole code."""
         return self.codebook.predict(codes)
 
     def label_code(self, name: str, value: object) -> Tensor:
-        """The mean part `[1, units]` of training images that show `value`."""
         return self.codebook.label_code(name, value)
 
     def players(self) -> dict[str, list[str]]:
-        """One player: encoder and decoder."""
         return {"autoencoder": ["encoder", "decoder"]}
 
     def optimizer(self, player: str, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-        """Adam."""
         return torch.optim.Adam(parameters, lr=self.config.learning_rate)
 
     def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
-        """One training step."""
         c, x = self.config, to_unit(batch.images)
         mean, log_variance = self.encoder(x)
         z = mean + (log_variance / 2).exp() * batch.noise("z", c.num_latents)

@@ -122,7 +122,6 @@ class DNAGAN(nn.Module):
         self.codebook = Prototypes(schema, {name: (size, height, width) for name, size in sizes.items()})
 
     def roles(self) -> dict[str, Role]:
-        """What every part is meant to carry."""
         return named_roles(self.schema)
 
     def encode(self, images: Tensor) -> Codes:
@@ -133,11 +132,9 @@ class DNAGAN(nn.Module):
         return Codes(dict(zip(self.sizes, self.encoder(images).split(list(self.sizes.values()), 1), strict=True)))
 
     def decode(self, codes: Codes) -> Tensor:
-        """Images `[batch, channels, height, width]` in [-1, 1]."""
         return self.decoder(torch.cat([codes[name] for name in self.sizes], 1))
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:
-        """Probabilities `[batch, values]` of each attribute, by a probe on its units."""
         return self.codebook.predict(codes)
 
     def label_code(self, name: str, value: object) -> Tensor:
@@ -150,11 +147,9 @@ class DNAGAN(nn.Module):
         return mean * bits.repeat_interleave(self.config.unit_channels, 1)[:, :, None, None]
 
     def players(self) -> dict[str, list[str]]:
-        """The critic moves first."""
         return {"critic": ["critic"], "generator": ["encoder", "decoder"]}
 
     def optimizer(self, player: str, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-        """RMSprop for both players."""
         return torch.optim.RMSprop(parameters, lr=self.config.learning_rate, alpha=self.config.smoothing)
 
     def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:

@@ -89,11 +89,9 @@ class DrNet(nn.Module):
         self.codebook = Prototypes(schema, parts, {name: tuple(parts) for name in schema.names})
 
     def roles(self) -> dict[str, Role]:
-        """What every part is meant to carry."""
         return pair_roles(self.pair_by)
 
     def make_sampler(self, pack: Pack, seed: int, mirror: bool) -> Sampler:
-        """Pairs of different images that show the same thing."""
         return Pairs(pack, "train", seed, mirror, by=self.pair_by)
 
     def encode(self, images: Tensor) -> Codes:
@@ -101,19 +99,15 @@ class DrNet(nn.Module):
         return Codes(pose=self.pose_encoder(images), appearance=self.appearance_encoder(images))
 
     def decode(self, codes: Codes) -> Tensor:
-        """Images `[batch, channels, height, width]` in [-1, 1]."""
         return from_unit(self._decoded(codes["pose"], codes["appearance"]))
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:
-        """Probabilities `[batch, values]` of binary and categorical attributes, by linear probes on both codes."""
         return self.codebook.predict(codes)
 
     def label_code(self, name: str, value: object) -> Tensor:
-        """Raises Unsupported: no part stands for a label."""
         raise no_labels("drnet")
 
     def players(self) -> dict[str, list[str]]:
-        """The scene discriminator against encoders and decoder."""
         return {"scene": ["scene"], "autoencoder": ["pose_encoder", "appearance_encoder", "decoder"]}
 
     def optimizer(self, player: str, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
@@ -149,7 +143,6 @@ class DrNet(nn.Module):
         return self.scene(torch.cat([first, second], 1))
 
     def _decoded(self, pose: Tensor, content: Tensor) -> Tensor:
-        """Images in [0, 1]."""
         return self.decoder(torch.cat([pose, content], 1)).sigmoid()
 
 

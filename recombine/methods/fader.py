@@ -57,13 +57,7 @@ PRESETS = {
     # Differs from the paper: tens of thousands of images in place of tens of millions, so lambda_E is reached early and
     # is larger, steps are longer, and there is no dropout. A code of few channels leaves less to hide.
     "small": Config(
-        width=48,
-        max_width=64,
-        dropout=0.0,
-        classifier_width=16,
-        hide_weight=0.1,
-        hide_ramp=4_000,
-        learning_rate=1e-3,
+        width=48, max_width=64, dropout=0.0, classifier_width=16, hide_weight=0.1, hide_ramp=4_000, learning_rate=1e-3,
     ),
 }
 TINY = Config(width=4, max_width=8, hidden=8, classifier_width=4)  # for tests
@@ -132,7 +126,6 @@ class Fader(nn.Module):
         self.classifier = nn.Sequential(*trunk, nn.Linear(features, num_units(schema)))
 
     def roles(self) -> dict[str, Role]:
-        """What every part is meant to carry."""
         return named_roles(self.schema)
 
     def encode(self, images: Tensor) -> Codes:
@@ -140,19 +133,15 @@ class Fader(nn.Module):
         return Codes({**soft(self.schema, self.classifier(images)), "rest": self.encoder(images)})
 
     def decode(self, codes: Codes) -> Tensor:
-        """Images `[batch, channels, height, width]` in [-1, 1]."""
         return self._decoded(codes["rest"], codes)
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:
-        """Probabilities `[batch, values]` of each attribute, by the separate classifier."""
         return probabilities(self.schema, codes)
 
     def label_code(self, name: str, value: object) -> Tensor:
-        """The attribute's part for an image that shows `value`: `[1, 1]` or one-hot `[1, values]`."""
         return label_code(self.schema, name, value)
 
     def players(self) -> dict[str, list[str]]:
-        """The paper's two, and the separate classifier."""
         return {"discriminator": ["discriminator"], "autoencoder": ["encoder", "decoder"], "classifier": ["classifier"]}
 
     def optimizer(self, player: str, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
@@ -170,7 +159,6 @@ class Fader(nn.Module):
         return self.config.hide_weight * min(1.0, progress.images_seen / max(self.config.hide_ramp, 1))
 
     def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
-        """One training step."""
         z, logits = self.encoder(batch.images), self.classifier(batch.images)
         dis_loss = label_loss(self.schema, self.discriminator(z.detach()), batch.labels, batch.known)
         yield Turn("discriminator", {"dis": (1.0, dis_loss)})                                             # Eq. 2, L_dis

@@ -102,7 +102,6 @@ class IcGAN(nn.Module):
         self.encoder_y = encoder(size, channels, config.width, num_labels)
 
     def roles(self) -> dict[str, Role]:
-        """What every part is meant to carry."""
         return named_roles(self.schema)
 
     def encode(self, images: Tensor) -> Codes:
@@ -110,34 +109,27 @@ class IcGAN(nn.Module):
         return Codes({**soft(self.schema, self.encoder_y(images)), "rest": self.encoder_z(images)})
 
     def decode(self, codes: Codes) -> Tensor:
-        """Images `[batch, channels, height, width]` in [-1, 1]."""
         return self._generated(codes["rest"], codes)
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:
-        """Probabilities `[batch, values]` of each attribute, by E_y."""
         return probabilities(self.schema, codes)
 
     def label_code(self, name: str, value: object) -> Tensor:
-        """The attribute's part for an image that shows `value`: `[1, 1]` or one-hot `[1, values]`."""
         return label_code(self.schema, name, value)
 
     def phases(self) -> list[Phase]:
-        """The GAN, then the encoders beside the frozen GAN."""
         first, second = self.config.shares
         return [Phase("gan", first), Phase("encoders", second, frozen=("generator", "critic"))]
 
     def players(self) -> dict[str, list[str]]:
-        """Two in the first phase, two in the second."""
         return {name: [name] for name in ("critic", "generator", "encoder_z", "encoder_y")}
 
     def optimizer(self, player: str, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-        """Adam, with a small beta_1 for the encoders."""
         if player.startswith("encoder"):
             return torch.optim.Adam(parameters, lr=self.config.encoder_rate, betas=(self.config.encoder_beta, 0.999))
         return torch.optim.Adam(parameters, lr=self.config.learning_rate, betas=(0.5, 0.999))
 
     def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
-        """One training step of the current phase."""
         z = batch.noise("z", self.config.num_latents)
         uniform = soft(self.schema, z.new_zeros(batch.size, num_units(self.schema)))
         labels = given(self.schema, batch, uniform)

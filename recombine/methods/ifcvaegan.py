@@ -23,12 +23,7 @@ from torch import Tensor, nn
 from recombine.codes import Codes
 from recombine.data.batch import Batch
 from recombine.data.schema import Schema
-from recombine.losses import (
-    binary_cross_entropy,
-    cross_entropy_to_uniform,
-    kl_to_standard_normal,
-    squared_error,
-)
+from recombine.losses import binary_cross_entropy, cross_entropy_to_uniform, kl_to_standard_normal, squared_error
 from recombine.method import Progress, Role, Turn, schema_image_size
 from recombine.methods.shared.label_codes import (
     columns,
@@ -74,32 +69,16 @@ class Config:
 # Differs from the paper: half its width, for 32 px; all terms as batch means, weighted so that the label is used after
 # tens of thousands of images instead of millions; the label head trains the convolutions.
 SMALL = Config(
-    width=32,
-    scaling="means",
-    kl_weight=2e-4,
-    class_weight=0.2,
-    gan_weight=0.003,
-    aux_weight=0.2,
-    detach_label_head=False,
-    learning_rate=5e-4,
-)
+    width=32, scaling="means", kl_weight=2e-4, class_weight=0.2, gan_weight=0.003, aux_weight=0.2,
+    detach_label_head=False, learning_rate=5e-4,
+)  # fmt: skip
 
 # Differs from the paper: every drawn factor is an attribute, so little is left for the rest; images are reconstructed
 # from the true labels, drawings without noise need no critic, and Adam takes larger steps than RMSprop.
 ALL_FACTORS = replace(
-    SMALL,
-    width=24,
-    decoder_width=48,
-    num_latents=16,
-    aux_width=128,
-    kl_weight=1e-5,
-    number_weight=3.0,
-    gan_weight=0.0,
-    aux_weight=0.001,
-    rec_labels="true_to_guessed",
-    optimizer="adam",
-    learning_rate=3e-3,
-)
+    SMALL, width=24, decoder_width=48, num_latents=16, aux_width=128, kl_weight=1e-5, number_weight=3.0, gan_weight=0.0,
+    aux_weight=0.001, rec_labels="true_to_guessed", optimizer="adam", learning_rate=3e-3,
+)  # fmt: skip
 
 PRESETS = {
     "table1": Config(),
@@ -123,15 +102,10 @@ PRESETS = {
     # guess, without which labels were still ignored after 24,000 images. At the learning rate of "avatars-all" the
     # encoder died without that network.
     "avatars": replace(
-        ALL_FACTORS,
-        learning_rate=1e-3,
-        num_latents=32,
-        aux_width=500,
-        aux_weight=0.3,
-        aux_form="uniform",
+        ALL_FACTORS, learning_rate=1e-3, num_latents=32, aux_width=500, aux_weight=0.3, aux_form="uniform",
         kl_weight=5e-5,
     ),
-}
+}  # fmt: skip
 TINY = Config(width=4, num_latents=6, aux_width=16)  # for tests
 
 
@@ -190,7 +164,6 @@ class IFcVAEGAN(nn.Module):
         )
 
     def roles(self) -> dict[str, Role]:
-        """What every part is meant to carry."""
         return named_roles(self.schema)
 
     def encode(self, images: Tensor) -> Codes:
@@ -202,19 +175,15 @@ class IFcVAEGAN(nn.Module):
         return Codes({**soft(self.schema, logits), "rest": mean})
 
     def decode(self, codes: Codes) -> Tensor:
-        """Images `[batch, channels, height, width]` in [-1, 1]."""
         return self._decoder_logits(codes, codes["rest"]).sigmoid() * 2 - 1
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:
-        """Probabilities `[batch, values]` of each binary and categorical attribute; the paper's classifier."""
         return probabilities(self.schema, codes)
 
     def label_code(self, name: str, value: object) -> Tensor:
-        """The attribute's part for an image that shows `value`: `[1, 1]` or one-hot `[1, values]`."""
         return label_code(self.schema, name, value)
 
     def players(self) -> dict[str, list[str]]:
-        """The critic takes part only when it has a weight."""
         players = {"autoencoder": ["encoder", "decoder"], "aux": ["aux"]}
         return {**players, "critic": ["critic"]} if self.config.gan_weight else players
 

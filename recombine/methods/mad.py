@@ -187,7 +187,6 @@ class MAD(nn.Module):
             load_resnet18(self.encoder, config.imagenet)
 
     def roles(self) -> dict[str, Role]:
-        """What every part is meant to carry."""
         return named_roles(self.schema, self.parts)
 
     def encode(self, images: Tensor) -> Codes:
@@ -209,7 +208,6 @@ class MAD(nn.Module):
         return self.decoder(z.to(next(self.decoder.parameters())))
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:
-        """Probabilities `[batch, values]` of each binary and categorical attribute, by linear probes of their parts."""
         return self.codebook.predict(codes)
 
     def label_code(self, name: str, value: object) -> Tensor:
@@ -383,7 +381,6 @@ class MAD(nn.Module):
         return (values - low) / max(high - low, 1e-12) * 2 - 1
 
     def _sampler(self, pack: Pack, names: tuple[str, ...], seed: int, mirror: bool) -> Sampler:
-        """Of one data set, batches that can train some attributes."""
         if self.schema[names[0]].kind != "group":
             return Labelled(pack, names, seed, mirror)
         group, clip = (self.identity, self.clip) if names[0] == self.clip else (names[0], None)

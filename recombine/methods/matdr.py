@@ -68,23 +68,10 @@ class Config:
 # while the decoder learns to ignore units; the first decoding is compared with its image, wholly where nothing is
 # exchanged, weakly elsewhere; on avatars labels are exchanged one by one, since pairs differ in nearly all of them.
 SMALL = Config(
-    width=32,
-    halvings=1,
-    residual_blocks=1,
-    outer_kernel=4,
-    outer_stride=2,
-    unit_channels=4,
-    rest_channels=24,
-    critic_width=12,
-    adv_weight=0.4,
-    class_weight=4.0,
-    gp_weight=1.0,
-    early_rec_weight=30.0,
-    stay_weight=3.0,
-    any_subset=True,
-    learning_rate=2e-3,
-    critic_learning_rate=1e-3,
-)
+    width=32, halvings=1, residual_blocks=1, outer_kernel=4, outer_stride=2, unit_channels=4, rest_channels=24,
+    critic_width=12, adv_weight=0.4, class_weight=4.0, gp_weight=1.0, early_rec_weight=30.0, stay_weight=3.0,
+    any_subset=True, learning_rate=2e-3, critic_learning_rate=1e-3,
+)  # fmt: skip
 PRESETS = {
     "paper": Config(),
     "paper-without-verification": Config(ver_weight=0.0),
@@ -104,7 +91,6 @@ class ResidualBlock(nn.Module):
         self.layers = nn.Sequential(*convolution(channels, channels, 3), *convolution(channels, channels, 3)[:2])
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """`[batch, channels, h, w]`, and the same back."""
         return hidden + self.layers(hidden)
 
 
@@ -209,7 +195,6 @@ class MATDR(nn.Module):
         self.codebook = Prototypes(schema, dict.fromkeys(schema.names, unit), {name: (name,) for name in schema.names})
 
     def roles(self) -> dict[str, Role]:
-        """What every part is meant to carry."""
         return named_roles(self.schema)
 
     def encode(self, images: Tensor) -> Codes:
@@ -218,11 +203,9 @@ class MATDR(nn.Module):
         return Codes(dict(zip((*self.schema.names, "rest"), self.encoder(images).split(sizes, 1), strict=True)))
 
     def decode(self, codes: Codes) -> Tensor:
-        """Images `[batch, channels, height, width]` in [-1, 1]."""
         return self.decoder(torch.cat([codes[name] for name in (*self.schema.names, "rest")], 1))
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:
-        """Probabilities `[batch, values]` of each attribute, by a probe on its unit."""
         return self.codebook.predict(codes)
 
     def label_code(self, name: str, value: object) -> Tensor:
@@ -238,7 +221,6 @@ class MATDR(nn.Module):
         return {"critic": ["critic"], "generator": generator}
 
     def optimizer(self, player: str, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-        """Adam with betas 0.5 and 0.999 for both."""
         rate = (self.config.critic_learning_rate if player == "critic" else 0.0) or self.config.learning_rate
         return torch.optim.Adam(parameters, lr=rate, betas=(0.5, 0.999))
 
@@ -307,7 +289,6 @@ class MATDR(nn.Module):
         return swap_mask(both & equal, both & ~equal, coins, exchange_labels).repeat(2, 1)
 
     def _exchanged_units(self, e: Tensor, mask: Tensor) -> Tensor:
-        """Codes `[2 batch, channels, h, w]` with the masked units of the other side."""
         mask = F.pad(mask.repeat_interleave(self.config.unit_channels, 1), (0, self.config.rest_channels))
         return exchanged(e, mask[:, :, None, None])
 

@@ -70,7 +70,6 @@ class Aligned:
         self.pairs, self.left_out = pairs, pairs.left_out
 
     def draw(self, position: int, batch_size: int) -> Draw:
-        """The next images and their partners."""
         draw = self.pairs.draw(position, batch_size)
         return replace(draw, partner_mirror=draw.mirror)
 
@@ -142,7 +141,6 @@ class Pix2Pix(nn.Module):
         self.num_drops = sum(c * h * w for c, h, w in self.to_0.dropped)
 
     def roles(self) -> dict[str, Role]:
-        """What every part is meant to carry."""
         return named_roles(self.own)
 
     def make_sampler(self, pack: Pack, seed: int, mirror: bool) -> Aligned:
@@ -165,15 +163,12 @@ class Pix2Pix(nn.Module):
         return (images + change).clamp(-1, 1)
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:
-        """Probabilities `[batch, 2]` of the attribute's values."""
         return probabilities(self.own, codes)
 
     def label_code(self, name: str, value: object) -> Tensor:
-        """The label itself: `[1, 1]`, 0 or 1."""
         return label_code(self.own, name, value)
 
     def players(self) -> dict[str, list[str]]:
-        """Both critics, both generators, and the classifier."""
         return {"critic": ["critic_0", "critic_1"], "generator": ["to_0", "to_1"], "reader": ["reader"]}
 
     def optimizer(self, player: str, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
@@ -181,7 +176,6 @@ class Pix2Pix(nn.Module):
         return torch.optim.Adam(parameters, lr=self.config.learning_rate, betas=(0.5, 0.999))
 
     def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
-        """One training step, in both directions."""
         c, name, sides = self.config, self.name, (batch, partner("pix2pix", batch))
         labels, known = ([getattr(side, kind)[name] for side in sides] for kind in ("labels", "known"))
         valid = known[0] & known[1] & (labels[0] != labels[1])

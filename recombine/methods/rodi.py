@@ -81,42 +81,20 @@ class Config:
 
 
 HUMAN = Config(
-    codes="vector",
-    widths=(32, 64, 128, 128, 256, 256, 256),
-    blocks=4,
-    decoder_widths=(256, 256, 256, 128, 128, 64, 32),
-    pose_size=256,
-    appearance_size=256,
-    mi_size=512,
-    reconstruction="vgg",
-    target=0.125,
-    gamma=7.5,
-    averaging="zero",
-    clipped=True,
-    warmup_images=0,
-)
+    codes="vector", widths=(32, 64, 128, 128, 256, 256, 256), blocks=4,
+    decoder_widths=(256, 256, 256, 128, 128, 64, 32), pose_size=256, appearance_size=256, mi_size=512,
+    reconstruction="vgg", target=0.125, gamma=7.5, averaging="zero", clipped=True, warmup_images=0,
+)  # fmt: skip
 
 # Differs from the paper: narrower networks on squares of 2 x 2 pixels, for trainings of minutes: 2,500 steps in place of
 # 100,000. So the learning rate and the initial weights are larger, T and T' learn faster and from all pairs of a batch,
 # and lambda is updated in larger steps. Gamma starts at 1 and is updated as published: from .1 it stayed too small, and in
 # steps of .05 it rose to 4.8 within 750 steps, on noise, and left the pose 4 nats.
 SMALL = Config(
-    widths=(16, 48, 96, 128),
-    blocks=2,
-    decoder_widths=(128, 96, 48, 16),
-    decoder_blocks=2,
-    patch=2,
-    mi_width=64,
-    mi_blocks=2,
-    marginal="all",
-    penalty=0.3,
-    averaging="zero",
-    warmup_images=3_200,
-    initial="kept",
-    learning_rate=5e-4,
-    betas=(0.9, 0.99),
-    mi_rate=4.0,
-)
+    widths=(16, 48, 96, 128), blocks=2, decoder_widths=(128, 96, 48, 16), decoder_blocks=2, patch=2, mi_width=64,
+    mi_blocks=2, marginal="all", penalty=0.3, averaging="zero", warmup_images=3_200, initial="kept", learning_rate=5e-4,
+    betas=(0.9, 0.99), mi_rate=4.0,
+)  # fmt: skip
 
 VARIANTS = {                                # rows of Table 1, marks of Fig. 7: what differs from the adaptive combination
     "variational": {"adversary": False, "gamma_rule": "target"},
@@ -150,7 +128,6 @@ class Residual(nn.Module):
         self.conv = nn.Conv2d(width, width, kernel, padding=kernel // 2) if kernel else nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`[batch, width, ...]` -> the same shape."""
         return x + self.conv(F.relu(x))
 
 
@@ -292,11 +269,9 @@ class RoDi(nn.Module):
         self.features: list[VGGFeatures] = []  # read when first needed; in a list, so that it is not saved with the model
 
     def roles(self) -> dict[str, Role]:
-        """What every part is meant to carry."""
         return pair_roles(self.pair_by)
 
     def make_sampler(self, pack: Pack, seed: int, mirror: bool) -> Sampler:
-        """Pairs of different images that show the same thing."""
         return Pairs(pack, "train", seed, mirror, by=self.pair_by)
 
     def encode(self, images: Tensor) -> Codes:
@@ -311,11 +286,9 @@ class RoDi(nn.Module):
         return self.decoder(codes["pose"], codes["appearance"]).clamp(-1, 1)
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:
-        """Probabilities `[batch, values]` of binary and categorical attributes, by linear probes on both codes."""
         return self.codebook.predict(codes)
 
     def label_code(self, name: str, value: object) -> Tensor:
-        """Raises Unsupported: no part stands for a label."""
         raise no_labels("rodi")
 
     def players(self) -> dict[str, list[str]]:
@@ -361,7 +334,6 @@ class RoDi(nn.Module):
             })  # fmt: skip
 
     def control(self, measured: dict[str, float], progress: Progress) -> None:
-        """Update lambda (Eq. 23) and gamma (Eq. 18) after a step."""
         c, state = self.config, self.controllers
         state["averaged"] += 1
         for name in ("I_T", "I_T'"):

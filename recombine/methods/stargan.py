@@ -31,15 +31,7 @@ from recombine.data.batch import Batch
 from recombine.data.schema import Schema
 from recombine.losses import absolute_error, gradient_penalty
 from recombine.method import Progress, Role, Turn, schema_image_size
-from recombine.methods.shared.label_codes import (
-    given,
-    joined,
-    label_code,
-    label_loss,
-    num_units,
-    probabilities,
-    soft,
-)
+from recombine.methods.shared.label_codes import given, joined, label_code, label_loss, num_units, probabilities, soft
 from recombine.methods.shared.schemas import check_kinds, named_roles
 from recombine.networks import num_halvings
 
@@ -87,7 +79,6 @@ class ResidualBlock(nn.Module):
         self.layers = nn.Sequential(first, norm(channels, running), nn.ReLU(), second, norm(channels, running))
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """`[batch, channels, h, w]`, and the same back."""
         return hidden + self.layers(hidden)
 
 
@@ -159,7 +150,6 @@ class StarGAN(nn.Module):
         self.critic = Critic(schema.image_size, schema.channels, num_labels, config.critic_width)
 
     def roles(self) -> dict[str, Role]:
-        """What every part is meant to carry."""
         return named_roles(self.schema)
 
     def encode(self, images: Tensor) -> Codes:
@@ -171,15 +161,12 @@ class StarGAN(nn.Module):
         return self.generator(codes["rest"], joined(self.schema, codes))
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:
-        """Probabilities `[batch, values]` of each attribute, by the critic."""
         return probabilities(self.schema, codes)
 
     def label_code(self, name: str, value: object) -> Tensor:
-        """The label itself: `[1, 1]`, 0 or 1, or one-hot `[1, values]`."""
         return label_code(self.schema, name, value)
 
     def players(self) -> dict[str, list[str]]:
-        """The critic moves first."""
         return {"critic": ["critic"], "generator": ["generator"]}
 
     def optimizer(self, player: str, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:

@@ -56,15 +56,10 @@ PRESETS = {
     # Differs from the paper: about a thousand steps, half of them for S. So they are longer, and the adversary takes
     # one for each of the main networks'.
     "small": Config(
-        width=24,
-        decoder_start=16,
-        num_latents=32,
-        main_every=1,
-        shares=(1.0, 1.0),
-        learning_rate=1e-3,
+        width=24, decoder_start=16, num_latents=32, main_every=1, shares=(1.0, 1.0), learning_rate=1e-3,
         adversary_rate=0.1,
     ),
-}
+}  # fmt: skip
 TINY = Config(width=4, label_width=3, num_latents=6, hidden=8, main_every=2)  # for tests
 
 
@@ -109,7 +104,6 @@ class TwoStep(nn.Module):
         self.codebook = Prototypes(schema, dict.fromkeys(schema.names, (config.label_width,)))
 
     def roles(self) -> dict[str, Role]:
-        """What every part is meant to carry."""
         return named_roles(self.schema)
 
     def encode(self, images: Tensor) -> Codes:
@@ -118,28 +112,22 @@ class TwoStep(nn.Module):
         return Codes({**dict(zip(self.schema.names, parts, strict=True)), "rest": self.encoder_z(images)})
 
     def decode(self, codes: Codes) -> Tensor:
-        """Images `[batch, channels, height, width]` in [-1, 1]."""
         return self._decoded(joined(self.schema, codes), codes["rest"])
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:
-        """Probabilities `[batch, values]` of each attribute, by the classifier of its part."""
         return probabilities(self.schema, soft(self.schema, self.classifier(joined(self.schema, codes))))
 
     def label_code(self, name: str, value: object) -> Tensor:
-        """The mean part `[1, label width]` of training images that show `value`."""
         return self.codebook.label_code(name, value)
 
     def phases(self) -> list[Phase]:
-        """S, then Z beside the frozen S."""
         first, second = self.config.shares
         return [Phase("labels", first), Phase("rest", second, frozen=("encoder_s", "classifier"))]
 
     def players(self) -> dict[str, list[str]]:
-        """One player in the first phase, two in the second."""
         return {"labels": ["encoder_s", "classifier"], "adversary": ["adversary"], "main": ["encoder_z", "decoder"]}
 
     def optimizer(self, player: str, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-        """Adam, and plain gradient descent for the adversary."""
         if player == "adversary":
             return torch.optim.SGD(parameters, lr=self.config.adversary_rate)
         beta = 0.9 if player == "labels" else 0.5
