@@ -113,6 +113,24 @@ def image_trunk(
     return nn.Sequential(*layers, nn.Flatten()), features
 
 
+def image_head(
+    image_size: tuple[int, int], channels: int, width: int, outputs: int, residual: bool = False
+) -> nn.Sequential:
+    """`image_trunk` and a linear layer: image -> `[batch, outputs]`."""
+    trunk, features = image_trunk(image_size, channels, width, residual)
+    return nn.Sequential(*trunk, nn.Linear(features, outputs))
+
+
+def with_planes(images: Tensor, labels: Tensor) -> Tensor:
+    """Images or maps `[batch, channels, h, w]` with labels `[batch, labels]` as further, constant channels."""
+    return torch.cat([images, labels.to(images)[:, :, None, None].expand(-1, -1, *images.shape[2:])], 1)
+
+
+def exchanged(both: Tensor, mask: Tensor) -> Tensor:
+    """Two sides one after the other, `[2 pairs, ...]`, each with the other's entries where `mask` is true."""
+    return torch.where(mask, both.roll(len(both) // 2, 0), both)
+
+
 def image_decoder(
     image_size: tuple[int, int],
     channels: int,
@@ -145,12 +163,8 @@ def image_decoder(
         else:
             layers += [nn.ConvTranspose2d(before, after, 3, 2, 1, 1), BatchNorm2d(after), nn.ReLU()]
     if residual:
-        layers += [
-            ResidualBlock(width, width, 2, norm=True),
-            BatchNorm2d(width),
-            nn.ReLU(),
-            nn.Conv2d(width, channels, 3, padding=1),
-        ]
+        layers += [ResidualBlock(width, width, 2, norm=True), BatchNorm2d(width), nn.ReLU()]
+        layers.append(nn.Conv2d(width, channels, 3, padding=1))
     else:
         layers.append(nn.ConvTranspose2d(width, channels, 3, 2, 1, 1))
     return nn.Sequential(*layers)

@@ -4,7 +4,7 @@ Higgins et al., "beta-VAE: Learning Basic Visual Concepts with a Constrained Var
 https://openreview.net/forum?id=Sy2fzU9gl
 
 It is trained without labels. Attributes of the schema, if there are any, are assigned units of the trained code
-(`recombine.methods.shared.latent_units`), so that edits and judgements apply as to supervised methods.
+(`recombine.methods.shared.prototypes`), so that edits and judgements apply as to supervised methods.
 
 Differs from the paper: the convolutions are those of `recombine.networks`, 5 x 5 with widths that double and batch norm
 in the decoder, in place of 4 x 4 with 32, 32, 64 and 64 channels and none.
@@ -25,7 +25,7 @@ from recombine.data.schema import Schema
 from recombine.losses import binary_cross_entropy, kl_to_standard_normal
 from recombine.method import Progress, Role, Turn, schema_image_size
 from recombine.methods.shared.gaussians import Encoder
-from recombine.methods.shared.latent_units import LatentUnits
+from recombine.methods.shared.prototypes import LatentUnits
 from recombine.methods.shared.schemas import named_roles
 from recombine.networks import image_decoder, image_trunk
 

@@ -28,9 +28,9 @@ from recombine.data.batch import Batch
 from recombine.data.schema import Schema
 from recombine.losses import binary_cross_entropy, kl_to_standard_normal
 from recombine.method import Progress, Role, Turn, schema_image_size
-from recombine.methods.shared.label_codes import given, joined, label_code, label_loss, num_units, probabilities, soft
+from recombine.methods.shared.label_codes import LabelCodes
 from recombine.methods.shared.schemas import check_kinds, named_roles
-from recombine.networks import image_decoder, image_trunk
+from recombine.networks import image_decoder, image_trunk, with_planes
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,7 @@ class Encoder(nn.Module):
 
     def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """`[batch, channels, height, width]` and `[batch, labels]` -> `[batch, latents]` twice."""
-        planes = labels[:, :, None, None].expand(-1, -1, *images.shape[2:])
-        mean, log_variance = self.last(self.trunk(torch.cat([images, planes], 1))).chunk(2, 1)
+        mean, log_variance = self.last(self.trunk(with_planes(images, labels))).chunk(2, 1)
         return mean, log_variance.clamp(-30, 10)
 
 
@@ -95,9 +94,9 @@ class CVAEGAN(nn.Module):
 
     def __init__(self, config: Config, schema: Schema):
         super().__init__()
-        self.config, self.schema = config, schema
+        self.config, self.schema, self.labels = config, schema, LabelCodes(schema)
         check_kinds("cvaegan", schema)
-        size, channels, num_labels = schema.image_size, schema.channels, num_units(schema)
+        size, channels, num_labels = schema.image_size, schema.channels, self.labels.num_units
         self.encoder = Encoder(size, channels + num_labels, config.width, config.num_latents)
         inputs = num_labels + config.num_latents
         self.decoder = image_decoder(size, channels, config.decoder_width, inputs, start=config.decoder_start)
@@ -109,17 +108,17 @@ class CVAEGAN(nn.Module):
 
     def encode(self, images: Tensor) -> Codes:
         """Codes of images in [-1, 1]: the classifier's probabilities `[batch, 1 or values]`, and the mean of `rest`."""
-        predicted = soft(self.schema, self.classifier(images)[1])
-        return Codes({**predicted, "rest": self.encoder(images, joined(self.schema, predicted))[0]})
+        predicted = self.labels.soft(self.classifier(images)[1])
+        return Codes({**predicted, "rest": self.encoder(images, self.labels.joined(predicted))[0]})
 
     def decode(self, codes: Codes) -> Tensor:
-        return self._decoded(joined(self.schema, codes), codes["rest"])
+        return self._decoded(self.labels.joined(codes), codes["rest"])
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:
-        return probabilities(self.schema, codes)
+        return self.labels.probabilities(codes)
 
     def label_code(self, name: str, value: object) -> Tensor:
-        return label_code(self.schema, name, value)
+        return self.labels.code(name, value)
 
     def players(self) -> dict[str, list[str]]:
         return {"classifier": ["classifier"], "critic": ["critic"], "autoencoder": ["encoder", "decoder"]}
@@ -131,9 +130,9 @@ class CVAEGAN(nn.Module):
         """One training step (Algorithm 1)."""
         c, x = self.config, batch.images
         logits = self.classifier(x)[1]
-        yield Turn("classifier", {"class": (1.0, label_loss(self.schema, logits, batch.labels, batch.known))})   # Sec. 3.2, L_C
+        yield Turn("classifier", {"class": (1.0, self.labels.loss(logits, batch.labels, batch.known))})   # Sec. 3.2, L_C
 
-        y = joined(self.schema, given(self.schema, batch, soft(self.schema, logits)))
+        y = self.labels.joined(self.labels.given(batch, self.labels.soft(logits)))
         mean, log_variance = self.encoder(x, y)
         x_rec = self._decoded(y, mean + (log_variance / 2).exp() * batch.noise("z", c.num_latents))
         x_prior = self._decoded(y, batch.noise("prior", c.num_latents))

@@ -33,9 +33,10 @@ from recombine.data.samplers import Draw, Epochs
 from recombine.data.schema import Schema
 from recombine.losses import absolute_error, binary_cross_entropy, squared_error
 from recombine.method import Progress, Role, Turn, schema_image_size
-from recombine.methods.shared.domains import domain_classifier, masked_mean, only_binary, patch_critic
-from recombine.methods.shared.label_codes import label_code, probabilities
-from recombine.methods.shared.schemas import named_roles
+from recombine.methods.shared.critics import masked_mean, patch_critic
+from recombine.methods.shared.label_codes import LabelCodes
+from recombine.methods.shared.schemas import named_roles, only_binary
+from recombine.networks import image_head
 
 
 @dataclass(frozen=True)
@@ -140,11 +141,12 @@ class CycleGAN(nn.Module):
 
     def __init__(self, config: Config, schema: Schema):
         super().__init__()
-        self.config, self.schema, self.name = config, schema, only_binary(schema, "cyclegan").name
+        self.config, self.schema, self.labels = config, schema, LabelCodes(schema)
+        self.name = only_binary(schema, "cyclegan").name
         blocks = config.blocks or (9 if min(schema.image_size) >= 256 else 6)
         self.to_0, self.to_1 = (generator(schema.channels, config.width, blocks) for _ in range(2))
         self.critic_0, self.critic_1 = (Critic(schema, config) for _ in range(2))
-        self.reader = domain_classifier(schema, config.reader_width)
+        self.reader = image_head(schema.image_size, schema.channels, config.reader_width, 1)
 
     def roles(self) -> dict[str, Role]:
         return named_roles(self.schema)
@@ -162,10 +164,10 @@ class CycleGAN(nn.Module):
         return ((1 - share) * self.to_0(images) + share * self.to_1(images)).clamp(-1, 1)
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:
-        return probabilities(self.schema, codes)
+        return self.labels.probabilities(codes)
 
     def label_code(self, name: str, value: object) -> Tensor:
-        return label_code(self.schema, name, value)
+        return self.labels.code(name, value)
 
     def players(self) -> dict[str, list[str]]:
         return {"generator": ["to_0", "to_1"], "critic": ["critic_0", "critic_1"], "reader": ["reader"]}

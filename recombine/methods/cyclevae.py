@@ -31,10 +31,9 @@ from recombine.data.schema import Schema
 from recombine.losses import absolute_error, squared_error
 from recombine.method import Progress, Role, Turn, schema_image_size
 from recombine.methods.shared.gaussians import DiagonalGaussian
-from recombine.methods.shared.pairs import no_labels, pair_attributes, partner
 from recombine.methods.shared.prototypes import Prototypes
-from recombine.methods.shared.schemas import pair_roles
-from recombine.networks import image_decoder, image_trunk
+from recombine.methods.shared.schemas import no_labels, pair_attributes, pair_roles, partner
+from recombine.networks import image_decoder, image_head
 
 
 @dataclass(frozen=True)
@@ -83,8 +82,7 @@ class CycleVAE(nn.Module):
         self.config, self.schema = config, schema
         self.pair_by = pair_attributes("cyclevae", config.pair_by, schema)
         size, channels, pose, appearance = schema.image_size, schema.channels, config.pose_size, config.appearance_size
-        trunk, features = image_trunk(size, channels, config.width)
-        self.encoder = nn.Sequential(*trunk, nn.Linear(features, 2 * pose + appearance))
+        self.encoder = image_head(size, channels, config.width, 2 * pose + appearance)
         self.decoder = image_decoder(size, channels, config.width, pose + appearance, start=config.decoder_start)
         parts = {"pose": (pose,), "appearance": (appearance,)}
         self.codebook = Prototypes(schema, parts, {name: tuple(parts) for name in schema.names})

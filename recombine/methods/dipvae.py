@@ -28,7 +28,7 @@ from recombine.data.schema import Schema
 from recombine.losses import binary_cross_entropy, kl_to_standard_normal
 from recombine.method import Progress, Role, Turn, schema_image_size
 from recombine.methods.shared.gaussians import Encoder
-from recombine.methods.shared.latent_units import LatentUnits
+from recombine.methods.shared.prototypes import LatentUnits
 from recombine.methods.shared.schemas import named_roles
 from recombine.networks import image_decoder, image_trunk
 

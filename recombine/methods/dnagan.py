@@ -32,10 +32,10 @@ from recombine.data.batch import Batch
 from recombine.data.schema import Schema
 from recombine.losses import absolute_error
 from recombine.method import Progress, Role, Turn, schema_image_size
-from recombine.methods.shared.label_codes import hard, num_units, units
+from recombine.methods.shared.label_codes import hard, units
 from recombine.methods.shared.prototypes import Prototypes
 from recombine.methods.shared.schemas import check_kinds, named_roles
-from recombine.networks import BatchNorm2d, check_divisible, num_halvings
+from recombine.networks import BatchNorm2d, check_divisible, exchanged, num_halvings, with_planes
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,7 @@ class Critic(nn.Module):
 
     def forward(self, images: Tensor, bits: Tensor) -> Tensor:
         """`[batch, channels, h, w]` and `[batch, bits]`, planes concatenated to the image -> `[batch, attributes]`."""
-        planes = bits.to(images)[:, :, None, None].expand(-1, -1, *images.shape[2:])
-        return self.layers(torch.cat([images, planes], 1))
+        return self.layers(with_planes(images, bits))
 
 
 def halving(inputs: int, outputs: int, norm: bool = True) -> list[nn.Module]:
@@ -117,7 +116,7 @@ class DNAGAN(nn.Module):
         self.encoder = nn.Sequential(*layers)
         last = nn.ConvTranspose2d(up[-1], schema.channels, 4, 2, 1)
         self.decoder = nn.Sequential(*(layer for pair in pairwise(up) for layer in doubling(*pair)), last, nn.Tanh())
-        self.critic = Critic(schema.image_size, schema.channels, config.critic_width, num_units(schema), len(self.bits))
+        self.critic = Critic(schema.image_size, schema.channels, config.critic_width, sum(self.bits), len(self.bits))
         height, width = (side // step for side in schema.image_size)
         self.codebook = Prototypes(schema, {name: (size, height, width) for name, size in sizes.items()})
 
@@ -169,8 +168,8 @@ class DNAGAN(nn.Module):
         present = bits | ~(known[:, None] & own)
         e = torch.where(self._channels(present, True), self.encoder(x), 0)                                # Sec. 3, annihilation
         swap = pair[:, None] & own
-        x_swapped = self.decoder(swapped(e, self._channels(swap, False)))
-        bits_swapped = swapped(bits, swap)
+        x_swapped = self.decoder(exchanged(e, self._channels(swap, False)))
+        bits_swapped = exchanged(bits, swap)
 
         # A and B are the two halves of the batch, so twice its mean is the sum of both expectations.
         real, fake = self.critic(x, bits)[:, place], self.critic(x_swapped.detach(), bits_swapped)[:, place]
@@ -214,11 +213,6 @@ def generator_moves(step: int, critic_steps: int, critic_every: int) -> bool:
         [False, False, True, True, False, False, True, True]
     """
     return step % (critic_every + critic_steps - 1) >= critic_steps - 1
-
-
-def swapped(both: Tensor, mask: Tensor) -> Tensor:
-    """Two sides one after the other, `[2 pairs, ...]`, each with the other's entries where `mask` is true."""
-    return torch.where(mask, both.roll(len(both) // 2, 0), both)
 
 
 @torch.no_grad()

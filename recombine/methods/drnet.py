@@ -30,10 +30,9 @@ from recombine.data.samplers import Pairs, Sampler
 from recombine.data.schema import Schema
 from recombine.losses import binary_cross_entropy, squared_error
 from recombine.method import Progress, Role, Turn, schema_image_size
-from recombine.methods.shared.pairs import no_labels, pair_attributes, partner, same_thing
 from recombine.methods.shared.prototypes import Prototypes
-from recombine.methods.shared.schemas import pair_roles
-from recombine.networks import BatchNorm2d, image_decoder, image_trunk
+from recombine.methods.shared.schemas import no_labels, pair_attributes, pair_roles, partner, same_thing
+from recombine.networks import BatchNorm2d, image_decoder, image_head
 
 
 @dataclass(frozen=True)
@@ -148,9 +147,8 @@ class DrNet(nn.Module):
 
 def encoder(config: Config, schema: Schema, outputs: int) -> nn.Sequential:
     """Images -> codes `[batch, outputs]` in [-1, 1]; normalised as released: contents cannot agree by being small."""
-    trunk, features = image_trunk(schema.image_size, schema.channels, config.width)
-    norm = nn.Unflatten(1, (outputs, 1, 1)), BatchNorm2d(outputs), nn.Flatten()
-    return nn.Sequential(*trunk, nn.Linear(features, outputs), *norm, nn.Tanh())
+    head = image_head(schema.image_size, schema.channels, config.width, outputs)
+    return nn.Sequential(*head, nn.Unflatten(1, (outputs, 1, 1)), BatchNorm2d(outputs), nn.Flatten(), nn.Tanh())
 
 
 def scene_loss(same: Tensor, other: Tensor, negative: Tensor) -> Tensor:

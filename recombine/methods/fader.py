@@ -24,17 +24,9 @@ from recombine.data.batch import Batch
 from recombine.data.schema import Schema
 from recombine.losses import squared_error
 from recombine.method import Progress, Role, Turn, schema_image_size
-from recombine.methods.shared.label_codes import (
-    given,
-    label_code,
-    label_loss,
-    num_units,
-    probabilities,
-    soft,
-    wrong_labels,
-)
+from recombine.methods.shared.label_codes import LabelCodes
 from recombine.methods.shared.schemas import check_kinds, named_roles
-from recombine.networks import BatchNorm2d, image_trunk, num_halvings
+from recombine.networks import BatchNorm2d, image_head, num_halvings, with_planes
 
 
 @dataclass(frozen=True)
@@ -87,7 +79,7 @@ class Decoder(nn.Module):
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
         """`[batch, code channels, h, w]` and `[batch, labels]` -> `[batch, channels, height, width]` in [-1, 1]."""
         for layer in self.layers:
-            z = layer(torch.cat([z, labels[:, :, None, None].expand(-1, -1, *z.shape[2:])], 1))
+            z = layer(with_planes(z, labels))
         return z
 
 
@@ -113,7 +105,7 @@ class Fader(nn.Module):
 
     def __init__(self, config: Config, schema: Schema):
         super().__init__()
-        self.config, self.schema = config, schema
+        self.config, self.schema, self.labels = config, schema, LabelCodes(schema)
         check_kinds("fader", schema)
         halvings = num_halvings(schema.image_size)
         sizes = [schema.channels, *(min(config.width << level, config.max_width) for level in range(halvings))]
@@ -121,25 +113,24 @@ class Fader(nn.Module):
         self.encoder = nn.Sequential(*layers)
         self.decoder = Decoder(sizes, sum(attribute.num_values for attribute in schema.attributes))
         shape = (sizes[-1], schema.height >> halvings, schema.width >> halvings)
-        self.discriminator = latent_discriminator(config, shape, num_units(schema))
-        trunk, features = image_trunk(schema.image_size, schema.channels, config.classifier_width)
-        self.classifier = nn.Sequential(*trunk, nn.Linear(features, num_units(schema)))
+        self.discriminator = latent_discriminator(config, shape, self.labels.num_units)
+        self.classifier = image_head(schema.image_size, schema.channels, config.classifier_width, self.labels.num_units)
 
     def roles(self) -> dict[str, Role]:
         return named_roles(self.schema)
 
     def encode(self, images: Tensor) -> Codes:
         """Codes of images in [-1, 1]: the classifier's probabilities `[batch, 1 or values]`, and `rest`, a map."""
-        return Codes({**soft(self.schema, self.classifier(images)), "rest": self.encoder(images)})
+        return Codes({**self.labels.soft(self.classifier(images)), "rest": self.encoder(images)})
 
     def decode(self, codes: Codes) -> Tensor:
         return self._decoded(codes["rest"], codes)
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:
-        return probabilities(self.schema, codes)
+        return self.labels.probabilities(codes)
 
     def label_code(self, name: str, value: object) -> Tensor:
-        return label_code(self.schema, name, value)
+        return self.labels.code(name, value)
 
     def players(self) -> dict[str, list[str]]:
         return {"discriminator": ["discriminator"], "autoencoder": ["encoder", "decoder"], "classifier": ["classifier"]}
@@ -160,17 +151,17 @@ class Fader(nn.Module):
 
     def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
         z, logits = self.encoder(batch.images), self.classifier(batch.images)
-        dis_loss = label_loss(self.schema, self.discriminator(z.detach()), batch.labels, batch.known)
+        dis_loss = self.labels.loss(self.discriminator(z.detach()), batch.labels, batch.known)
         yield Turn("discriminator", {"dis": (1.0, dis_loss)})                                             # Eq. 2, L_dis
 
-        x_rec = self._decoded(z, given(self.schema, batch, soft(self.schema, logits)))
-        hide_loss = label_loss(self.schema, self.discriminator(z), wrong_labels(self.schema, batch), batch.known)
+        x_rec = self._decoded(z, self.labels.given(batch, self.labels.soft(logits)))
+        hide_loss = self.labels.loss(self.discriminator(z), self.labels.wrong(batch), batch.known)
         yield Turn("autoencoder", {
             "rec": (1.0, squared_error(x_rec, batch.images).mean()),                                      # Eq. 1, L_AE
             "hide": (self.hide_weight(progress), hide_loss),                                              # Eq. 3, -log P(1 - y | E(x))
         })  # fmt: skip
 
-        yield Turn("classifier", {"class": (1.0, label_loss(self.schema, logits, batch.labels, batch.known))})  # ours
+        yield Turn("classifier", {"class": (1.0, self.labels.loss(logits, batch.labels, batch.known))})  # ours
 
     def _decoded(self, z: Tensor, parts: Mapping[str, Tensor]) -> Tensor:
-        return self.decoder(z, torch.cat(list(probabilities(self.schema, parts).values()), 1))
+        return self.decoder(z, torch.cat(list(self.labels.probabilities(parts).values()), 1))

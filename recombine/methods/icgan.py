@@ -26,18 +26,9 @@ from recombine.data.batch import Batch
 from recombine.data.schema import Schema
 from recombine.losses import binary_cross_entropy, squared_error
 from recombine.method import Phase, Progress, Role, Turn, schema_image_size
-from recombine.methods.shared.label_codes import (
-    given,
-    hard,
-    joined,
-    label_code,
-    num_units,
-    probabilities,
-    soft,
-    wrong_labels,
-)
+from recombine.methods.shared.label_codes import LabelCodes, hard
 from recombine.methods.shared.schemas import check_kinds, named_roles
-from recombine.networks import image_decoder, image_trunk
+from recombine.networks import image_decoder, image_head, with_planes
 
 
 @dataclass(frozen=True)
@@ -69,19 +60,11 @@ class Critic(nn.Module):
     def __init__(self, image_size: tuple[int, int], channels: int, width: int, num_labels: int):
         super().__init__()
         self.first = nn.Sequential(nn.Conv2d(channels, width, 5, 2, 2), nn.ReLU())
-        trunk, features = image_trunk((image_size[0] // 2, image_size[1] // 2), width + num_labels, 2 * width)
-        self.rest = nn.Sequential(*trunk, nn.Linear(features, 1))
+        self.rest = image_head((image_size[0] // 2, image_size[1] // 2), width + num_labels, 2 * width, 1)
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
         """`[batch, channels, height, width]` and `[batch, labels]` -> logits `[batch, 1]`."""
-        hidden = self.first(images)
-        return self.rest(torch.cat([hidden, labels[:, :, None, None].expand(-1, -1, *hidden.shape[2:])], 1))
-
-
-def encoder(image_size: tuple[int, int], channels: int, width: int, outputs: int) -> nn.Sequential:
-    """Image -> `[batch, outputs]`."""
-    trunk, features = image_trunk(image_size, channels, width)
-    return nn.Sequential(*trunk, nn.Linear(features, outputs))
+        return self.rest(with_planes(self.first(images), labels))
 
 
 class IcGAN(nn.Module):
@@ -93,29 +76,29 @@ class IcGAN(nn.Module):
 
     def __init__(self, config: Config, schema: Schema):
         super().__init__()
-        self.config, self.schema = config, schema
+        self.config, self.schema, self.labels = config, schema, LabelCodes(schema)
         check_kinds("icgan", schema)
-        size, channels, num_labels = schema.image_size, schema.channels, num_units(schema)
+        size, channels, num_labels = schema.image_size, schema.channels, self.labels.num_units
         self.generator = image_decoder(size, channels, config.decoder_width, num_labels + config.num_latents)
         self.critic = Critic(size, channels, config.width, num_labels)
-        self.encoder_z = encoder(size, channels, config.width, config.num_latents)
-        self.encoder_y = encoder(size, channels, config.width, num_labels)
+        self.encoder_z = image_head(size, channels, config.width, config.num_latents)
+        self.encoder_y = image_head(size, channels, config.width, num_labels)
 
     def roles(self) -> dict[str, Role]:
         return named_roles(self.schema)
 
     def encode(self, images: Tensor) -> Codes:
         """Codes of images in [-1, 1]: probabilities `[batch, 1 or values]`, and z `[batch, latents]` as `rest`."""
-        return Codes({**soft(self.schema, self.encoder_y(images)), "rest": self.encoder_z(images)})
+        return Codes({**self.labels.soft(self.encoder_y(images)), "rest": self.encoder_z(images)})
 
     def decode(self, codes: Codes) -> Tensor:
         return self._generated(codes["rest"], codes)
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:
-        return probabilities(self.schema, codes)
+        return self.labels.probabilities(codes)
 
     def label_code(self, name: str, value: object) -> Tensor:
-        return label_code(self.schema, name, value)
+        return self.labels.code(name, value)
 
     def phases(self) -> list[Phase]:
         first, second = self.config.shares
@@ -131,8 +114,8 @@ class IcGAN(nn.Module):
 
     def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
         z = batch.noise("z", self.config.num_latents)
-        uniform = soft(self.schema, z.new_zeros(batch.size, num_units(self.schema)))
-        labels = given(self.schema, batch, uniform)
+        uniform = self.labels.soft(z.new_zeros(batch.size, self.labels.num_units))
+        labels = self.labels.given(batch, uniform)
         x_fake = self._generated(z, labels)
         if progress.phase == "gan":
             yield from self._gan(batch, x_fake, labels)
@@ -140,7 +123,7 @@ class IcGAN(nn.Module):
             yield from self._encoders(batch, x_fake, z, labels)
 
     def _gan(self, batch: Batch, x_fake: Tensor, labels: Mapping[str, Tensor]) -> Iterator[Turn]:
-        y, (y_wrong, known) = joined(self.schema, labels), self._one_wrong(batch, labels)
+        y, (y_wrong, known) = self.labels.joined(labels), self._one_wrong(batch, labels)
         real, mismatched = self.critic(batch.images, y), self.critic(batch.images, y_wrong)
         fake = self.critic(x_fake.detach(), y)
         yield Turn("critic", {
@@ -152,13 +135,13 @@ class IcGAN(nn.Module):
 
     def _encoders(self, batch: Batch, x_fake: Tensor, z: Tensor, labels: Mapping[str, Tensor]) -> Iterator[Turn]:
         yield Turn("encoder_z", {"z": (1.0, squared_error(self.encoder_z(x_fake.detach()), z).mean())})   # Sec. 4.1, L_ez, mean over z
-        predicted = soft(self.schema, self.encoder_y(batch.images))
+        predicted = self.labels.soft(self.encoder_y(batch.images))
         errors = {name: squared_error(predicted[name], labels[name]) for name in self.schema.names}
         total = torch.stack([torch.where(batch.known[name], error, 0).mean() for name, error in errors.items()]).sum()
         yield Turn("encoder_y", {"y": (1.0, total)})                                                      # Sec. 4.1, L_ey, mean over each label's units
 
     def _generated(self, z: Tensor, parts: Mapping[str, Tensor]) -> Tensor:
-        return self.generator(torch.cat([joined(self.schema, parts), z], 1)).tanh()
+        return self.generator(torch.cat([self.labels.joined(parts), z], 1)).tanh()
 
     def _one_wrong(self, batch: Batch, labels: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Labels with one wrong value `[batch, label units]`, and which images have one: those with a known label.
@@ -167,10 +150,10 @@ class IcGAN(nn.Module):
         """
         known = torch.stack([batch.known[name] for name in self.schema.names], 1)
         chosen = torch.where(known, batch.uniform("which", known.shape[1]), -1).argmax(1)
-        wrong = wrong_labels(self.schema, batch)
+        wrong = self.labels.wrong(batch)
         mixed = {}
         for place, attribute in enumerate(self.schema.attributes):
             part = labels[attribute.name]
             other = hard(attribute, wrong[attribute.name]).to(part)
             mixed[attribute.name] = torch.where((chosen == place)[:, None], other, part)
-        return joined(self.schema, mixed), known.any(1)
+        return self.labels.joined(mixed), known.any(1)

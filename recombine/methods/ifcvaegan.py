@@ -25,18 +25,9 @@ from recombine.data.batch import Batch
 from recombine.data.schema import Schema
 from recombine.losses import binary_cross_entropy, cross_entropy_to_uniform, kl_to_standard_normal, squared_error
 from recombine.method import Progress, Role, Turn, schema_image_size
-from recombine.methods.shared.label_codes import (
-    columns,
-    given,
-    joined,
-    label_code,
-    label_loss,
-    num_units,
-    probabilities,
-    soft,
-)
+from recombine.methods.shared.label_codes import LabelCodes
 from recombine.methods.shared.schemas import check_kinds, named_roles
-from recombine.networks import image_decoder, image_trunk
+from recombine.networks import image_decoder, image_head, image_trunk
 
 
 @dataclass(frozen=True)
@@ -142,9 +133,9 @@ class IFcVAEGAN(nn.Module):
 
     def __init__(self, config: Config, schema: Schema):
         super().__init__()
-        self.config, self.schema = config, schema
+        self.config, self.schema, self.labels = config, schema, LabelCodes(schema)
         check_kinds("ifcvaegan", schema, ("binary", "categorical", "continuous"))
-        size, channels, num_labels = schema.image_size, schema.channels, num_units(schema)
+        size, channels, num_labels = schema.image_size, schema.channels, self.labels.num_units
         trunk, features = image_trunk(size, channels, config.width, config.residual)
         self.encoder = Encoder(trunk, features, config.num_latents, num_labels, config.detach_label_head)
         self.decoder = image_decoder(
@@ -152,8 +143,7 @@ class IFcVAEGAN(nn.Module):
             config.decoder_start, config.decoder_hidden,
         )
         if config.gan_weight:
-            trunk, features = image_trunk(size, channels, config.width, config.residual)
-            self.critic = nn.Sequential(*trunk, nn.Linear(features, 1))
+            self.critic = image_head(size, channels, config.width, 1, config.residual)
         hidden = config.aux_width
         self.aux = nn.Sequential(
             nn.Linear(config.num_latents, hidden),
@@ -172,16 +162,16 @@ class IFcVAEGAN(nn.Module):
         Differs from the paper: the mean, not a sample, so that the same image always gives the same codes.
         """
         mean, _, logits = self.encoder((images + 1) / 2)
-        return Codes({**soft(self.schema, logits), "rest": mean})
+        return Codes({**self.labels.soft(logits), "rest": mean})
 
     def decode(self, codes: Codes) -> Tensor:
         return self._decoder_logits(codes, codes["rest"]).sigmoid() * 2 - 1
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:
-        return probabilities(self.schema, codes)
+        return self.labels.probabilities(codes)
 
     def label_code(self, name: str, value: object) -> Tensor:
-        return label_code(self.schema, name, value)
+        return self.labels.code(name, value)
 
     def players(self) -> dict[str, list[str]]:
         players = {"autoencoder": ["encoder", "decoder"], "aux": ["aux"]}
@@ -220,8 +210,8 @@ class IFcVAEGAN(nn.Module):
         mean, log_variance, logits = self.encoder(x)
         deviation = (log_variance / 2).exp()
         z = mean + deviation * batch.noise("z", self.config.num_latents)
-        guessed, x_prior = soft(self.schema, logits), None
-        true = given(self.schema, batch, guessed)
+        guessed, x_prior = self.labels.soft(logits), None
+        true = self.labels.given(batch, guessed)
         x_rec = self._decoder_logits(self._rec_labels(batch, progress, guessed, true), z)
 
         # Differs from the paper: the non-saturating generator loss, as released, in place of -L_gan.
@@ -259,7 +249,7 @@ class IFcVAEGAN(nn.Module):
             yield Turn("critic", {"gan": (1.0, gan)}, {"critic_accuracy": right})                         # Eq. 2, L_gan
 
     def _decoder_logits(self, labels: Mapping[str, Tensor], rest: Tensor) -> Tensor:
-        return self.decoder(torch.cat([joined(self.schema, labels), rest], 1))
+        return self.decoder(torch.cat([self.labels.joined(labels), rest], 1))
 
     def _rec_labels(
         self, batch: Batch, progress: Progress, guessed: dict[str, Tensor], true: dict[str, Tensor]
@@ -275,7 +265,7 @@ class IFcVAEGAN(nn.Module):
         return {name: torch.where(late, guessed[name], true[name]) for name in guessed}
 
     def _label_loss(self, logits: Tensor, batch: Batch) -> Tensor:
-        return label_loss(self.schema, logits, batch.labels, batch.known, self.config.number_weight)
+        return self.labels.loss(logits, batch.labels, batch.known, self.config.number_weight)
 
     def _uniform_loss(self, logits: Tensor) -> Tensor:
         """Every attribute's guess against a uniform one, added up."""
@@ -284,4 +274,4 @@ class IFcVAEGAN(nn.Module):
             "categorical": cross_entropy_to_uniform,
             "continuous": lambda part: squared_error(part, torch.zeros_like(part)),
         }
-        return torch.stack([forms[a.kind](part).mean() for a, part in columns(self.schema, logits)]).sum()
+        return torch.stack([forms[a.kind](part).mean() for a, part in self.labels.columns(logits)]).sum()

@@ -37,16 +37,19 @@ from recombine.data.schema import Attribute, Schema
 from recombine.losses import absolute_error, squared_error
 from recombine.messages import shown
 from recombine.method import Phase, Progress, Role, Turn, schema_image_size
-from recombine.methods.shared.attribute_batches import Labelled, by_data_set, grouped, title
 from recombine.methods.shared.critics import code_critic, fake_loss, image_critic, real_loss
 from recombine.methods.shared.pretrained import ResNet, load_resnet18, resnet_decoder
 from recombine.methods.shared.prototypes import Prototypes
 from recombine.methods.shared.schemas import attribute_of, named_roles
 from recombine.methods.shared.triplets import (
+    Labelled,
+    by_data_set,
     clip_triplets,
     group_triplets,
+    grouped,
     label_distance,
     label_triplets,
+    title,
     triplet_loss,
 )
 

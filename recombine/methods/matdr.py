@@ -34,7 +34,7 @@ from recombine.method import Progress, Role, Turn, schema_image_size
 from recombine.methods.shared.label_codes import hard, units
 from recombine.methods.shared.prototypes import Prototypes
 from recombine.methods.shared.schemas import check_kinds, named_roles
-from recombine.networks import BatchNorm2d, check_divisible, num_halvings
+from recombine.networks import BatchNorm2d, check_divisible, exchanged, num_halvings
 
 
 @dataclass(frozen=True)
@@ -312,11 +312,6 @@ def swap_mask(equal: Tensor, different: Tensor, coins: Tensor, exchange_labels: 
         exchange_labels: Strategy 1 in place of 2, bool `[pairs, 1]`, or one for each attribute.
     """
     return equal & coins | different & exchange_labels
-
-
-def exchanged(both: Tensor, mask: Tensor) -> Tensor:
-    """Two sides one after the other, `[2 pairs, ...]`, each with the other's entries where `mask` is true."""
-    return torch.where(mask, both.roll(len(both) // 2, 0), both)
 
 
 def hinge(scores: Tensor) -> Tensor:

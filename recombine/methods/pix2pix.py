@@ -34,11 +34,10 @@ from recombine.data.samplers import Draw, Pairs
 from recombine.data.schema import Schema
 from recombine.losses import absolute_error, binary_cross_entropy
 from recombine.method import Progress, Role, Turn, schema_image_size
-from recombine.methods.shared.domains import domain_classifier, masked_mean, only_binary, patch_critic
-from recombine.methods.shared.label_codes import label_code, probabilities
-from recombine.methods.shared.pairs import partner
-from recombine.methods.shared.schemas import named_roles
-from recombine.networks import num_halvings, widths
+from recombine.methods.shared.critics import masked_mean, patch_critic
+from recombine.methods.shared.label_codes import LabelCodes
+from recombine.methods.shared.schemas import named_roles, only_binary, partner
+from recombine.networks import image_head, num_halvings, widths
 
 
 @dataclass(frozen=True)
@@ -131,13 +130,14 @@ class Pix2Pix(nn.Module):
         self.config, self.schema = config, schema
         others = [a.name for a in schema.attributes if a.kind != "group" and a.name != config.pair_by]
         self.own = schema.select(*others)
+        self.labels = LabelCodes(self.own)
         groups = tuple(a.name for a in schema.attributes if a.kind == "group")
         self.pair_by = (config.pair_by,) if config.pair_by else groups[:1]
         self.name, channels, size = only_binary(self.own, "pix2pix").name, schema.channels, schema.image_size
         self.to_0, self.to_1 = (UNet(size, channels, config.width, config.dropped) for _ in range(2))
         critic = schema, 2 * channels, config.critic_width, config.critic_halvings
         self.critic_0, self.critic_1 = (patch_critic(*critic, affine=True) for _ in range(2))
-        self.reader = domain_classifier(schema, config.reader_width)
+        self.reader = image_head(size, channels, config.reader_width, 1)
         self.num_drops = sum(c * h * w for c, h, w in self.to_0.dropped)
 
     def roles(self) -> dict[str, Role]:
@@ -163,10 +163,10 @@ class Pix2Pix(nn.Module):
         return (images + change).clamp(-1, 1)
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:
-        return probabilities(self.own, codes)
+        return self.labels.probabilities(codes)
 
     def label_code(self, name: str, value: object) -> Tensor:
-        return label_code(self.own, name, value)
+        return self.labels.code(name, value)
 
     def players(self) -> dict[str, list[str]]:
         return {"critic": ["critic_0", "critic_1"], "generator": ["to_0", "to_1"], "reader": ["reader"]}

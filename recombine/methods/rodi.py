@@ -31,10 +31,9 @@ from recombine.data.schema import Schema
 from recombine.losses import absolute_error, squared_error
 from recombine.method import Progress, Role, Turn, schema_image_size
 from recombine.methods.shared.gaussians import DiagonalGaussian, FullGaussian
-from recombine.methods.shared.pairs import no_labels, pair_attributes, partner, same_thing
 from recombine.methods.shared.pretrained import VGGFeatures, check_vgg, cropped
 from recombine.methods.shared.prototypes import Prototypes
-from recombine.methods.shared.schemas import pair_roles
+from recombine.methods.shared.schemas import no_labels, pair_attributes, pair_roles, partner, same_thing
 from recombine.networks import check_divisible
 
 

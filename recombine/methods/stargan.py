@@ -31,9 +31,9 @@ from recombine.data.batch import Batch
 from recombine.data.schema import Schema
 from recombine.losses import absolute_error, gradient_penalty
 from recombine.method import Progress, Role, Turn, schema_image_size
-from recombine.methods.shared.label_codes import given, joined, label_code, label_loss, num_units, probabilities, soft
+from recombine.methods.shared.label_codes import LabelCodes
 from recombine.methods.shared.schemas import check_kinds, named_roles
-from recombine.networks import num_halvings
+from recombine.networks import num_halvings, with_planes
 
 
 @dataclass(frozen=True)
@@ -106,8 +106,7 @@ class Generator(nn.Module):
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
         """`[batch, channels, h, w]` and `[batch, label units]` -> `[batch, channels, h, w]` in [-1, 1]."""
-        planes = labels[:, :, None, None].expand(-1, -1, *images.shape[2:])
-        return self.layers(torch.cat([images, planes], 1))
+        return self.layers(with_planes(images, labels))
 
 
 class Critic(nn.Module):
@@ -143,9 +142,9 @@ class StarGAN(nn.Module):
 
     def __init__(self, config: Config, schema: Schema):
         super().__init__()
-        self.config, self.schema = config, schema
+        self.config, self.schema, self.labels = config, schema, LabelCodes(schema)
         check_kinds("stargan", schema)
-        num_labels = num_units(schema)
+        num_labels = self.labels.num_units
         self.generator = Generator(schema.channels, num_labels, config)
         self.critic = Critic(schema.image_size, schema.channels, num_labels, config.critic_width)
 
@@ -154,17 +153,17 @@ class StarGAN(nn.Module):
 
     def encode(self, images: Tensor) -> Codes:
         """Codes of images in [-1, 1]: the critic's probabilities `[batch, 1 or values]`, and the image as `rest`."""
-        return Codes({**soft(self.schema, self.critic(images)[1]), "rest": images})
+        return Codes({**self.labels.soft(self.critic(images)[1]), "rest": images})
 
     def decode(self, codes: Codes) -> Tensor:
         """Images `[batch, channels, height, width]` in [-1, 1]: `rest`, translated to the labels."""
-        return self.generator(codes["rest"], joined(self.schema, codes))
+        return self.generator(codes["rest"], self.labels.joined(codes))
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:
-        return probabilities(self.schema, codes)
+        return self.labels.probabilities(codes)
 
     def label_code(self, name: str, value: object) -> Tensor:
-        return label_code(self.schema, name, value)
+        return self.labels.code(name, value)
 
     def players(self) -> dict[str, list[str]]:
         return {"critic": ["critic"], "generator": ["generator"]}
@@ -175,20 +174,20 @@ class StarGAN(nn.Module):
 
     def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
         """A step of the critic and, every `critic_steps`, one of the generator; target labels are permuted ones."""
-        c, x, schema = self.config, batch.images, self.schema
+        c, x = self.config, batch.images
         order = batch.uniform("order").argsort()
         labels = {name: column[order] for name, column in batch.labels.items()}
         known = {name: column[order] for name, column in batch.known.items()}
 
         real, logits = self.critic(x)
-        y = joined(schema, given(schema, batch, soft(schema, logits)))                                    # c, the image's own
+        y = self.labels.joined(self.labels.given(batch, self.labels.soft(logits)))                                    # c, the image's own
         with torch.no_grad():
             x_fake = self.generator(x, y[order])
         slope = gradient_penalty(lambda images: self.critic(images)[0], x, x_fake, batch.uniform("between"))
         yield Turn("critic", {
             "adv": (c.adv_weight, self.critic(x_fake)[0].mean() - real.mean()),                           # Eq. 5 and 8, -L_adv
             "gp": (c.gp_weight, slope.mean()),                                                            # Eq. 8, gradient penalty, lambda_gp
-            "class": (c.class_weight, label_loss(schema, logits, batch.labels, batch.known)),             # Eq. 2, L_cls^r
+            "class": (c.class_weight, self.labels.loss(logits, batch.labels, batch.known)),             # Eq. 2, L_cls^r
         })  # fmt: skip
 
         if (progress.images_seen // (batch.whole or batch.size) + 1) % c.critic_steps:
@@ -197,7 +196,7 @@ class StarGAN(nn.Module):
         fake, logits = self.critic(x_fake)
         losses = {
             "adv": (c.adv_weight, -fake.mean()),                                                          # Eq. 6 and 8, L_adv
-            "class": (c.class_weight, label_loss(schema, logits, labels, known)),                         # Eq. 3, L_cls^f
+            "class": (c.class_weight, self.labels.loss(logits, labels, known)),                         # Eq. 3, L_cls^f
             "rec": (c.rec_weight, absolute_error(self.generator(x_fake, y), x).mean()),                   # Eq. 4, L_rec
         }  # fmt: skip
         if c.stay_weight:

@@ -28,10 +28,10 @@ from recombine.data.batch import Batch
 from recombine.data.schema import Schema
 from recombine.losses import squared_error
 from recombine.method import Phase, Progress, Role, Turn, schema_image_size
-from recombine.methods.shared.label_codes import joined, label_loss, num_units, probabilities, soft, units
+from recombine.methods.shared.label_codes import LabelCodes, units
 from recombine.methods.shared.prototypes import Prototypes
 from recombine.methods.shared.schemas import check_kinds, named_roles
-from recombine.networks import image_decoder, image_trunk
+from recombine.networks import image_decoder, image_head
 
 
 @dataclass(frozen=True)
@@ -93,14 +93,16 @@ class TwoStep(nn.Module):
 
     def __init__(self, config: Config, schema: Schema):
         super().__init__()
-        self.config, self.schema = config, schema
+        self.config, self.schema, self.labels = config, schema, LabelCodes(schema)
         check_kinds("twostep", schema)
         network = schema.image_size, schema.channels, config.width
         length = config.label_width * len(schema.attributes)
-        self.encoder_s, self.encoder_z = (encoder(*network, outputs) for outputs in (length, config.num_latents))
+        self.encoder_s, self.encoder_z = (  # codes without negative numbers, as released
+            nn.Sequential(*image_head(*network, outputs), nn.ReLU()) for outputs in (length, config.num_latents)
+        )
         self.classifier = Classifiers([units(a) for a in schema.attributes], config.label_width, config.hidden)
         self.decoder = image_decoder(*network, length + config.num_latents, start=config.decoder_start)
-        self.adversary = perceptron(config.num_latents, config.hidden, num_units(schema))
+        self.adversary = perceptron(config.num_latents, config.hidden, self.labels.num_units)
         self.codebook = Prototypes(schema, dict.fromkeys(schema.names, (config.label_width,)))
 
     def roles(self) -> dict[str, Role]:
@@ -112,10 +114,10 @@ class TwoStep(nn.Module):
         return Codes({**dict(zip(self.schema.names, parts, strict=True)), "rest": self.encoder_z(images)})
 
     def decode(self, codes: Codes) -> Tensor:
-        return self._decoded(joined(self.schema, codes), codes["rest"])
+        return self._decoded(self.labels.joined(codes), codes["rest"])
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:
-        return probabilities(self.schema, soft(self.schema, self.classifier(joined(self.schema, codes))))
+        return self.labels.probabilities(self.labels.soft(self.classifier(self.labels.joined(codes))))
 
     def label_code(self, name: str, value: object) -> Tensor:
         return self.codebook.label_code(name, value)
@@ -141,16 +143,16 @@ class TwoStep(nn.Module):
         """
         s = self.encoder_s(batch.images)
         if progress.phase == "labels":
-            class_loss = label_loss(self.schema, self.classifier(s), batch.labels, batch.known)
+            class_loss = self.labels.loss(self.classifier(s), batch.labels, batch.known)
             yield Turn("labels", {"class": (1.0, class_loss)})                                            # Sec. 3, step 1, of S and its classifier
             return
 
         c, z = self.config, self.encoder_z(batch.images)
-        adv_loss = label_loss(self.schema, self.adversary(z.detach()), batch.labels, batch.known)
+        adv_loss = self.labels.loss(self.adversary(z.detach()), batch.labels, batch.known)
         yield Turn("adversary", {"adv": (1.0, adv_loss)})                                                 # Sec. 3, step 2, L_adv, of the adversary
         if progress.images_seen // (batch.whole or batch.size) % c.main_every == 0:
             x_rec = self._decoded(s.detach(), z)
-            adv_loss = label_loss(self.schema, self.adversary(z), batch.labels, batch.known)
+            adv_loss = self.labels.loss(self.adversary(z), batch.labels, batch.known)
             yield Turn("main", {
                 "rec": (c.rec_weight, squared_error(x_rec, batch.images).mean()),                         # Sec. 3, step 2, L_rec, of Z and the decoder
                 "adv": (-c.adv_weight, adv_loss),                                                         # Sec. 3, step 2, -lambda L_adv
@@ -158,9 +160,3 @@ class TwoStep(nn.Module):
 
     def _decoded(self, s: Tensor, z: Tensor) -> Tensor:
         return self.decoder(torch.cat([s, z], 1)).tanh()
-
-
-def encoder(image_size: tuple[int, int], channels: int, width: int, outputs: int) -> nn.Sequential:
-    """Image -> code `[batch, outputs]` without negative numbers, as released."""
-    trunk, features = image_trunk(image_size, channels, width)
-    return nn.Sequential(*trunk, nn.Linear(features, outputs), nn.ReLU())

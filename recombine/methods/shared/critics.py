@@ -1,11 +1,13 @@
-"""Critics of an adversarial autoencoder, which return logits, and the two halves of their cross-entropy."""
+"""Critics of codes, images and patches, the two halves of a critic's cross-entropy, and the mean over valid images."""
 
 from __future__ import annotations
 
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 
+from recombine.data.schema import Schema
 from recombine.losses import binary_cross_entropy
 from recombine.networks import BatchNorm2d, num_halvings, widths
 
@@ -36,3 +38,39 @@ def image_critic(image_size: tuple[int, int], channels: int, width: int) -> nn.S
         norm = [BatchNorm2d(outputs)] if layers else []
         layers += [nn.Conv2d(inputs, outputs, 4, 2, 1, bias=False), *norm, nn.LeakyReLU(0.2)]
     return nn.Sequential(*layers, nn.Conv2d(sizes[-1], 1, 4, bias=False), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def patch_critic(schema: Schema, channels: int, width: int, halvings: int, affine: bool = False) -> nn.Sequential:
+    """PatchGAN: image `[batch, channels, height, width]` -> a score for each patch `[batch, 1, h, w]`.
+
+    Isola, Zhu, Zhou and Efros, "Image-to-Image Translation with Conditional Adversarial Networks", CVPR 2017, section
+    3.2.2 and appendix. https://arxiv.org/abs/1611.07004
+
+    Args:
+        schema: Of the images, for their size.
+        channels: Of the input.
+        width: Channels of the first layer; they double with every layer, up to 8 times.
+        halvings: 3 for patches of 70 x 70 pixels.
+        affine: Learn a scale and shift in every instance normalisation, in place of a convolution's bias.
+
+    Raises:
+        ValueError: The images are too small for so many halvings.
+    """
+    if (least := min(schema.image_size)) >> halvings < 3:
+        most = (least // 3).bit_length() - 1
+        raise ValueError(
+            f"images of {schema.height}x{schema.width} are too small for patches of {halvings} halvings; "
+            f"set critic_halvings to at most {most}"
+        )
+    sizes = [width * min(2**level, 8) for level in range(halvings + 1)]
+    layers: list[nn.Module] = [nn.Conv2d(channels, width, 4, 2, 1), nn.LeakyReLU(0.2)]
+    for level, (before, after) in enumerate(pairwise(sizes), start=1):
+        stride = 2 if level < halvings else 1
+        layers += [nn.Conv2d(before, after, 4, stride, 1, bias=not affine), nn.InstanceNorm2d(after, affine=affine)]
+        layers += [nn.LeakyReLU(0.2)]
+    return nn.Sequential(*layers, nn.Conv2d(sizes[-1], 1, 4, 1, 1))
+
+
+def masked_mean(losses: Tensor, valid: Tensor) -> Tensor:
+    """The mean of losses `[batch]`, a scalar; those that are not `valid` (bool `[batch]`) are taken as 0."""
+    return torch.where(valid, losses, 0).mean()

@@ -8,6 +8,7 @@ units]`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -23,11 +24,6 @@ def units(attribute: Attribute) -> int:
     return attribute.num_values if attribute.kind == "categorical" else 1
 
 
-def num_units(schema: Schema) -> int:
-    """How many numbers all attributes take."""
-    return sum(map(units, schema.attributes))
-
-
 def hard(attribute: Attribute, labels: Tensor) -> Tensor:
     """Labels `[batch]` as the decoder takes them: `[batch, 1]`, 0 and 1 or -1 to 1, or one-hot `[batch, values]`."""
     if attribute.kind == "continuous":
@@ -38,80 +34,74 @@ def hard(attribute: Attribute, labels: Tensor) -> Tensor:
     return nn.functional.one_hot(labels.clamp(min=0), attribute.num_values).float() * (labels != MISSING)[:, None]
 
 
-def columns(schema: Schema, logits: Tensor) -> Iterator[tuple[Attribute, Tensor]]:
-    """Every attribute with its logits `[batch, units]`."""
-    yield from zip(schema.attributes, logits.split([units(a) for a in schema.attributes], 1), strict=True)
+@dataclass(frozen=True)
+class LabelCodes:
+    """Label codes of all attributes of a schema."""
 
+    schema: Schema
 
-def soft(schema: Schema, logits: Tensor) -> dict[str, Tensor]:
-    """What a head guesses, attribute -> `[batch, units]`: probabilities, or the number of a continuous one."""
-    forms = {"binary": torch.sigmoid, "categorical": lambda part: part.softmax(1), "continuous": lambda part: part}
-    return {a.name: forms[a.kind](part) for a, part in columns(schema, logits)}
+    @property
+    def num_units(self) -> int:
+        """How many numbers all attributes take."""
+        return sum(map(units, self.schema.attributes))
 
+    def columns(self, logits: Tensor) -> Iterator[tuple[Attribute, Tensor]]:
+        """Every attribute with its logits `[batch, units]`."""
+        yield from zip(self.schema.attributes, logits.split([units(a) for a in self.schema.attributes], 1), strict=True)
 
-def given(schema: Schema, batch: Batch, guesses: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The batch's labels as the decoder takes them, attribute -> `[batch, units]`; where one is missing, the guess without gradient."""
-    known = {name: batch.known[name][:, None] for name in schema.names}
-    truth = {a.name: hard(a, batch.labels[a.name]).to(guesses[a.name]) for a in schema.attributes}
-    return {name: torch.where(known[name], truth[name], guesses[name].detach()) for name in truth}
+    def soft(self, logits: Tensor) -> dict[str, Tensor]:
+        """What a head guesses, attribute -> `[batch, units]`: probabilities, or the number of a continuous one."""
+        forms = {"binary": torch.sigmoid, "categorical": lambda part: part.softmax(1), "continuous": lambda part: part}
+        return {a.name: forms[a.kind](part) for a, part in self.columns(logits)}
 
+    def given(self, batch: Batch, guesses: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The batch's labels as the decoder takes them, attribute -> `[batch, units]`; where one is missing, the guess without gradient."""
+        known = {name: batch.known[name][:, None] for name in self.schema.names}
+        truth = {a.name: hard(a, batch.labels[a.name]).to(guesses[a.name]) for a in self.schema.attributes}
+        return {name: torch.where(known[name], truth[name], guesses[name].detach()) for name in truth}
 
-def joined(schema: Schema, parts: Mapping[str, Tensor]) -> Tensor:
-    """All attributes' parts side by side, in the schema's order: `[batch, label units]`."""
-    return torch.cat([parts[name] for name in schema.names], 1)
+    def joined(self, parts: Mapping[str, Tensor]) -> Tensor:
+        """All attributes' parts side by side, in the schema's order: `[batch, label units]`."""
+        return torch.cat([parts[name] for name in self.schema.names], 1)
 
+    def loss(
+        self, logits: Tensor, labels: Mapping[str, Tensor], known: Mapping[str, Tensor], number_weight: float = 1.0
+    ) -> Tensor:
+        """Cross-entropy (continuous: squared error) of every attribute, added up, batch mean; a missing label adds nothing.
 
-def label_loss(
-    schema: Schema,
-    logits: Tensor,
-    labels: Mapping[str, Tensor],
-    known: Mapping[str, Tensor],
-    number_weight: float = 1.0,
-) -> Tensor:
-    """Cross-entropy (continuous: squared error) of every attribute, added up; a missing label adds nothing.
+        Args:
+            logits: Of a head, `[batch, label units]`.
+            labels: Attribute -> `[batch]`, as a batch holds them.
+            known: Attribute -> `[batch]`, false where a label is missing.
+            number_weight: Of a squared error beside a cross-entropy.
+        """
+        total = logits.new_zeros(())
+        for attribute, part in self.columns(logits):
+            target = labels[attribute.name]
+            if attribute.kind == "categorical":
+                loss = cross_entropy(part, target.clamp(min=0))
+            else:
+                form, weight = (binary_cross_entropy, 1.0) if attribute.kind == "binary" else (squared_error, number_weight)
+                loss = form(part, hard(attribute, target).to(part)) * weight
+            total = total + torch.where(known[attribute.name], loss, 0).mean()
+        return total
 
-    Args:
-        schema: The attributes.
-        logits: Of a head, `[batch, label units]`.
-        labels: Attribute -> `[batch]`, as a batch holds them.
-        known: Attribute -> `[batch]`, false where a label is missing.
-        number_weight: Of a squared error beside a cross-entropy.
+    def wrong(self, batch: Batch) -> dict[str, Tensor]:
+        """For every image and attribute one of the values that it does not show, uniformly drawn: name -> `[batch]`."""
+        wrong = {}
+        for attribute in self.schema.attributes:
+            others = max(1, attribute.num_values - 1)
+            step = 1 + (batch.uniform(f"wrong {attribute.name}") * others).long().clamp(max=others - 1)
+            wrong[attribute.name] = (batch.labels[attribute.name] + step) % (others + 1)
+        return wrong
 
-    Returns:
-        The mean over the batch, a scalar.
-    """
-    total = logits.new_zeros(())
-    for attribute, part in columns(schema, logits):
-        target = labels[attribute.name]
-        if attribute.kind == "categorical":
-            loss = cross_entropy(part, target.clamp(min=0))
-        else:
-            form = binary_cross_entropy if attribute.kind == "binary" else squared_error
-            loss = form(part, hard(attribute, target).to(part)) * (
-                number_weight if attribute.kind == "continuous" else 1.0
-            )
-        total = total + torch.where(known[attribute.name], loss, 0).mean()
-    return total
+    def code(self, name: str, value: object) -> Tensor:
+        """The part for an image that shows `value`: `[1, 1]` or one-hot `[1, values]`; raises ValueError where there is no such thing."""
+        attribute = attribute_of(self.schema, name)
+        label = attribute.number(value) if attribute.kind == "continuous" else attribute.index(value)
+        return hard(attribute, torch.tensor([label]))
 
-
-def wrong_labels(schema: Schema, batch: Batch) -> dict[str, Tensor]:
-    """For every image and attribute one of the values that it does not show, uniformly drawn: name -> `[batch]`."""
-    wrong = {}
-    for attribute in schema.attributes:
-        others = max(1, attribute.num_values - 1)
-        step = 1 + (batch.uniform(f"wrong {attribute.name}") * others).long().clamp(max=others - 1)
-        wrong[attribute.name] = (batch.labels[attribute.name] + step) % (others + 1)
-    return wrong
-
-
-def label_code(schema: Schema, name: str, value: object) -> Tensor:
-    """The part for an image that shows `value`: `[1, 1]` or one-hot `[1, values]`; raises ValueError where there is no such thing."""
-    attribute = attribute_of(schema, name)
-    label = attribute.number(value) if attribute.kind == "continuous" else attribute.index(value)
-    return hard(attribute, torch.tensor([label]))
-
-
-def probabilities(schema: Schema, parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Parts of binary and categorical attributes as probabilities `[batch, values]`."""
-    found = {a.name: (a.kind, parts[a.name]) for a in schema.attributes if a.kind != "continuous"}
-    return {name: torch.cat([1 - part, part], 1) if kind == "binary" else part for name, (kind, part) in found.items()}
+    def probabilities(self, parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Parts of binary and categorical attributes as probabilities `[batch, values]`."""
+        found = {a.name: (a.kind, parts[a.name]) for a in self.schema.attributes if a.kind != "continuous"}
+        return {name: torch.cat([1 - part, part], 1) if kind == "binary" else part for name, (kind, part) in found.items()}

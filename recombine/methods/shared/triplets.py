@@ -1,4 +1,4 @@
-"""Triplets of `mad`: for every sample of a batch, positives that should be near it in a part of the code, and negatives.
+"""Batches and triplets of `mad`: images that can train some attributes, and for each of them positives and negatives.
 
 Browatzki and Wallraven, "Robust Discrimination and Generation of Faces using Compact, Disentangled Embeddings", ICCV
 Workshops 2019, section 3.4. Differs from the paper, as the released code does: Eq. 12 omits the negative, Eq. 13 adds
@@ -7,11 +7,16 @@ Workshops 2019, section 3.4. Differs from the paper, as the released code does: 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from recombine.data.joined import Joined
+from recombine.data.packed import Pack
+from recombine.data.samplers import Epochs, Iid, InTurn, Macro, Sampler
 
 FIRST_RANK = 10                             # lowest rank of an expression's negative among all other samples, nearest first
 CATEGORY = 0.25                             # distance between two expressions of different categories, Eq. 13
@@ -143,3 +148,63 @@ def picked(candidates: Tensor, draws: Tensor) -> Tensor:
     order = (draws * candidates.sum(1, keepdim=True)).long() + 1
     found = candidates[:, None] & (candidates.cumsum(1)[:, None] == order[:, :, None])
     return found.long().argmax(2)
+
+
+def by_data_set(pack: Pack, names: Sequence[str], make: Callable[[Pack], Sampler]) -> Sampler:
+    """Batches of one data set each, in turn of those that label any of some attributes; `make` gives the sampler of one."""
+    parts = [pack.only(source) for source in range(len(pack.packs))] if isinstance(pack, Joined) else [pack]
+    able = [part for part in parts if any(labelled(part, name).any() for name in names)]
+    return InTurn([make(part) for part in able or [pack]])
+
+
+class Labelled(Iid):
+    """The training images that have a label of one of some attributes, in shuffled epochs.
+
+    One of several joined data sets is not asked for the attributes that it does not label.
+
+    Raises:
+        ValueError: An attribute has fewer than two different labels.
+    """
+
+    def __init__(self, pack: Pack, names: Sequence[str], seed: int, mirror: bool):
+        names = [name for name in names if labelled(pack, name).any() or not isinstance(pack, Joined)]
+        super().__init__(pack, "train", seed, mirror, name=title(names))
+        for name in names:
+            check_labels(pack, name)
+        self.rows = self.rows[np.stack([labelled(pack, name) for name in names]).any(0)]
+        self.epochs = Epochs(len(self.rows), seed, title(names))
+
+
+def grouped(pack: Pack, group: str, clip: str | None, seed: int, mirror: bool, clips: int, images: int) -> Macro:
+    """Several images of every value of a group, or of several clips of it.
+
+    Raises:
+        ValueError: The group has no two values, or none of them two clips, so that there would be no negatives.
+    """
+    check_labels(pack, group)
+    if clip is not None:
+        rows = pack.rows("train")[labelled(pack, group) & labelled(pack, clip)]
+        both = np.unique(np.stack([pack.labels[group][rows], pack.labels[clip][rows]]), axis=1)
+        if both.shape[1] == len(np.unique(both[0])):
+            raise ValueError(
+                f"no {group} of split 'train' has two values of column {clip!r}; leave {clip!r} out of --attributes"
+            )
+    return Macro(pack, "train", seed, mirror, group, clip, clips, images)
+
+
+def labelled(pack: Pack, name: str) -> np.ndarray:
+    """Which training images have a label, `[rows]` bool."""
+    return pack.schema[name].known(pack.labels[name][pack.rows("train")])
+
+
+def check_labels(pack: Pack, name: str) -> None:
+    """Raise ValueError where the training images do not have two different labels."""
+    if len(np.unique(pack.labels[name][pack.rows("train")][labelled(pack, name)])) < 2:
+        raise ValueError(
+            f"column {name!r} has fewer than two different labels in split 'train'; leave it out of --attributes"
+        )
+
+
+def title(names: Sequence[str]) -> str:
+    """The name of some attributes together, for the log."""
+    return "+".join(names)

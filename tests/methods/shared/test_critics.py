@@ -6,7 +6,7 @@ from games import HAIR, SMILING, schema
 from torch import nn
 
 from recombine.data.schema import Attribute
-from recombine.methods.shared.domains import masked_mean, patch_critic
+from recombine.methods.shared.critics import masked_mean, patch_critic
 from recombine.training.runs import build
 
 
