@@ -34,19 +34,15 @@ class SaveFailed(OSError):
         super().__init__(error.errno, self.reason)
 
     def __str__(self) -> str:
-        free = "an unknown amount" if self.free is None else megabytes(self.free)
+        free = "an unknown amount" if self.free is None else f"{self.free / 1e6:.1f} MB"
+        advice = {
+            **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free some space on this disk"),
+            errno.ENOENT: "the folder has vanished: mount its disk again or put it back",
+        }.get(self.errno, "check the disk and the folder's permissions")
         return (
-            f"could not save {self.path}: {self.reason} ({megabytes(self.needed)} needed, {free} free); "
-            f"{self.advice()}; what was saved before is untouched"
+            f"could not save {self.path}: {self.reason} ({self.needed / 1e6:.1f} MB needed, {free} free); "
+            f"{advice}; what was saved before is untouched"
         )
-
-    def advice(self) -> str:
-        """What the user can do about it."""
-        if self.errno in (errno.ENOSPC, errno.EDQUOT):
-            return "free some space on this disk"
-        if self.errno == errno.ENOENT:
-            return "the folder has vanished: mount its disk again or put it back"
-        return "check the disk and the folder's permissions"
 
 
 class CannotWrite(OSError):
@@ -78,20 +74,15 @@ def write_text(path: str | Path, text: str) -> None:
 
 @contextmanager
 def new_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write from its beginning to its end under another name, `unpublished`; it is synced at the end."""
-    with open(unpublished(path), "wb") as file:
+    """A file to write from its beginning to its end, synced then; until `publish` it stands under another name."""
+    with open(beside(path, ".tmp"), "wb") as file:
         yield file
         sync(file)
 
 
-def unpublished(path: Path) -> Path:
-    """Where a `new_file` stands until it is published."""
-    return beside(path, ".tmp")
-
-
 def publish(path: Path) -> None:
     """Give a `new_file` its name, in the place of an older one."""
-    os.replace(unpublished(path), path)
+    os.replace(beside(path, ".tmp"), path)
     sync_folder(path.parent)
 
 
@@ -125,7 +116,10 @@ def write_folder(folder: str | Path, contents: Mapping[str, bytes]) -> None:
     temporary = beside(folder, ".tmp")
     with save_errors(folder, sum(map(len, contents.values()))):
         try:
-            finish_swap(folder)
+            found = standing(folder)
+            if found is not None and found != folder:   # a crash fell between the two renames
+                os.rename(found, folder)
+                sync_folder(folder.parent)
             remove_folder(temporary)
             os.mkdir(temporary)
             for name, data in contents.items():
@@ -210,14 +204,10 @@ def save_errors(path: Path, needed: int) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise SaveFailed(path, needed, free_bytes(path), error) from error
-
-
-def free_bytes(path: Path) -> int | None:
-    """Bytes free on the disk that would hold `path`; None where its folder is gone."""
-    with suppress(OSError):
-        return shutil.disk_usage(path.parent).free
-    return None
+        free = None
+        with suppress(OSError):
+            free = shutil.disk_usage(path.parent).free
+        raise SaveFailed(path, needed, free, error) from error
 
 
 def write_synced(path: Path, data: bytes, flags: int = os.O_TRUNC) -> None:
@@ -269,19 +259,6 @@ def swap_in(folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def finish_swap(folder: Path) -> None:
-    """Complete a `swap_in` that a crash interrupted."""
-    found = standing(folder)
-    if found is not None and found != folder:
-        os.rename(found, folder)
-        sync_folder(folder.parent)
-
-
 def beside(folder: Path, ending: str) -> Path:
     """The same path with an ending after its name."""
     return folder.with_name(folder.name + ending)
-
-
-def megabytes(count: int) -> str:
-    """Bytes as people read them."""
-    return f"{count / 1e6:.1f} MB"

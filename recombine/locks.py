@@ -44,7 +44,8 @@ def lock(folder: str | Path) -> Iterator[None]:
     """
     path = Path(folder) / "lock"
     lease = read_holder(path.with_name(LEASE))
-    own = create(path, lambda holder: holder is None or (elsewhere(holder) and is_me(lease)))
+    leased = lease is not None and lease.items() >= myself().items()
+    own = create(path, lambda holder: holder is None or (elsewhere(holder) and leased))
     if own is None:
         raise Locked(refusal(path))
     try:
@@ -164,11 +165,6 @@ def silent(path: Path) -> bool:
 def myself() -> dict:
     """What tells this process from every other on any machine."""
     return {"pid": os.getpid(), "host": socket.gethostname(), "boot": boot(), "started": started(os.getpid())}
-
-
-def is_me(holder: dict | None) -> bool:
-    """Whether a holder is this process."""
-    return holder is not None and holder.items() >= myself().items()
 
 
 def read_holder(path: Path) -> dict | None:

@@ -32,6 +32,7 @@ MAX_ASPECT = 8                              # longer side by shorter side; beyon
 MAX_PIXELS = 50_000_000                     # unless the environment sets recombine_MAX_PIXELS
 MAX_PROFILE = 4_000_000                     # bytes of a colour profile that is still read
 ORIENTATION = 0x0112                        # EXIF tag
+TRUNCATED = ("truncated", "premature end", "unexpected end", "incomplete", "not enough")    # in decoders' complaints
 GREY = (0.299, 0.587, 0.114)                # ITU-R 601, as Pillow's mode L
 
 FORMATS = (                                 # how the files begin that are read
@@ -89,17 +90,13 @@ class RawImage:
 
 
 def decode(source: str | Path | bytes, schema: Schema) -> np.ndarray:
-    """An image in the format of the schema; what is odd but bearable (an animation, say) is a Python warning.
-
-    Args:
-        source: A file, or its bytes.
-        schema: Size, channels, bits, fit, background and range.
+    """An image in the format of the schema, from a file or its bytes; what is odd but bearable is a Python warning.
 
     Returns:
         [channels, height, width] uint8 or, for 16 bits, uint16.
 
     Raises:
-        BadImage: The file cannot be used; the message says why and what to do.
+        BadImage: The file cannot be used, with why and what to do.
     """
     pixels, notes = decode_noted(source, schema)
     for note in notes:
@@ -112,13 +109,10 @@ def decode_noted(
 ) -> tuple[np.ndarray, list[str]]:
     """`decode`, with the notes returned; `allow_truncated` keeps the top part of a JPEG that was cut off."""
     if schema.channels not in (1, 3):
-        raise ValueError(
-            f"image files have 1 or 3 channels, the schema has {schema.channels}; give such images as arrays to "
-            "recombine.data.packed.write_pack"
-        )
+        found = f"image files have 1 or 3 channels, the schema has {schema.channels}"
+        raise ValueError(f"{found}; give such images as arrays to recombine.data.packed.write_pack")
     raw = read(source, allow_truncated)
-    pixels = fitted(raw, schema, name_of(source))
-    return pixels, raw.notes
+    return fitted(raw, schema, name_of(source)), raw.notes
 
 
 def read(source: str | Path | bytes, allow_truncated: bool = False) -> RawImage:
@@ -136,7 +130,7 @@ def read(source: str | Path | bytes, allow_truncated: bool = False) -> RawImage:
     except BadImage as error:
         raise BadImage(name, error.reason, error.kind) from error
     except Exception as error:  # a decoder fed with rubbish raises anything
-        truncated = is_truncation(error)
+        truncated = any(word in str(error).lower() for word in TRUNCATED)
         if truncated and allow_truncated and kind == "JPEG" and not data.endswith(b"\xff\xd9"):
             raw = read(data + b"\xff\xd9")
             raw.notes.append("was cut off; the lower part is grey")
@@ -225,9 +219,9 @@ def decoded(image: ImageFile, data: bytes, notes: list[str]) -> tuple[Image.Imag
     if image.mode in ("F", "I"):
         return own_numbers(image, unsigned=tags.get(258) == (32,) and tags.get(339, (1,)) == (1,)), True, False
     if image.mode.startswith("I;16"):
-        return sixteen_grey(image), False, has_key(image)
+        return sixteen_grey(image), False, "transparency" in image.info
     planes = tags.get(284) == 2
-    if is_sixteen(image) and not planes:
+    if ";16" in raw_mode(image) and not planes:     # which Pillow would take to 8 bits
         pixels = sixteen_colour(image, data)
         if image.info.get("icc_profile"):
             notes.append("its colour profile is not applied, because the image has 16 bits")
@@ -247,11 +241,6 @@ def own_numbers(image: ImageFile, unsigned: bool) -> np.ndarray:
     return pixels
 
 
-def has_key(image: ImageFile) -> bool:
-    """Whether one colour of a 16-bit image stands for transparency."""
-    return "transparency" in image.info
-
-
 def sixteen_grey(image: ImageFile) -> np.ndarray:
     """Grey of more than 8 bits, as fractions of the depth that the file declares."""
     tags = getattr(image, "tag_v2", {})
@@ -260,19 +249,15 @@ def sixteen_grey(image: ImageFile) -> np.ndarray:
     grey = values / np.float32(2**depth - 1)
     if tags.get(262) == 0:                  # TIFF: white is zero
         grey = 1 - grey
-    if has_key(image):
+    if "transparency" in image.info:
         return np.stack([grey, values != image.info["transparency"]], axis=-1).astype(np.float32)
     return grey[..., None]
 
 
-def is_sixteen(image: ImageFile) -> bool:
-    """Whether Pillow would take colour of 16 bits to 8."""
-    return bool(image.tile) and ";16" in raw_mode(image.tile[0])
-
-
-def raw_mode(tile) -> str:
-    """How Pillow will unpack a tile's bytes."""
-    return tile.args if isinstance(tile.args, str) else str(tile.args[0]) if tile.args else ""
+def raw_mode(image: ImageFile) -> str:
+    """How Pillow will unpack the bytes of the first tile."""
+    args = image.tile[0].args if image.tile else None
+    return args if isinstance(args, str) else str(args[0]) if args else ""
 
 
 def sixteen_colour(image: ImageFile, data: bytes) -> np.ndarray:
@@ -280,7 +265,7 @@ def sixteen_colour(image: ImageFile, data: bytes) -> np.ndarray:
 
     Grey with opacity comes out as four bytes at once.
     """
-    mode = raw_mode(image.tile[0])
+    mode = raw_mode(image)
     if mode.startswith("CMYK"):
         raise BadImage("", "is CMYK of 16 bits, which cannot be read; convert it to RGB", "unusual")
     if mode.startswith("LA"):
@@ -292,7 +277,7 @@ def sixteen_colour(image: ImageFile, data: bytes) -> np.ndarray:
     values = high.astype(np.float32) * 256 + low
     if layout == "RGBa":                    # TIFF: colours are multiplied by opacity
         values[..., :3] *= 65535 / np.maximum(values[..., 3:], 1)
-    if has_key(image):
+    if "transparency" in image.info:        # one colour that stands for it
         opaque = (values != np.asarray(image.info["transparency"], np.float32)).any(-1, keepdims=True)
         return np.concatenate([values / 65535, opaque], axis=-1, dtype=np.float32)
     return values / np.float32(65535)
@@ -302,29 +287,23 @@ def unpacked(data: bytes, kind: str, mode: str) -> np.ndarray:
     """Bytes of an image, upright, unpacked in another way than Pillow would choose."""
     image = Image.open(BytesIO(data), formats=[kind])
     image.info.pop("transparency", None)
-    image.tile = [
-        tile._replace(args=(mode, *tile.args[1:]) if isinstance(tile.args, tuple) else mode) for tile in image.tile
-    ]
+    image.tile = [t._replace(args=(mode, *t.args[1:]) if isinstance(t.args, tuple) else mode) for t in image.tile]
     return np.asarray(ImageOps.exif_transpose(image))
 
 
 def eight_bits(image: ImageFile, data: bytes, notes: list[str]) -> Image.Image:
     """An upright sRGB image of 8 bits: mode L, LA, RGB or RGBA."""
-    if simplejpeg and image.format == "JPEG" and image.mode == "RGB" and is_plain(image):
-        with suppress(ValueError):          # Pillow decides what is bad, so both give the same
-            return Image.fromarray(simplejpeg.decode_jpeg(data, "RGB", strict=True))
     profile = image.info.get("icc_profile") or b""
+    if simplejpeg and image.format == "JPEG" and image.mode == "RGB" and is_srgb(profile):
+        if image.getexif().get(ORIENTATION, 1) == 1:
+            with suppress(ValueError):      # Pillow decides what is bad, so both give the same
+                return Image.fromarray(simplejpeg.decode_jpeg(data, "RGB", strict=True))
     upright = ImageOps.exif_transpose(image)
     if upright.mode in ("P", "PA") or "transparency" in upright.info:
         upright = upright.convert("RGBA" if upright.mode == "PA" or "transparency" in upright.info else "RGB")
     elif upright.mode in ("1", "La", "RGBa", "RGBX", "YCbCr", "HSV", "LAB"):
         upright = upright.convert({"1": "L", "La": "LA", "RGBa": "RGBA"}.get(upright.mode, "RGB"))
     return to_srgb(upright, profile, notes)
-
-
-def is_plain(image: ImageFile) -> bool:
-    """Whether a JPEG needs neither turning nor a colour profile."""
-    return image.getexif().get(ORIENTATION, 1) == 1 and is_srgb(image.info.get("icc_profile") or b"")
 
 
 def is_srgb(profile: bytes) -> bool:
@@ -345,12 +324,6 @@ def to_srgb(image: Image.Image, profile: bytes, notes: list[str]) -> Image.Image
         except (ImageCms.PyCMSError, OSError, ValueError, TypeError) as error:
             notes.append(f"its colour profile is not used: {error}")
     return image.convert("RGB") if image.mode == "CMYK" else image
-
-
-def is_truncation(error: Exception) -> bool:
-    """Whether a decoder's complaint means that the end of a file is missing."""
-    text = str(error).lower()
-    return any(word in text for word in ("truncated", "premature end", "unexpected end", "incomplete", "not enough"))
 
 
 def fitted(raw: RawImage, schema: Schema, name: object) -> np.ndarray:
@@ -386,9 +359,8 @@ def fractions(raw: RawImage, schema: Schema, name: object) -> np.ndarray:
     if not raw.deep:
         pixels = pixels / 255
     if raw.own_unit and (schema.low is None or schema.high is None):
-        found = f"from {pixels.min():.6g} to {pixels.max():.6g}"
-        reason = f"holds numbers of its own unit, {found}, without a natural range; state low and high"
-        raise BadImage(name, reason, "range not stated")
+        found = f"holds numbers of its own unit, from {pixels.min():.6g} to {pixels.max():.6g}, without a natural range"
+        raise BadImage(name, f"{found}; state low and high", "range not stated")
     low, high = schema.low or 0.0, 1.0 if schema.high is None else schema.high
     if not high > low:
         raise ValueError(f"the range must rise: low is {low}, high is {high}")
@@ -424,7 +396,7 @@ def fitted_eight(image: Image.Image, schema: Schema, box: tuple, size: tuple[int
 
 
 def padded(pixels: np.ndarray, schema: Schema) -> np.ndarray:
-    """An image in the middle of a canvas of the background's colour; as it is where it fills the canvas."""
+    """An image in the middle of a canvas of the background's colour."""
     channels, height, width = pixels.shape
     if (height, width) == schema.image_size:
         return np.ascontiguousarray(pixels)

@@ -119,21 +119,15 @@ class Pack:
         pixels = self.images[rows]
         if mirror is not None:
             pixels[mirror] = pixels[mirror, ..., ::-1]
-        columns = {a.name: self._column(a, rows, mirror) for a in self.schema.attributes}
-        return Batch(
-            images=to_float(pixels),
-            labels={name: torch.from_numpy(labels) for name, (labels, _) in columns.items()},
-            known={name: torch.from_numpy(known) for name, (_, known) in columns.items()},
-            rows=torch.from_numpy(rows),
-        )
-
-    def _column(self, attribute: Attribute, rows: np.ndarray, mirror: np.ndarray | None) -> tuple[np.ndarray, ...]:
-        labels = self.labels[attribute.name][rows]
-        known = attribute.known(labels)
-        labels[~known] = 0
-        if mirror is not None and attribute.mirror != "keep":
-            labels[mirror] = mirrored(attribute, labels[mirror])
-        return labels, known
+        labels = {name: column[rows] for name, column in self.labels.items()}
+        known = {a.name: a.known(labels[a.name]) for a in self.schema.attributes}
+        for attribute in self.schema.attributes:
+            column = labels[attribute.name]
+            column[~known[attribute.name]] = 0
+            if mirror is not None and attribute.mirror != "keep":
+                column[mirror] = mirrored(attribute, column[mirror])
+        tensors = ({name: torch.from_numpy(column) for name, column in each.items()} for each in (labels, known))
+        return Batch(to_float(pixels), *tensors, torch.from_numpy(rows))
 
     def select(self, *attributes: str) -> Pack:
         """The same images with only these attributes."""
@@ -197,10 +191,8 @@ def write_pack(
 
 def _write_chunk(target: BinaryIO, chunk: np.ndarray, schema: Schema) -> Iterator[str]:
     if chunk.shape[1:] != schema.shape or chunk.dtype != schema.dtype:
-        raise ValueError(
-            f"the schema expects images [n, {', '.join(map(str, schema.shape))}] of {schema.dtype}; "
-            f"these are {list(chunk.shape)} of {chunk.dtype}"
-        )
+        expected = f"images [n, {', '.join(map(str, schema.shape))}] of {schema.dtype}"
+        raise ValueError(f"the schema expects {expected}; these are {list(chunk.shape)} of {chunk.dtype}")
     target.write(np.ascontiguousarray(chunk).data)
     return map(digest, chunk)
 
@@ -217,14 +209,12 @@ def finish(folder: Path, schema: Schema, columns: Mapping[str, Column], problems
     for name in names:
         publish(folder / name)
     entries = {name: manifest.entry(folder / name, size="bytes") for name in names}
-    written = {"format": FORMAT, "pictures": len(columns["file"]), "files": entries}
-    write_text(folder / manifest.NAME, json.dumps(written, indent=1))
+    content = {"format": FORMAT, "pictures": len(columns["file"]), "files": entries}
+    write_text(folder / manifest.NAME, json.dumps(content, indent=1))
     return Pack(folder)
 
 
-def index_columns(
-    schema: Schema, files: Sequence[str], labels: Mapping[str, Column], splits: Column
-) -> dict[str, Column]:
+def index_columns(schema: Schema, files: Sequence, labels: Mapping[str, Column], splits: Column) -> dict[str, Column]:
     """The columns of the index that come from the label table, checked against the schema."""
     columns: dict[str, Column] = {"file": list(files), "split": [str(split) for split in splits]}
     unknown = sorted(set(columns["split"]) - set(SPLITS))
@@ -248,10 +238,8 @@ def checked_labels(attribute: Attribute, labels: Column) -> np.ndarray:
     most = max(attribute.num_values, 2 if attribute.kind == "binary" else 0)
     wrong = np.flatnonzero((column < MISSING) | (column >= most))
     if len(wrong):
-        raise ValueError(
-            f"{attribute.name} has {most} values, stored as 0 to {most - 1}, or {MISSING} for missing; "
-            f"row {wrong[0]} holds {column[wrong[0]]}"
-        )
+        expected = f"{attribute.name} has {most} values, stored as 0 to {most - 1}, or {MISSING} for missing"
+        raise ValueError(f"{expected}; row {wrong[0]} holds {column[wrong[0]]}")
     return column
 
 
@@ -284,10 +272,8 @@ def open_images(path: Path, count: int, schema: Schema) -> np.ndarray:
     images = np.load(path, mmap_mode="r", allow_pickle=False)
     expected = (count, *schema.shape)
     if images.shape != expected or images.dtype != schema.dtype:
-        raise BadPack(
-            f"{path} holds {images.shape} of {images.dtype} where the index and schema expect {expected} of "
-            f"{schema.dtype}; pack again"
-        )
+        found = f"{path} holds {images.shape} of {images.dtype}"
+        raise BadPack(f"{found} where the index and schema expect {expected} of {schema.dtype}; pack again")
     return np.asarray(images)
 
 

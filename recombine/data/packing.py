@@ -7,42 +7,20 @@ import math
 import os
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import numpy as np
 
+from recombine.data import packed
 from recombine.data.decoding import decode_noted, printable
-from recombine.data.packed import (
-    FORMAT,
-    IMAGES,
-    PROBLEMS,
-    BadPack,
-    Column,
-    Pack,
-    finish,
-    index_columns,
-    open_images,
-    write_header,
-    write_pack,
-)  # fmt: skip
+from recombine.data.packed import BadPack, Column, Pack, finish, index_columns, open_images, write_header, write_pack
 from recombine.data.schema import MISSING, Attribute, Schema
 from recombine.data.sources.labels import LabelTable, split_by_group
 from recombine.data.workers import Decoder, Entry, Job, decode_all
-from recombine.files import (
-    check_writable,
-    digest,
-    new_file,
-    open_log,
-    open_reserved,
-    save_errors,
-    sync,
-    unpublished,
-    write_text,
-)
+from recombine.files import check_writable, digest, new_file, open_log, open_reserved, save_errors, sync, write_text
 from recombine.locks import lock
 from recombine.messages import nearest, option, shown
 from recombine.progress import Bar
@@ -74,7 +52,8 @@ class BadImages(ValueError):
         more = [f"  ... and {len(problems) - 10} more"] if len(problems) > 10 else []
         super().__init__(
             f"{len(problems)} of {total} images cannot be used ({kinds}); repair or remove them, or leave them out "
-            f"with {option('on_bad', 'skip')}; what was read is kept, all are listed in {report}\n" + "\n".join(lines + more)
+            f"with {option('on_bad', 'skip')}; what was read is kept, all are listed in {report}\n"
+            + "\n".join(lines + more)
         )
 
 
@@ -128,7 +107,8 @@ def pack(
         packing = Packing(folder, Job(Path(source.root), schema, allow_truncated, decoder), table.files, verify)
         if packing.is_done(columns, on_bad):
             return Pack(folder)
-        packing.gather(workers or cores(), progress)
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        packing.gather(workers or cores, progress)
         return packing.assemble(columns, on_bad)
 
 
@@ -163,10 +143,7 @@ def same_columns(old: Pack, columns: Mapping[str, Column], rows: Sequence[int] |
 
 @dataclass
 class Journal:
-    """Entries written one a line, so that an interrupted packing can go on.
-
-    The first line tells what was being packed; a journal of anything else is thrown away.
-    """
+    """Entries written one a line below a title, which is what was being packed; one of anything else is thrown away."""
 
     path: Path
     title: dict
@@ -206,44 +183,38 @@ class Packing:
     def __init__(self, folder: Path, job: Job, files: Sequence[str], verify: bool):
         self.folder, self.job, self.files, self.verify = folder, job, files, verify
         preparation = [replace(job.schema, attributes=()).to_json(), job.allow_truncated, job.decoder.__qualname__]
-        title = {"format": FORMAT, "preparation": preparation, "files": digest("\n".join(map(ascii, files)).encode())}
+        names = digest("\n".join(map(ascii, files)).encode())
+        title = {"format": packed.FORMAT, "preparation": preparation, "files": names}
         self.journal = Journal(folder / JOURNAL, json.loads(json.dumps(title)))
         self.bytes_each = math.prod(job.schema.shape) * job.schema.dtype.itemsize
-        self.old = self._alike(finished(folder))
+        old = finished(folder)
+        alike = old is not None and old.problems().get("preparation") == self.journal.title["preparation"]
+        self.old = old if alike and set(STAMPS) <= old.index.keys() else None
         self.changed = stale(self.old, job.root, verify) if self.old else []
-
-    def _alike(self, pack: Pack | None) -> Pack | None:
-        """The finished pack, if its images were prepared in the same way."""
-        if pack is None or pack.problems().get("preparation") != self.journal.title["preparation"]:
-            return None
-        return pack if set(STAMPS) <= pack.index.keys() else None
 
     def is_done(self, columns: Mapping[str, Column], on_bad: str) -> bool:
         """Whether the finished pack is what would come out."""
         if self.old is None or self.old.schema != self.job.schema or self.changed:
             return False
-        excluded = {entry["file"]: entry for entry in self.old.problems()["excluded"]}
-        if excluded and (on_bad == "error" or any(self._repaired(entry) for entry in excluded.values())):
+        root, found = self.job.root, self.old.problems()["excluded"]
+        excluded = {e["file"]: Entry(e["file"], e["source_size"], e["source_time"]) for e in found}
+        repaired = any(not entry.fresh(root) and (root / file).exists() for file, entry in excluded.items())
+        if repaired or (excluded and on_bad == "error"):
             return False
         rows = [row for row, file in enumerate(self.files) if file not in excluded]
         return [self.files[row] for row in rows] == self.old.files and same_columns(self.old, columns, rows)
 
-    def _repaired(self, problem: Mapping) -> bool:
-        seen = Entry(problem["file"], source_size=problem["source_size"], source_time=problem["source_time"])
-        return not seen.fresh(self.job.root) and (self.job.root / seen.file).exists()
-
     def gather(self, workers: int, progress: bool) -> None:
-        """Bring `images.part` and the journal to completion."""
         if (self.folder / PART).exists():
             self.journal.read()
         with save_errors(self.folder / PART, len(self.files) * self.bytes_each), self._open_part() as part:
             self.keep_fresh(part)
             self.journal.start()
-            with self.journal.log:
+            with self.journal.log, Bar("packing", len(self.files), shown=progress, stays=True) as bar:
                 try:
                     self.take_over(part)
-                    rows = [row for row in range(len(self.files)) if row not in self.journal.entries]
-                    show(self.decode(part, rows, workers), len(self.files) - len(rows), len(self.files), progress)
+                    bar.reach(len(self.journal.entries))
+                    self.decode(part, workers, bar)
                 finally:
                     self._sync(part)
 
@@ -259,12 +230,10 @@ class Packing:
         return part.read(self.bytes_each)
 
     def _write(self, part: BinaryIO, row: int, pixels: np.ndarray) -> None:
-        expected = self.job.schema.shape, self.job.schema.dtype
-        if (pixels.shape, pixels.dtype) != expected:
-            raise ValueError(
-                f"the decoder must give {expected[0]} of {expected[1]}, it gave {pixels.shape} of {pixels.dtype} "
-                f"for {printable(self.files[row])}"
-            )
+        if (pixels.shape, pixels.dtype) != (self.job.schema.shape, self.job.schema.dtype):
+            expected = f"{self.job.schema.shape} of {self.job.schema.dtype}"
+            came = f"{pixels.shape} of {pixels.dtype} for {printable(self.files[row])}"
+            raise ValueError(f"the decoder must give {expected}, it gave {came}")
         part.seek(row * self.bytes_each)
         part.write(np.ascontiguousarray(pixels).data)
 
@@ -287,8 +256,9 @@ class Packing:
                 self._write(part, row, self.old.images[image])
                 self.journal.add(row, entry)
 
-    def decode(self, part: BinaryIO, rows: Sequence[int], workers: int) -> Iterator[int]:
-        """Decode rows and store them; yields how many came."""
+    def decode(self, part: BinaryIO, workers: int, bar: Bar) -> None:
+        """Decode the rows that are still lacking, and store them."""
+        rows = [row for row in range(len(self.files)) if row not in self.journal.entries]
         synced = time.monotonic()
         for done, entries, pixels in decode_all(self.job, rows, self.files, workers):
             images = iter(pixels)
@@ -299,7 +269,7 @@ class Packing:
             if time.monotonic() - synced > EVERY:
                 self._sync(part)
                 synced = time.monotonic()
-            yield len(done)
+            bar.reach(len(self.journal.entries))
 
     def assemble(self, columns: Mapping[str, Column], on_bad: str) -> Pack:
         """Make the pack of the images that can be used, and the report on the others."""
@@ -307,8 +277,8 @@ class Packing:
         good = [row for row, entry in enumerate(entries) if not entry.kind]
         excluded = [{name: getattr(e, name) for name in EXCLUDED} for e in entries if e.kind]
         if excluded and (on_bad == "error" or not good):
-            write_text(self.folder / PROBLEMS, json.dumps({"excluded": excluded}, indent=1))
-            raise BadImages(excluded, len(entries), self.folder / PROBLEMS)
+            write_text(self.folder / packed.PROBLEMS, json.dumps({"excluded": excluded}, indent=1))
+            raise BadImages(excluded, len(entries), self.folder / packed.PROBLEMS)
         used = [entries[row] for row in good]
         chosen = {name: np.asarray(column)[good] for name, column in columns.items()}
         problems = {
@@ -326,12 +296,12 @@ class Packing:
 
     def _images(self, good: Sequence[int]) -> np.ndarray:
         """The usable images, in order, as a new file `images.npy` that is not published yet."""
-        path = self.folder / IMAGES
+        path = self.folder / packed.IMAGES
         with save_errors(path, len(good) * self.bytes_each), self._open_part() as part, new_file(path) as file:
             write_header(file, len(good), self.job.schema)
             for row in good:
                 file.write(self._read(part, row))
-        return open_images(unpublished(path), len(good), self.job.schema)
+        return open_images(Path(file.name), len(good), self.job.schema)
 
 
 def stale(pack: Pack, root: str | Path, verify: bool = False) -> list[str]:
@@ -349,11 +319,7 @@ def packed_entries(pack: Pack) -> list[Entry]:
 
 
 def recoded(attribute: Attribute, table: LabelTable) -> np.ndarray:
-    """A table's column in the numbers of an attribute that may list its values in another order.
-
-    Raises:
-        ValueError: The table has no such column, or values that the attribute does not have.
-    """
+    """A table's column in the numbers of an attribute that may list its values in another order."""
     names = [a.name for a in table.attributes]
     if attribute.name not in names:
         raise ValueError(f"the table has no {attribute.name!r}; it has {shown(names)}{nearest(attribute.name, names)}")
@@ -366,30 +332,10 @@ def recoded(attribute: Attribute, table: LabelTable) -> np.ndarray:
     return number[column]
 
 
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def show(steps: Iterable[int], done: int, total: int, shown: bool) -> None:
-    """Go through steps, each worth a number of images, with a bar that shows images per second and time left."""
-    with Bar("packing", total, shown=shown, stays=True) as bar:
-        bar.reach(done)
-        for count in steps:
-            done += count
-            bar.reach(done)
-
-
 def duplicates(entries: Sequence[Entry], images: np.ndarray, splits: Sequence[str] | np.ndarray) -> list[dict]:
-    """Images that are the same, and images in different splits that are nearly the same.
+    """Images that are the same, and images in different splits that are nearly the same, as the report has them.
 
-    Args:
-        entries: One for each image.
-        images: [images, channels, height, width].
-        splits: The split of each image.
-
-    Returns:
-        `{"kind": "same" or "nearly the same", "files": [...], "splits": [...]}` for each group or pair.
+    An entry, a split and `images` [images, channels, height, width] are given for each image.
     """
     groups = defaultdict(list)
     for row, entry in enumerate(entries):
@@ -417,20 +363,10 @@ def near_pairs(
         for row in rows:
             buckets[bits[row] >> shift & 0xFFFF].append(row)
         for bucket in buckets.values():
-            for a, b in near_in(sorted(bucket, key=lambda row: bits[row])):
+            bucket.sort(key=lambda row: bits[row])
+            reach = len(bucket) if len(bucket) <= BUCKET else 8     # of a large bucket, those close in its order
+            for a, b in ((a, b) for i, a in enumerate(bucket) for b in bucket[i + 1 : i + 1 + reach]):
                 if splits[a] != splits[b] and (bits[a] ^ bits[b]).bit_count() <= NEAR_BITS:
                     found.add((min(a, b), max(a, b)))
-    return sorted(pair for pair in found if level_difference(images[pair[0]], images[pair[1]]) <= NEAR_LEVELS)
-
-
-def near_in(bucket: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """All pairs of a small bucket; of a large one, those close to each other in its order."""
-    if len(bucket) <= BUCKET:
-        yield from combinations(bucket, 2)
-    else:
-        yield from ((a, b) for i, a in enumerate(bucket) for b in bucket[i + 1 : i + 9])
-
-
-def level_difference(a: np.ndarray, b: np.ndarray) -> float:
-    """Mean absolute difference of two images, of 255."""
-    return float(np.abs(a.astype(np.float32) - b.astype(np.float32)).mean()) * 255 / np.iinfo(a.dtype).max
+    most = NEAR_LEVELS * np.iinfo(images.dtype).max / 255
+    return sorted((a, b) for a, b in found if np.abs(images[a].astype(np.float32) - images[b]).mean() <= most)

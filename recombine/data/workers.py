@@ -45,7 +45,7 @@ class Entry:
             size, time = stamp(root / self.file)
             same = (size, time) == (self.source_size, self.source_time)
             return same and (not verify or digest(read_bytes(root / self.file)) == self.source_hash)
-        except (OSError, BadImage):
+        except (OSError, ValueError):       # BadImage, or a name that is not UTF-8
             return False
 
 
@@ -69,7 +69,6 @@ class Job:
         return rows, entries, pixels
 
     def one(self, file: str) -> tuple[Entry, np.ndarray | None]:
-        """Decode one file."""
         entry = Entry(file)
         try:
             size, time = stamp(self.root / file)
@@ -117,7 +116,7 @@ def decode_all(job: Job, rows: Sequence[int], files: Sequence[str], workers: int
         RuntimeError: More than `MOST_DEADLY` images kill the process that reads them.
     """
     if workers <= 1 or len(rows) <= FEW:
-        yield from (job.run(part, [files[r] for r in part]) for part in chunks(rows, CHUNK))
+        yield from (job.run(part, [files[r] for r in part]) for part in chunks(rows))
         return
     left, deadly = dict.fromkeys(rows), 0
     while left:
@@ -144,7 +143,7 @@ def in_pool(job: Job, rows: Sequence[int], files: Sequence[str] | Mapping[int, s
     from joblib import Parallel, delayed, parallel_config
 
     with parallel_config("loky", n_jobs=workers, inner_max_num_threads=1, idle_worker_timeout=20):
-        tasks = (delayed(job.run)(part, [files[r] for r in part]) for part in chunks(rows, CHUNK))
+        tasks = (delayed(job.run)(part, [files[r] for r in part]) for part in chunks(rows))
         options: dict[str, Any] = {"return_as": "generator_unordered", "pre_dispatch": f"{AHEAD} * n_jobs"}
         yield from Parallel(batch_size=1, **options)(tasks)  # type: ignore[misc]
 
@@ -159,7 +158,6 @@ def alone(job: Job, row: int, file: str) -> Result:
         return [row], [Entry(file, kind="deadly", reason=reason)], []
 
 
-def chunks(rows: Sequence[int], size: int) -> Iterator[Sequence[int]]:
-    """Consecutive parts of a sequence."""
-    for start in range(0, len(rows), size):
-        yield rows[start : start + size]
+def chunks(rows: Sequence[int]) -> list[Sequence[int]]:
+    """What one worker takes at a time."""
+    return [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
