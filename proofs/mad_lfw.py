@@ -25,7 +25,7 @@ from recombine.data.schema import Schema
 from recombine.data.sources.folder import read_source
 from recombine.evaluation.judgement import plain
 from recombine.method import Method
-from recombine.papers.mad import TABLE2, TABLE3, TESTED, joint_phase_start, measure_parts
+from recombine.papers.mad import ANGLES, TABLE2, TABLE3, TESTED, joint_phase_start, measure_parts
 from recombine.recipes import RECIPES
 from recombine.training.monitor import EditMonitor
 from recombine.training.runs import start
@@ -70,8 +70,9 @@ if __name__ == "__main__":
             "parameters": sum(p.numel() for p in model.parameters()),
         },
         paper={
-            "verification": {row.name: row.paper for row in TABLE2.rows}, "auc": {row.name: row.paper for row in TABLE3.rows if not row.quoted},
-            "pose_degrees": TESTED,
+            "verification": {row.name: TABLE2.numbers(row) for row in TABLE2.rows},
+            "auc": {row.name: TABLE3.numbers(row) for row in TABLE3.rows if not row.quoted},
+            "pose_degrees": dict(zip(ANGLES, TESTED, strict=True)),
         },
         settings=f"{recipe.size} px; recombine/recipes.py says the rest",
     )

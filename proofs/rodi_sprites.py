@@ -30,7 +30,7 @@ from recombine.recipes import rodi_sprites
 from recombine.training.runs import start
 
 ROWS = {"variational": "a", "adversarial": "b", "equal": "c", "fixed": "d", "ours": "e"}  # of Table 1
-PAPER = {row.name: row.paper["mse"] for row in FIG7.rows if row.name in ("ours", *VARIANTS)}
+PAPER = {row.name: FIG7.numbers(row)["mse"] for row in FIG7.rows if row.name in ("ours", *VARIANTS)}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -75,6 +75,6 @@ if __name__ == "__main__":
             "triplets": options.triplets, "held_out_characters": len(np.unique(np.asarray(pack.labels["character"])[pack.rows("val")])),
             "pairs_seen": options.pairs, "parameters": sum(p.numel() for p in model.parameters()),
         },
-        paper={"mse": PAPER, "table1": {row.name: row.paper for row in TABLE1.rows}},
+        paper={"mse": PAPER, "table1": {row.name: TABLE1.numbers(row) for row in TABLE1.rows}},
         settings="64 px; recombine/recipes.py says the rest",
     )

@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from recombine.data.packed import Pack
 from recombine.data.synthetic import avatars
 from recombine.edit import set_label
-from recombine.evaluation.classifier import Classifier, feature_extractor
+from recombine.evaluation.classifier import feature_extractor
 from recombine.inference import decode_chunks, encode_rows, evaluation_mode
 from recombine.method import Method
 from recombine.methods.shared.advattr_on_vectors import AdvAttrVectors
@@ -25,8 +25,8 @@ from recombine.metrics.entropy import entropy_matrix
 from recombine.metrics.hopkins import hopkins
 from recombine.metrics.intervals import Estimate, mean, share
 from recombine.metrics.realism import extract, frechet_distance
-from recombine.papers.table import Cells, Claim, Column, Row, Setup, Table, at_most, every, higher, lower
-from recombine.papers.workspace import Workspace, baseline, estimates, shorten
+from recombine.papers.table import Cells, Claim, Column, Row, Setup, Table, at_most, every, higher, lower, trained
+from recombine.papers.workspace import Workspace, baseline, estimates
 from recombine.recipes import advattr_avatars, advattr_lfw
 from recombine.training.recipe import Recipe
 
@@ -37,7 +37,7 @@ FACIAL = {  # a mouth and brows for each expression
 LIGHTS = (-1.0, 0.0, 1.0)
 COMPONENTS = 30                             # of the pixels that the reduced form sees
 PLANE = 2                                   # principal components of the codes in which clusters are looked for
-FACES, TRAININGS = 1_600, 3                 # drawn for the reduced form, and its trainings
+FACES, TRAININGS = 1_600, 3                 # synthetic, for the reduced form; and its trainings
 CLUSTERED = 0.75                            # a Hopkins statistic above it is read as clustered
 
 
@@ -89,17 +89,15 @@ def cluster_statistics(
         probe = LogisticRegression(max_iter=500).fit(codes[:train], labels["light"][:train])
         accuracies.append(probe.score(codes[train:], labels["light"][train:]))
     overall = mean([score for of in scores.values() for score in of])
-    means = {value: mean(of) for value, of in scores.items()}
-    return {"all": overall, **means, "light_told": mean(accuracies)}
+    return {"all": overall, **{value: mean(of) for value, of in scores.items()}, "light_told": mean(accuracies)}
 
 
 def measure_clusters(dis_weight: float, workspace: Workspace, images: int, seed: int) -> Cells:
     """A row of Table III; its trainings have a length of their own."""
     folder = workspace.folder(f"runs/advattr-vectors-{dis_weight:g}-{seed}")
-    faces, labels = draw_light_stage(FACES)
 
     def measure() -> Cells:
-        return cluster_statistics(faces, labels, dis_weight, TRAININGS, first=100 * seed)
+        return cluster_statistics(*draw_light_stage(FACES), dis_weight, TRAININGS, first=100 * seed)
 
     return estimates(workspace.cached(folder, "clusters", measure))
 
@@ -111,13 +109,8 @@ TABLE3 = Table(
     name="advattr.table3",
     title="Do the codes of one expression cluster by illumination? (Hopkins statistic)",
     setup=Setup(
-        data="MultiPIE, 4 expressions",
-        n="not stated",
-        size="not stated",
-        seen="not stated",
-        kind="avatars",
-        stand_in="faces drawn as on a light stage: "
-        "one head, six expressions, three lights, small turns; a quarter held out",
+        "MultiPIE, 4 expressions", "avatars",
+        "faces drawn as on a light stage: one head, six expressions, three lights, small turns; a quarter held out",
     ),
     columns=(
         Column("all", "lower", title="mean of all"),
@@ -137,17 +130,14 @@ TABLE3 = Table(
         f"{COMPONENTS} principal components in, {PLANE} of the codes looked at; "
         f"intervals are over expressions and {TRAININGS} trainings",
     ),
-    ours={
-        "size": "64 x 64",
-        "images seen": f"{FACES * 3 // 4:,} faces in 3,000 steps of 64, {TRAININGS} trainings",
-    },
+    ours={"size": "64 x 64", "images seen": f"{FACES * 3 // 4:,} faces in 3,000 steps of 64, {TRAININGS} trainings"},
     minutes=1.5,
 )
 
 
-def measure_smiles_given(model: Method, pack: Pack, classifier: Classifier) -> dict[str, Any]:
+def measure_smiles_given(model: Method, pack: Pack, workspace: Workspace) -> dict[str, Any]:
     """Val photographs made to smile: accuracy by the classifier, and Frechet distance to real smiles."""
-    rows = np.asarray(pack.rows("val"))
+    rows, classifier = np.asarray(pack.rows("val")), workspace.classifier(pack)
     labels, extractor = np.asarray(pack.labels["Smiling"])[rows], feature_extractor(classifier)
     with evaluation_mode(model):
         codes = encode_rows(model, pack, rows[labels == 0])
@@ -160,40 +150,19 @@ def measure_smiles_given(model: Method, pack: Pack, classifier: Classifier) -> d
     return {"accuracy": share(hits), "fid": {**distance, "n": count}}
 
 
-def measure_translation(recipe: Recipe, workspace: Workspace, images: int, seed: int) -> Cells:
-    """A row of Table IV."""
-    pack = workspace.photos
-    run = workspace.train(shorten(recipe, images, seed), pack)
-
-    def measure(model: Method) -> dict[str, Any]:
-        return measure_smiles_given(model, pack, workspace.classifier(pack))
-
-    return estimates(workspace.measure(run, "smiled", measure))
+def _table4(name: str, recipe: Recipe, here: str = "") -> Row:
+    return Row(name, (None, None), trained(recipe, "smiled", measure_smiles_given), here=here)
 
 
-def measure_ours(workspace: Workspace, images: int, seed: int) -> Cells:
-    """Our row of Table IV."""
-    return measure_translation(replace(advattr_lfw(), attributes=("Smiling",)), workspace, images, seed)
-
-
-def measure_baseline(method: str, attributes: tuple[str, ...], workspace: Workspace, images: int, seed: int) -> Cells:
-    """A row of Table IV by a method between two domains, or of one label."""
-    return measure_translation(baseline(method, attributes, workspace.photos), workspace, images, seed)
-
-
-UNKNOWN = {"accuracy": None, "fid": None}
 BASELINES = ("pix2pix", "CycleGAN", "StarGAN")
 
 TABLE4 = Table(
     name="advattr.table4",
     title="Synthesised expressions: seen as intended, and real?",
     setup=Setup(
-        data="MultiPIE, BU-3DFE and RaFD",
-        n="192 images (RaFD), else not stated",
-        size="128",
-        seen="75 epochs, 0.2 to 0.9 million",
-        kind="photos",
-        stand_in="photographs with Smiling: every val one that does not smile is made to",
+        "MultiPIE, BU-3DFE and RaFD", "photos",
+        "photographs with Smiling: every val one that does not smile is made to",
+        n="192 images (RaFD), else not stated", size="128", seen="75 epochs, 0.2 to 0.9 million",
         attributes=("identity", "Smiling"),
         extractor=(
             "a separate CNN for accuracy, Inception (external weights) for FID", "the data set's judge for both",
@@ -204,11 +173,10 @@ TABLE4 = Table(
         Column("fid", "lower", title="Fréchet distance of edits"),
     ),
     rows=(
-        Row("pix2pix", UNKNOWN, partial(measure_baseline, "pix2pix", ("identity", "Smiling")),
-            here="pairs of one person, not aligned"),
-        Row("CycleGAN", UNKNOWN, partial(measure_baseline, "cyclegan", ("Smiling",))),
-        Row("StarGAN", UNKNOWN, partial(measure_baseline, "stargan", ("Smiling",))),
-        Row("ours", UNKNOWN, measure_ours, here="the class mean's code"),
+        _table4("pix2pix", baseline("pix2pix", ("identity", "Smiling")), "pairs of one person, not aligned"),
+        _table4("CycleGAN", baseline("cyclegan", ("Smiling",))),
+        _table4("StarGAN", baseline("stargan", ("Smiling",))),
+        _table4("ours", replace(advattr_lfw(), attributes=("Smiling",)), "the class mean's code"),
     ),
     claim=Claim(
         "ours is the best in nearly all data sets and measures",
@@ -225,33 +193,30 @@ TABLE4 = Table(
 )
 
 
-def measure_entropies(dis_weight: float, workspace: Workspace, images: int, seed: int) -> Cells:
-    """A row of Fig. 5: entropy over ln K, of heads on codes of others and on their own."""
-    recipe = replace(advattr_avatars(dis_weight=dis_weight), size=workspace.faces.schema.height)
-    run = workspace.train(shorten(recipe, images, seed), workspace.faces)
-    found = workspace.measure(run, "entropies", lambda model: posterior_entropies(model, workspace.faces))
-    own = [cell["value"] for part, row in found["of"].items() for name, cell in row.items() if name == part]
-    return {**estimates({"others": found["off_attribute"]}), "own": mean(own)}
+def _fig5(name: str, paper: tuple[None, ...], dis_weight: float, here: str = "") -> Row:
+    def read(found: dict[str, Any]) -> dict[str, Any]:
+        own = [cell["value"] for part, row in found["of"].items() for name, cell in row.items() if name == part]
+        return {"others": found["off_attribute"], "own": mean(own)}
+
+    recipe = advattr_avatars(dis_weight=dis_weight)
+    measure = trained(recipe, "entropies", lambda model, pack, _: posterior_entropies(model, pack), read, "avatars")
+    return Row(name, paper, measure, here=here)
 
 
 FIG5 = Table(
     name="advattr.fig5",
     title="How unsure is every head about every code? (entropy of its posterior)",
     setup=Setup(
-        data="MultiPIE, expression and identity",
-        n="not stated",
-        size="128",
-        seen="75 epochs",
-        kind="avatars",
-        stand_in="drawn faces with expression, lighting, glasses and hair colour, val persons",
+        "MultiPIE, expression and identity", "avatars",
+        "drawn faces with expression, lighting, glasses and hair colour, val persons", size="128", seen="75 epochs",
     ),
     columns=(
         Column("others", "higher", title="heads on codes of others"),
         Column("own", "lower", title="heads on their own code"),
     ),
     rows=(
-        Row("with_dis", {"others": None, "own": None}, partial(measure_entropies, 1.0)),
-        Row("without_dis", {}, partial(measure_entropies, 0.0), here="not in the paper's figure"),
+        _fig5("with_dis", (None, None), 1.0),
+        _fig5("without_dis", (), 0.0, "not in the paper's figure"),
     ),
     claim=Claim(
         "a head can tell nothing from codes of other attributes: "

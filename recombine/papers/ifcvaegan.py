@@ -8,7 +8,7 @@ all are of the form k/46), the Smiling ones of a single batch of the first 100 o
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -24,21 +24,8 @@ from recombine.method import Method
 from recombine.metrics.intervals import Estimate, mean, share
 from recombine.metrics.leakage import leakage
 from recombine.metrics.reconstruction import mse
-from recombine.papers.table import (
-    Cells,
-    Claim,
-    Column,
-    Measured,
-    MeasureRow,
-    Row,
-    Setup,
-    Table,
-    Verdict,
-    every,
-    higher,
-    lower,
-)
-from recombine.papers.workspace import Workspace, baseline, estimates, shorten
+from recombine.papers.table import Claim, Column, Measured, Row, Setup, Table, Verdict, every, higher, lower, trained
+from recombine.papers.workspace import Workspace, baseline
 from recombine.recipes import lfw_smiling
 from recombine.training.recipe import Recipe
 
@@ -80,47 +67,26 @@ def measure_smiles(model: Method, data: Pack, classifier: Classifier) -> dict[st
     }
 
 
-def measure_smiling(recipe: Recipe, workspace: Workspace, images: int, seed: int, **changes: Any) -> Cells:
-    """Train a method for one attribute and measure the columns of Tables 1 to 3."""
-    pack = workspace.photos
-    run = workspace.train(shorten(recipe, images, seed, **changes), pack)
-
-    def measure(model: Method) -> Cells:
+def _smiles(
+    name: str, paper: tuple[float | None, ...], recipe: Recipe, here: str = "", quoted: str = "", **changes: Any
+) -> Row:
+    def measure(model: Method, pack: Pack, workspace: Workspace) -> dict[str, Estimate]:
         return measure_smiles(model, pack.select("Smiling"), workspace.classifier(pack))
 
-    found = workspace.measure(run, "smiles", measure)
-    edits = {"not_smiling": found["not_smiling_of_smiling"], "smiling": found["smiling_of_smiling"]}
-    return estimates({"mse": found["mse"], **edits, "label_accuracy": found["label_accuracy"]})
+    def read(found: dict[str, Any]) -> dict[str, Any]:  # of the edits, those of images that smile
+        edits = {name: found[f"{name}_of_smiling"] for name in ("not_smiling", "smiling")}
+        return {"mse": found["mse"], **edits, "label_accuracy": found["label_accuracy"]}
+
+    return Row(name, paper, trained(recipe, "smiles", measure, read, **changes), here=here, quoted=quoted)
 
 
-def measure_baseline(method: str, workspace: Workspace, images: int, seed: int) -> Cells:
-    """A baseline's row in Tables 1 to 3."""
-    return measure_smiling(baseline(method, ("Smiling",), workspace.photos), workspace, images, seed)
-
-
-def ours(variant: str) -> MeasureRow:
-    """How a row of the DCGAN-sized model is measured."""
-    return partial(measure_smiling, lfw_smiling(variant))
-
-
-def residual(variant: str) -> MeasureRow:
-    """How a row of the residual model is measured."""
-    return partial(measure_smiling, lfw_smiling(variant), residual=True)
-
-
-def numbers(*paper: float | None) -> dict[str, float | None]:
-    """The paper's numbers in a row: MSE, not smiling, smiling and, in Table 3, accuracy of the label head."""
-    return dict(zip(("mse", "not_smiling", "smiling", "label_accuracy"), paper, strict=False))
+def _residual(name: str, paper: tuple[float | None, ...], variant: str, here: str = "") -> Row:
+    return _smiles(name, paper, lfw_smiling(variant), here, residual=True)
 
 
 SMILES = Setup(
-    data="CelebA, aligned, 64 px, Smiling",
-    n="46 images (inferred from the percentages)",
-    size="64",
-    seen="about 2 million",
-    kind="photos",
-    stand_in="photographs with Smiling; all val ones that smile",
-    attributes=("Smiling",),
+    "CelebA, aligned, 64 px, Smiling", "photos", "photographs with Smiling; all val ones that smile",
+    n="46 images (inferred from the percentages)", size="64", seen="about 2 million", attributes=("Smiling",),
     extractor=("a classifier of its own, not published", "the data set's judge"),
 )
 DIFFERS = (
@@ -129,6 +95,7 @@ DIFFERS = (
     "half the width",
 )
 RESIDUAL = "the paper's residual networks are not published; ours replace each convolution by a residual block"
+ICGAN = baseline("icgan", ("Smiling",))
 
 TABLE1 = Table(
     name="ifcvaegan.table1",
@@ -136,10 +103,10 @@ TABLE1 = Table(
     setup=replace(SMILES, n="16 images (inferred from the percentages)"),
     columns=(MSE, NOT_SMILING, SMILING),
     rows=(
-        Row("ours", numbers(0.028, 0.813, 1.0), ours("ours")),
-        Row("without_aux", numbers(0.028, 0.188, 0.813), ours("without_aux")),
-        Row("class_loss_on_xhat", numbers(0.028, 0.938, 0.938), ours("class_loss_on_reconstruction")),
-        Row("IcGAN", numbers(0.028, 0.099, 0.919), partial(measure_baseline, "icgan"), quoted=FADER),
+        _smiles("ours", (0.028, 0.813, 1.0), lfw_smiling("ours")),
+        _smiles("without_aux", (0.028, 0.188, 0.813), lfw_smiling("without_aux")),
+        _smiles("class_loss_on_xhat", (0.028, 0.938, 0.938), lfw_smiling("class_loss_on_reconstruction")),
+        _smiles("IcGAN", (0.028, 0.099, 0.919), ICGAN, quoted=FADER),
     ),
     claim=Claim(
         "without the auxiliary network the label is ignored; "
@@ -156,10 +123,10 @@ TABLE2 = Table(
     setup=SMILES,
     columns=(MSE, NOT_SMILING, SMILING),
     rows=(
-        Row("ours", numbers(0.011, 0.98, 1.0), residual("ours")),
-        Row("cVAE_GAN", numbers(0.011, 0.22, 0.85), residual("without_aux"), here="naive: our model with aux_weight 0"),
-        Row("CVAE-GAN (Bao et al.)", {}, partial(measure_baseline, "cvaegan"),
-            here="not in the paper, which means the naive one"),
+        _residual("ours", (0.011, 0.98, 1.0), "ours"),
+        _residual("cVAE_GAN", (0.011, 0.22, 0.85), "without_aux", "naive: our model with aux_weight 0"),
+        _smiles("CVAE-GAN (Bao et al.)", (), baseline("cvaegan", ("Smiling",)),
+                "not in the paper, which means the naive one"),
     ),
     claim=Claim(
         "at the same reconstruction, at least 30 points more edits stop smiling than with the naive cVAE-GAN "
@@ -177,13 +144,13 @@ TABLE3 = Table(
     setup=SMILES,
     columns=(MSE, NOT_SMILING, SMILING, ACCURACY),
     rows=(
-        Row("ours_alpha0.005", numbers(0.011, 0.98, 1.0, 0.92), residual("ours")),
-        Row("alpha0.1", numbers(0.020, 1.0, 1.0, 0.92), residual("alpha_20_times"), here="20 times our own alpha"),
-        Row("without_aux", numbers(0.013, 0.28, 0.91, 0.91), residual("without_aux")),
-        Row("without_KL", numbers(0.039, 1.0, 0.96, 0.90), residual("without_kl")),
-        Row("without_gan", numbers(0.009, 1.0, 1.0, 0.88), residual("without_gan")),
-        Row("cVAE_GAN", numbers(0.011, 0.22, 0.85, None), residual("without_aux"), here="naive, as without_aux"),
-        Row("IcGAN", numbers(0.028, 0.099, 0.919, None), partial(measure_baseline, "icgan"), quoted=FADER),
+        _residual("ours_alpha0.005", (0.011, 0.98, 1.0, 0.92), "ours"),
+        _residual("alpha0.1", (0.020, 1.0, 1.0, 0.92), "alpha_20_times", "20 times our own alpha"),
+        _residual("without_aux", (0.013, 0.28, 0.91, 0.91), "without_aux"),
+        _residual("without_KL", (0.039, 1.0, 0.96, 0.90), "without_kl"),
+        _residual("without_gan", (0.009, 1.0, 1.0, 0.88), "without_gan"),
+        _residual("cVAE_GAN", (0.011, 0.22, 0.85, None), "without_aux", "naive, as without_aux"),
+        _smiles("IcGAN", (0.028, 0.099, 0.919, None), ICGAN, quoted=FADER),
     ),
     claim=Claim(
         "without the auxiliary network at least 30 points fewer edits stop smiling (the paper: 70), "
@@ -198,23 +165,20 @@ TABLE3 = Table(
     minutes=4,
 )
 
-TEN_SMILES = replace(
-    SMILES, n="not stated", attributes=TEN, stand_in="photographs with ten CelebA attributes", extractor=("", ""),
+TEN_SMILES = Setup(
+    "CelebA, ten attributes", "photos", "photographs with ten CelebA attributes",
+    size="64", seen="about 2 million", attributes=TEN,
 )
+OF_TEN = replace(lfw_smiling(), attributes=TEN)
 
 
-def ten_attributes(images: int, seed: int) -> Recipe:
-    """Our model of ten attributes at once."""
-    return shorten(replace(lfw_smiling(), attributes=TEN), images, seed)
-
-
-def measure_heads(model: Method, pack: Pack, classifier: Classifier) -> dict[str, Cells]:
+def measure_heads(model: Method, pack: Pack, workspace: Workspace) -> dict[str, dict[str, Estimate]]:
     """Attribute -> accuracy on val images of the label head and the classifier, their difference, the majority rate."""
     rows = np.asarray(pack.rows("val"))
     with evaluation_mode(model):
         predicted = model.predict(encode_rows(model, pack, rows))
         guesses = {name: scores.argmax(1).numpy() for name, scores in predicted.items()}
-    seen = classifier.verdicts(pack.batch(rows).images)
+    seen = workspace.classifier(pack).verdicts(pack.batch(rows).images)
     report = {}
     for name in TEN:
         labels = np.asarray(pack.labels[name])[rows]
@@ -228,17 +192,9 @@ def measure_heads(model: Method, pack: Pack, classifier: Classifier) -> dict[str
     return report
 
 
-def measure_head(name: str, workspace: Workspace, images: int, seed: int) -> Cells:
-    """One attribute's row of Fig. 2; all of them come from one training."""
-    pack = workspace.photos
-    run = workspace.train(ten_attributes(images, seed), pack)
-    found = workspace.measure(run, "heads", lambda model: measure_heads(model, pack, workspace.classifier(pack)))
-    return estimates(found[name])
-
-
 def at_most_one_worse(rows: Measured) -> Verdict:
     """At most one of the ten attributes worse than the baseline by more than a point."""
-    cells = {name: rows[name]["difference"] for name in rows}
+    cells = {name: cells["difference"] for name, cells in rows.items()}
     if len(cells) < len(TEN):
         return Verdict(None, f"{len(cells)} of {len(TEN)} attributes were run")
     worse = [name for name, cell in cells.items() if cell.high < -0.01]
@@ -250,7 +206,7 @@ def at_most_one_worse(rows: Measured) -> Verdict:
 FIG2 = Table(
     name="ifcvaegan.fig2",
     title="The label head as a classifier of ten attributes",
-    setup=replace(TEN_SMILES, data="CelebA, ten attributes"),
+    setup=TEN_SMILES,
     columns=(
         Column("ours", "higher", "%", title="label head"),
         Column("baseline", "higher", "%"),
@@ -258,7 +214,7 @@ FIG2 = Table(
         Column("majority", "", "%", title="most frequent value"),
     ),
     rows=tuple(
-        Row(name, {"ours": None, "baseline": None, "difference": None}, partial(measure_head, name)) for name in TEN
+        Row(name, (None, None, None), trained(OF_TEN, "heads", measure_heads, itemgetter(name))) for name in TEN
     ),
     claim=Claim(
         "on a par with a published classifier: of ten attributes one is worse by more than a point "
@@ -274,12 +230,13 @@ FIG2 = Table(
 )
 
 
-def measure_probes(model: Method, pack: Pack) -> Cells:
+def measure_probes(model: Method, pack: Pack, _: Workspace) -> dict[str, Estimate]:
     """Accuracy on val images of a linear probe of the whole code for each of the ten attributes, and their mean."""
     rows, rng = {"val": np.asarray(pack.rows("val"))}, np.random.default_rng(0)
     rows["train"] = np.sort(rng.permutation(pack.rows("train"))[:4_000])
     with evaluation_mode(model):
-        codes = {split: join_parts(encode_rows(model, pack, of_split)) for split, of_split in rows.items()}
+        parts = {split: encode_rows(model, pack, of_split) for split, of_split in rows.items()}
+    codes = {split: Codes(all=torch.cat([part.flatten(1) for part in of.values()], 1)) for split, of in parts.items()}
     labels = {split: {name: np.asarray(pack.labels[name])[rows[split]] for name in TEN} for split in rows}
     attributes = [pack.schema[name] for name in TEN]
     found = leakage(codes["train"], labels["train"], codes["val"], labels["val"], attributes)["all"]
@@ -288,35 +245,14 @@ def measure_probes(model: Method, pack: Pack) -> Cells:
     return {"mean": mean(hits.mean(1)), **by_name}
 
 
-def join_parts(codes: Codes) -> Codes:
-    """All parts as one, `all`."""
-    return Codes(all=torch.cat([codes[name].flatten(1) for name in codes], 1))
-
-
-def measure_probe_row(recipe: Recipe, workspace: Workspace) -> Cells:
-    """A row of Fig. 7."""
-    run = workspace.train(recipe, workspace.photos)
-    return estimates(workspace.measure(run, "probes", lambda model: measure_probes(model, workspace.photos)))
-
-
-def measure_our_probes(workspace: Workspace, images: int, seed: int) -> Cells:
-    """Our row of Fig. 7."""
-    return measure_probe_row(ten_attributes(images, seed), workspace)
-
-
-def measure_dipvae_probes(workspace: Workspace, images: int, seed: int) -> Cells:
-    """DIP-VAE's row of Fig. 7; it learns without the labels."""
-    return measure_probe_row(shorten(baseline("dipvae", TEN, workspace.photos), images, seed), workspace)
-
-
 FIG7 = Table(
     name="ifcvaegan.fig7",
     title="Attributes read from the codes by linear classifiers, against DIP-VAE",
     setup=replace(TEN_SMILES, data="CelebA, its attributes", extractor=("a linear classifier", "a linear classifier")),
     columns=tuple(Column(name, "higher", "%", title=name.replace("_", " ")) for name in ("mean", *TEN)),
     rows=(
-        Row("ours", dict.fromkeys(("mean", *TEN)), measure_our_probes, here="label units and rest together"),
-        Row("DIP-VAE", dict.fromkeys(("mean", *TEN)), measure_dipvae_probes),
+        Row("ours", (None,) * 11, trained(OF_TEN, "probes", measure_probes), here="label units and rest together"),
+        Row("DIP-VAE", (None,) * 11, trained(baseline("dipvae", TEN), "probes", measure_probes)),
     ),
     claim=Claim(
         "attributes are read better from our codes than from DIP-VAE's", higher(("ours", "mean"), ("DIP-VAE", "mean"))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +31,14 @@ from recombine.metrics.recognition import (
     verification_pairs,
 )
 from recombine.metrics.reconstruction import mse
-from recombine.papers.table import Cells, Claim, Column, MeasureRow, Row, Setup, Table, at_most, every, higher, lower
+from recombine.papers.table import Cells, Claim, Column, Row, Setup, Table, at_most, every, higher, lower
 from recombine.papers.workspace import Workspace, estimates, shorten
 from recombine.recipes import mad_lfw
 from recombine.training.recipe import Recipe
 
 ANGLES: tuple[str, ...] = ("yaw", "pitch", "roll")
 PAIRS = 1_000                               # of the verification, as the paper states; its code has LFW's 6,000
-SAMPLES = 1_000                             # real and made images of a Frechet distance; the paper has 10,000
+SAMPLES = 1_000                             # real and generated images of a Frechet distance; the paper has 10,000
 IMAGES = 12_000                             # more than for other methods: its networks are small, and its phases three
 SHARE = 0.16                                # of the training people: 160,000 images of CelebA to a million of VGGFace2
 
@@ -88,15 +90,16 @@ def joint_phase_start(recipe: Recipe) -> int:
     return round(recipe.train.images * (first + maps) / (first + maps + joint))
 
 
-def measure_phases(workspace: Workspace, images: int, seed: int) -> dict[str, dict]:
-    """What `measure_parts` gives `before` the joint phase and after it (`joint`), of one training."""
+def measure_phase(
+    phase: str, read: Callable[[dict[str, Any]], dict[str, Any]], workspace: Workspace, images: int, seed: int
+) -> Cells:
+    """What is read from `measure_parts`, `before` the joint phase or after it (`joint`), of one training."""
     pack = workspace.photos
     recipe = shorten(mad_lfw(), images, seed)
     data = pack.select(*recipe.attributes)
     recipe = replace(recipe, train=replace(recipe.train, evaluate_every=joint_phase_start(recipe)))
 
     def monitor(model: Method, path: Path) -> dict[str, float]:
-        """The numbers where the joint phase begins, written into the run's folder."""
         before = path.parents[1] / "measured-before.json"
         if int(path.stem) and not before.exists():
             files.write_text(before, json.dumps(plain(measure_parts(model, data)), indent=2))
@@ -104,7 +107,8 @@ def measure_phases(workspace: Workspace, images: int, seed: int) -> dict[str, di
 
     run = workspace.train(recipe, pack, monitor)
     joint = workspace.measure(run, "joint", lambda model: measure_parts(model, data))
-    return {"before": json.loads((run / "measured-before.json").read_text("utf-8")), "joint": joint}
+    found = joint if phase == "joint" else json.loads((run / "measured-before.json").read_text("utf-8"))
+    return estimates(read(found))
 
 
 def take_people(pack: Pack, portion: float) -> Pack:
@@ -150,22 +154,12 @@ def measure_autoencoder(portion: float, workspace: Workspace, images: int, seed:
 
 
 SETUP = Setup(
-    data="CelebA, VGGFace2, AffectNet, LFW",
-    n="10,000 images for FID",
-    size="128",
-    seen="30 million, then 2.8 million",
-    kind="photos",
-    stand_in="photographs with identity, expression, yaw, pitch and roll; val people",
+    "CelebA, VGGFace2, AffectNet, LFW", "photos",
+    "photographs with identity, expression, yaw, pitch and roll; val people",
+    n="10,000 images for FID", size="128", seen="30 million, then 2.8 million",
     attributes=("identity", "expression", *ANGLES),
 )
 SMALL = "small networks at the photographs' size (recombine/recipes.py)"
-SETS = {"rmse_celeba": "CelebA", "rmse_affectnet": "AffectNet", "rmse_vgg": "VGG", "rmse_lfw": "LFW"}
-
-
-def row1(name: str, paper: tuple[float, ...], portion: float, here: str) -> Row:
-    """A row of Table 1."""
-    return Row(name, dict(zip(("fid", *SETS), paper, strict=True)), partial(measure_autoencoder, portion), here=here)
-
 
 TABLE1 = Table(
     name="mad.table1",
@@ -173,11 +167,16 @@ TABLE1 = Table(
     setup=replace(SETUP, seen="30 million", extractor=("Inception (external weights)", "the data set's judge")),
     columns=(
         Column("fid", "lower", digits=2, title="Fréchet distance of samples"),
-        *(Column(name, "lower", digits=2, title=f"RMSE {data}") for name, data in SETS.items()),
+        Column("rmse_celeba", "lower", digits=2, title="RMSE CelebA"),
+        Column("rmse_affectnet", "lower", digits=2, title="RMSE AffectNet"),
+        Column("rmse_vgg", "lower", digits=2, title="RMSE VGG"),
+        Column("rmse_lfw", "lower", digits=2, title="RMSE LFW"),
     ),
     rows=(
-        row1("CelebA_160K", (17.79, 22.87, 23.64, 22.87, 21.23), SHARE, "16 % of the training people"),
-        row1("VGGFace2_1M", (18.01, 19.56, 21.78, 21.21, 20.41), 1.0, "all training people"),
+        Row("CelebA_160K", (17.79, 22.87, 23.64, 22.87, 21.23), partial(measure_autoencoder, SHARE),
+            here="16 % of the training people"),
+        Row("VGGFace2_1M", (18.01, 19.56, 21.78, 21.21, 20.41), partial(measure_autoencoder, 1.0),
+            here="all training people"),
     ),
     claim=Claim(
         "with six times as many training images unseen ones are rebuilt better",
@@ -193,38 +192,29 @@ TABLE1 = Table(
 CODES2 = {"f_p": "pose", "f_e": "expression", "f_s": "rest", "f_not_id": "not_identity", "f_id": "identity"}
 
 
-def measure_verification(phase: str, workspace: Workspace, images: int, seed: int) -> Cells:
-    """A row of Table 2."""
-    found = measure_phases(workspace, images, seed)[phase]["verification"]
-    return estimates({name: found[part]["accuracy"] for name, part in CODES2.items()})
-
-
-def row2(
-    name: str, percentages: tuple[float, ...], measure: MeasureRow | None = None, here: str = "", why_not: str = ""
-) -> Row:
-    """A row of Table 2."""
-    paper = {code: value / 100 for code, value in zip(CODES2, percentages, strict=True)}
-    return Row(name, paper, measure, here=here, why_not=why_not)
-
-
-BEFORE, JOINT = partial(measure_verification, "before"), partial(measure_verification, "joint")
 STYLE = "style has no labels here: f_s is the part `rest`"
+
+
+def _table2(name: str, percentages: tuple[float, ...], phase: str = "", here: str = "", why_not: str = "") -> Row:
+    def read(found: dict[str, Any]) -> dict[str, Any]:
+        return {code: found["verification"][part]["accuracy"] for code, part in CODES2.items()}
+
+    measure = partial(measure_phase, phase, read) if phase else None
+    return Row(name, tuple(value / 100 for value in percentages), measure, here=here, why_not=why_not)
+
 
 TABLE2 = Table(
     name="mad.table2",
     title="Verification on LFW by every part",
     setup=replace(
-        SETUP,
-        data="trained on CelebA or VGGFace2 with AffectNet and VoxCeleb; LFW",
-        n="1,000 pairs (the code: 6,000)",
+        SETUP, data="trained on CelebA or VGGFace2 with AffectNet and VoxCeleb; LFW", n="1,000 pairs (the code: 6,000)",
     ),
     columns=tuple(Column(name, "higher" if name == "f_id" else "lower", "%") for name in CODES2),
     rows=(
-        row2("CelebA", (55.8, 64.9, 62.7, 67.5, 80.3), BEFORE, here="before the joint phase"),
-        row2("CelebA_joint", (53.3, 64.3, 62.2, 66.3, 85.4), JOINT, here="after the joint phase"),
-        row2(
-            "VGG_joint", (53.6, 63.7, 61.3, 64.4, 95.8),
-            why_not="a million photographs of VGGFace2 are not at hand",
+        _table2("CelebA", (55.8, 64.9, 62.7, 67.5, 80.3), "before", "before the joint phase"),
+        _table2("CelebA_joint", (53.3, 64.3, 62.2, 66.3, 85.4), "joint", "after the joint phase"),
+        _table2(
+            "VGG_joint", (53.6, 63.7, 61.3, 64.4, 95.8), why_not="a million photographs of VGGFace2 are not at hand",
         ),
     ),
     claim=Claim(
@@ -262,24 +252,19 @@ AUC = {
 QUOTED = {                                  # of other papers -> why there is none of ours
     "ATL": "a network trained on AffectNet, which is not at hand",
     "ResNet18": "a network trained on AffectNet, which is not at hand",
-    "VGG_Face": "its weights are not at hand "
-    "(the printed mean of .85 does not follow from the row, whose mean is .815)",
+    "VGG_Face": "its weights are not at hand (the printed mean of .85 does not follow from the row, whose mean is .815)",
 }
 
 
-def measure_expressions(name: str, workspace: Workspace, images: int, seed: int) -> Cells:
-    """A row of Table 3."""
-    phase, code = ("joint", name.removeprefix("joint_")) if name.startswith("joint_") else ("before", name)
-    found = measure_phases(workspace, images, seed)[phase]["auc"][CODES3[code]]
-    return estimates({short: found[long] for short, long in EXPRESSIONS.items() if long in found})
-
-
-def row3(name: str) -> Row:
-    """A row of Table 3."""
-    paper = dict(zip(EXPRESSIONS, AUC[name], strict=True))
+def _table3(name: str, paper: tuple[float, ...]) -> Row:
     if name in QUOTED:
         return Row(name, paper, quoted="other work", why_not=QUOTED[name])
-    return Row(name, paper, partial(measure_expressions, name))
+
+    def read(found: dict[str, Any]) -> dict[str, Any]:
+        areas = found["auc"][CODES3[name.removeprefix("joint_")]]
+        return {short: areas[long] for short, long in EXPRESSIONS.items() if long in areas}
+
+    return Row(name, paper, partial(measure_phase, "joint" if name.startswith("joint_") else "before", read))
 
 
 TABLE3 = Table(
@@ -287,7 +272,7 @@ TABLE3 = Table(
     title="Expressions read from every part (AUC)",
     setup=replace(SETUP, data="AffectNet", n="4,000 images"),
     columns=tuple(Column(name, "higher", digits=2) for name in EXPRESSIONS),
-    rows=tuple(map(row3, AUC)),
+    rows=tuple(_table3(name, paper) for name, paper in AUC.items()),
     claim=Claim(
         "expressions are read best from the expression part, and better after joint training",
         every(
@@ -301,12 +286,7 @@ TABLE3 = Table(
 )
 
 
-def measure_pose(key: str, workspace: Workspace, images: int, seed: int) -> Cells:
-    """A row of the pose errors."""
-    return estimates(measure_phases(workspace, images, seed)["joint"][key])
-
-
-TESTED: dict[str, float | None] = dict(zip(ANGLES, (2.66, 2.95, 2.05), strict=True))  # on CelebA's test images
+TESTED = (2.66, 2.95, 2.05)                 # on CelebA's test images
 LIMIT = 4.0                                 # degrees; the paper's largest error is 3.61
 
 POSE = Table(
@@ -315,9 +295,11 @@ POSE = Table(
     setup=replace(SETUP, data="AffectNet, CelebA; truth: OpenFace 2.0", n="4,000 (AffectNet)"),
     columns=tuple(Column(name, "lower", "degrees", 2) for name in ANGLES),
     rows=(
-        Row("AffectNet_val", dict(zip(ANGLES, (3.61, 3.53, 2.09), strict=True)), why_not="AffectNet is not at hand"),
-        Row("CelebA_test", TESTED, partial(measure_pose, "pose_degrees"), here="photographs, val people"),
-        Row("guessing the mean", {}, partial(measure_pose, "guessed_degrees"), here="not in the paper"),
+        Row("AffectNet_val", (3.61, 3.53, 2.09), why_not="AffectNet is not at hand"),
+        Row("CelebA_test", TESTED, partial(measure_phase, "joint", itemgetter("pose_degrees")),
+            here="photographs, val people"),
+        Row("guessing the mean", (), partial(measure_phase, "joint", itemgetter("guessed_degrees")),
+            here="not in the paper"),
     ),
     claim=Claim(  # the error of guessing is small, too, on faces that look ahead
         f"yaw, pitch and roll are read within {LIMIT:g} degrees, and better than by guessing the mean",

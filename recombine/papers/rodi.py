@@ -28,7 +28,7 @@ from recombine.methods.rodi import VARIANTS
 from recombine.metrics.intervals import Estimate, mean
 from recombine.metrics.mutual_information import mutual_information
 from recombine.metrics.recognition import average_precision
-from recombine.papers.table import Cells, Claim, Column, MeasureRow, Row, Setup, Table, every, higher, lower
+from recombine.papers.table import Cells, Claim, Column, MeasureRow, Row, Setup, Table, every, higher, lower, trained
 from recombine.papers.workspace import Workspace, baseline, estimates, shorten
 from recombine.recipes import rodi_sprites
 
@@ -111,13 +111,21 @@ def train_variant(name: str, workspace: Workspace, images: int, seed: int) -> Pa
     return workspace.train(shorten(recipe, images // 2, seed, warmup_images=warmup), workspace.figures)
 
 
-def measure_transfers(workspace: Workspace, run: Path) -> Cells:
-    """The columns of Fig. 7, of a run."""
+def measure_transfers(model: Method, pack: Pack, workspace: Workspace) -> list[Estimate]:
+    """The columns of Fig. 7: errors of transfers and of reconstructions."""
+    return [mean(side) for side in transfer_errors(model, pack, workspace.sheets, TRIPLETS)]
 
-    def measure(model: Method) -> list[Estimate]:
-        return [mean(side) for side in transfer_errors(model, workspace.figures, workspace.sheets, TRIPLETS)]
 
-    return estimates(dict(zip(("mse", "rec"), workspace.measure(run, "transfers", measure), strict=True)))
+def read_transfers(found: list[dict]) -> dict[str, dict]:
+    """The columns of Fig. 7, as they were stored."""
+    return dict(zip(("mse", "rec"), found, strict=True))
+
+
+def measure_variant(name: str, workspace: Workspace, images: int, seed: int) -> Cells:
+    """A row of Fig. 7 of ours or of an ablation."""
+    run, pack = train_variant(name, workspace, images, seed), workspace.figures
+    found = workspace.measure(run, "transfers", lambda model: measure_transfers(model, pack, workspace))
+    return estimates(read_transfers(found))
 
 
 def measure_information(name: str, workspace: Workspace, images: int, seed: int) -> Cells:
@@ -125,41 +133,26 @@ def measure_information(name: str, workspace: Workspace, images: int, seed: int)
     run = train_variant(name, workspace, images, seed)
     fresh = workspace.measure(run, "information", lambda model: estimate_information(model, workspace.figures))
     logged = {column: found for column, found in information_log(run).items() if found.n >= LINES}
-    return {**logged, "rec": measure_transfers(workspace, run)["rec"], **estimates({"fresh": fresh})}
+    rec = measure_variant(name, workspace, images, seed)["rec"]
+    return {**logged, "rec": rec, **estimates({"fresh": fresh})}
 
 
-def measure_variant(name: str, workspace: Workspace, images: int, seed: int) -> Cells:
-    """A row of Fig. 7 of ours or of an ablation."""
-    return measure_transfers(workspace, train_variant(name, workspace, images, seed))
-
-
-def measure_baseline(method: str, workspace: Workspace, images: int, seed: int) -> Cells:
-    """A baseline's row of Fig. 7: from pairs of one character, or from the labels of its appearance."""
+def train_baseline(method: str) -> MeasureRow:
+    """How a baseline's row of Fig. 7 is measured: from pairs of one character, or labels of its appearance."""
     pairs = "group" in METHODS[method][0].kinds
-    recipe = baseline(method, ("character",) if pairs else APPEARANCE, workspace.figures, mirror=False)
-    run = workspace.train(shorten(recipe, images // 2 if pairs else images, seed), workspace.figures)
-    return measure_transfers(workspace, run)
+    recipe = baseline(method, ("character",) if pairs else APPEARANCE, mirror=False)
+    return trained(recipe, "transfers", measure_transfers, read_transfers, "sheets", pairs)
 
 
 SETUP = Setup(
-    data="Market-1501, 256 px",
-    n="not stated",
-    size="256",
-    seen="1.6 million pairs",
-    kind="sheets",
-    stand_in="figures drawn from Liberated Pixel Cup sheets; held-out characters",
+    "Market-1501, 256 px", "sheets", "figures drawn from Liberated Pixel Cup sheets; held-out characters",
+    size="256", seen="1.6 million pairs",
 )
 SHORT = (
     "small networks that take 2 x 2 pixels as one, gamma from 0.1 (recombine/methods/rodi.py)",
     "hundreds of steps, where the paper has 100,000: gamma moves by at most 1e-4 a step downwards, "
     "so a short training tells little of the rule that steers it",
 )
-
-
-def row1(name: str, variant: str, paper: tuple[float, float, float]) -> Row:
-    """A row of Table 1."""
-    return Row(name, dict(zip(("I_T", "I_T'", "rec"), paper, strict=True)), partial(measure_information, variant))
-
 
 TABLE1 = Table(
     name="rodi.table1",
@@ -178,11 +171,11 @@ TABLE1 = Table(
         Column("fresh", "lower", "nats", 4, title="a fresh estimate"),
     ),
     rows=(
-        row1("a_only_variational", "variational", (0.1255, 0.1239, 3.9350)),
-        row1("b_only_adversarial", "adversarial", (0.1254, 0.8727, 2.9818)),
-        row1("c_equal_combination", "equal", (0.0919, 0.1247, 3.9615)),
-        row1("d_fixed_combination", "fixed", (0.1258, 0.4096, 3.2504)),
-        row1("e_adaptive_ours", "ours", (0.1225, 0.1201, 3.5279)),
+        Row("a_only_variational", (0.1255, 0.1239, 3.9350), partial(measure_information, "variational")),
+        Row("b_only_adversarial", (0.1254, 0.8727, 2.9818), partial(measure_information, "adversarial")),
+        Row("c_equal_combination", (0.0919, 0.1247, 3.9615), partial(measure_information, "equal")),
+        Row("d_fixed_combination", (0.1258, 0.4096, 3.2504), partial(measure_information, "fixed")),
+        Row("e_adaptive_ours", (0.1225, 0.1201, 3.5279), partial(measure_information, "ours")),
     ),
     claim=Claim(
         "alone, the adversary is fooled (its I_T' is far above ours), and the bottleneck rebuilds worse than ours",
@@ -200,7 +193,7 @@ TABLE1 = Table(
 )
 
 
-def measure_row2(name: str, workspace: Workspace, images: int, seed: int) -> Cells:
+def measure_exchange(name: str, workspace: Workspace, images: int, seed: int) -> Cells:
     """A row of Table 2: is the character found again, and is the stance the source's?"""
     run, pack, sheets = train_variant(name, workspace, images, seed), workspace.figures, workspace.sheets
 
@@ -245,29 +238,16 @@ def average_precisions(
     queries: np.ndarray, characters: np.ndarray, gallery: np.ndarray, owners: np.ndarray
 ) -> list[float]:
     """Average precision of every made image's search for real images of its character, nearest first."""
-    found = []
-    for query, character in zip(queries, characters, strict=True):
-        relevant = (owners == character).all(1)
-        found.append(average_precision(np.square(gallery - query).sum(1), relevant))
-    return found
+    return [
+        average_precision(np.square(gallery - query).sum(1), (owners == character).all(1))
+        for query, character in zip(queries, characters, strict=True)
+    ]
 
 
-COLUMNS2 = (
-    Column("reid_rec", "higher", "%", title="mAP, reconstruction"),
-    Column("reid_transfer", "higher", "%", title="mAP, transfer"),
-    Column("reid_fashion", "higher", "%", title="mAP, DeepFashion"),
-    Column("pose_rec", "lower", "%", title="pose error, reconstruction"),
-    Column("pose_transfer", "lower", "%", title="pose error, transfer"),
-    Column("pose_fashion", "lower", "%", title="pose error, DeepFashion"),
-)
-
-
-def row2(
+def _table2(
     name: str, percentages: tuple[float, ...], measure: MeasureRow | None = None, quoted: str = "", why_not: str = ""
 ) -> Row:
-    """A row of Table 2."""
-    paper = {column.name: value / 100 for column, value in zip(COLUMNS2, percentages, strict=True)}
-    return Row(name, paper, measure, quoted=quoted, why_not=why_not)
+    return Row(name, tuple(value / 100 for value in percentages), measure, quoted=quoted, why_not=why_not)
 
 
 TABLE2 = Table(
@@ -282,15 +262,22 @@ TABLE2 = Table(
             "the share of action, direction and frame that it misreads",
         ),
     ),
-    columns=COLUMNS2,
+    columns=(
+        Column("reid_rec", "higher", "%", title="mAP, reconstruction"),
+        Column("reid_transfer", "higher", "%", title="mAP, transfer"),
+        Column("reid_fashion", "higher", "%", title="mAP, DeepFashion"),
+        Column("pose_rec", "lower", "%", title="pose error, reconstruction"),
+        Column("pose_transfer", "lower", "%", title="pose error, transfer"),
+        Column("pose_fashion", "lower", "%", title="pose error, DeepFashion"),
+    ),
     rows=(
-        row2(
+        _table2(
             "VUNet_supervised", (25.3, 19.9, 21.3, 17.9, 17.5, 1.5),
             quoted="a supervised method; taken as quoted, since it cannot be run here",
             why_not="it needs keypoints of the pose, which drawn figures do not come with",
         ),
-        row2("adversarial", (34.8, 6.6, 37.4, 24.6, 25.3, 6.2), partial(measure_row2, "adversarial")),
-        row2("ours", (30.2, 25.4, 52.9, 23.9, 24.7, 5.5), partial(measure_row2, "ours")),
+        _table2("adversarial", (34.8, 6.6, 37.4, 24.6, 25.3, 6.2), partial(measure_exchange, "adversarial")),
+        _table2("ours", (30.2, 25.4, 52.9, 23.9, 24.7, 5.5), partial(measure_exchange, "ours")),
     ),
     claim=Claim(
         "the adversary alone loses the person in transfers; ours keeps it (the paper: mAP 6.6 and 25.4 %)",
@@ -307,12 +294,6 @@ TABLE2 = Table(
 
 BASELINES = ("cyclevae", "atsdm", "bvae", "drnet")
 
-
-def row7(name: str, mse: float, measure: MeasureRow, here: str = "") -> Row:
-    """A mark of Fig. 7."""
-    return Row(name, {"mse": mse}, measure, here=here)
-
-
 FIG7 = Table(
     name="rodi.fig7",
     title="Transfers on sprites against the true frame",
@@ -322,13 +303,14 @@ FIG7 = Table(
         Column("rec", "lower", digits=4, title="error of reconstructions"),
     ),
     rows=(
-        row7("drnet", 0.0590, partial(measure_baseline, "drnet")),
-        row7("bvae", 0.0472, partial(measure_variant, "bvae"), "ours with a fixed weight on the bottleneck and no T"),
-        row7("atsdm", 0.0422, partial(measure_baseline, "twostep"), "from labels of the looks, not from pairs"),
-        row7("cyclevae", 0.0170, partial(measure_baseline, "cyclevae")),
-        row7("variational", 0.0069, partial(measure_variant, "variational")),
-        row7("adversarial", 0.0057, partial(measure_variant, "adversarial")),
-        row7("ours", 0.0026, partial(measure_variant, "ours")),
+        Row("drnet", (0.0590,), train_baseline("drnet")),
+        Row("bvae", (0.0472,), partial(measure_variant, "bvae"),
+            here="ours with a fixed weight on the bottleneck and no T"),
+        Row("atsdm", (0.0422,), train_baseline("twostep"), here="from labels of the looks, not from pairs"),
+        Row("cyclevae", (0.0170,), train_baseline("cyclevae")),
+        Row("variational", (0.0069,), partial(measure_variant, "variational")),
+        Row("adversarial", (0.0057,), partial(measure_variant, "adversarial")),
+        Row("ours", (0.0026,), partial(measure_variant, "ours")),
     ),
     claim=Claim(
         "ours transfers best, then the adversary alone, then the bottleneck alone, then all others",

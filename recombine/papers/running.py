@@ -42,7 +42,7 @@ def run_table(table: Table, workspace: Workspace, images: int | None = None, see
         except (ValueError, NotImplementedError, Diverged) as error:
             why_not = str(error)
         plain = {name: found.to_json() for name, found in ours.items()} if ours else None
-        paper = {"name": row.name, "paper": dict(row.paper), "quoted": row.quoted}
+        paper = {"name": row.name, "paper": table.numbers(row), "quoted": row.quoted}
         rows.append({**paper, "ours": plain, "why_not": why_not, "here": row.here})
     verdict = table.claim.judge(measured)
     result = {

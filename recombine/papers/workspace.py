@@ -177,8 +177,7 @@ def shorten(recipe: Recipe, images: int, seed: int, **changes: Any) -> Recipe:
     return replace(recipe, config=replace(recipe.config, **changes), train=train)
 
 
-def baseline(method: str, attributes: tuple[str, ...], pack: Pack, mirror: bool = True) -> Recipe:
+def baseline(method: str, attributes: tuple[str, ...], mirror: bool = True) -> Recipe:
     """A method without a recipe of its own: its default settings, in batches of 16."""
-    recipe, _ = default_recipe(method)
     train = TrainConfig(batch_size=16, mirror=mirror, decay=0.4, ema_images=2_000)
-    return replace(recipe, train=train, size=pack.schema.height, attributes=attributes)
+    return replace(default_recipe(method)[0], train=train, attributes=attributes)

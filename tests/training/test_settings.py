@@ -55,8 +55,8 @@ def test_every_entry_point_takes_the_same_default(name, signs, faces):
     assert recipe.train == (base.train if base else ON_AVATARS)
     assert said == (f"recipe {name}.avatars" if base else "preset small")
 
-    recipe = baseline(name, ("lamp",), signs)
-    assert (recipe.config, recipe.train, recipe.size) == (config, IN_TABLES, 16)
+    recipe = baseline(name, ("lamp",))
+    assert (recipe.config, recipe.train, recipe.attributes) == (config, IN_TABLES, ("lamp",))
 
 
 @pytest.mark.parametrize("name", METHODS)
