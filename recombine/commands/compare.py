@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter, Token
 
-from recombine.commands.options import Flag, Names, best_device, print_json, say
+from recombine.commands.options import Flag, Names, best_device, print_json, say, stoppable
 from recombine.commands.reading import Reading, pixels
-from recombine.commands.session import stoppable
 
 if TYPE_CHECKING:
     from recombine.data.packed import Pack
@@ -106,9 +105,11 @@ def compare(
             raise ValueError("name what to compare: --methods to train, or --runs that are finished")
         judging = Judging(judge_images, split, allow_training_data, measures or Judging.sections)
         budget = None if runs else Budget(images, seconds)
+        from_shell = Path(sys.argv[0]).name in ("recombine", "__main__.py")
+        command = shlex.join(["recombine", *sys.argv[1:]]) if from_shell else ""
         common = {
             "judging": judging, "attributes": attributes or (), "shard": part(shard), "classifier": judge, "retry": retry,
-            "device": best_device(), "command": command(), "progress": say,
+            "device": best_device(), "command": command, "progress": say,
         }  # fmt: skip
         with stoppable():
             packs = find_packs(data, out, reading or Reading(), avatars)
@@ -123,20 +124,11 @@ def compare(
 
 
 def part(text: str) -> tuple[int, int]:
-    """`1/2` as (1, 2).
-
-    Raises:
-        ValueError: It is not so.
-    """
+    """`1/2` as (1, 2); raises ValueError for other text."""
     first, _, last = text.partition("/")
     if not (first.isdigit() and last.isdigit()):
         raise ValueError(f"--shard takes I/N, such as 1/2, not {text!r}")
     return int(first), int(last)
-
-
-def command() -> str:
-    """The command line as it can be given again."""
-    return shlex.join(["recombine", *sys.argv[1:]]) if Path(sys.argv[0]).name in ("recombine", "__main__.py") else ""
 
 
 def find_packs(data: Sequence[str], out: Path, reading: Reading, avatars: int) -> Mapping[str, Pack]:
@@ -161,9 +153,9 @@ def find_packs(data: Sequence[str], out: Path, reading: Reading, avatars: int) -
         name = named_after(folder, found)
         if is_pack(folder):
             found[name] = Pack(folder)
-            continue
-        with waiting(out / "data.claim"):
-            found[name] = reading.pack(folder, out / "data" / name)
+        else:
+            with waiting(out / "data.claim"):
+                found[name] = reading.pack(folder, out / "data" / name)
     return found
 
 
@@ -173,8 +165,7 @@ def show(page: Path, as_json: bool) -> None:
 
     content = json.loads(page.with_name("report.json").read_text())
     if as_json:
-        print_json({**content, "page": str(page)})
-        return
+        return print_json({**content, "page": str(page)})
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -194,4 +185,4 @@ def show(page: Path, as_json: bool) -> None:
         console.print(table)
         for text in remarks(data):
             console.print(Text(text))
-    print(f"page: {page}")
+    return print(f"page: {page}")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from recombine.commands.options import Flag, print_json
-from recombine.commands.reading import Looks, Reading, look
+from recombine.commands.reading import Reading, look
 from recombine.data.sources.cells import Note
 from recombine.messages import option
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from recombine.data.packed import Pack
     from recombine.data.schema import Schema
-    from recombine.data.sources.labels import LabelTable
-    from recombine.data.sources.source import Source
 
 CHECKED_AT = "32"       # pixels, when images are decoded only to see whether they can be
 NAMED = 5               # files named of many
@@ -54,19 +52,17 @@ def data(path: Path, /, *, pack: Path | None = None, reading: Reading | None = N
         json: Print what was found as JSON.
     """
     found = examine(path, pack, reading or Reading())
-    if json:
-        print_json(found)
-    else:
-        show(found)
-    if has_errors(found):
+    (print_json if json else show)(found)
+    if any(entry["level"] == "error" for entry in found["notes"]):
         raise SystemExit(1)
 
 
 def examine(path: Path, target: Path | None, reading: Reading) -> dict:
     """What a folder, a table or a pack holds and what is wrong with it, as plain values; packs it where nothing is."""
+    from recombine.data import packing
     from recombine.data.packed import is_pack
-    from recombine.data.packing import BadImages
     from recombine.data.sources.folder import describe
+    from recombine.data.sources.labels import split_by_group
 
     if is_pack(path):
         return examine_pack(path)
@@ -79,11 +75,15 @@ def examine(path: Path, target: Path | None, reading: Reading) -> dict:
     if not len(source.table):
         return found
     if source.stored is not None:                       # images that are no files were checked when they were found
-        return {**found, "splits": count_splits(source.table)}
+        given = source.table.splits if source.table.splits is not None else split_by_group(source.table, seed=0)
+        return {**found, "splits": {split: int((given == split).sum()) for split in ("train", "val", "test")}}
+    schema = replace(reading, size=CHECKED_AT).schema(source, looks)
     with tempfile.TemporaryDirectory() as folder:
         try:
-            return added(found, check_images(source, looks, Path(folder), reading), reading.on_bad)
-        except BadImages as none:                       # not one can be used
+            shown, decoder = sys.stderr.isatty(), decode_to_check
+            checked = packing.pack(source, Path(folder), schema, on_bad="skip", progress=shown, decoder=decoder)
+            return added(found, checked, reading.on_bad)
+        except packing.BadImages as none:               # not one can be used
             return {**found, "notes": found["notes"] + [asdict(unusable_note(none.problems, "repair or replace them"))]}
 
 
@@ -100,42 +100,21 @@ def examine_pack(path: Path) -> dict:
     return {**describe(table), "root": str(path), "notes": list(map(asdict, notes))}
 
 
-def has_errors(found: dict) -> bool:
-    """Whether something must be done before training."""
-    return any(entry["level"] == "error" for entry in found["notes"])
-
-
-def check_images(source: Source, looks: Looks, folder: Path, reading: Reading) -> Pack:
-    """A small pack that only shows which images can be read, and which are there twice."""
-    from recombine.data.packing import pack
-
-    schema = replace(reading, size=CHECKED_AT).schema(source, looks)
-    return pack(source, folder, schema, on_bad="skip", progress=sys.stderr.isatty(), decoder=decode_to_check)
-
-
 def decode_to_check(
     image_file: str | Path | bytes, schema: Schema, allow_truncated: bool = False
 ) -> tuple[np.ndarray, list[str]]:
     """`decode_noted`, without its note on images that are made larger, as training has another size."""
     from recombine.data.decoding import fitted, name_of, read
 
-    picture = read(image_file, allow_truncated)
-    notes = list(picture.notes)
-    return fitted(picture, schema, name_of(image_file)), notes
+    image = read(image_file, allow_truncated)
+    notes = list(image.notes)
+    return fitted(image, schema, name_of(image_file)), notes
 
 
 def added(found: dict, packed: Pack, on_bad: str) -> dict:
     """What was found, with what packing found."""
     splits = {split: len(packed.rows(split)) for split in ("train", "val", "test")}
     return {**found, "splits": splits, "notes": found["notes"] + list(map(asdict, problem_notes(packed, on_bad)))}
-
-
-def count_splits(table: LabelTable) -> dict[str, int]:
-    """Images in each split, as packing would divide them where the table does not."""
-    from recombine.data.sources.labels import split_by_group
-
-    splits = Counter((table.splits if table.splits is not None else split_by_group(table, seed=0)).tolist())
-    return {split: splits[split] for split in ("train", "val", "test")}
 
 
 def problem_notes(packed: Pack, on_bad: str) -> list[Note]:

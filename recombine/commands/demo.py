@@ -7,9 +7,8 @@ from pathlib import Path
 
 from recombine.commands.evaluate import judge_run
 from recombine.commands.evaluate import show as show_judgement
-from recombine.commands.options import Flag, JudgeImages, print_json, say
-from recombine.commands.reading import Reading
-from recombine.commands.session import find_classifier, find_pack, stoppable, watcher
+from recombine.commands.options import Flag, JudgeImages, find_classifier, print_json, say, stoppable, watcher
+from recombine.commands.reading import Reading, find_pack
 
 RECIPE = "avatars.demo"
 

@@ -1,19 +1,53 @@
-"""`recombine edit`: set, swap, interpolate, mix; images in, edited images out."""
+"""`recombine edit`: set, swap, interpolate, mix; images in, edited images out, many in small batches."""
 
 from __future__ import annotations
 
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, validators
 
-from recombine.commands.editing import Editing, Images, Writing
-from recombine.commands.options import Names, best_device, number, pairs
+from recombine.commands.options import Flag, Names, best_device, number, pairs, print_json, say
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from recombine.codes import Codes
+    from recombine.method import Method
 
 STEPS = ("0", "0.25", "0.5", "0.75", "1")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
+MOST_IN_GRID = 100
+NOTES = 5               # remarks on odd images that are shown
+
+Images = Annotated[list[Path], Parameter(consume_multiple=True)]
+Edit = Callable[["Codes", list[int]], list["Codes"]]  # codes of some images, and which these are -> one or more edits
+
+
+@Parameter(name="*", group="How images are read and written")
+@dataclass(frozen=True, kw_only=True)
+class Writing:
+    """How images are read, and where the edited ones go."""
+
+    out: Path
+    """Folder for the edited images, each under its own name; or a .png file, for one image or with --grid."""
+    grid: Flag = False
+    """Write one image instead: in each row an original and its edits."""
+    bits: Literal[8, 16] | None = None
+    """Colour depth that is read and written; the model's own when not given."""
+    on_bad: Literal["error", "skip"] = "error"
+    """What to do about a file that cannot be read as an image."""
+    overwrite: Flag = False
+    """Replace what an earlier command wrote; originals are never replaced."""
+    batch: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 64
+    """Images in memory at a time."""
+    json: Flag = False
+    """Print what was written as JSON."""
+
 
 edit = App(name="edit", help="Edit images with a trained model: set a label, swap, interpolate, mix.")
 
@@ -139,3 +173,160 @@ def weighted(text: str) -> tuple[str, Path, float]:
     if separator and not Path(given).exists():
         return name, Path(path), number(weight, "the weight in --part")
     return name, Path(given), 1.0
+
+
+def find_images(given: list[Path]) -> list[tuple[Path, Path]]:
+    """Every image file among files and folders, in order of name, with its path below the folder that was given.
+
+    Raises:
+        ValueError: A folder holds no images.
+        FileNotFoundError: A file or folder does not exist.
+    """
+    found = []
+    for path in given:
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+            if not inside:
+                raise ValueError(f"{path} holds no images; expected files that end in {', '.join(SUFFIXES)}")
+            found += [(p, p.relative_to(path)) for p in inside]
+        elif path.exists():
+            found.append((path, Path(path.name)))
+        else:
+            raise FileNotFoundError(f"there is no image or folder {path}")
+    return found
+
+
+class Editing:
+    """One run of an edit: reads files batch by batch, hands their codes to the edit, writes what comes back."""
+
+    def __init__(self, method: Method, given: list[Path], writing: Writing):
+        self.method, self.writing, found = method, writing, find_images(given)
+        self.files, self.below = [path for path, _ in found], [below for _, below in found]
+        self.originals = list(self.files)   # and the sources of parts: none is ever overwritten
+        self.schema = replace(method.schema, bits=writing.bits or method.schema.bits)
+        self.skipped: dict[str, str] = {}   # file -> why it was left out
+        self.notes: Counter[str] = Counter()  # what was odd about images -> how many
+        if writing.grid and len(self.files) > MOST_IN_GRID:
+            raise ValueError(f"a grid shows at most {MOST_IN_GRID} images, not {len(self.files)}; leave out --grid")
+
+    def sources(self, given: Path) -> Callable[[list[int]], Codes]:
+        """Codes of the source images: one for all targets, or the n-th of a folder for the n-th target."""
+        found = [path for path, _ in find_images([given])]
+        self.originals += found
+        if len(found) not in (1, len(self.files)):
+            raise ValueError(f"{given} holds {len(found)} images for {len(self.files)}; give one, or as many")
+        if len(found) == 1:
+            codes = self.codes(found)
+            return lambda which: codes
+        return lambda which: self.codes([found[i] for i in which])
+
+    def codes(self, paths: Sequence[Path]) -> Codes:
+        import torch
+
+        with torch.inference_mode():
+            return self._encode(torch.cat([self._read(path) for path in paths]))
+
+    def run(self, edit: Edit, endings: Sequence[str] = ("",)) -> None:
+        """Edit every image, write the results, each edit's under the file's name and its ending, and report them."""
+        import torch
+
+        from recombine.data.image_files import NOTE, grid, save_images
+
+        targets = plan(self.below, endings, self.writing)
+        protect(targets, self.originals, self.writing)
+        for folder in {path.parent for row in targets for path in row}:
+            folder.mkdir(parents=True, exist_ok=True)
+        rows: list[Tensor] = []
+        with torch.inference_mode():
+            for which, images in self._batches():
+                edited = [self.method.decode(codes).cpu() for codes in edit(self._encode(images), which)]
+                if self.writing.grid:
+                    rows += torch.stack([images, *edited], 1)
+                    continue
+                for batch, ending in zip(edited, range(len(endings)), strict=True):
+                    save_images(batch, [targets[i][ending] for i in which], self.schema.bits, NOTE)
+        if rows:
+            save_images(grid([row.split(1) for row in rows]), self.writing.out, self.schema.bits, NOTE)
+        self._report(targets)
+
+    def _report(self, targets: list[list[Path]]) -> None:
+        done = [row for path, row in zip(self.files, targets, strict=True) if str(path) not in self.skipped]
+        written = list(dict.fromkeys(path for row in done for path in row))
+        for reason in self.skipped.values():
+            say(f"left out {reason}")
+        for text, count in self.notes.most_common(NOTES):
+            say(f"{count} image{'s' * (count != 1)}: {text}")
+        if self.writing.json:
+            print_json({"written": written, "skipped": self.skipped})
+        else:
+            say(f"edited {len(done)} image{'s' * (len(done) != 1)}: {self.writing.out}")
+
+    def _batches(self) -> Iterator[tuple[list[int], Tensor]]:
+        """Which images, and these `[batch, channels, height, width]`; unreadable ones are left out with `on_bad`."""
+        import torch
+
+        from recombine.progress import Bar
+
+        count, size = len(self.files), self.writing.batch
+        with Bar("editing", count, shown=sys.stderr.isatty()) as bar:
+            for start in range(0, count, size):
+                batch = range(start, min(start + size, count))
+                images = {i: image for i in batch if (image := self._read_or_skip(self.files[i])) is not None}
+                if images:
+                    yield list(images), torch.cat(list(images.values()))
+                bar.reach(batch.stop)
+
+    def _read_or_skip(self, path: Path) -> Tensor | None:
+        from recombine.data.decoding import BadImage
+
+        try:
+            return self._read(path)
+        except BadImage as error:
+            if self.writing.on_bad == "error":
+                raise
+            self.skipped[str(path)] = str(error)
+            return None
+
+    def _read(self, path: Path) -> Tensor:
+        from recombine.data.decoding import decode_noted
+        from recombine.data.images import to_float
+
+        pixels, notes = decode_noted(path, self.schema)
+        self.notes.update(notes)
+        return to_float(pixels)[None]
+
+    def _encode(self, images: Tensor) -> Codes:
+        return self.method.encode(images.to(next(self.method.parameters()).device))  # type: ignore[attr-defined]
+
+
+def plan(files: list[Path], endings: Sequence[str], writing: Writing) -> list[list[Path]]:
+    """Where every edited image goes: one row a file, one path for each ending; with --grid all share one path.
+
+    Raises:
+        ValueError: `--out` is a file where a folder is needed or the other way round, or two images share a name.
+    """
+    single = writing.grid or len(files) * len(endings) == 1
+    if writing.out.suffix.lower() == ".png" and single:
+        return [[writing.out] * len(endings)] * len(files)
+    if writing.grid:
+        raise ValueError(f"--grid writes one .png file, so --out must end in .png, not {writing.out.name!r}")
+    if writing.out.suffix.lower() in SUFFIXES:
+        wanted = "name a .png file" if single else "name a folder, or add --grid"
+        raise ValueError(f"--out {writing.out} cannot take {len(files) * len(endings)} image(s); {wanted}")
+    shared = Counter(file.with_suffix("") for file in files)
+    names = [file.with_suffix("") if shared[file.with_suffix("")] == 1 else file for file in files]
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise ValueError(f"{count} images would be written as {name}.png; edit their folders one at a time")
+    return [[writing.out / f"{name}{ending}.png" for ending in endings] for name in names]
+
+
+def protect(targets: list[list[Path]], originals: list[Path], writing: Writing) -> None:
+    """Raise FileExistsError where an original would be overwritten, or an older result without --overwrite."""
+    places = {(stat.st_dev, stat.st_ino) for stat in map(Path.stat, originals)}
+    there = [path for row in targets for path in row if path.exists()]
+    for path in there:
+        if (path.stat().st_dev, path.stat().st_ino) in places:
+            raise FileExistsError(f"{path} is an original and is never overwritten; give another --out")
+    if there and not writing.overwrite:
+        raise FileExistsError(f"{there[0]} exists already; give another --out, or --overwrite")

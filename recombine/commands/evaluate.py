@@ -63,14 +63,8 @@ def judge_run(
 
     model = load(run, best_device())
     pack = Pack(data).select(*model.schema.names) if data else pack_of(run)
-    judgement = judge(
-        model,
-        pack,
-        split=split,
-        images=images,
-        allow_training_data=allow_training_data,
-        progress=say,
-    )
+    allow = allow_training_data
+    judgement = judge(model, pack, split=split, images=images, allow_training_data=allow, progress=say)
     return judgement, report(run, judgement, model=model, pack=pack)
 
 

@@ -1,14 +1,22 @@
-"""What several commands share: kinds of options, `NAME=VALUE` pairs, results as text or JSON."""
+"""What several commands share: kinds of options, results as text or JSON, the monitor of a training, and stopping."""
 
 from __future__ import annotations
 
 import json
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter, Token
+
+if TYPE_CHECKING:
+    from recombine.data.packed import Pack
+    from recombine.evaluation.classifier import Classifier
+    from recombine.training.engine import Monitor
 
 
 def split_at_commas(_: object, tokens: Sequence[Token]) -> tuple[str, ...]:
@@ -16,19 +24,16 @@ def split_at_commas(_: object, tokens: Sequence[Token]) -> tuple[str, ...]:
     return tuple(name.strip() for token in tokens for name in token.value.split(",") if name.strip())
 
 
-METHODS = Path(__file__).parents[1] / "methods"
-METHOD_NAMES = sorted(path.stem for path in METHODS.glob("[!_]*.py"))  # without importing them, which takes seconds
+METHOD_NAMES = sorted(  # without importing them, which takes seconds
+    path.stem for path in (Path(__file__).parents[1] / "methods").glob("[!_]*.py")
+)
 Names = Annotated[tuple[str, ...], Parameter(converter=split_at_commas, n_tokens=1)]
 Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
 JudgeImages = Annotated[int, Parameter(name=("--judge-images", "--pictures"))]  # the second is the older name
 
 
 def pairs(given: Sequence[str] | None, option: str) -> dict[str, str]:
-    """`["a=1", "b=2"]` as a dict.
-
-    Raises:
-        ValueError: A pair has no `=`, or a name stands twice with different values.
-    """
+    """`["a=1", "b=2"]` as a dict; raises ValueError for a pair without `=`, or a name with two values."""
     result: dict[str, str] = {}
     for text in given or ():
         name, separator, value = text.partition("=")
@@ -58,12 +63,44 @@ def print_json(result: Any) -> None:
 
 
 def number(text: str, option: str) -> float:
-    """A number that was given as text.
-
-    Raises:
-        ValueError: It is none.
-    """
+    """A number that was given as text; raises ValueError for other text."""
     try:
         return float(text)
     except ValueError:
         raise ValueError(f"{option} takes numbers, not {text!r}") from None
+
+
+def watcher(pack: Pack, judge: str) -> Monitor:
+    """Measures edits during the training; its classifier is trained when it is first needed, after all checks."""
+    from recombine.training.monitor import EditMonitor
+
+    monitor = cache(lambda: EditMonitor(pack, find_classifier(pack, judge)))
+    return lambda method, path: monitor()(method, path)
+
+
+def find_classifier(pack: Pack, judge: str) -> Classifier | None:
+    """The classifier that judges edits; None where it has nothing to learn."""
+    import torch
+
+    from recombine.evaluation.classifier import judge_classifier
+
+    if judge == "none":
+        return None
+    try:
+        with torch.enable_grad():
+            return judge_classifier(pack, preset=judge, device=best_device(), progress=say)
+    except ValueError as reason:
+        say(f"edits are not judged during the training: {reason}")
+        return None
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Turn a training that was asked to stop into a sentence and an exit code."""
+    from recombine.training.engine import Interrupted
+
+    try:
+        yield
+    except Interrupted as stop:
+        say(str(stop))
+        raise SystemExit(130 if stop.signal_number == signal.SIGINT else 143) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections import Counter
@@ -14,10 +15,10 @@ from cyclopts import Parameter
 from recombine.commands.options import pairs
 
 if TYPE_CHECKING:
-    from recombine.data.decoding import RawImage
     from recombine.data.packed import Pack
     from recombine.data.schema import Schema
     from recombine.data.sources.source import Source
+    from recombine.training.recipe import Recipe
 
 MOST_LOOKED_AT = 100    # images, to see what they are like
 KINDS = ("binary", "categorical", "continuous", "group")
@@ -91,7 +92,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Looks:
-    """What a sample of a source's images is like."""
+    """What a sample of a source's images is like, and the channels and bits that all of them fit into."""
 
     images: int = 0                 # how many were decoded
     grey: int = 0                   # how many of them have no colour
@@ -100,17 +101,17 @@ class Looks:
 
     @property
     def channels(self) -> Literal[1, 3]:
-        """Channels that all of them fit into."""
         return 1 if self.images and self.grey == self.images else 3
 
     @property
     def bits(self) -> Literal[8, 16]:
-        """Bits that all of them fit into."""
         return 16 if self.deep else 8
 
 
 def look(source: Source) -> Looks:
     """Decode some of the images to see what they are like."""
+    from PIL.Image import Image
+
     from recombine.data.decoding import BadImage, read
 
     if (stored := source.stored) is not None:
@@ -125,25 +126,43 @@ def look(source: Source) -> Looks:
             continue
         width, height = image.size
         sizes[f"{height}x{width}"] += 1
-        grey += num_channels(image) < 3
+        found = image.pixels                            # opacity is a channel, too
+        grey += (len(found.getbands()) if isinstance(found, Image) else found.shape[2]) < 3
         deep += image.deep
     return Looks(sizes.total(), grey, deep, dict(sizes.most_common(5)))
 
 
-def num_channels(image: RawImage) -> int:
-    """Channels of a decoded image, opacity included."""
-    from PIL.Image import Image
-
-    return len(image.pixels.getbands()) if isinstance(image.pixels, Image) else image.pixels.shape[2]
-
-
 def pixels(text: str) -> tuple[int, int]:
-    """`64` or `64x48` as height and width.
-
-    Raises:
-        ValueError: It is neither, or a side is 0.
-    """
+    """`64` or `64x48` as height and width; raises ValueError for other text, or a side of 0."""
     match = re.fullmatch(r"([1-9]\d*)(?:x([1-9]\d*))?", text.strip().lower())
     if match is None:
         raise ValueError(f"--size takes pixels, such as 64, or HEIGHTxWIDTH, such as 64x48, not {text!r}")
     return int(match[1]), int(match[2] or match[1])
+
+
+def find_pack(recipe: Recipe, folders: list[Path], run: Path, reading: Reading) -> Pack:
+    """The recipe's images, generated or packed into the run's folder where necessary; several folders as one."""
+    from recombine.data.joined import join
+    from recombine.data.packed import Pack, is_pack
+    from recombine.data.synthetic import avatars, sprites
+
+    unpacked = [folder for folder in folders if not is_pack(folder)]
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1 and (unpacked or not folders):
+        cure = "run `recombine data FOLDER --pack PACK`, then train on PACK"
+        raise ValueError(f"several processes cannot pack at once; {cure}")
+    if not folders:
+        assert recipe.data is not None
+        shown = sys.stderr.isatty()
+        return avatars.build(run / "data", recipe.data.count, recipe.size, recipe.data.seed, progress=shown)
+    into = [run / "data" / str(number) if len(folders) > 1 else run / "data" for number, _ in enumerate(folders, 1)]
+    packs = []
+    for folder, target in zip(folders, into, strict=True):
+        if folder not in unpacked:
+            packs.append(Pack(folder))
+        elif not sprites.is_sheets(folder):
+            packs.append(reading.pack(folder, target, recipe.size))
+        elif is_pack(target):
+            packs.append(Pack(target))
+        else:
+            packs.append(sprites.build(target, folder, progress=sys.stderr.isatty()))
+    return packs[0] if len(packs) == 1 else join(packs)

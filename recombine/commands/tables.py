@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from recombine.commands.options import Flag, print_json, say
-from recombine.commands.session import stoppable
+from recombine.commands.options import Flag, print_json, say, stoppable
 
 if TYPE_CHECKING:
     from recombine.papers import DataFolders, Table
@@ -48,6 +47,7 @@ def tables(
     """
     from recombine.files import check_writable
     from recombine.papers import TABLES, DataFolders, Workspace, run_table
+    from recombine.papers.running import SIGNS
 
     folders = DataFolders.sort(data or [])
     if list_ or not names:
@@ -69,7 +69,8 @@ def tables(
     if json:
         print_json(results)
     elif len(results) > 1:
-        summary(results)
+        for result in results:
+            print(f"{result['name']}: {SIGNS[result['claim']['holds']]}: {result['claim']['why']}")
     return None
 
 
@@ -95,10 +96,11 @@ def show_list(folders: DataFolders, images: int | None, json: bool) -> None:
         {
             "name": table.name, "title": table.title, "paper_data": table.setup.data, "here": table.setup.stand_in,
             "claim": table.claim.words, "missing": table.missing(folders),
-            "not_run": {row.name: row.why_not for row in table.rows if row.why_not}, "minutes": minutes(table, images),
+            "not_run": {row.name: row.why_not for row in table.rows if row.why_not},
+            "minutes": round(table.minutes * (images or table.images) / table.images, 1),
         }
         for table in TABLES.values()
-    ]
+    ]  # fmt: skip
     if json:
         return print_json(rows)
     for row in rows:
@@ -113,27 +115,12 @@ def show_list(folders: DataFolders, images: int | None, json: bool) -> None:
     return None
 
 
-def minutes(table: Table, images: int | None) -> float:
-    """About how long a table takes on one core, with packs and classifiers at hand."""
-    return round(table.minutes * (images or table.images) / table.images, 1)
-
-
 def show(table: Table, result: dict) -> None:
     """Print a table."""
     from rich.console import Console
 
     from recombine.papers.running import printable
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=200)
+    console = Console(highlight=False, width=None if Console().is_terminal else 200)
     console.print(printable(table, result))
     console.print()
-
-
-def summary(results: list[dict]) -> None:
-    """Print one line for every table: whether its claim holds."""
-    from recombine.papers.running import SIGNS
-
-    for result in results:
-        print(f"{result['name']}: {SIGNS[result['claim']['holds']]}: {result['claim']['why']}")

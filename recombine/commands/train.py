@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from recombine.commands.options import METHOD_NAMES, Flag, Names, pairs, print_json, say
-from recombine.commands.reading import Reading
-from recombine.commands.session import find_pack, stoppable, watcher
+from recombine.commands.options import METHOD_NAMES, Flag, Names, pairs, print_json, say, stoppable, watcher
+from recombine.commands.reading import Reading, find_pack
 
 if TYPE_CHECKING:
     from recombine.training.recipe import Recipe

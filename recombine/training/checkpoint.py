@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -29,14 +30,7 @@ PICKLES = {".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".npz", ".joblib",
 
 
 class CorruptCheckpoint(RuntimeError):
-    """A checkpoint that is not what was written.
-
-    Attributes:
-        path: The checkpoint's folder.
-        file: Name of the first file in it that is wrong.
-        expected: What should have been there.
-        got: What is.
-    """
+    """A checkpoint that is not what was written: its folder, and the first file in it that is wrong."""
 
     def __init__(self, path: Path, file: str, expected: str, got: str):
         self.path, self.file, self.expected, self.got = path, file, expected, got
@@ -79,7 +73,7 @@ def save_model(run: Path, tensors: Mapping[str, Tensor], config: dict, schema: S
 
     Args:
         run: The run's folder.
-        tensors: Everything the model needs.
+        tensors: All that the model needs.
         config: At least `method`, its short name, and `config`, its settings as plain JSON values.
         schema: The attributes and the image format that the model was built for.
 
@@ -113,18 +107,13 @@ def read_model(path: str | Path) -> ModelFile:
         folder = model_folder(path)
         before = fingerprint(folder)
         try:
-            return parse_model(folder)
+            contents = read_checked(folder)
+            schema = Schema.from_json(parsed(folder, "labels.json", contents))
+            config, tensors = (parsed(folder, name, contents) for name in ("config.json", "weights.safetensors"))
+            return ModelFile(config, schema, tensors)
         except (CorruptCheckpoint, FileNotFoundError):
             if before == fingerprint(files.standing(folder) or folder):  # not merely replaced by a training meanwhile
                 raise
-
-
-def parse_model(folder: Path) -> ModelFile:
-    """The model in a folder that was written by `save_model`."""
-    contents = read_checked(folder)
-    config = from_json(folder, "config.json", contents)
-    schema = Schema.from_json(from_json(folder, "labels.json", contents))
-    return ModelFile(config, schema, unpack_tensors(folder, "weights.safetensors", contents))
 
 
 def model_folder(path: Path) -> Path:
@@ -196,9 +185,9 @@ def newest_resume(run: str | Path, fallback: bool = False) -> Resume | None:
 def read_resume(folder: Path, broken: list[CorruptCheckpoint]) -> Resume:
     """The checkpoint in one folder, every byte checked."""
     contents = read_checked(folder)
-    stored = from_json(folder, "state.json", contents)
+    stored = parsed(folder, "state.json", contents)
     names = [name for name in contents if name.endswith(".safetensors")]
-    tensors = {name.removesuffix(".safetensors"): unpack_tensors(folder, name, contents) for name in names}
+    tensors = {name.removesuffix(".safetensors"): parsed(folder, name, contents) for name in names}
     return Resume(folder, stored["step_images"], tensors, stored["state"], [str(error) for error in broken])
 
 
@@ -262,15 +251,7 @@ def refuse_pickle(path: Path) -> None:
 
 
 def check_compatible(saved: Mapping, wanted: Mapping) -> None:
-    """Refuse a checkpoint that does not belong to the model at hand.
-
-    Args:
-        saved: The config of the checkpoint: `method`, `config` and, to compare it too, `schema` as JSON.
-        wanted: The same of the model at hand.
-
-    Raises:
-        Incompatible: With both methods' names and every field that differs.
-    """
+    """Raise Incompatible, naming every field that differs, for the config of a checkpoint of another model."""
     plain = [json.loads(json.dumps(side)) for side in (saved, wanted)]
     first, second = ({k: v for k, v in side.items() if k not in ("format", "recombine")} for side in plain)
     lines = [f"{name}: {a!r} saved, {b!r} wanted" for name, a, b in differing(first, second, removed=True)]
@@ -312,21 +293,50 @@ def pack_tensors(tensors: Mapping[str, Tensor]) -> bytes:
     return save(own, metadata={"format": "pt"})
 
 
-def unpack_tensors(folder: Path, name: str, contents: Mapping[str, bytes]) -> dict[str, Tensor]:
-    """The tensors in a safetensors file that has been read."""
+def parsed(folder: Path, name: str, contents: Mapping[str, bytes]) -> dict:
+    """The tensors of a safetensors file, or the JSON, in a file that has been read."""
     if name not in contents:
         raise CorruptCheckpoint(folder, manifest.NAME, f"an entry for {name}", shown(list(contents)))
+    kind, parse = ("JSON", json.loads) if name.endswith(".json") else ("a safetensors file", load)
     try:
-        return load(contents[name])
-    except SafetensorError as error:
-        raise CorruptCheckpoint(folder, name, "a safetensors file", str(error)) from error
+        return parse(contents[name])
+    except (ValueError, SafetensorError) as error:
+        raise CorruptCheckpoint(folder, name, kind, str(error)) from error
 
 
-def from_json(folder: Path, name: str, contents: Mapping[str, bytes]) -> dict:
-    """The JSON in a file that has been read."""
-    if name not in contents:
-        raise CorruptCheckpoint(folder, manifest.NAME, f"an entry for {name}", shown(list(contents)))
-    try:
-        return json.loads(contents[name])
-    except ValueError as error:
-        raise CorruptCheckpoint(folder, name, "JSON", str(error)) from error
+def flatten_optimizer(state_dict: dict) -> tuple[dict[str, Tensor], dict]:
+    """An optimiser's state as named tensors and a JSON-able rest, from which `unflatten_optimizer` makes it again.
+
+    Raises:
+        ValueError: It holds something that is no tensor, number, text, None, list, tuple or dict.
+    """
+    tensors: dict[str, Tensor] = {}
+
+    def described(value: Any, name: str) -> Any:
+        if isinstance(value, Tensor):
+            tensors[name] = value
+            return {"tensor": name}
+        if isinstance(value, dict):
+            return {"dict": [[key, described(inner, f"{name}.{key}")] for key, inner in value.items()]}
+        if isinstance(value, (list, tuple)):
+            entries = [described(entry, f"{name}.{place}") for place, entry in enumerate(value)]
+            return {"tuple" if isinstance(value, tuple) else "list": entries}
+        if value is None or isinstance(value, (bool, int, float, str)):
+            return value
+        expected = "a tensor, number, text, None, or a list or dict of them"
+        raise ValueError(f"{name} is a {type(value).__name__}; expected {expected}")
+
+    return tensors, described(state_dict, "optimizer")
+
+
+def unflatten_optimizer(tensors: Mapping[str, Tensor], rest: Any) -> Any:
+    """The `state_dict` that `flatten_optimizer` took apart, bit for bit."""
+    if not isinstance(rest, dict):
+        return rest
+    (kind, inner), = rest.items()  # fmt: skip
+    if kind == "tensor":
+        return tensors[inner]
+    if kind == "dict":
+        return {key: unflatten_optimizer(tensors, value) for key, value in inner}
+    entries = [unflatten_optimizer(tensors, value) for value in inner]
+    return tuple(entries) if kind == "tuple" else entries

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -29,10 +28,9 @@ from recombine.data.samplers import SAMPLERS, LeavesOut, Sampler
 from recombine.method import Controlled, Hinting, Method, OwnSampler, Phase, Phased, Progress
 from recombine.methods.shared.prototypes import fit_prototypes, prototypes_of
 from recombine.training import checkpoint
-from recombine.training.ema import Average
 from recombine.training.log import Journal, Meter
 from recombine.training.monitor import diagnose
-from recombine.training.players import Players, load_child
+from recombine.training.players import Average, Players, load_child
 from recombine.training.recipe import TrainConfig, crossed, learning_rate_factor, progress_at
 
 
@@ -135,8 +133,7 @@ class Training:
         self.prototypes = prototypes_of(method)
         self.phases = method.phases() if isinstance(method, Phased) else [Phase("train")]
         self.sampler = self.new_sampler()
-        self.journal = Journal(run, config.images, enabled=fabric.is_global_zero, quiet=quiet)
-        self.meter = Meter()
+        self.journal, self.meter = Journal(run, config.images, enabled=fabric.is_global_zero, quiet=quiet), Meter()
         self.measured: dict[str, float] = {}  # in the newest line of the log
         self.warned_of: set[str] = set()
         self.saved_at = time.monotonic()
@@ -207,8 +204,8 @@ class Training:
         """Count and log a step that was not taken; returns what was wrong, where."""
         self.state.bad_in_row += 1
         self.meter.take()
-        images = [self.pack.files[row] for row in batch.rows[:8].tolist()]
-        sentence = f"{bad} after {self.state.images_seen:,} images, in a batch with {', '.join(images)}"
+        images = ", ".join(self.pack.files[row] for row in batch.rows[:8].tolist())
+        sentence = f"{bad} after {self.state.images_seen:,} images, in a batch with {images}"
         self.journal.event(self.state.images_seen, "skipped", f"{sentence}; the step was not taken")
         return sentence
 
@@ -219,8 +216,10 @@ class Training:
         if found is None:
             untouched = f"the newest checkpoint in {self.run / 'resume'} is untouched"
             saved = untouched if self.saved_once or used else "nothing had been saved yet"
-            problem = f"{self.config.patience} steps in a row were not finite: {bad}"
-            raise Diverged(f"{problem}; {saved}; try a lower learning rate or another seed")
+            raise Diverged(
+                f"{self.config.patience} steps in a row were not finite: {bad}; {saved}; "
+                "try a lower learning rate or another seed"
+            )
         self.restore(found)
         self.state.rollbacks, self.state.bad_in_row = used + 1, 0
         self.sampler = self.new_sampler()
@@ -239,16 +238,15 @@ class Training:
         share = slice(self.fabric.global_rank * size // ranks, (self.fabric.global_rank + 1) * size // ranks)
         draw = self.sampler.draw(seen, size)
         seed = mix_seed(self.seed, seen)
-        place: dict[str, Any] = {"offset": share.start, "whole": size, "source": draw.source}
-        batch = replace(self.view(draw.rows, draw.mirror, share), seed=seed, **place)
-        if draw.partner is not None:
-            partner = self.view(draw.partner, draw.partner_mirror, share)
-            batch = replace(batch, partner=replace(partner, seed=mix_seed(seed, "partner"), **place))
-        return batch.to(self.fabric.device, self.dtype)
 
-    def view(self, rows: np.ndarray, mirror: np.ndarray | None, share: slice) -> Batch:
-        """This process's part of sampled images."""
-        return self.pack.batch(rows[share], mirror=None if mirror is None else mirror[share])
+        def view(rows: np.ndarray, mirror: np.ndarray | None, seed: int) -> Batch:
+            images = self.pack.batch(rows[share], mirror=None if mirror is None else mirror[share])
+            return replace(images, seed=seed, offset=share.start, whole=size, source=draw.source)
+
+        batch = view(draw.rows, draw.mirror, seed)
+        if draw.partner is not None:
+            batch = replace(batch, partner=view(draw.partner, draw.partner_mirror, mix_seed(seed, "partner")))
+        return batch.to(self.fabric.device, self.dtype)
 
     def new_sampler(self) -> Sampler:
         """The order of the images; another one after every rollback."""
@@ -258,11 +256,9 @@ class Training:
 
     @property
     def seed(self) -> int:
-        """Of everything random in this training."""
         return mix_seed(self.config.seed, self.state.rollbacks)
 
     def learning_rate_factor(self) -> float:
-        """Of every optimiser's own rate, at this moment."""
         return learning_rate_factor(self.state.images_seen, self.config, self.state.rollbacks)
 
     def agree(self, stop: list[int]) -> tuple[int, bool]:

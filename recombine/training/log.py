@@ -59,13 +59,17 @@ class Journal:
             files.write_text(self.path, "".join(f"{line}\n" for line in lines))
         for sentence in passed_over:
             self.event(images_seen, "passed over", sentence)
-        self.say(f"going on after {images_seen:,} of {self.images:,} images")
+        self.bar.say(f"going on after {images_seen:,} of {self.images:,} images")
 
     def write(self, images_seen: int, values: Mapping[str, float], **more: float) -> None:
         """One line of measurements."""
         if not self.enabled:
             return
-        line = {"images": images_seen, **values, **more, **self.speed(images_seen)}
+        (before, seen), now = self.since, time.monotonic()
+        self.since = (now, images_seen)
+        line = {"images": images_seen, **values, **more}
+        if seen is not None and images_seen > seen:
+            line["images_per_second"] = (images_seen - seen) / (now - before)
         self._append(line)
         self._to_board(images_seen, line)
 
@@ -73,19 +77,7 @@ class Journal:
         """One line about something that happened, also shown."""
         if self.enabled:
             self._append({"images": images_seen, "event": name, "text": text})
-            self.say(f"{name}: {text}")
-
-    def say(self, text: str) -> None:
-        """A line on the screen, above the bar."""
-        self.bar.say(text)
-
-    def speed(self, images_seen: int) -> dict[str, float]:
-        """Images a second since the last line."""
-        (before, seen), now = self.since, time.monotonic()
-        self.since = (now, images_seen)
-        if seen is None or images_seen <= seen:
-            return {}
-        return {"images_per_second": (images_seen - seen) / (now - before)}
+            self.bar.say(f"{name}: {text}")
 
     def advance(self, images_seen: int) -> None:
         """Move the bar."""
@@ -94,7 +86,6 @@ class Journal:
         self.bar.reach(images_seen)
 
     def close(self) -> None:
-        """Finish the bar and the board."""
         self.bar.close()
         if self.board:
             self.board.close()
@@ -105,7 +96,7 @@ class Journal:
                 log.write(json.dumps(line) + "\n")
         except OSError as error:
             if not self.broken:
-                self.say(f"the log {self.path} cannot be written: {error}; training goes on without it")
+                self.bar.say(f"the log {self.path} cannot be written: {error}; training goes on without it")
             self.broken = True
 
     def _to_board(self, images_seen: int, line: Mapping[str, object]) -> None:

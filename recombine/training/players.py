@@ -1,4 +1,4 @@
-"""The players of a method's game: their networks, wrapped by Fabric, their optimisers, and one turn after the other."""
+"""The players of a method's game: their networks, wrapped by Fabric, optimisers, turns, and averaged weights."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from recombine.method import Method, Phase, Turn
-from recombine.training.state import flatten_optimizer, unflatten_optimizer
+from recombine.training.checkpoint import flatten_optimizer, unflatten_optimizer
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,6 @@ class Gradients:
 
     @property
     def player(self) -> str:
-        """Whose turn it is."""
         return self.turns[0].player
 
 
@@ -115,8 +114,7 @@ class Players:
 
     def weights(self) -> dict[str, Tensor]:
         """Parameters and buffers by `network.key`."""
-        states = {name: network.state_dict() for name, network in self.networks.items()}
-        return {f"{name}.{key}": value for name, state in states.items() for key, value in state.items()}
+        return flat_states({name: network.state_dict() for name, network in self.networks.items()})
 
     def load_weights(self, tensors: Mapping[str, Tensor]) -> None:
         """Take over what `weights` gave; other tensors are passed over."""
@@ -134,18 +132,66 @@ class Players:
         """Take over what `optimizer_states` gave."""
         for player, optimizer in self.optimizers.items():
             optimizer.load_state_dict(unflatten_optimizer(tensors.get(f"optimizer-{player}", {}), states[player]))
-            match_strides(optimizer)
+            for parameter, state in optimizer.state.items():    # in the parameter's memory layout, else steps are slow
+                for name, value in state.items():
+                    if isinstance(value, Tensor) and value.shape == parameter.shape:
+                        state[name] = torch.empty_like(parameter).copy_(value)
+
+
+class Average:
+    """The exponential moving average of the parameters and buffers of several networks, by `network.key`.
+
+    Args:
+        networks: By name.
+        half_life: In images; 0 = no average.
+    """
+
+    def __init__(self, networks: Mapping[str, nn.Module], half_life: int):
+        self.half_life = half_life
+        self.live = flat_states({name: network.state_dict(keep_vars=True) for name, network in networks.items()})
+        self.tensors = {key: value.detach().clone() for key, value in self.live.items()} if half_life else {}
+
+    @torch.no_grad()
+    def update(self, images_seen: int, batch_size: int) -> None:
+        """Move towards the current weights; early on the half-life is a tenth of the images seen."""
+        if not self.tensors:
+            return
+        half_life = min(self.half_life, max(images_seen, 1) / 10)
+        step = 1 - 0.5 ** (batch_size / half_life)
+        floats = [key for key, value in self.live.items() if value.is_floating_point()]
+        torch._foreach_lerp_([self.tensors[key] for key in floats], [self.live[key].detach() for key in floats], step)
+        for key, value in self.live.items():
+            if not value.is_floating_point():
+                self.tensors[key].copy_(value)
+
+    @torch.no_grad()
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        for key, value in self.tensors.items():
+            value.copy_(tensors[key])
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Exchange the networks' weights for the averaged ones, and back."""
+        self._exchange()
+        try:
+            yield
+        finally:
+            self._exchange()
+
+    @torch.no_grad()
+    def _exchange(self) -> None:
+        for key, value in self.tensors.items():
+            own = self.live[key].detach().clone()
+            self.live[key].copy_(value)
+            value.copy_(own)
+
+
+def flat_states(states: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """The tensors of several networks by `network.key`."""
+    return {f"{name}.{key}": value for name, state in states.items() for key, value in state.items()}
 
 
 def load_child(network: nn.Module, name: str, tensors: Mapping[str, Tensor]) -> None:
     """Give a child network those tensors whose names begin with its own."""
     start = f"{name}."
     network.load_state_dict({key.removeprefix(start): value for key, value in tensors.items() if key.startswith(start)})
-
-
-def match_strides(optimizer: torch.optim.Optimizer) -> None:
-    """Give every tensor of the optimiser's state its parameter's memory layout, without which steps are slow."""
-    for parameter, state in optimizer.state.items():
-        for name, value in state.items():
-            if isinstance(value, Tensor) and value.shape == parameter.shape:
-                state[name] = torch.empty_like(parameter).copy_(value)

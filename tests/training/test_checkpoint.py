@@ -17,8 +17,13 @@ import recombine
 from recombine import files, manifest
 from recombine.data.schema import Attribute, Schema
 from recombine.training import checkpoint
-from recombine.training.checkpoint import CorruptCheckpoint, Incompatible, NewerFormat
-from recombine.training.state import flatten_optimizer, unflatten_optimizer
+from recombine.training.checkpoint import (
+    CorruptCheckpoint,
+    Incompatible,
+    NewerFormat,
+    flatten_optimizer,
+    unflatten_optimizer,
+)
 
 SCHEMA = Schema((Attribute("smile", "binary", ("0", "1")), Attribute("yaw", "continuous", low=-1.0, high=0.1 + 0.2)), height=8)
 CONFIG = {"method": "rodi", "config": {"width": 4, "rate": 0.1}}

@@ -213,8 +213,7 @@ def test_a_folder_of_sheets_is_told_from_one_of_pictures(folder, tmp_path):
 
 
 def test_the_command_line_composes_sheets_and_uses_them_again(folder, tmp_path, monkeypatch):
-    from recombine.commands.reading import Reading
-    from recombine.commands.session import find_pack
+    from recombine.commands.reading import Reading, find_pack
     from recombine.recipes import RECIPES
 
     monkeypatch.setattr(sprites.build, "__defaults__", (64, *sprites.build.__defaults__[1:]))  # images
