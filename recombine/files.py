@@ -38,7 +38,7 @@ class SaveFailed(OSError):
         advice = {
             **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free some space on this disk"),
             errno.ENOENT: "the folder has vanished: mount its disk again or put it back",
-        }.get(self.errno, "check the disk and the folder's permissions")
+        }.get(self.errno or 0, "check the disk and the folder's permissions")
         return (
             f"could not save {self.path}: {self.reason} ({self.needed / 1e6:.1f} MB needed, {free} free); "
             f"{advice}; what was saved before is untouched"

@@ -68,7 +68,6 @@ class Lease:
         return holds(self.path, self.content)
 
     def release(self) -> None:
-        """Give it back."""
         self.over.set()
         self.heart.join()
         give_up(self.path, self.content)
@@ -107,9 +106,7 @@ def holder_of(path: str | Path) -> str:
 def create(path: Path, left_behind: Callable[[dict | None], bool]) -> bytes | None:
     """Create the file that names this process as the holder, and return its content; None where another one holds it.
 
-    Args:
-        path: The file.
-        left_behind: Whether a file may be taken over whose holder, if it names one, was not seen to have ended.
+    A file whose holder, if it names one, was not seen to have ended is taken over where it was `left_behind`.
     """
     own = json.dumps({**myself(), "since": datetime.now().isoformat(" ", "microseconds")}).encode()
     with one_at_a_time(path.parent):

@@ -122,7 +122,7 @@ def read(source: str | Path | bytes, allow_truncated: bool = False) -> RawImage:
     kind = identify(data, name)
     notes: list[str] = []
     image = open_image(data, kind, name)
-    check_size(image, name)
+    _check_size(image, name)
     try:
         if getattr(image, "is_animated", False):
             notes.append("has several frames or pages; only the first is used")
@@ -146,7 +146,7 @@ def read_bytes(path: Path) -> bytes:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):
             raise BadImage(path, "is a folder or a device, not a file", "unreadable")
-        if status.st_size > 16 * max_pixels():
+        if status.st_size > 16 * _max_pixels():
             raise BadImage(path, f"has {status.st_size:,} bytes, more than any image within the limits", "too large")
         return path.read_bytes()
     except (OSError, ValueError) as error:
@@ -165,11 +165,10 @@ def identify(data: bytes, name: object) -> str:
     for start, kind in FORMATS:
         if data.startswith(start):
             return kind
-    raise BadImage(name, f"is {other_kind(data)}", "not an image")
+    raise BadImage(name, f"is {_other_kind(data)}", "not an image")
 
 
-def other_kind(data: bytes) -> str:
-    """The kind of a file that is none of `FORMATS`, and what to do with it."""
+def _other_kind(data: bytes) -> str:
     start = data[:64].removeprefix(b"\xef\xbb\xbf").lower()
     start = start if data[:1] == b"\0" else start.lstrip(b" \t\r\n")
     for beginning, meaning in OTHERS:
@@ -195,21 +194,19 @@ def open_image(data: bytes, kind: str, name: object) -> ImageFile:
             raise BadImage(name, f"is a damaged or unusual {kind}: {reason}") from error
 
 
-def check_size(image: ImageFile, name: object) -> None:
-    """Refuse, by the header, what is too large, too small or too long."""
+def _check_size(image: ImageFile, name: object) -> None:
     width, height = image.size
     size = f"has {width} x {height} pixels"
-    if width * height > max_pixels():
+    if width * height > _max_pixels():
         cure = "make it smaller or set recombine_MAX_PIXELS"
-        raise BadImage(name, f"{size}, the limit is {max_pixels():,} in all; {cure}", "too large")
+        raise BadImage(name, f"{size}, the limit is {_max_pixels():,} in all; {cure}", "too large")
     if min(width, height) < MIN_SIDE:
         raise BadImage(name, f"{size}; the smallest side allowed is {MIN_SIDE}", "too small")
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise BadImage(name, f"{size}, longer than {MAX_ASPECT}:1; cut it", "too long")
 
 
-def max_pixels() -> int:
-    """The most pixels an image may have."""
+def _max_pixels() -> int:
     return int(float(os.environ.get("recombine_MAX_PIXELS", MAX_PIXELS)))
 
 
@@ -269,11 +266,11 @@ def sixteen_colour(image: ImageFile, data: bytes) -> np.ndarray:
     if mode.startswith("CMYK"):
         raise BadImage("", "is CMYK of 16 bits, which cannot be read; convert it to RGB", "unusual")
     if mode.startswith("LA"):
-        bytes_ = unpacked(data, str(image.format), "RGBA").astype(np.float32)
+        bytes_ = _unpacked(data, str(image.format), "RGBA").astype(np.float32)
         return (bytes_[..., 0::2] * 256 + bytes_[..., 1::2]) / np.float32(65535)
     layout, order = mode.split(";16")
     other = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}[order]
-    high, low = (unpacked(data, str(image.format), f"{layout.upper()};16{o}") for o in (order, other))
+    high, low = (_unpacked(data, str(image.format), f"{layout.upper()};16{o}") for o in (order, other))
     values = high.astype(np.float32) * 256 + low
     if layout == "RGBa":                    # TIFF: colours are multiplied by opacity
         values[..., :3] *= 65535 / np.maximum(values[..., 3:], 1)
@@ -283,7 +280,7 @@ def sixteen_colour(image: ImageFile, data: bytes) -> np.ndarray:
     return values / np.float32(65535)
 
 
-def unpacked(data: bytes, kind: str, mode: str) -> np.ndarray:
+def _unpacked(data: bytes, kind: str, mode: str) -> np.ndarray:
     """Bytes of an image, upright, unpacked in another way than Pillow would choose."""
     image = Image.open(BytesIO(data), formats=[kind])
     image.info.pop("transparency", None)
@@ -294,7 +291,7 @@ def unpacked(data: bytes, kind: str, mode: str) -> np.ndarray:
 def eight_bits(image: ImageFile, data: bytes, notes: list[str]) -> Image.Image:
     """An upright sRGB image of 8 bits: mode L, LA, RGB or RGBA."""
     profile = image.info.get("icc_profile") or b""
-    if simplejpeg and image.format == "JPEG" and image.mode == "RGB" and is_srgb(profile):
+    if simplejpeg and image.format == "JPEG" and image.mode == "RGB" and _is_srgb(profile):
         if image.getexif().get(ORIENTATION, 1) == 1:
             with suppress(ValueError):      # Pillow decides what is bad, so both give the same
                 return Image.fromarray(simplejpeg.decode_jpeg(data, "RGB", strict=True))
@@ -303,24 +300,22 @@ def eight_bits(image: ImageFile, data: bytes, notes: list[str]) -> Image.Image:
         upright = upright.convert("RGBA" if upright.mode == "PA" or "transparency" in upright.info else "RGB")
     elif upright.mode in ("1", "La", "RGBa", "RGBX", "YCbCr", "HSV", "LAB"):
         upright = upright.convert({"1": "L", "La": "LA", "RGBa": "RGBA"}.get(upright.mode, "RGB"))
-    return to_srgb(upright, profile, notes)
+    return _to_srgb(upright, profile, notes)
 
 
-def is_srgb(profile: bytes) -> bool:
-    """Whether there is no profile, or the usual one."""
+def _is_srgb(profile: bytes) -> bool:
     return not profile or b"sRGB" in profile[:4096] or "sRGB".encode("utf-16-be") in profile[:4096]
 
 
-def to_srgb(image: Image.Image, profile: bytes, notes: list[str]) -> Image.Image:
-    """Colours as sRGB, through the embedded profile where there is one."""
-    wanted = "RGBA" if image.mode == "RGBA" else "RGB"
-    if image.mode in ("RGB", "RGBA", "CMYK") and not is_srgb(profile):
+def _to_srgb(image: Image.Image, profile: bytes, notes: list[str]) -> Image.Image:
+    mode = "RGBA" if image.mode == "RGBA" else "RGB"
+    if image.mode in ("RGB", "RGBA", "CMYK") and not _is_srgb(profile):
         try:
             if len(profile) > MAX_PROFILE:
                 raise ImageCms.PyCMSError("too large")
             target = ImageCms.createProfile("sRGB")
             own = ImageCms.ImageCmsProfile(BytesIO(profile))
-            return ImageCms.profileToProfile(image, own, target, outputMode=wanted) or image
+            return ImageCms.profileToProfile(image, own, target, outputMode=mode) or image
         except (ImageCms.PyCMSError, OSError, ValueError, TypeError) as error:
             notes.append(f"its colour profile is not used: {error}")
     return image.convert("RGB") if image.mode == "CMYK" else image
@@ -332,7 +327,10 @@ def fitted(raw: RawImage, schema: Schema, name: object) -> np.ndarray:
     box = (0.0, 0.0, float(width), float(height))
     inner = (schema.width, schema.height)
     if schema.fit == "crop":
-        box = centre(width, height, schema.width / schema.height)
+        aspect = schema.width / schema.height
+        inside = min(width, height * aspect), min(height, width / aspect)
+        left, top = (width - inside[0]) / 2, (height - inside[1]) / 2
+        box = left, top, left + inside[0], top + inside[1]
     elif schema.fit == "letterbox":
         scale = min(schema.width / width, schema.height / height)
         inner = max(1, round(width * scale)), max(1, round(height * scale))
@@ -343,14 +341,7 @@ def fitted(raw: RawImage, schema: Schema, name: object) -> np.ndarray:
         pixels = fitted_eight(raw.pixels, schema, box, inner)
     else:
         pixels = fitted_deep(fractions(raw, schema, name), raw.alpha, schema, box, inner)
-    return padded(pixels, schema)
-
-
-def centre(width: int, height: int, aspect: float) -> tuple[float, float, float, float]:
-    """The largest box (left, top, right, bottom) of an aspect, width by height, in the middle of an image."""
-    inner_width, inner_height = min(width, height * aspect), min(height, width / aspect)
-    left, top = (width - inner_width) / 2, (height - inner_height) / 2
-    return left, top, left + inner_width, top + inner_height
+    return _padded(pixels, schema)
 
 
 def fractions(raw: RawImage, schema: Schema, name: object) -> np.ndarray:
@@ -395,7 +386,7 @@ def fitted_eight(image: Image.Image, schema: Schema, box: tuple, size: tuple[int
     return np.moveaxis(np.asarray(image).reshape(size[1], size[0], -1), -1, 0)
 
 
-def padded(pixels: np.ndarray, schema: Schema) -> np.ndarray:
+def _padded(pixels: np.ndarray, schema: Schema) -> np.ndarray:
     """An image in the middle of a canvas of the background's colour."""
     channels, height, width = pixels.shape
     if (height, width) == schema.image_size:

@@ -54,14 +54,14 @@ def read_images(
 
 def _read_one(path: str | Path | bytes, size: int | tuple[int, int] | None, schema: Schema | None) -> Tensor:
     raw = read(path)
-    wanted = schema or Schema(bits=16 if raw.deep else 8)
+    prepared = schema or Schema(bits=16 if raw.deep else 8)
     if size is None and schema is None:
         width, height = raw.size
         size = height, width
     if size is not None:
         height, width = (size, size) if isinstance(size, int) else size
-        wanted = replace(wanted, height=height, width=width)
-    return to_float(fitted(raw, wanted, path))[None]
+        prepared = replace(prepared, height=height, width=width)
+    return to_float(fitted(raw, prepared, path))[None]
 
 
 def save_images(
@@ -79,19 +79,16 @@ def save_images(
         The files written.
     """
     images = images[None] if images.ndim == 3 else images
-    paths = numbered(Path(path), len(images)) if isinstance(path, str | Path) else [Path(p) for p in path]
+    if isinstance(path, str | Path):
+        path, width = Path(path), len(str(len(images) - 1))
+        several = [path.with_name(f"{path.stem}_{i:0{width}d}{path.suffix}") for i in range(len(images))]
+        path = [path] if len(images) == 1 else several
+    paths = list(map(Path, path))
     if len(paths) != len(images):
         raise ValueError(f"{len(images)} images cannot be saved under {len(paths)} paths")
     for pixels, target in zip(to_pixels(images, bits), paths, strict=True):
         write_bytes(target, encoded(pixels, target.suffix.lower(), note))
     return paths
-
-
-def numbered(path: Path, count: int) -> list[Path]:
-    """`count` paths: the path itself for one, otherwise with a number before its ending."""
-    if count == 1:
-        return [path]
-    return [path.with_name(f"{path.stem}_{i:0{len(str(count - 1))}d}{path.suffix}") for i in range(count)]
 
 
 def encoded(pixels: np.ndarray, suffix: str, note: str | None = None) -> bytes:
@@ -139,21 +136,15 @@ def png16(pixels: np.ndarray, note: str | None = None) -> bytes:
     if note:
         texts = [("Comment", note), ("XML:com.adobe.xmp", XMP)]
         chunks[1:1] = [(b"iTXt", key.encode("latin-1") + bytes(5) + text.encode()) for key, text in texts]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(_png_chunk(*chunk) for chunk in chunks)
-
-
-def _png_chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
 
 
 def grid(
-    images: Tensor | Sequence[Sequence[Tensor]],
-    columns: int | None = None,
-    *,
-    gap: int = 2,
-    titles: Sequence[str] = (),
-    captions: Sequence[str] = (),
-) -> Tensor:
+    images: Tensor | Sequence[Sequence[Tensor]], columns: int | None = None, *,
+    gap: int = 2, titles: Sequence[str] = (), captions: Sequence[str] = (),
+) -> Tensor:  # fmt: skip
     """Images side by side, white gaps between them.
 
     Args:
@@ -166,7 +157,11 @@ def grid(
     Returns:
         [1, channels, height, width]; fewer images than places leave white.
     """
-    rows = _rows(images, columns)
+    across = columns or math.ceil(len(images) ** 0.5) or 1
+    laid = [images[i : i + across] for i in range(0, len(images), across)] if isinstance(images, Tensor) else images
+    rows = [list(row) for row in laid if len(row)]
+    if not rows:
+        raise ValueError("a grid needs at least one image")
     first = rows[0][0]
     channels, height, width = first.shape[-3:]
     across = max(map(len, rows))
@@ -178,17 +173,6 @@ def grid(
             top, left = i * (height + gap), j * (width + gap)
             canvas[:, top : top + height, left : left + width] = image.detach().reshape(channels, height, width)
     return _lettered(canvas, titles, captions, height + gap, width + gap)[None]
-
-
-def _rows(images: Tensor | Sequence[Sequence[Tensor]], columns: int | None) -> list[list[Tensor]]:
-    if isinstance(images, Tensor):
-        columns = columns or math.ceil(len(images) ** 0.5)
-        rows = [list(images[start : start + columns]) for start in range(0, len(images), columns)]
-    else:
-        rows = [list(row) for row in images if len(row)]
-    if not rows:
-        raise ValueError("a grid needs at least one image")
-    return rows
 
 
 def _lettered(canvas: Tensor, titles: Sequence[str], captions: Sequence[str], down: int, across: int) -> Tensor:

@@ -14,16 +14,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from recombine.data.packed import Pack
-from recombine.data.schema import MISSING, Attribute
+from recombine.data.schema import MISSING, Attribute, Mirror
 from recombine.messages import nearest, shown
 
 FORMAT = ("height", "width", "channels", "bits", "low", "high")     # of images, the same in all packs
-Mirror = Literal["keep", "negate"] | tuple[tuple[str, str], ...]
 
 
 def join(packs: Sequence[Pack], shared: Sequence[str] = ()) -> Joined:
@@ -107,7 +105,6 @@ class Joined(Pack):
         return hashlib.blake2b(whole.encode() + self.sources.tobytes(), digest_size=8).hexdigest()
 
     def whole(self) -> Joined:
-        """The same images with every attribute."""
         return join([pack.whole() for pack in self.packs], self.shared)
 
     def problems(self) -> dict[str, list]:
@@ -119,7 +116,6 @@ class Joined(Pack):
         return found
 
     def verify(self) -> None:
-        """Read every byte of every pack and compare it with its manifest."""
         for pack in self.packs:
             pack.verify()
 
@@ -154,10 +150,8 @@ def check_format(packs: Sequence[Pack]) -> None:
         for name in FORMAT:
             here, there = getattr(first.schema, name), getattr(pack.schema, name)
             if here != there:
-                raise ValueError(
-                    f"images that are joined have one format; {name} is {here} in {first.path} and {there} in "
-                    f"{pack.path}; pack one of them again with the other's"
-                )
+                found = f"{name} is {here} in {first.path} and {there} in {pack.path}; pack one of them again"
+                raise ValueError(f"images that are joined have one format; {found} with the other's")
 
 
 def joint_attributes(packs: Sequence[Pack], shared: Sequence[str]) -> tuple[Attribute, ...]:
@@ -178,9 +172,8 @@ def joint(name: str, owners: Sequence[tuple[int, Pack]], shared: bool) -> Attrib
     """One attribute of several packs as one."""
     first = owners[0][1].schema[name]
     for _, pack in owners:
-        other = pack.schema[name]
-        if other.kind != first.kind:
-            where = f"{first.kind} in {owners[0][1].path} and {other.kind} in {pack.path}"
+        if (kind := pack.schema[name].kind) != first.kind:
+            where = f"{first.kind} in {owners[0][1].path} and {kind} in {pack.path}"
             raise ValueError(f"{name} is {where}; state one kind for both, or rename one")
     parts = [(number, pack.schema[name]) for number, pack in owners]
     values = tuple(dict.fromkeys(own_name(a, v, number, shared) for number, a in parts for v in a.values))
@@ -194,7 +187,8 @@ def joint_mirror(name: str, parts: Sequence[tuple[Attribute, Callable[[str], str
     """What becomes of a label in a mirrored image, where all packs agree; pairs of values are gathered."""
     rules = {a.mirror for a, _ in parts if isinstance(a.mirror, str)}
     listed = [() if isinstance(a.mirror, str) else a.mirror for a, _ in parts]
-    own = [{in_order(called(x), called(y)) for x, y in each} for each, (_, called) in zip(listed, parts, strict=True)]
+    named = zip(listed, (called for _, called in parts), strict=True)
+    own = [{(min(pair), max(pair)) for pair in ((called(x), called(y)) for x, y in each)} for each, called in named]
     pairs = sorted({pair for here in own for pair in here})
     moved = [value for pair in pairs for value in pair]
     values = [{called(value) for value in a.values} for a, called in parts]
@@ -202,16 +196,9 @@ def joint_mirror(name: str, parts: Sequence[tuple[Attribute, Callable[[str], str
     lacking = [pair for here, known in several for pair in pairs if pair not in here and known.issuperset(pair)]
     if lacking or len(moved) > len(set(moved)) or ("negate" in rules and (pairs or len(rules) > 1)):
         stated = shown([repr(a.mirror) for a, _ in parts])
-        raise ValueError(
-            f"{name} becomes another value in a mirrored image by different rules: {stated}; "
-            "pack one of them again with the other's"
-        )
+        text = f"{name} becomes another value in a mirrored image by different rules: {stated}"
+        raise ValueError(f"{text}; pack one of them again with the other's")
     return tuple(pairs) or ("negate" if "negate" in rules else "keep")
-
-
-def in_order(x: str, y: str) -> tuple[str, str]:
-    """A pair, whichever way round it was written."""
-    return (x, y) if x < y else (y, x)
 
 
 def own_name(attribute: Attribute, value: str, number: int, shared: bool) -> str:
@@ -222,8 +209,7 @@ def own_name(attribute: Attribute, value: str, number: int, shared: bool) -> str
 def recoded(attribute: Attribute, number: int, pack: Pack, shared: Sequence[str]) -> np.ndarray:
     """One pack's labels in the numbers of the joint attribute; all missing where it does not have it."""
     if attribute.name not in pack.schema.names:
-        continuous = attribute.kind == "continuous"
-        return np.full(len(pack), np.nan if continuous else MISSING, np.float32 if continuous else np.int64)
+        return attribute.missing(len(pack))
     column, own = pack.labels[attribute.name], pack.schema[attribute.name]
     if attribute.kind in ("continuous", "binary"):
         return column

@@ -126,8 +126,8 @@ class Pack:
             column[~known[attribute.name]] = 0
             if mirror is not None and attribute.mirror != "keep":
                 column[mirror] = mirrored(attribute, column[mirror])
-        tensors = ({name: torch.from_numpy(column) for name, column in each.items()} for each in (labels, known))
-        return Batch(to_float(pixels), *tensors, torch.from_numpy(rows))
+        found, there = ({n: torch.from_numpy(column) for n, column in each.items()} for each in (labels, known))
+        return Batch(to_float(pixels), found, there, torch.from_numpy(rows))
 
     def select(self, *attributes: str) -> Pack:
         """The same images with only these attributes."""

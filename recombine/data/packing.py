@@ -187,9 +187,9 @@ class Packing:
         title = {"format": packed.FORMAT, "preparation": preparation, "files": names}
         self.journal = Journal(folder / JOURNAL, json.loads(json.dumps(title)))
         self.bytes_each = math.prod(job.schema.shape) * job.schema.dtype.itemsize
-        old = finished(folder)
-        alike = old is not None and old.problems().get("preparation") == self.journal.title["preparation"]
-        self.old = old if alike and set(STAMPS) <= old.index.keys() else None
+        old, title = finished(folder), self.journal.title
+        stored = old.problems().get("preparation") if old is not None and set(STAMPS) <= old.index.keys() else None
+        self.old = old if stored == title["preparation"] else None
         self.changed = stale(self.old, job.root, verify) if self.old else []
 
     def is_done(self, columns: Mapping[str, Column], on_bad: str) -> bool:

@@ -112,7 +112,6 @@ class TwoBatches:
         self.second = Iid(pack, split, seed, mirror, "second")
 
     def draw(self, position: int, batch_size: int) -> Draw:
-        """The next images and their partners."""
         first, second = self.first.draw(position, batch_size), self.second.draw(position, batch_size)
         return Draw(first.rows, first.mirror, second.rows, second.mirror)
 
@@ -150,7 +149,6 @@ class Pairs:
         self.epochs = Epochs(len(self.groups.rows), seed, "pairs")
 
     def draw(self, position: int, batch_size: int) -> Draw:
-        """The next images and their partners."""
         first = self.epochs.order(position, batch_size)
         group = self.groups.member[first]
         start, size = self.groups.starts[group], self.groups.sizes[group]
@@ -190,16 +188,9 @@ class Macro:
     """
 
     def __init__(
-        self,
-        pack: Pack,
-        split: str = "train",
-        seed: int = 0,
-        mirror: bool = False,
-        identity: str | None = None,
-        clip: str | None = None,
-        clips: int = 1,
-        images: int = 4,
-    ):
+        self, pack: Pack, split: str = "train", seed: int = 0, mirror: bool = False, identity: str | None = None,
+        clip: str | None = None, clips: int = 1, images: int = 4,
+    ):  # fmt: skip
         rows, identity = some(pack.rows(split), pack, split), identity or first_group(pack)
         if images < 2 or clips < 1:
             raise ValueError(f"a macro-batch needs 2 or more images of 1 or more clips, not {images} of {clips}")
@@ -289,10 +280,8 @@ def first_group(pack: Pack) -> str:
     """The first attribute of kind `group`; raises ValueError where there is none."""
     names = [a.name for a in pack.schema.attributes if a.kind == "group"]
     if not names:
-        raise ValueError(
-            f"{pack.path} has no attribute of kind 'group' to draw images of one identity by; state its kind, or name "
-            f"one of {shown(pack.schema.names)}"
-        )
+        text = f"{pack.path} has no attribute of kind 'group' to draw images of one identity by"
+        raise ValueError(f"{text}; state its kind, or name one of {shown(pack.schema.names)}")
     return names[0]
 
 

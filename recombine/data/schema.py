@@ -15,6 +15,7 @@ from recombine.messages import nearest, shown
 
 Kind = Literal["binary", "categorical", "continuous", "group"]
 Fit = Literal["crop", "letterbox", "stretch"]
+Mirror = Literal["keep", "negate"] | tuple[tuple[str, str], ...]    # what mirroring makes of a label; pairs swap
 Column = TypeVar("Column")  # labels, one an image: an array or a tensor
 
 MISSING = -1  # stands for "not labelled" in integer columns; continuous columns use NaN
@@ -35,7 +36,7 @@ class Attribute:
     values: tuple[str, ...] = ()            # binary: ("0", "1"); categorical and group: every value; continuous: ()
     low: float | None = None                # continuous: smallest value seen in training, the table's unit
     high: float | None = None               # continuous: largest value seen in training
-    mirror: Literal["keep", "negate"] | tuple[tuple[str, str], ...] = "keep"  # the label of a mirrored image; pairs swap
+    mirror: Mirror = "keep"
 
     @property
     def num_values(self) -> int:
@@ -59,6 +60,11 @@ class Attribute:
         if text in self.values:
             return self.values.index(text)
         raise ValueError(f"{self.name} has no value {text!r}; it has {shown(self.values)}{nearest(text, self.values)}")
+
+    def missing(self, count: int) -> np.ndarray:
+        """Labels [count] that are all missing."""
+        continuous = self.kind == "continuous"
+        return np.full(count, np.nan if continuous else MISSING, np.float32 if continuous else np.int64)
 
     def known(self, column: Column) -> Column:
         """Where labels, an array or a tensor, are not missing: not NaN where continuous, else not `MISSING`."""
@@ -84,11 +90,11 @@ class Schema:
     height: int = 64                        # pixels
     width: int = 64                         # pixels
     channels: int = 3                       # 1 grey, 3 colour, more for microscopy and the like
-    bits: int = 8                           # per channel in the pack and, unless asked otherwise, in what comes out: 8 or 16
+    bits: int = 8                           # per channel in the pack and, unless stated otherwise, in outputs: 8 or 16
     fit: Fit = "crop"                       # how an image of another shape becomes height x width
     background: tuple[int, int, int] = (255, 255, 255)  # what transparent pixels are laid on, 8 bits
     low: float | None = None                # the input value that becomes -1 ...
-    high: float | None = None               # ... and +1: fractions of the file's full range; float files: their own unit, must be stated
+    high: float | None = None               # ... and +1: fractions of a file's full range, or a float file's own unit
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -55,8 +55,6 @@ class Cells:
 
     def take(self, rows: Sequence[int]) -> Cells:
         """The same table with only these rows, in this order."""
-        if list(rows) == list(range(len(self))):
-            return self
         columns = {name: [cells[row] for row in rows] for name, cells in self.columns.items()}
         return Cells(columns, [self.origins[row] for row in rows], [self.lines[row] for row in rows], self.notes)
 
@@ -161,7 +159,6 @@ def _with_decimal_points(cells: Cells, name: str) -> Cells:
 
 
 def _by_column(header: list[str], rows: list[list[str]], lines: list[int], name: str, *notes: Note) -> Cells:
-    """Check the shape of a table and turn its rows into columns."""
     names = [cell.strip() or f"unnamed_{position}" for position, cell in enumerate(header, 1)]
     twice = [column for column in dict.fromkeys(names) if names.count(column) > 1]
     if twice:
@@ -183,10 +180,7 @@ def _by_column(header: list[str], rows: list[list[str]], lines: list[int], name:
 def read_list(text: str, name: str, header: Sequence[str] | None = None) -> Cells:
     """CelebA's own format: a count, a line of names, then a file and its values per line, separated by spaces.
 
-    Args:
-        text: The file's content.
-        name: What messages call it.
-        header: Column names of a file that has neither count nor names.
+    `header` has the column names of a file that has neither count nor names; `name` is what messages call the file.
     """
     numbered = [(i, line.split()) for i, line in enumerate(text.splitlines(), 1) if line.strip()]
     notes, count = [], None
@@ -204,24 +198,23 @@ def read_list(text: str, name: str, header: Sequence[str] | None = None) -> Cell
 
 def _read_json_lines(text: str, name: str) -> Cells:
     lines = [(line, content) for line, content in enumerate(text.split("\n"), 1) if content.strip()]
-    entries = [_json_object(content, f"{name} line {line}") for line, content in lines]
+    entries = []
+    for line, content in lines:
+        place = f"{name} line {line}"
+        try:
+            entries.append(json.loads(content))
+        except json.JSONDecodeError as error:
+            reason = f"{error.msg} at character {error.pos}"
+            raise BadTable(f"{place} is not JSON ({reason}); expected one object per line") from None
+        if not isinstance(entries[-1], dict):
+            example = 'an object such as {"file_name": "a.png"}'
+            raise BadTable(f"{place} holds {content.strip()[:40]!r}; expected {example}")
     names = list(dict.fromkeys(key for entry in entries for key in entry))
     nested = {key for entry in entries for key, value in entry.items() if isinstance(value, (dict, list))}
     columns = {key: [_text(entry.get(key)) for entry in entries] for key in names if key not in nested}
     notes = [Note("info", f"{name} read as JSON lines: {len(entries)} rows")]
     notes += [_nested(name, key) for key in names if key in nested]
     return Cells(columns, [f"{name} line"] * len(lines), [line for line, _ in lines], tuple(notes))
-
-
-def _json_object(content: str, place: str) -> dict:
-    try:
-        entry = json.loads(content)
-    except json.JSONDecodeError as error:
-        reason = f"{error.msg} at character {error.pos}"
-        raise BadTable(f"{place} is not JSON ({reason}); expected one object per line") from None
-    if not isinstance(entry, dict):
-        raise BadTable(f'{place} holds {content.strip()[:40]!r}; expected an object such as {{"file_name": "a.png"}}')
-    return entry
 
 
 def _nested(name: str, column: str) -> Note:
@@ -252,10 +245,9 @@ def _read_parquet(path: Path, name: str) -> Cells:
             notes.append(_nested(name, column.name))
         else:
             columns[column.name] = [_text(value) for value in table.column(column.name).to_pylist()]
-    count = table.num_rows
-    if not count:
+    if not table.num_rows:
         raise BadTable(f"{name} has columns and no rows; expected a row for each image")
-    return Cells(columns, [f"{name} row"] * count, list(range(1, count + 1)), tuple(notes))
+    return Cells(columns, [f"{name} row"] * table.num_rows, list(range(1, table.num_rows + 1)), tuple(notes))
 
 
 def _text(value: object) -> str:

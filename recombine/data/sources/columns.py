@@ -12,11 +12,11 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 
-from recombine.data.schema import MISSING, NO, YES, Attribute, Kind
+from recombine.data.schema import MISSING, NO, YES, Attribute, Kind, Mirror
 from recombine.data.sources.cells import Cells, Note, number, printable
 from recombine.data.sources.source import NewValues, Stated
 from recombine.messages import nearest, option, shown
@@ -26,10 +26,7 @@ NOT_A_LABEL = ("none", "-", "--", "?", "unknown")                   # missing, b
 IDENTITIES = ("identity", "identities", "id", "ids", "uid")
 PERSONS = ("identity", "identities", "person", "subject", "individual", "celebrity", "patient", "actor", "speaker")
 GROUPS = (*IDENTITIES, *PERSONS, "clip", "video", "sequence", "session", "track", "specimen")
-MEASURES = (
-    *("yaw", "pitch", "roll", "age", "angle", "degrees", "azimuth", "elevation", "gaze", "intensity", "score"),
-    *("x", "y", "z"),
-)
+MEASURES = tuple("yaw pitch roll age angle degrees azimuth elevation gaze intensity score x y z".split())
 MOST_LEVELS = 10    # whole numbers with more values than this are numbers, with fewer they are categories
 MOST_WORDS = 200    # words with more values than this are groups
 SIDES = {"left": "right", "Left": "Right", "LEFT": "RIGHT", "l": "r", "L": "R"}
@@ -77,12 +74,8 @@ def factorise(name: str, cells: Sequence[str]) -> Column:
     positions: dict[str, int] = defaultdict(count().__next__)
     codes = np.fromiter(map(positions.__getitem__, cells), np.int64, len(cells))
     raw = Column(name, list(positions), codes, np.bincount(codes, minlength=len(positions)))
-    return raw.merge([_trimmed(text) for text in raw.texts])
-
-
-def _trimmed(text: str) -> str | None:
-    text = unicodedata.normalize("NFC", text.strip())
-    return None if text.lower() in MISSING_CELLS or text == "NA" else text
+    trimmed = [unicodedata.normalize("NFC", text.strip()) for text in raw.texts]
+    return raw.merge([None if text.lower() in MISSING_CELLS or text == "NA" else text for text in trimmed])
 
 
 class Facts:
@@ -176,8 +169,8 @@ def as_stated(column: Column, stated: Stated) -> tuple[Kind, list[int]]:
     """The kind that was stated, and the positions of the texts that contradict it."""
     kind: Any = stated.kind if isinstance(stated, Attribute) else stated if isinstance(stated, str) else "categorical"
     if kind not in get_args(Kind):
-        expected = f"expected {shown(get_args(Kind))}, or a list of values"
-        raise ValueError(f"{column.name}: unknown kind {stated!r}; {expected}")
+        expected = f"{shown(get_args(Kind))}, or a list of values"
+        raise ValueError(f"{column.name}: unknown kind {stated!r}; expected {expected}")
     facts, values, texts = Facts(column), stated_values(stated), list(enumerate(column.texts))
     if kind == "group":
         return kind, []
@@ -249,33 +242,22 @@ def slip(text: str, other: str) -> bool:
     return a[1:] == b or a == b[1:] or a[1:] == b[1:] or (a[:2] == b[1::-1] and a[2:] == b[2:])
 
 
-@dataclass(frozen=True)
-class Typed:
-    """What a column became."""
-
-    attribute: Attribute | None         # None where it can be no attribute; a note has the reason
-    numbers: np.ndarray                 # [rows] int64 with MISSING; continuous: float32 with NaN
-    notes: list[Note]
-
-
 def type_column(
-    column: Column, cells: Cells, *, stated: Stated | None = None, new_values: NewValues = "error", asked: bool = False
-) -> Typed:
-    """A column as an attribute with its numbers.
+    column: Column, cells: Cells, stated: Stated | None, new_values: NewValues, asked: bool
+) -> tuple[Attribute | None, np.ndarray, list[Note]]:
+    """A column of `cells` as an attribute, its numbers [rows] (int64, or float32 where continuous), and notes.
 
-    Args:
-        column: The column.
-        cells: The table it comes from, for the places of its cells.
-        stated: Its kind, its only values, or an attribute of an existing schema.
-        new_values: What to do with values that do not belong.
-        asked: Whether this very column was asked for; it is then an error if it cannot serve.
+    The attribute is None where the column can be none, with the reason among the notes: an error where this very column
+    was `asked` for.
     """
     kind, strays = infer(column) if stated is None else as_stated(column, stated)
     notes = []
     if column.name == "rest":
         notes.append(Note("error", "a column is called rest", "rename it: that part holds what no attribute describes"))
     if kind is None:
-        return Typed(None, column.codes, [*notes, _unusable(column, asked)])
+        text = f"column {column.label} was left out: nearly every row has a value of its own"
+        notes.append(Note("error" if asked else "info", text, "state its kind to use it, for instance group"))
+        return None, column.codes, notes
     soft = [code for code in strays if kind in ("binary", "continuous") and column.texts[code].lower() in NOT_A_LABEL]
     hard = [code for code in strays if code not in soft]
     adding = new_values == "add" and kind != "continuous"
@@ -287,14 +269,11 @@ def type_column(
         notes.append(_stray_note(column.drop(soft), kind, texts, cells, stated, new_values))
     column = column.drop(soft if adding else strays)
     if len(column.texts) < 2 and not isinstance(stated, Attribute):
-        return Typed(None, column.codes, [*notes, _constant(column, asked)])
+        return None, column.codes, [*notes, _constant(column, asked)]
     if stated is None:
         notes += _explain(column, kind)
     kind = "categorical" if hard and adding and kind == "binary" else kind
-    return Typed(*_numbered(column, kind, None if isinstance(stated, str) else stated), notes)
-
-
-# What is reported
+    return *_numbered(column, kind, None if isinstance(stated, str) else stated), notes
 
 
 def _stray_note(
@@ -330,11 +309,6 @@ def _complaint(column: Column, code: int, kind: Kind, expected: Sequence[str], c
     return f"unknown value {text!r}, expected {shown(listed)}{hint}"
 
 
-def _unusable(column: Column, asked: bool) -> Note:
-    text = f"column {column.label} was left out: nearly every row has a value of its own"
-    return Note("error" if asked else "info", text, "state its kind to use it, for instance group")
-
-
 def _constant(column: Column, asked: bool) -> Note:
     held = f"has the one value {column.texts[0]!r}" if column.texts else "is empty in every row"
     if asked:
@@ -344,7 +318,6 @@ def _constant(column: Column, asked: bool) -> Note:
 
 
 def _explain(column: Column, kind: Kind) -> list[Note]:
-    """Notes on readings that may not be what was meant."""
     if kind != "categorical" or not all(map(number, column.texts)):
         return []
     if Facts(column).three_way:
@@ -354,9 +327,6 @@ def _explain(column: Column, kind: Kind) -> list[Note]:
     low, *_, high = sorted(column.texts, key=natural)
     text = f"{column.label}: whole numbers from {low} to {high} were read as categories"
     return [Note("info", text, "state its kind as continuous if they measure something")]
-
-
-# Numbers for texts
 
 
 def _numbered(column: Column, kind: Kind, stated: Sequence[str] | Attribute | None) -> tuple[Attribute, np.ndarray]:
@@ -378,20 +348,14 @@ def _numbered(column: Column, kind: Kind, stated: Sequence[str] | Attribute | No
     return Attribute(column.name, kind, values, mirror=mirror_rule(column.name, kind, values)), numbers
 
 
-def mirror_rule(
-    name: str, kind: Kind, values: Sequence[str] = ()
-) -> Literal["keep", "negate"] | tuple[tuple[str, str], ...]:
+def mirror_rule(name: str, kind: Kind, values: Sequence[str] = ()) -> Mirror:
     """What becomes of a label when the image is mirrored, judged by the words left and right and by common names."""
     if kind == "continuous":
         sideways = named(name, ("yaw", "roll")) or (named(name, ("gaze",)) and named(name, ("x", "horizontal")))
         return "negate" if sideways else "keep"
     if kind != "categorical":
         return "keep"
-    sides = [(value, other_side(value)) for value in values]
+    words = "left|right|Left|Right|LEFT|RIGHT"
+    sides = [(value, SIDES.get(value) or re.sub(words, lambda match: SIDES[match[0]], value)) for value in values]
     pairs = {(min(pair), max(pair)) for pair in sides if pair[0] != pair[1] and pair[1] in values}
     return tuple(sorted(pairs)) or "keep"
-
-
-def other_side(value: str) -> str:
-    """`look left` for `look right`, and the other way round; anything else as it is."""
-    return SIDES.get(value) or re.sub("left|right|Left|Right|LEFT|RIGHT", lambda match: SIDES[match[0]], value)

@@ -21,11 +21,9 @@ from recombine.messages import nearest, shown
 if TYPE_CHECKING:
     from recombine.data.packed import Pack
 
-SPLITS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
-    **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
-}
+SPLITS = {"train": "train", "training": "train"}
+SPLITS |= dict.fromkeys(("val", "valid", "validation", "dev"), "val")
+SPLITS |= dict.fromkeys(("test", "testing", "eval", "evaluation"), "test")
 NUMBERED_SPLITS = {"0": "train", "1": "val", "2": "test"}           # CelebA's
 SPLIT_COLUMNS = ("split", "partition", "subset", "set")
 
@@ -77,17 +75,9 @@ class LabelTable:
 def make_table(
     cells: Cells, files: list[str], options: SourceOptions, skip: str = "", splits: np.ndarray | None = None
 ) -> tuple[LabelTable, list[Note]]:
-    """Type the columns of a table.
+    """Type the columns of a table with a row for each file, and note what was found; problems have the level `error`.
 
-    Args:
-        cells: The table, a row for each file.
-        files: Paths of the images, relative to the root.
-        options: What the columns are, which of them to use, and what to do with values that do not belong.
-        skip: A column that is no label, such as the paths.
-        splits: Split of each row, where it is known from elsewhere.
-
-    Returns:
-        The typed table, and what was found; problems have the level `error`.
+    `skip` is a column that is no label, such as the paths; `splits` are those of the rows, where they are known.
 
     Raises:
         ValueError: The options name a column or a kind that does not exist.
@@ -104,11 +94,11 @@ def make_table(
     attributes, columns = [], {}
     for name, column in chosen.items():
         named_so = asked is not None or name in kinds
-        typed = type_column(column, cells, stated=kinds.get(name), new_values=options.new_values, asked=named_so)
-        notes += typed.notes
-        if typed.attribute is not None:
-            attributes.append(_with_range(typed.attribute, typed.numbers, splits))
-            columns[name] = typed.numbers
+        attribute, numbers, more = type_column(column, cells, kinds.get(name), options.new_values, named_so)
+        notes += more
+        if attribute is not None:
+            attributes.append(_with_range(attribute, numbers, splits))
+            columns[name] = numbers
     table = LabelTable(tuple(attributes), list(files), columns, splits)
     checks = (check_mirrors(table), check_counts(table, options.few), check_lone(table), check_leaks(table))
     return table, [*notes, *_spellings(table, chosen), *chain(*checks)]
@@ -170,20 +160,23 @@ def check_counts(table: LabelTable, few: int = FEW, images: str = "images") -> l
 def check_lone(table: LabelTable) -> list[Note]:
     """A note for every group attribute on images that are alone in their group and split, and so have no partner."""
     notes = []
-    for attribute in table.attributes:
-        if attribute.kind != "group":
-            continue
-        known = table.known(attribute.name)
-        splits = np.zeros(len(table), np.int64) if table.splits is None else _split_number(table.splits)
-        pairs = np.stack([table.columns[attribute.name][known], splits[known]])
-        found, sizes = np.unique(pairs, axis=1, return_counts=True)
-        lone = [printable(attribute.values[value]) for value in found[0][sizes == 1]]
-        if lone:
+    for attribute in [a for a in table.attributes if a.kind == "group"]:
+        values, sizes = _by_split(table, attribute)
+        if lone := [printable(attribute.values[value]) for value in values[sizes == 1]]:
             where = "" if table.splits is None else " of their split"
-            text = f"{len(lone)} of {known.sum()} images{where} are the only one of their {printable(attribute.name)}"
+            text = f"{len(lone)} of {sizes.sum()} images{where} are the only one of their {printable(attribute.name)}"
             fix = "they cannot form a pair and are left out where a method draws pairs"
             notes.append(Note("info", f"{text}: {shown(lone, 10)}", fix))
     return notes
+
+
+def _by_split(table: LabelTable, group: Attribute) -> tuple[np.ndarray, np.ndarray]:
+    """The value of each part into which the splits divide the groups, and the part's images."""
+    known = table.known(group.name)
+    splits = np.zeros(len(table)) if table.splits is None else np.unique(table.splits, return_inverse=True)[1]
+    pairs = np.stack([table.columns[group.name][known], splits[known].astype(np.int64)])
+    (values, _), sizes = np.unique(pairs, axis=1, return_counts=True)
+    return values, sizes
 
 
 def scarce(pack: Pack, names: Sequence[str] = (), few: int = FEW) -> list[str]:
@@ -227,9 +220,9 @@ def read_splits(cells: Cells, name: str) -> tuple[np.ndarray, list[Note]]:
     splits = np.array([words.get(tidy(text.lower()), "") for text in column.texts] + [""])[column.codes]
     wrong = np.flatnonzero(splits == "")
     if len(wrong):
-        row = wrong[0]
-        value = cells.columns[name][row].strip()
-        text = f"{cells.place(row)}, column {printable(name)}: unknown split {value!r}{nearest(value, tuple(SPLITS))}"
+        value = cells.columns[name][wrong[0]].strip()
+        place = f"{cells.place(wrong[0])}, column {printable(name)}"
+        text = f"{place}: unknown split {value!r}{nearest(value, tuple(SPLITS))}"
         fix = "expected train, val or test (or 0, 1, 2) in every row"
         notes.append(Note("error", f"{text} ({len(wrong)} such rows)", fix))
     if any(text in NUMBERED_SPLITS for text in map(tidy, column.texts)):
@@ -253,19 +246,13 @@ def check_leaks(table: LabelTable) -> list[Note]:
     group = find_group(table)
     if group is None or table.splits is None:
         return []
-    known = table.known(group.name)
-    pairs = np.unique(np.stack([table.columns[group.name][known], _split_number(table.splits[known])]), axis=1)
-    members, sides = np.unique(pairs[0], return_counts=True)
+    members, sides = np.unique(_by_split(table, group)[0], return_counts=True)
     torn = [printable(group.values[m]) for m in members[sides > 1]]
     if not torn:
         return []
     text = f"{len(torn)} of {len(members)} values of {printable(group.name)} stand in more than one split"
     fix = "numbers on held-out images would be too good; remove the split column to have splits made by group"
     return [Note("warning", f"{text}: {shown(torn, 10)}", fix)]
-
-
-def _split_number(splits: np.ndarray) -> np.ndarray:
-    return np.unique(splits, return_inverse=True)[1]
 
 
 def split_by_group(
@@ -298,10 +285,8 @@ def split_by_group(
     names, member, sizes = np.unique(np.array(keys, dtype=object), return_inverse=True, return_counts=True)
     parts = sum(fraction > 0 for fraction in fractions)
     if attribute is not None and len(names) < parts:
-        raise ValueError(
-            f"{attribute.name} has {len(names)} values, too few for {parts} splits; "
-            "add a split column, or give fractions with zeros such as (1, 0, 0)"
-        )
+        text = f"{attribute.name} has {len(names)} values, too few for {parts} splits"
+        raise ValueError(f"{text}; add a split column, or give fractions with zeros such as (1, 0, 0)")
     order = sorted(range(len(names)), key=lambda i: mix_seed(seed, names[i]))
     return np.array(["train", "val", "test"])[_divide(sizes, order, np.array(fractions))[member]]
 

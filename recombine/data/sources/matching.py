@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from recombine.data.schema import MISSING
 from recombine.data.sources.cells import BadTable, Cells, Note, number, printable
 from recombine.data.sources.labels import LabelTable, make_table
 from recombine.data.sources.paths import SUFFIXES, Found, Listing, Resolver, find_base, sample
@@ -17,6 +16,7 @@ from recombine.messages import nearest, option, shown
 
 PATH_COLUMNS = ("file_name", "filename", "file", "path", "image", "image_path", "image_id", "img", "picture", "photo")
 LISTED = 10             # names shown of many
+LINKS = "set links to 'anywhere' to follow them"
 
 Pairs = tuple[tuple[str, str], ...]
 
@@ -39,13 +39,18 @@ def match(rows: Rows, listing: Listing, options: SourceOptions) -> Source:
     """The images that the rows describe, with typed labels, and notes on rows without image and images without row."""
     cells = rows.cells
     column, base = _path_column(rows, listing, options)
-    files, path_notes = _resolve(cells, column, Resolver(listing, base), options)
-    first, repeat_notes = _first_rows(files, cells, column)
+    found = list(map(Resolver(listing, base).find, cells.columns[column]))
+    first, repeat_notes = _first_rows([each.file for each in found], cells, column)
     splits = None if rows.splits is None else np.array([rows.splits[row] for row in first.values()], dtype="<U5")
     stated = replace(options, kinds={**rows.kinds, **options.kinds})
     table, label_notes = make_table(cells.take(list(first.values())), list(first), stated, column, splits)
     table, mirror_notes = _with_mirrors(table, rows.mirrors)
-    notes = [*skipped(listing), *cells.notes, *path_notes, *repeat_notes, *label_notes, *mirror_notes]
+    skipped = [
+        Note("warning", f"skipped {len(names)} x {why}: {listed(names)}", LINKS if "out of" in why else "")
+        for why, names in listing.skipped.items()
+    ]
+    path_notes = _path_notes(found, cells, column, options)
+    notes = [*skipped, *cells.notes, *path_notes, *repeat_notes, *label_notes, *mirror_notes]
     if not rows.complete:
         table, lone_notes = _with_unlabelled(table, listing, base, options)
         notes += lone_notes
@@ -54,15 +59,6 @@ def match(rows: Rows, listing: Listing, options: SourceOptions) -> Source:
         text = f"{printable(str(listing.given))} has no labels: {len(table)} images, no attribute"
         notes.append(Note("error", text, fix))
     return Source(listing.root, table, notes)
-
-
-def skipped(listing: Listing) -> list[Note]:
-    """A note for each reason for which files were not followed."""
-    notes = []
-    for reason, names in listing.skipped.items():
-        fix = "set links to 'anywhere' to follow them" if "out of" in reason else ""
-        notes.append(Note("warning", f"skipped {len(names)} x {reason}: {listed(names)}", fix))
-    return notes
 
 
 def listed(names: Sequence[str]) -> str:
@@ -105,25 +101,17 @@ def _base_and_share(cells: Sequence[str], listing: Listing, rows: Rows) -> tuple
     return find_base(listing, texts, rows.folders, rows.prefer)
 
 
-def _resolve(
-    cells: Cells, column: str, resolver: Resolver, options: SourceOptions
-) -> tuple[list[str | None], list[Note]]:
-    """The file of each row, None where there is none, and notes on what was needed to find it."""
-    texts = cells.columns[column]
-    found = list(map(resolver.find, texts))
+def _path_notes(found: Sequence[Found], cells: Cells, column: str, options: SourceOptions) -> list[Note]:
+    """What was needed to find the files of the rows."""
     rules: dict[str, list[int]] = defaultdict(list)
     for row, answer in enumerate(found):
         rules[answer.rule].append(row)
-    notes = [
-        _path_note(rule, [(texts[row], cells.place(row)) for row in rows], found[rows[0]], len(texts), options)
-        for rule, rows in rules.items()
-        if rule != "as written"
-    ]
-    return [answer.file for answer in found], notes
+    rules.pop("as written", None)
+    paths = {rule: [(cells.columns[column][row], cells.place(row)) for row in rows] for rule, rows in rules.items()}
+    return [_path_note(rule, paths[rule], found[rows[0]], len(cells), options) for rule, rows in rules.items()]
 
 
 def _path_note(rule: str, paths: list[tuple[str, str]], first: Found, total: int, options: SourceOptions) -> Note:
-    """What became of paths, each with its place, for which one rule was used."""
     places = shown([f"{printable(text)!r} ({place})" for text, place in paths[:LISTED]])
     places += f", ... ({len(paths)} in all)" if len(paths) > LISTED else ""
     if rule == "outside":
@@ -180,7 +168,7 @@ def _with_mirrors(table: LabelTable, mirrors: Mapping[str, Pairs]) -> tuple[Labe
 def _with_unlabelled(
     table: LabelTable, listing: Listing, base: str, options: SourceOptions
 ) -> tuple[LabelTable, list[Note]]:
-    """The table with images that no row describes, below the folder that its paths start from, where they are kept."""
+    """The table with the images below its folder that no row describes, if these are kept: in train, labels missing."""
     labelled, notes = set(table.files), []
     below = f"{base}/" if base and all(name.startswith(f"{base}/") for name in labelled) else ""
     lone = [name for name in listing.images if name.startswith(below) and name not in labelled]
@@ -197,16 +185,8 @@ def _with_unlabelled(
         }[options.unlabelled]
         text = f"{len(lone)} of {len(listing.images)} images have no label: {listed(lone)}"
         notes.append(Note("error" if options.unlabelled == "error" else "warning", text, fix))
-    kept = lone and (options.unlabelled == "keep" or not table.attributes)
-    return _append(table, lone) if kept else table, notes
-
-
-def _append(table: LabelTable, lone: Sequence[str]) -> LabelTable:
-    """The table with these images, all their labels missing, in train where there are splits."""
-    columns = {}
-    for attribute in table.attributes:
-        missing = np.nan if attribute.kind == "continuous" else MISSING
-        column = table.columns[attribute.name]
-        columns[attribute.name] = np.concatenate([column, np.full(len(lone), missing, column.dtype)])
+    if not lone or (options.unlabelled != "keep" and table.attributes):
+        return table, notes
+    columns = {a.name: np.concatenate([table.columns[a.name], a.missing(len(lone))]) for a in table.attributes}
     splits = None if table.splits is None else np.concatenate([table.splits, np.full(len(lone), "train", "<U5")])
-    return LabelTable(table.attributes, [*table.files, *lone], columns, splits)
+    return LabelTable(table.attributes, [*table.files, *lone], columns, splits), notes

@@ -34,10 +34,8 @@ PARTS = {"training": "train", "testing": "test"}
 NAME = re.compile(r"(?:.*/)?smallnorb-.*?(training|testing)-(dat|cat|info)\.mat(\.gz)?", re.IGNORECASE)
 CATEGORIES = ("animal", "human", "plane", "truck", "car")
 EYES = {"left": (0,), "right": (1,), "both": (0, 1)}
-KINDS: dict[str, Kind] = {
-    **{"category": "categorical", "instance": "group"},
-    **{"azimuth": "categorical", "lighting": "categorical"},
-}
+KINDS: dict[str, Kind] = {"category": "categorical", "instance": "group"}
+KINDS |= {"azimuth": "categorical", "lighting": "categorical"}
 CHUNK = 256     # pairs read at a time
 CAUTION = Note(
     "warning",
@@ -56,7 +54,6 @@ class Stereo:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width in pixels."""
         return self.parts[0].shape[2:]
 
     def __len__(self) -> int:
@@ -94,14 +91,9 @@ def read_norb(listing: Listing, options: SourceOptions) -> Source | None:
     names = [name for name in rows[0] if name != "eye" or options.eye == "both"]
     columns = {name: [row[name] for row in rows] for name in names}
     cells = Cells(columns, ["small NORB, row"] * len(rows), list(range(1, len(rows) + 1)))
-    splits = [PARTS[part] for part, (images, _) in parts.items() for _ in range(len(images) * len(eyes))]
-    table, notes = make_table(
-        cells,
-        columns["file_name"],
-        replace(options, kinds={**KINDS, **options.kinds}),
-        skip="file_name",
-        splits=np.array(splits) if len(parts) == len(PARTS) else None,
-    )
+    splits = np.repeat([PARTS[part] for part in parts], [len(images) * len(eyes) for images, _ in parts.values()])
+    stated, both = replace(options, kinds={**KINDS, **options.kinds}), len(parts) == len(PARTS)
+    table, notes = make_table(cells, columns["file_name"], stated, "file_name", splits if both else None)
     eye = f"{options.eye} eye{'s' * (options.eye == 'both')}"
     notes = [Note("info", f"small NORB: {len(rows)} images of the {eye}, {' and '.join(parts)}"), CAUTION, *notes]
     stored = Stereo(tuple(images for images, _ in parts.values()), EYES[options.eye])
@@ -131,17 +123,16 @@ def _find_parts(files: Sequence[str]) -> dict[str, dict[str, str]]:
 
 def _read_part(root: Path, part: str, files: dict[str, str]) -> tuple[np.ndarray, list[tuple[int, ...]]]:
     """The pairs of images of a part, and of each its category, instance, elevation, azimuth and lighting."""
-    images, categories, info = (read_matrix(root / files[kind], *EXPECTED[kind]) for kind in EXPECTED)
+    images, categories, info = (_read_matrix(root / files[kind], *EXPECTED[kind]) for kind in EXPECTED)
     if not len(images) == len(categories) == len(info):
         counts = f"{len(images)} pairs, {len(categories)} categories and {len(info)} lines of info"
         raise BadTable(f"small NORB's {part} files have {counts}; fetch them again")
-    check_range(files["cat"], categories[:, None], (len(CATEGORIES),))
-    check_range(files["info"], info, (10, 9, 35, 6))
+    _check_range(files["cat"], categories[:, None], (len(CATEGORIES),))
+    _check_range(files["info"], info, (10, 9, 35, 6))
     return images, list(map(tuple, np.column_stack([categories, info]).tolist()))
 
 
 def _rows(part: str, labels: list[tuple[int, ...]], eyes: Sequence[str]) -> Iterator[dict[str, str]]:
-    """The rows of a part's table, one for each eye."""
     for number, (category, instance, elevation, azimuth, lighting) in enumerate(labels):
         for eye in eyes:
             yield {
@@ -155,35 +146,26 @@ def _rows(part: str, labels: list[tuple[int, ...]], eyes: Sequence[str]) -> Iter
             }
 
 
-def read_matrix(path: Path, dtype: str, shape: tuple[int | None, ...]) -> np.ndarray:
-    """One binary matrix, left on the disk until it is looked at.
-
-    Args:
-        path: The file.
-        dtype: What its cells must be, as NumPy calls it.
-        shape: What its sizes must be; None is any.
-
-    Raises:
-        BadTable: It begins with another magic number, is cut off, or holds something else; with what was expected.
-    """
+def _read_matrix(path: Path, dtype: str, shape: tuple[int | None, ...]) -> np.ndarray:
+    """One binary matrix of this type and shape (None is any size), left on the disk; raises BadTable for any other."""
     name, size, kind = printable(path.name), path.stat().st_size, np.dtype(dtype)
     with open(path, "rb") as file:
         head = np.frombuffer(file.read(32), dtype="<i4", count=min(size, 32) // 4)
     expected = next(f"0x{magic:08X}" for magic, known in TYPES.items() if known == dtype)
     if not len(head) or int(head[0]) not in TYPES:
         came = f"0x{int(head[0]) & 0xFFFFFFFF:08X}" if len(head) else f"{size} bytes"
-        what = f"expected {expected}, NORB's mark of a matrix of {kind}"
-        raise BadTable(f"{name} begins with {came}; {what}; fetch it again")
-    if TYPES[int(head[0])] != dtype:
-        came = f"holds {np.dtype(TYPES[int(head[0])])}"
-        raise BadTable(f"{name} {came}; expected {kind} ({expected}); is it another file, renamed?")
+        mark = f"{expected}, NORB's mark of a matrix of {kind}"
+        raise BadTable(f"{name} begins with {came}; expected {mark}; fetch it again")
+    if (held := TYPES[int(head[0])]) != dtype:
+        text = f"{name} holds {np.dtype(held)}; expected {kind} ({expected})"
+        raise BadTable(f"{text}; is it another file, renamed?")
     dimensions = int(head[1]) if len(head) > 1 else 0
     sizes = tuple(head[2 : 2 + dimensions].tolist())
     came = " x ".join(map(str, sizes)) or "no size"
     fits = dimensions == len(shape) == len(sizes)
     if not fits or any(s != w for s, w in zip(sizes, shape, strict=True) if w is not None):
-        wanted = " x ".join("any" if w is None else str(w) for w in shape)
-        raise BadTable(f"{name} is a matrix of {came}; expected {wanted}; is it another file, renamed?")
+        needed = " x ".join("any" if w is None else str(w) for w in shape)
+        raise BadTable(f"{name} is a matrix of {came}; expected {needed}; is it another file, renamed?")
     start = 8 + 4 * max(3, dimensions)
     whole = start + int(np.prod(sizes)) * kind.itemsize
     if size != whole or min(sizes) < 1:
@@ -191,8 +173,7 @@ def read_matrix(path: Path, dtype: str, shape: tuple[int | None, ...]) -> np.nda
     return np.memmap(path, dtype, "r", start, sizes)
 
 
-def check_range(name: str, values: np.ndarray, ends: tuple[int, ...]) -> None:
-    """Raise BadTable where a column of integers leaves 0 to its end."""
+def _check_range(name: str, values: np.ndarray, ends: tuple[int, ...]) -> None:
     for column, end in enumerate(ends):
         wrong = np.flatnonzero((values[:, column] < 0) | (values[:, column] >= end))
         if len(wrong):

@@ -8,7 +8,7 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -30,6 +30,7 @@ class Listing:
     files: list[str]                        # relative, posix, sorted
     skipped: dict[str, list[str]]           # reason -> names
     given: Path                             # the root as the user wrote it, for absolute paths in tables
+    _indices: dict[Callable, dict[str, list[str]]] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def images(self) -> list[str]:
@@ -38,17 +39,12 @@ class Listing:
 
     @cached_property
     def known(self) -> frozenset[str]:
-        """All files, for looking one up."""
         return frozenset(self.files)
 
     @cached_property
     def reasons(self) -> dict[str, str]:
         """Why a path was skipped."""
         return {name: reason for reason, names in self.skipped.items() for name in names}
-
-    @cached_property
-    def _indices(self) -> dict[Callable, dict[str, list[str]]]:
-        return {}
 
     def find(self, key: Callable[[str], str], text: str) -> Sequence[str]:
         """The files, for `stem` the images, with this key: one of `composed`, `folded`, `stem` and `name_alone`."""
@@ -123,20 +119,13 @@ class Found:
 
 
 class Resolver:
-    """Find the file that a table's path means: as written, or by the one rule that leaves a single candidate.
-
-    Args:
-        listing: The files there are.
-        base: Folder that relative paths start from, relative to the root.
-    """
+    """Find the file that a table's path, relative to `base`, means: as written, or by a rule that leaves one file."""
 
     def __init__(self, listing: Listing, base: str = ""):
-        self.base = base
-        self.listing = listing
+        self.listing, self.base = listing, base
         self.roots = {str(listing.root), str(listing.given.absolute())}
 
     def find(self, text: str) -> Found:
-        """The file that a path means."""
         as_written = posixpath.join(self.base, text) if self.base else text
         if as_written in self.listing.known:
             return Found(as_written, "as written")
@@ -197,19 +186,10 @@ LADDER = (("Unicode form", composed), ("upper and lower case", folded), ("file e
 def find_base(
     listing: Listing, texts: Sequence[str], folders: Sequence[str] = (), prefer: str = ""
 ) -> tuple[str, float]:
-    """The folder that a table's relative paths start from.
+    """The folder, relative to the root, that a table's paths start from, and the share of them found there.
 
-    Args:
-        listing: The files there are.
-        texts: Paths from the table; some of them are tried.
-        folders: Folders to try first, in this order; the root is always the very first.
-        prefer: Where several folders fit equally well, the one whose name contains this is taken.
-
-    Returns:
-        The folder, relative to the root, and the share of paths found there (found as written count a little more).
-
-    Raises:
-        ValueError: Two folders hold files of these names.
+    The root is tried first, then `folders`; of several that fit equally well the one whose name contains `prefer` is
+    taken. Raises ValueError where two folders hold files of these names.
     """
     texts, scores = sample(texts), {}
     for base in dict.fromkeys(["", *folders, *_prefixes(listing, texts)]):
@@ -219,10 +199,8 @@ def find_base(
     winners = [base for base, score in scores.items() if score == best]
     stated = [base for base in winners if base in ("", *folders)] or [b for b in winners if prefer and prefer in b]
     if best and len(winners) > 1 and not stated:
-        raise ValueError(
-            f"images of these names lie in {winners[0]} and in {winners[1]}; "
-            f"give the folder that is meant as the path, and the table with {option('table')}"
-        )
+        text = f"images of these names lie in {winners[0]} and in {winners[1]}"
+        raise ValueError(f"{text}; give the folder that is meant as the path, and the table with {option('table')}")
     return (stated or winners)[0], best
 
 

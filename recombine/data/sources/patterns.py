@@ -38,7 +38,7 @@ class Naming:
     patterns: tuple[str, ...]                       # the first that matches anything is used
     about: str = ""                                 # the data set, and where its naming is described
     kinds: Mapping[str, Kind] = field(default_factory=dict)        # of columns
-    columns: Mapping[str, tuple[tuple[str, ...], Mapping[str, str]]] = field(default_factory=dict)  # fields, their table
+    columns: Mapping[str, tuple[tuple[str, ...], Mapping[str, str]]] = field(default_factory=dict)  # fields and table
     mirrors: Mapping[str, Pairs] = field(default_factory=dict)      # values that change places in a mirrored image
     caution: str = ""                               # what must be known before training
 
@@ -160,19 +160,13 @@ class Pattern:
 
 
 def find_naming(pattern: str) -> Naming:
-    """A pattern of the user's own, or one of `PATTERNS` by its name.
-
-    Raises:
-        ValueError: It is neither.
-    """
+    """A pattern of the user's own, or one of `PATTERNS` by its name; raises ValueError where it is neither."""
     if pattern.lower() in PATTERNS:
         return PATTERNS[pattern.lower()]
     if "{" not in pattern:
         names = list(PATTERNS)
-        raise ValueError(
-            f"the pattern {pattern!r} names no label, such as {{identity}}/*.jpg does, "
-            f"and is none of {shown(names)}{nearest(pattern, names)}"
-        )
+        text = f"the pattern {pattern!r} names no label, such as {{identity}}/*.jpg does, and is none of {shown(names)}"
+        raise ValueError(text + nearest(pattern, names))
     return Naming((pattern,))
 
 
@@ -191,9 +185,8 @@ def read_pattern(listing: Listing, options: SourceOptions) -> Source | None:
     columns.update(_translated(columns, naming))
     columns, clip_notes = _clips_apart(columns)
     notes = [Note("info", f"labels read from names by {used.text!r}: {len(found)} of {len(paths)} images"), *clip_notes]
-    unmatched = [path for path in paths if path not in found]
     kept = options.unlabelled == "keep"
-    if unmatched:
+    if unmatched := [path for path in paths if path not in found]:
         closest = _closest([used], unmatched)
         names = shown(list(map(printable, unmatched)), NAMED)
         text = f"{len(unmatched)} of {len(paths)} images do not match the pattern: {names}"
@@ -221,7 +214,6 @@ def _matches(patterns: Sequence[Pattern], paths: Sequence[str]) -> tuple[Pattern
 
 
 def _closest(patterns: Sequence[Pattern], paths: Sequence[str]) -> tuple[Pattern, str] | None:
-    """The pattern and the path of some that match furthest."""
     tried = [(p, path) for path in sample(paths) for p in patterns]
     return max(tried, key=lambda pair: pair[0].reached(pair[1]) / len(pair[0].tokens), default=None)
 
@@ -246,29 +238,29 @@ def _clips_apart(columns: dict[str, list[str]]) -> tuple[dict[str, list[str]], l
         if any(count > 1 for text, count in Counter(text for _, text in pairs).items() if text):
             owned = zip(columns[owner], columns[name], strict=True)  # type: ignore[index]
             apart[name] = [f"{whose}/{text}" if text else "" for whose, text in owned]
-            told = f"{name}: values occur with several of {owner}, and were told apart as {apart[name][0]!r}"
-            notes.append(Note("info", told))
+            text = f"{name}: values occur with several of {owner}, and were told apart as {apart[name][0]!r}"
+            notes.append(Note("info", text))
     return {**columns, **apart}, notes
+
+
+def _kinds(categorical: str, **others: Kind) -> dict[str, Kind]:
+    return {**dict.fromkeys(categorical.split(), "categorical"), **others}
 
 
 PATTERNS: dict[str, Naming] = {
     "rafd": Naming(
-        (r"**/Rafd{camera:\d{3}}_{identity:\d+}_{population:[A-Za-z]+}_{gender:[a-z]+}_{expression:[a-z]+}_{gaze:[a-z]+}",),
-        "Radboud Faces Database, Langner et al. 2010, https://rafd.socsci.ru.nl: Rafd090_01_Caucasian_female_angry_frontal.jpg",
-        kinds={
-            **dict.fromkeys(("camera", "population", "gender", "expression", "gaze"), "categorical"),
-            **{"identity": "group", "yaw": "continuous"},
-        },
+        (r"**/Rafd{camera:\d{3}}_{identity:\d+}_{population:[A-Za-z]+}_{gender:[a-z]+}_{expression:[a-z]+}_"
+         r"{gaze:[a-z]+}",),
+        "Radboud Faces Database, Langner et al. 2010, https://rafd.socsci.ru.nl: "
+        "Rafd090_01_Caucasian_female_angry_frontal.jpg",
+        _kinds("camera population gender expression gaze", identity="group", yaw="continuous"),
         columns={"yaw": (("camera",), {"000": "-90", "045": "-45", "090": "0", "135": "45", "180": "90"})},
         mirrors={"camera": (("000", "180"), ("045", "135")), "gaze": (("left", "right"),)},
     ),
     "multipie": Naming(
         (r"**/{identity:\d{3}}_{session:\d\d}_{recording:\d\d}_{camera:\d{3}}_{illumination:\d\d}",),
         "CMU Multi-PIE, Gross et al. 2010, https://www.cs.cmu.edu/afs/cs/project/PIE/MultiPie: 001_01_01_051_07.png",
-        kinds={
-            **dict.fromkeys(("session", "recording", "camera", "illumination", "expression"), "categorical"),
-            **{"identity": "group", "yaw": "continuous"},
-        },
+        _kinds("session recording camera illumination expression", identity="group", yaw="continuous"),
         columns={
             "expression": (("session", "recording"), {
                 **{"01 01": "neutral", "01 02": "smile", "02 01": "neutral", "02 02": "surprise", "02 03": "squint"},
@@ -284,23 +276,26 @@ PATTERNS: dict[str, Naming] = {
             *(("110", "240"), ("120", "010"), ("090", "200"), ("080", "190")),
             *(("130", "041"), ("140", "050"), ("081", "191")),
         )},
-        caution="illumination: which flash becomes which in a mirrored image is not known; train without mirroring to learn it",
+        caution="illumination: which flash becomes which in a mirrored image is not known; "
+        "train without mirroring to learn it",
     ),
     "bu3dfe": Naming(
         (r"**/{identity:{gender:[FM]}\d{4}}_{expression:[A-Z]{2}}{intensity:\d\d}{ancestry:[A-Z]{2}}_F2D",),
-        "BU-3DFE, Yin et al. 2006, https://www.cs.binghamton.edu/~lijun/Research/3DFE/3DFE_Analysis.html: F0001_AN01WH_F2D.bmp",
-        kinds={**dict.fromkeys(("gender", "expression", "intensity", "ancestry"), "categorical"), "identity": "group"},
+        "BU-3DFE, Yin et al. 2006, https://www.cs.binghamton.edu/~lijun/Research/3DFE/3DFE_Analysis.html: "
+        "F0001_AN01WH_F2D.bmp",
+        _kinds("gender expression intensity ancestry", identity="group"),
         columns={"expression": (("expression",), dict(
             AN="angry", DI="disgust", FE="fear", HA="happy", NE="neutral", SA="sad", SU="surprise"
         ))},
     ),
     "market1501": Naming(
         (
-            r"**/{split:bounding_box_train|bounding_box_test|query}/{identity:-1|\d{4}}_c{camera:\d}s{_:\d}_{_:\d+}_{_:\d+}",
+            r"**/{split:bounding_box_train|bounding_box_test|query}/"
+            r"{identity:-1|\d{4}}_c{camera:\d}s{_:\d}_{_:\d+}_{_:\d+}",
             r"**/{identity:-1|\d{4}}_c{camera:\d}s{_:\d}_{_:\d+}_{_:\d+}",
         ),
         "Market-1501, Zheng et al. 2015, its readme.txt: 0002_c1s1_000451_03.jpg; -1 is junk, 0000 a distractor",
-        kinds={"identity": "group", "camera": "categorical"},
+        _kinds("camera", identity="group"),
         columns={
             "identity": (("identity",), {"-1": "", "0000": ""}),
             "split": (("split",), {"bounding_box_train": "train", "bounding_box_test": "test", "query": "test"}),
@@ -308,12 +303,14 @@ PATTERNS: dict[str, Naming] = {
     ),
     "vggface2": Naming(
         (r"**/{split:train|val|test}/{identity:n\d{6}}/{_:\d+}_{_:\d+}", r"**/{identity:n\d{6}}/{_:\d+}_{_:\d+}"),
-        "VGGFace2, Cao et al. 2018, https://github.com/ox-vgg/vgg_face2: n000001/0001_01.jpg, the second number counts faces",
+        "VGGFace2, Cao et al. 2018, https://github.com/ox-vgg/vgg_face2: n000001/0001_01.jpg, "
+        "the second number counts faces",
         kinds={"identity": "group"},
     ),
     "voxceleb": Naming(
         (r"**/{identity:id\d{5}}/{clip:[\w-]{11}}/**",),
-        "Frames of VoxCeleb, Nagrani et al. 2017, https://www.robots.ox.ac.uk/~vgg/data/voxceleb: id10270/5r0dWxy17C8/0000001.jpg",
+        "Frames of VoxCeleb, Nagrani et al. 2017, https://www.robots.ox.ac.uk/~vgg/data/voxceleb: "
+        "id10270/5r0dWxy17C8/0000001.jpg",
         kinds={"identity": "group", "clip": "group"},
     ),
 }

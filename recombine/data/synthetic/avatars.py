@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -21,7 +21,7 @@ from PIL import Image
 
 from recombine.data.batch import mix_seed
 from recombine.data.packed import Pack, is_pack, write_pack
-from recombine.data.schema import Attribute, Schema
+from recombine.data.schema import Attribute, Mirror, Schema
 from recombine.files import digest, write_bytes
 from recombine.messages import nearest, shown
 
@@ -43,19 +43,10 @@ EYES = {"open": (12, 12), "wide": (15, 17), "narrow": (14, 6)}  # half width and
 GAZES = {"left": -7.0, "centre": 0.0, "right": 7.0}             # shift of the pupils, drawing units
 
 FACTORS: dict[str, tuple[str, ...]] = {
-    "hair": tuple(HAIRS),
-    "hair_color": tuple(HAIR_COLORS),
-    "skin": tuple(SKINS),
-    "beard": tuple(BEARDS),
-    "brows": tuple(BROWS),
-    "eyes": tuple(EYES),
-    "gaze": tuple(GAZES),
-    "mouth": tuple(MOUTHS),
-    "glasses": tuple(GLASSES),
-    "clothes": tuple(CLOTHES),
-    "clothes_color": tuple(CLOTHES_COLORS),
-    "background": tuple(BACKGROUNDS),
-}
+    "hair": tuple(HAIRS), "hair_color": tuple(HAIR_COLORS), "skin": tuple(SKINS), "beard": tuple(BEARDS),
+    "brows": tuple(BROWS), "eyes": tuple(EYES), "gaze": tuple(GAZES), "mouth": tuple(MOUTHS), "glasses": tuple(GLASSES),
+    "clothes": tuple(CLOTHES), "clothes_color": tuple(CLOTHES_COLORS), "background": tuple(BACKGROUNDS),
+}  # fmt: skip
 NUMBERS: dict[str, tuple[float, float]] = {
     "yaw": (-30.0, 30.0),                   # degrees; positive: the face looks to the image's left
     "roll": (-3.0, 3.0),                    # degrees; positive: the head tilts to the image's right
@@ -90,7 +81,7 @@ def render(factors: Mapping[str, Any], size: int = 64) -> np.ndarray:
     import resvg_py
 
     check(factors)
-    png = resvg_py.svg_to_bytes(svg_string=document(factors), width=size, height=size)
+    png = resvg_py.svg_to_bytes(svg_string=_document(factors), width=size, height=size)
     image = np.asarray(Image.open(io.BytesIO(bytes(png))).convert("RGB"), np.float32)
     ramp = np.linspace(-1, 1, size, dtype=np.float32)[None, :, None]
     lit = image * (1 + 0.15 * np.float32(factors["light"]) * ramp)
@@ -164,13 +155,14 @@ def labels(factors: Mapping[str, Any]) -> dict[str, Any]:
     """Every column of one avatar: its factors, and what they make together."""
     feelings = [FEELINGS[name][str(factors[name])] for name in FEELINGS]
     valence, arousal = (float(np.clip(sum(f[axis] for f in feelings), -1, 1)) for axis in (0, 1))
-    joined = {
+    light = float(factors["light"])
+    together = {
         "identity": " ".join(str(factors[name]) for name in IDENTITY),
         "clip": " ".join(str(factors[name]) for name in (*IDENTITY, *CLIP)),
         "expression": expression(str(factors["mouth"]), str(factors["brows"])),
-        "lighting": lighting(float(factors["light"])),
+        "lighting": "left" if light < -1 / 3 else "right" if light > 1 / 3 else "even",
     }
-    return {**factors, **joined, "valence": valence, "arousal": arousal}
+    return {**factors, **together, "valence": valence, "arousal": arousal}
 
 
 def expression(mouth: str, brows: str) -> str:
@@ -180,11 +172,6 @@ def expression(mouth: str, brows: str) -> str:
     if brows == "angry" and mouth != "smile":
         return "anger"
     return {"smile": "happiness", "sad": "sadness", "serious": "neutral"}[mouth]
-
-
-def lighting(light: float) -> str:
-    """Where the light comes from, in words."""
-    return "left" if light < -1 / 3 else "right" if light > 1 / 3 else "even"
 
 
 def build(
@@ -209,42 +196,42 @@ def build(
     """
     if count < 1:
         raise ValueError(f"count is the number of avatars to draw, 1 or more, not {count}")
-    folder, wanted = Path(folder), sample(count, seed)
+    folder, planned = Path(folder), sample(count, seed)
     if is_pack(folder):
         pack = Pack(folder)
         if not set(FACTORS) <= set(pack.schema.names):
             raise ValueError(f"{folder} holds a pack that is not of avatars; choose another folder, or remove that one")
-        if holds(pack, wanted, size):
+        if holds(pack, planned, size):
             return pack
-    rows = [labels(factors) for factors in wanted]
+    rows = [labels(factors) for factors in planned]
     columns, schema = table(rows, size)
     files = [f"{place:06d}.png" for place in range(count)]
-    images = chunks(folder / "drawn", wanted, size, seed, workers, progress)
+    images = chunks(folder / "drawn", planned, size, seed, workers, progress)
     pack = write_pack(folder, images, schema, files, columns, splits(rows))
     shutil.rmtree(folder / "drawn")
     return pack
 
 
-def holds(pack: Pack, wanted: list[Factors], size: int) -> bool:
+def holds(pack: Pack, planned: list[Factors], size: int) -> bool:
     """Whether a pack has these avatars, drawn as they are drawn today (the first and the last image tell)."""
-    if (len(pack), *pack.schema.image_size) != (len(wanted), size, size):
+    if (len(pack), *pack.schema.image_size) != (len(planned), size, size):
         return False
-    if set(labels(wanted[0])) != set(pack.schema.names) or any(pack.schema[n].values != v for n, v in FACTORS.items()):
+    if set(labels(planned[0])) != set(pack.schema.names) or any(pack.schema[n].values != v for n, v in FACTORS.items()):
         return False
-    alike = all(np.array_equal(pack.images[row], render(wanted[row], size)) for row in (0, -1))
-    return alike and all(truth(pack, row) == factors for row, factors in enumerate(wanted))
+    alike = all(np.array_equal(pack.images[row], render(planned[row], size)) for row in (0, -1))
+    return alike and all(truth(pack, row) == factors for row, factors in enumerate(planned))
 
 
 def chunks(
-    folder: Path, wanted: list[Factors], size: int, seed: int, workers: int | None, progress: bool
+    folder: Path, planned: list[Factors], size: int, seed: int, workers: int | None, progress: bool
 ) -> Iterator[np.ndarray]:
     """Images `[n, 3, size, size]` in order, each chunk kept in a file as soon as it is drawn."""
     from joblib import Parallel, delayed
     from rich.progress import track
 
     folder.mkdir(parents=True, exist_ok=True)
-    parts = {start: wanted[start : start + CHUNK] for start in range(0, len(wanted), CHUNK)}
-    first = digest(render(wanted[0], size))  # chunks that an older drawing left are not used
+    parts = {start: planned[start : start + CHUNK] for start in range(0, len(planned), CHUNK)}
+    first = digest(render(planned[0], size))  # chunks that an older drawing left are not used
     paths = [folder / f"{seed}-{size}-{start}-{len(part)}-{first}.npy" for start, part in parts.items()]
     undone = [(part, path) for part, path in zip(parts.values(), paths, strict=True) if not path.exists()]
     jobs = [delayed(draw_chunk)(part, size, path) for part, path in undone]
@@ -265,9 +252,9 @@ def draw_chunk(factors: list[Factors], size: int, path: Path) -> None:
 
 def table(rows: list[dict[str, Any]], size: int) -> tuple[dict[str, np.ndarray], Schema]:
     """The columns as a pack stores them, and the schema that explains them."""
-    attributes = [Attribute(name, "categorical", values, mirror=mirrored(name)) for name, values in FACTORS.items()]
-    attributes.append(Attribute("expression", "categorical", EXPRESSIONS))
-    attributes.append(Attribute("lighting", "categorical", LIGHTINGS, mirror=(("left", "right"),)))
+    named = {**FACTORS, "expression": EXPRESSIONS, "lighting": LIGHTINGS}
+    mirrors: dict[str, Mirror] = dict.fromkeys(("gaze", "lighting"), (("left", "right"),))
+    attributes = [Attribute(n, "categorical", values, mirror=mirrors.get(n, "keep")) for n, values in named.items()]
     for name in ("identity", "clip"):
         attributes.append(Attribute(name, "group", tuple(sorted({str(row[name]) for row in rows}))))
     for name, (low, high) in NUMBERS.items():
@@ -279,11 +266,6 @@ def table(rows: list[dict[str, Any]], size: int) -> tuple[dict[str, np.ndarray],
         values = [row[attribute.name] for row in rows]
         columns[attribute.name] = np.array([place[v] for v in values]) if place else np.array(values, np.float32)
     return columns, Schema(tuple(attributes), size, size)
-
-
-def mirrored(name: str) -> Literal["keep"] | tuple[tuple[str, str], ...]:
-    """How a factor's label changes in the mirrored image."""
-    return (("left", "right"),) if name == "gaze" else "keep"
 
 
 def splits(rows: list[dict[str, Any]]) -> list[str]:
@@ -302,23 +284,23 @@ def truth(pack: Pack, row: int) -> Factors:
     return {**names, **{name: float(pack.labels[name][row]) for name in NUMBERS}}
 
 
-def document(factors: Mapping[str, Any]) -> str:
+def _document(factors: Mapping[str, Any]) -> str:
     """The SVG of an avatar, background first."""
     turn = float(factors["yaw"]) / NUMBERS["yaw"][1]
-    body = fragment("Body", "skin_color", SKINS[factors["skin"]])
+    body = _fragment("Body", "skin_color", SKINS[factors["skin"]])
     hair_color = HAIR_COLORS[factors["hair_color"]]
-    hair = fragment("Top", "top", HAIRS[factors["hair"]], "hair_color", hair_color)
-    beard = fragment("Facial-Hair", "facial_hair", BEARDS[factors["beard"]], "facial_hair_color", hair_color)
+    hair = _fragment("Top", "top", HAIRS[factors["hair"]], "hair_color", hair_color)
+    beard = _fragment("Facial-Hair", "facial_hair", BEARDS[factors["beard"]], "facial_hair_color", hair_color)
     clothes_color = CLOTHES_COLORS[factors["clothes_color"]]
-    clothes = fragment("Clothing", "clothing", CLOTHES[factors["clothes"]], "clothing_color", clothes_color)
-    brows, nose = fragment("Eyebrow", "eyebrows", BROWS[factors["brows"]]), fragment("Nose", "nose", "DEFAULT")
-    mouth = fragment("Mouth", "mouth", MOUTHS[factors["mouth"]])
-    glasses = fragment("Accessory", "accessory", GLASSES[factors["glasses"]])
+    clothes = _fragment("Clothing", "clothing", CLOTHES[factors["clothes"]], "clothing_color", clothes_color)
+    brows, nose = _fragment("Eyebrow", "eyebrows", BROWS[factors["brows"]]), _fragment("Nose", "nose", "DEFAULT")
+    mouth = _fragment("Mouth", "mouth", MOUTHS[factors["mouth"]])
+    glasses = _fragment("Accessory", "accessory", GLASSES[factors["glasses"]])
     # Strokes that are seen at 64 pixels, too.
     brows = brows.replace('stroke="none" stroke-width="1"', 'stroke="#000" stroke-opacity="0.6" stroke-width="3"')
     face = f'<g transform="translate(76 82)" fill="#000">{nose}{eyes(factors)}{brows}</g>'
-    turned = shift(-5 * turn, f'{beard}<g transform="translate(76 82)">{mouth}</g>{face}') + shift(-5.5 * turn, glasses)
-    head = f'<g clip-path="url(#head)">{body}</g>{turned}{hair}'
+    front = _shift(-5 * turn, f'{beard}<g transform="translate(76 82)">{mouth}</g>{face}')
+    head = f'<g clip-path="url(#head)">{body}</g>{front}{_shift(-5.5 * turn, glasses)}{hair}'
     return (
         '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="10 12 244 244">'
         '<defs><clipPath id="head"><rect x="0" y="0" width="264" height="196"/></clipPath>'
@@ -329,8 +311,7 @@ def document(factors: Mapping[str, Any]) -> str:
     )
 
 
-def shift(x: float, content: str) -> str:
-    """Content moved sideways, drawing units."""
+def _shift(x: float, content: str) -> str:
     return f'<g transform="translate({x:.4f} 0)">{content}</g>'
 
 
@@ -347,7 +328,7 @@ def eyes(factors: Mapping[str, Any]) -> str:
 
 
 @cache
-def fragment(part: str, kind: str, value: str, color_kind: str = "", color: str = "") -> str:
+def _fragment(part: str, kind: str, value: str, color_kind: str = "", color: str = "") -> str:
     """One part of python-avatars' drawing with its definitions, in the coordinates of the part's own layer."""
     import python_avatars as avatars
 
@@ -360,14 +341,14 @@ def fragment(part: str, kind: str, value: str, color_kind: str = "", color: str 
     plain = {"top": ENUMS["top"].CAESAR, "facial_hair": ENUMS["facial_hair"].NONE, "accessory": ENUMS["accessory"].NONE}
     chosen = {kind: ENUMS[kind][value]} | ({color_kind: ENUMS[color_kind][color]} if color_kind else {})
     drawing = avatars.Avatar(style=avatars.AvatarStyle.TRANSPARENT, **{**plain, **chosen}).render()
-    return cut_out(drawing, part, unique=f"{part}-{kind}-{value}-{color}".lower())
+    return _cut_out(drawing, part, unique=f"{part}-{kind}-{value}-{color}".lower())
 
 
-def cut_out(drawing: str, part: str, unique: str) -> str:
+def _cut_out(drawing: str, part: str, unique: str) -> str:
     """The group whose id ends in `part`, with the definitions it refers to, every id made unique."""
     space = {"": "http://www.w3.org/2000/svg"}
-    for prefix, name in (("", space[""]), ("xlink", "http://www.w3.org/1999/xlink")):
-        ElementTree.register_namespace(prefix, name)
+    ElementTree.register_namespace("", space[""])
+    ElementTree.register_namespace("xlink", "http://www.w3.org/1999/xlink")
     root = ElementTree.fromstring(drawing)
     group = next((g for g in root.iter(f"{{{space['']}}}g") if g.get("id", "").endswith(f"_{part}")), None)
     if group is None:

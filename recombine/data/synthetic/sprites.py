@@ -11,14 +11,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from PIL import Image
 
 from recombine.data.batch import mix_seed
 from recombine.data.packed import Pack, write_pack
-from recombine.data.schema import Attribute, Schema
+from recombine.data.schema import Attribute, Mirror, Schema
 from recombine.data.sources.labels import LabelTable, split_by_group
 from recombine.messages import nearest, shown
 
@@ -81,24 +80,21 @@ def open_sheets(folder: str | Path) -> Sheets:
         ValueError: The folder or a layer is not there, or a layer has no sheet.
     """
     root = Path(folder)
-    wanted = f"one folder of PNG sheets for each of {shown(LAYERS)}"
+    layout = f"one folder of PNG sheets for each of {shown(LAYERS)}"
     if not root.is_dir():
-        raise ValueError(f"there is no folder {str(root)!r}; give the folder of the sheets, with {wanted}")
-    found = {layer: sorted((root / layer).glob("*.png"), key=in_order) for layer in LAYERS}
+        raise ValueError(f"there is no folder {str(root)!r}; give the folder of the sheets, with {layout}")
+    found = {layer: list((root / layer).glob("*.png")) for layer in LAYERS}
+    for paths in found.values():            # 2 before 10, and numbers before names
+        paths.sort(key=lambda path: (int(path.stem) if path.stem.isdecimal() else 10**9, path.stem))
     empty = [layer for layer in LAYERS if not found[layer]]
     if empty:
-        raise ValueError(f"{str(root)!r} has no sheets in {shown(empty)}; expected {wanted}, each with at least one")
+        raise ValueError(f"{str(root)!r} has no sheets in {shown(empty)}; expected {layout}, each with at least one")
     return Sheets(root, {layer: {path.stem: path for path in paths} for layer, paths in found.items()})
 
 
 def is_sheets(folder: str | Path) -> bool:
     """Whether a folder has one folder for each layer, as `open_sheets` wants it."""
     return all((Path(folder) / layer).is_dir() for layer in LAYERS)
-
-
-def in_order(path: Path) -> tuple[int, str]:
-    """Sorts 2 before 10, and numbers before names."""
-    return (int(path.stem) if path.stem.isdecimal() else 10**9, path.stem)
 
 
 def read_sheet(path: Path) -> np.ndarray:
@@ -197,11 +193,8 @@ def check(sheets: Sheets, factors: Mapping[str, str]) -> None:
 
 def choices(sheets: Sheets) -> dict[str, tuple[str, ...]]:
     """Every factor with its values."""
-    return {layer: sheets.variants(layer) for layer in LAYERS} | {
-        "action": tuple(ACTIONS),
-        "direction": DIRECTIONS,
-        "frame": FRAMES,
-    }
+    pose = {"action": tuple(ACTIONS), "direction": DIRECTIONS, "frame": FRAMES}
+    return {**{layer: sheets.variants(layer) for layer in LAYERS}, **pose}
 
 
 def poses(actions: Sequence[str] = TURNING) -> list[Factors]:
@@ -239,10 +232,8 @@ def sample(
     rng = np.random.default_rng(mix_seed("sprites", seed))
     possible = poses(actions)
     if not 1 <= per_character <= len(possible):
-        raise ValueError(
-            f"{shown(list(actions))} have {len(possible)} poses; per_character lies between 1 and that, "
-            f"not at {per_character}"
-        )
+        have = f"{shown(list(actions))} have {len(possible)} poses"
+        raise ValueError(f"{have}; per_character lies between 1 and that, not at {per_character}")
     counts = Counter(pose["action"] for pose in possible)
     probabilities = np.array([1 / (len(counts) * counts[pose["action"]]) for pose in possible])
     found: list[Factors] = []
@@ -258,24 +249,17 @@ def characters(sheets: Sheets, count: int, rng: np.random.Generator, actions: Se
     sizes = [len(variants[layer]) for layer in LAYERS]
     most = int(np.prod(sizes))
     if not 1 <= count <= most:
-        raise ValueError(
-            f"these sheets make {most} characters; {count} were asked for, so ask for fewer images or more of each"
-        )
+        text = f"these sheets make {most} characters; {count} were asked for"
+        raise ValueError(f"{text}, so ask for fewer images or more of each")
     for index in rng.permutation(most)[:count]:
         which = np.unravel_index(index, sizes)
         yield {layer: variants[layer][place] for layer, place in zip(LAYERS, which, strict=True)}
 
 
 def build(
-    folder: str | Path,
-    sheets: Sheets | str | Path,
-    count: int = 8_000,
-    seed: int = 0,
-    per_character: int = 8,
-    actions: Sequence[str] = TURNING,
-    background: tuple[int, int, int] = WHITE,
-    progress: bool = True,
-) -> Pack:
+    folder: str | Path, sheets: Sheets | str | Path, count: int = 8_000, seed: int = 0, per_character: int = 8,
+    actions: Sequence[str] = TURNING, background: tuple[int, int, int] = WHITE, progress: bool = True,
+) -> Pack:  # fmt: skip
     """Compose sprites into a pack; takes seconds, so an interrupted call starts again.
 
     Args:
@@ -292,11 +276,14 @@ def build(
         The pack: 80 % of the characters train, 10 % val, 10 % test. Besides the factors it has the
         groups `character` and `pose`.
     """
+    from rich.progress import track
+
     sheets = sheets if isinstance(sheets, Sheets) else open_sheets(sheets)
     composed = sample(sheets, count, seed, per_character, actions)
     table = label_table(sheets, composed, actions)
     schema = Schema(table.attributes, CELL, CELL, background=background)
-    images = chunks(sheets, composed, background, progress)
+    starts = track(range(0, len(composed), CHUNK), "composing sprites", disable=not progress, transient=True)
+    images = (np.stack([render(sheets, each, background) for each in composed[s : s + CHUNK]]) for s in starts)
     splits = split_by_group(table, seed, group="character")
     return write_pack(folder, images, schema, table.files, table.columns, splits)
 
@@ -321,7 +308,7 @@ def label_table(sheets: Sheets, composed: Sequence[Factors], actions: Sequence[s
     return LabelTable(attributes, files, columns, None)
 
 
-def turned(values: Sequence[str]) -> Literal["keep"] | tuple[tuple[str, str], ...]:
+def turned(values: Sequence[str]) -> Mirror:
     """How a label changes in the mirrored image: left and right, or poses to the left and right, change places.
 
     The sheets draw left and right as each other's mirror images (measured: above 60 dB). Poses seen from the back or
@@ -333,17 +320,6 @@ def turned(values: Sequence[str]) -> Literal["keep"] | tuple[tuple[str, str], ..
 def joined(factors: Mapping[str, str], names: Sequence[str]) -> str:
     """A character's or a pose's name: its values in their order."""
     return " ".join(factors[name] for name in names)
-
-
-def chunks(
-    sheets: Sheets, composed: Sequence[Factors], background: tuple[int, int, int], progress: bool
-) -> Iterator[np.ndarray]:
-    """Images `[n, 3, 64, 64]` in order."""
-    from rich.progress import track
-
-    starts = range(0, len(composed), CHUNK)
-    for start in track(starts, "composing sprites", disable=not progress, transient=True):
-        yield np.stack([render(sheets, each, background) for each in composed[start : start + CHUNK]])
 
 
 def truth(pack: Pack, row: int) -> Factors:
