@@ -44,27 +44,27 @@ def compare(
     Args:
         out: The comparison's folder. Several processes may work on it at once.
         data: Name -> data set.
-        methods: Short names, or `name:preset` with one of the method's presets. Without a preset: the method's recipe for
-            avatars where the data is that, the settings found on photographs, or its preset `small`; `name:setting=value`
-            changes a setting of these.
+        methods: Short names, or `name:preset`. Without a preset: the method's recipe for avatars where the data is that,
+            the settings found on photographs, or its preset `small`; `name:setting=value` changes a setting of these.
         budget: Of every run.
         attributes: What is learnt and compared, as far as each data set has it; all binary and categorical ones when ().
         seeds: How many, or which.
-        pair_by: Group attribute from which pair-supervised methods draw positive pairs; `clip` of avatars, or the first group, when None.
+        pair_by: Group attribute from which pair-supervised methods draw positive pairs; `clip` of avatars, or the first
+            group, when None.
         judging: How the runs are judged.
         shard: (i, n): work on every n-th cell alone, beginning with the i-th.
         classifier: Preset or settings of the classifier that judges edits.
         retry: Work again on cells that failed, or could not work with the data.
         device: Where methods are judged; they are trained where Fabric puts them.
-        command: What the report says how it was made.
+        command: How the report was made, for the report.
         progress: Called with a line of text at every step.
 
     Returns:
         The path of `report.html`.
 
     Raises:
-        ValueError: There is no such method, preset or attribute, or the folder holds another comparison; the message says
-            what differs. More data, methods and seeds may be added.
+        ValueError: There is no such method, preset or attribute, or the folder holds another comparison; the message
+            states what differs. More data, methods and seeds may be added.
         Interrupted: A signal asked a training to stop; everything was saved.
     """
     seeds = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
@@ -112,21 +112,9 @@ def compare_runs(
 ) -> Path:
     """Judge and compare runs that were trained before, without touching them.
 
-    Runs with the same settings but for the seed count as seeds of one method. What is compared are the attributes that all
-    of them learnt; the report says which others there are.
-
-    Args:
-        out: The comparison's folder.
-        runs: Folders of finished runs.
-        data: What to judge on; the data that each was trained on when None.
-        attributes: What is compared; all that the runs share when ().
-        judging: As for `compare`, and so are the other arguments.
-        shard: See `compare`.
-        classifier: See `compare`.
-        retry: See `compare`.
-        device: See `compare`.
-        command: See `compare`.
-        progress: See `compare`.
+    Runs with the same settings but for the seed count as seeds of one method. They are judged on `data`, or on what each
+    was trained on, and compared on those `attributes` that all of them learnt; the report lists the others. All else is as
+    for `compare`.
 
     Raises:
         ValueError: The runs share no attribute, or one was trained on images that it would be judged on.
@@ -140,17 +128,20 @@ def compare_runs(
         for name in [own_pack(run, packs)] if data is None else data:
             seen = trained_on(run, packs[name], name, judging)
             cells.append(Cell(name, labels[run.path], run.seed, None, run.path, seen))
-    named = {name: shared([run for run in found if any(c.data == name and c.run == run.path for c in cells)], packs[name], attributes) for name in packs}
-    methods = list(dict.fromkeys(labels.values()))
+    named: dict[str, list[str]] = {}
+    about_data = {}
+    for name, pack in packs.items():
+        there = {cell.run for cell in cells if cell.data == name}
+        named[name], rest = shared([run for run in found if run.path in there], pack, attributes)
+        about_data[name] = described(pack, named[name], attributes) | {"not_shared": rest}
     plan = {
-        "data": {name: described(pack, named[name][0], attributes) | {"not_shared": named[name][1]} for name, pack in packs.items()},
-        "methods": methods,
+        "data": about_data,
+        "methods": list(dict.fromkeys(labels.values())),
         "seeds": sorted({cell.seed for cell in cells}),
         "budget": None,
         "judging": judging.to_json(),
         "settings": {name: {labels[run.path]: run.about() for run in found} for name in packs},
         "commands": [command] * bool(command),
     }
-    only = {name: names for name, (names, _) in named.items()}
-    work = Worker(Path(out), packs, only, None, judging, classifier, retry, torch.device(device), progress)
+    work = Worker(Path(out), packs, named, None, judging, classifier, retry, torch.device(device), progress)
     return work.through(plan, cells, shard)

@@ -33,14 +33,12 @@ def ranks(found: Mapping[str, Estimate], better: str) -> dict[str, tuple[int, in
         {'a': (1, 1), 'b': (2, 3), 'c': (2, 3)}
     """
 
-    def surely_better(one: Estimate, other: Estimate) -> bool:
-        return one.low > other.high if better == "higher" else one.high < other.low
+    def beaten(own: Estimate, other: Estimate) -> bool:
+        return other.low > own.high if better == "higher" else other.high < own.low
 
+    others = found.values()
     return {
-        name: (
-            1 + sum(surely_better(other, own) for other in found.values()),
-            len(found) - sum(surely_better(own, other) for other in found.values()),
-        )
+        name: (1 + sum(beaten(own, other) for other in others), len(found) - sum(beaten(other, own) for other in others))
         for name, own in found.items()
     }
 
@@ -55,14 +53,15 @@ def pareto_front(points: Mapping[str, tuple[float, float]]) -> set[str]:
         >>> sorted(pareto_front({"careful": (0.2, 0.99), "bold": (0.9, 0.7), "worse": (0.1, 0.98), "both": (0.5, 0.9)}))
         ['bold', 'both', 'careful']
     """
+    return {
+        name for name, own in points.items()
+        if not any(other != own and other[0] >= own[0] and other[1] >= own[1] for other in points.values())
+    }
 
-    def dominated(own: tuple[float, float], other: tuple[float, float]) -> bool:
-        return other != own and other[0] >= own[0] and other[1] >= own[1]
 
-    return {name for name, own in points.items() if not any(dominated(own, other) for other in points.values())}
-
-
-def ranking(judgements: Mapping[str, Mapping[int, Judgement]], attributes: Collection[str] | None = None) -> dict[str, dict]:
+def ranking(
+    judgements: Mapping[str, Mapping[int, Judgement]], attributes: Collection[str] | None = None
+) -> dict[str, dict]:
     """Every method of one data set on every measure.
 
     Args:
@@ -70,9 +69,9 @@ def ranking(judgements: Mapping[str, Mapping[int, Judgement]], attributes: Colle
         attributes: What is compared; all that each method was judged on when None.
 
     Returns:
-        As in `report.json`: method -> `metrics` (measure -> `value`, `low`, `high`, `n`, `seeds`, `values` and `rank`, best and worst),
-        `missing` (measure -> reason), `front`, whether it is Pareto-optimal in success and preservation of swaps, and `place`,
-        its mean rank over the headline measures.
+        As in `report.json`: method -> `metrics` (measure -> `value`, `low`, `high`, `n`, `seeds`, `values` and `rank`,
+        best and worst), `missing` (measure -> reason), `front`, whether it is Pareto-optimal in success and preservation
+        of swaps, and `place`, its mean rank over the headline measures.
     """
     table: dict[str, dict] = {name: {"metrics": {}, "missing": {}, "front": False} for name in judgements}
     for measure in COMPARED:
@@ -84,10 +83,11 @@ def ranking(judgements: Mapping[str, Mapping[int, Judgement]], attributes: Colle
             elif seeds:
                 table[name]["missing"][measure.key] = measure.reason(next(iter(seeds.values())))
         for name, rank in ranks(rows, measure.better).items():
-            own = rows[name]
-            table[name]["metrics"][measure.key] = own.to_json() | {"seeds": own.seeds, "values": list(own.values), "rank": list(rank)}
+            seeds = {"seeds": rows[name].seeds, "values": list(rows[name].values), "rank": list(rank)}
+            table[name]["metrics"][measure.key] = rows[name].to_json() | seeds
     both = {name: row["metrics"] for name, row in table.items() if {"success", "kept"} <= row["metrics"].keys()}
-    for name in pareto_front({name: (found["success"]["value"], found["kept"]["value"]) for name, found in both.items()}):
+    points = {name: (found["success"]["value"], found["kept"]["value"]) for name, found in both.items()}
+    for name in pareto_front(points):
         table[name]["front"] = True
     for row in table.values():
         middles = [np.mean(row["metrics"][m.key]["rank"]) for m in COMPARED if m.headline and m.key in row["metrics"]]
@@ -96,8 +96,8 @@ def ranking(judgements: Mapping[str, Mapping[int, Judgement]], attributes: Colle
 
 
 FORMULA = (
-    "95 %. Over several seeds: value ± √(s² + p²), where s = t(0.975; S - 1) · (standard deviation between seeds) / √S, "
-    "and p is the root mean square of the distance from each seed's value to the end of its own interval. All seeds "
+    "95 %. Over several seeds: value ± √(s² + p²), where s = t(0.975; S - 1) · (standard deviation between seeds) / "
+    "√S, and p is the root mean square of the distance from each seed's value to the end of its own interval. All seeds "
     "are judged on the same images, so p is not divided by their number. One seed keeps the judgement's own interval, "
     "which does not tell how much a training depends on its seed."
 )
@@ -183,8 +183,7 @@ def cost(cells: Mapping[int, Judged]) -> dict:
     runs = [cell.run for cell in cells.values()]
     seconds = {}
     for stage in ("training", "judging"):
-        values = [run["seconds"][stage] for run in runs if run["seconds"][stage] is not None]
-        if values:
+        if values := [run["seconds"][stage] for run in runs if run["seconds"][stage] is not None]:
             ends = {"value": float(np.mean(values)), "low": min(values), "high": max(values)}
             seconds[stage] = ends | {"seeds": len(values)}
     return {

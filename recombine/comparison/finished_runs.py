@@ -40,9 +40,14 @@ class FinishedRun:
 
     def about(self) -> dict:
         """Its settings without the seed and what does not matter, as plain values."""
-        train = {name: value for name, value in self.config["train"].items() if name != "seed" and (name == "images" or name not in HARMLESS)}
-        return {"method": self.config["method"], "from": "a run trained before", "config": self.config["config"], "train": train,
-                "attributes": self.config["data"]["attributes"]}  # fmt: skip
+        unlike = {"seed", *HARMLESS} - {"images"}
+        return {
+            "method": self.config["method"],
+            "from": "a run trained before",
+            "config": self.config["config"],
+            "train": {name: value for name, value in self.config["train"].items() if name not in unlike},
+            "attributes": self.config["data"]["attributes"],
+        }
 
 
 def grouped(runs: Sequence[FinishedRun]) -> dict[Path, str]:
@@ -53,15 +58,14 @@ def grouped(runs: Sequence[FinishedRun]) -> dict[Path, str]:
     labels: dict[Path, str] = {}
     for group in alike.values():
         name = group[0].config["method"]
-        if len(group) == 1 or len({run.seed for run in group}) < len(group) or name in labels.values():
-            labels |= {run.path: run.path.resolve().name for run in group}
-        else:
-            labels |= {run.path: name for run in group}
+        single = len(group) == 1 or len({run.seed for run in group}) < len(group) or name in labels.values()
+        labels |= {run.path: run.path.resolve().name if single else name for run in group}
     seen: dict[tuple[str, int], Path] = {}
     for run in runs:
         other = seen.setdefault((labels[run.path], run.seed), run.path)
         if other != run.path:
-            raise ValueError(f"{other} and {run.path} would both be called {labels[run.path]!r}, seed {run.seed}; rename one of the folders")
+            called = f"{labels[run.path]!r}, seed {run.seed}"
+            raise ValueError(f"{other} and {run.path} would both be called {called}; rename one of the folders")
     return labels
 
 
@@ -77,40 +81,45 @@ def own_pack(run: FinishedRun, packs: dict[str, Pack]) -> str:
 
 
 def named_after(path: Path, taken: Mapping[str, Any]) -> str:
-    """A folder's name, or its parent's where it says nothing, that is not taken."""
+    """A folder's name, or its parent's where it is `data` or `pack`, with a number where it is taken."""
     path = path.resolve()
     name = path.parent.name if path.name in ("data", "pack") else path.name
-    return name if name not in taken else next(f"{name}-{number}" for number in range(2, len(taken) + 3) if f"{name}-{number}" not in taken)
+    names = [name, *(f"{name}-{number}" for number in range(2, len(taken) + 3))]
+    return next(name for name in names if name not in taken)
 
 
 def trained_on(run: FinishedRun, pack: Pack, name: str, judging: Judging) -> tuple[str, ...]:
-    """Names of the files of a data set whose images a run was trained on; raises ValueError where they would be judged."""
+    """The files of a data set whose images a run was trained on; raises ValueError where they would be judged."""
     try:
         own = pack_of(run.path)
     except OSError:  # the data lies on another machine
         return ()
     if own.whole().fingerprint == pack.fingerprint:
         return ()
-    hashes = set(np.asarray(own.index["pixel_hash"])[own.rows("train")].tolist())
-    seen = [file for file, digest in zip(pack.files, np.asarray(pack.index["pixel_hash"]).tolist(), strict=True) if digest in hashes]
+    hashes = np.asarray(own.index["pixel_hash"])[own.rows("train")]
+    known = np.isin(np.asarray(pack.index["pixel_hash"]), hashes).tolist()
+    seen = tuple(file for file, is_known in zip(pack.files, known, strict=True) if is_known)
     rows = pack.rows(judging.split)
     count = len(training_rows(pack, rows, judging.split, seen))
     if count and not judging.allow_training_data:
         raise ValueError(
-            f"{run.path} was trained on {count} of the {len(rows)} images of the split {judging.split!r} of {name}; a judgement on them says "
-            f"nothing about new images. Choose another split, or say {option('allow_training_data', True)} to get one that is marked as such"
+            f"{run.path} was trained on {count} of the {len(rows)} images of the split {judging.split!r} of {name}; "
+            "a judgement on them says nothing about new images. Choose another split, or say "
+            f"{option('allow_training_data', True)} to get one that is marked as such"
         )
-    return tuple(seen)
+    return seen
 
 
-def shared(runs: Sequence[FinishedRun], pack: Pack, wanted: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
-    """The attributes that all runs with labels learnt alike, and for each run those that it alone has not in common with all."""
+def shared(runs: Sequence[FinishedRun], pack: Pack, named: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
+    """The attributes that all runs with labels learnt alike, and for each run its others; all when none are named."""
     learnt = {run.path: [a for a in run.schema.attributes if a.kind != "group"] for run in runs}
-    labelled = [attributes for attributes in learnt.values() if attributes]
-    names = [a.name for a in pack.schema.attributes if a.kind in COMPARED]
-    common = [name for name in names if all(any(a.name == name and a.values == pack.schema[name].values for a in own) for own in labelled)]
-    common = [name for name in common if not wanted or name in wanted]
+    labelled = [{(a.name, a.values) for a in own} for own in learnt.values() if own]
+    common = [
+        a.name for a in pack.schema.attributes
+        if a.kind in COMPARED and all((a.name, a.values) in own for own in labelled) and (not named or a.name in named)
+    ]
     if not common:
         each = "; ".join(f"{path} has {shown([a.name for a in own])}" for path, own in learnt.items() if own)
         raise ValueError(f"the runs share no attribute that could be compared: {each or 'none has labels'}")
-    return common, {str(path.name): rest for path, own in learnt.items() if (rest := [a.name for a in own if a.name not in common])}
+    others = {path.name: [a.name for a in own if a.name not in common] for path, own in learnt.items()}
+    return common, {name: rest for name, rest in others.items() if rest}

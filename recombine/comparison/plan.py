@@ -19,7 +19,6 @@ from recombine.recipes import default_recipe
 from recombine.training.recipe import Recipe
 from recombine.training.settings import HARMLESS, changed, complete, config_class, differing, labelled, preset
 
-PAIRS = ("pairs", "two_batches")            # samplers that show two images a sample
 COMPARED = ("binary", "categorical")        # kinds of attributes that are compared where none are named
 
 
@@ -88,14 +87,13 @@ def compared(pack: Pack, attributes: Sequence[str]) -> list[str]:
 
 def check_attributes(named: Mapping[str, Sequence[str]], attributes: Sequence[str]) -> None:
     """Raise ValueError where a data set has nothing to compare, or no data set has an attribute."""
+    there = [name for names in named.values() for name in names]
     for name in attributes:
-        if not any(name in names for names in named.values()):
-            there = shown([other for names in named.values() for other in names])
-            raise ValueError(f"no data set has an attribute {name!r} with values or numbers; there are {there}")
+        if name not in there:
+            raise ValueError(f"no data set has an attribute {name!r} with values or numbers; there are {shown(there)}")
     for data, names in named.items():
         if not names:
-            cure = "name one with attributes, or state its kind"
-            raise ValueError(f"{data} has no attribute to compare methods on; {cure}")
+            raise ValueError(f"{data} has no attribute to compare methods on; name one with attributes, or state its kind")
 
 
 def recipe_for(label: str, pack: Pack, attributes: Sequence[str], pair_by: str | None = None) -> tuple[Recipe, str]:
@@ -107,9 +105,7 @@ def recipe_for(label: str, pack: Pack, attributes: Sequence[str], pair_by: str |
     name, chosen, settings = labelled(label)
     method, synthetic = METHODS[name][0], of_avatars(pack)
     base, origin = default_recipe(name, synthetic)
-    config = preset(name, chosen) if chosen else base.config
-    if chosen:
-        origin = f"preset {chosen}"
+    config, origin = (preset(name, chosen), f"preset {chosen}") if chosen else (base.config, origin)
     if settings:
         config = changed(name, config, settings)
         origin += ", " + "+".join(f"{setting}={text}" for setting, text in settings.items())
@@ -117,32 +113,31 @@ def recipe_for(label: str, pack: Pack, attributes: Sequence[str], pair_by: str |
     if method.sampler == "pairs":
         group = pair_by or ("clip" if synthetic else first_group(pack))
         if group not in pack.schema.names:
-            problem = f"pairs are drawn by {group!r}, which the data set does not have"
-            raise ValueError(f"{problem}; it has {shown(pack.schema.names)}")
+            has = shown(pack.schema.names)
+            raise ValueError(f"pairs are drawn by {group!r}, which the data set does not have; it has {has}")
         config = replace(config, pair_by=group if isinstance(config.pair_by, str) else (group,))
         learnt = (group, *(name for name in attributes if name != group and set(method.kinds) != {"group"}))
     return replace(base, config=config, size=pack.schema.height, data=None, attributes=learnt), origin
 
 
-def samples(recipe: Recipe) -> int:
+def images_of_sample(method: str) -> int:
     """Images that one sample of a method's batch shows."""
-    return 1 + (METHODS[recipe.method][0].sampler in PAIRS)
+    return 1 + (METHODS[method][0].sampler in ("pairs", "two_batches"))
 
 
 def about(recipe: Recipe, origin: str) -> dict:
     """A recipe as plain values of the plan, without what differs between its cells."""
-    train = {name: value for name, value in asdict(recipe.train).items() if name not in ("seed", *HARMLESS)}
     return {
         "method": recipe.method,
         "from": origin,
         "config": asdict(recipe.config),
-        "train": train,
+        "train": {name: value for name, value in asdict(recipe.train).items() if name not in ("seed", *HARMLESS)},
         "attributes": list(recipe.attributes),
-        "pictures_a_sample": samples(recipe),
+        "pictures_a_sample": images_of_sample(recipe.method),
     }
 
 
-def described(pack: Pack, attributes: Sequence[str], wanted: Sequence[str]) -> dict:
+def described(pack: Pack, attributes: Sequence[str], named: Sequence[str]) -> dict:
     """A data set in the plan."""
     return {
         "fingerprint": pack.whole().fingerprint,
@@ -150,40 +145,39 @@ def described(pack: Pack, attributes: Sequence[str], wanted: Sequence[str]) -> d
         "pictures": {split: len(pack.rows(split)) for split in ("train", "val", "test")},
         "attributes": list(attributes),
         "values": {name: list(pack.schema[name].values) for name in attributes},
-        "without": [name for name in wanted if name not in attributes],
+        "without": [name for name in named if name not in attributes],
         "drawn": of_avatars(pack),
     }
 
 
-def agree(out: Path, wanted: dict) -> dict:
+def agree(out: Path, plan: dict) -> dict:
     """Write the plan, or join the one that is there; raises ValueError where it is another."""
     path = out / "plan.json"
     with waiting(out / "plan.claim"):
-        plan = joined(json.loads(path.read_text()), wanted, out) if path.exists() else wanted
+        plan = joined(json.loads(path.read_text()), plan, out) if path.exists() else plan
         files.write_text(path, json.dumps(plan, indent=1))
     return plan
 
 
-def joined(begun: dict, wanted: dict, out: Path) -> dict:
+def joined(begun: dict, new: dict, out: Path) -> dict:
     """The plan with the data, methods, seeds and commands of both; ValueError where they differ in what both have."""
-    both = [name for name in wanted["data"] if name in begun["data"]]
     begun = {**begun, "judging": {**OLDER, **begun["judging"]}}
-    differences = []
-    for part in ("budget", "judging"):
-        differences += [(f"{part}.{name}" if name else part, a, b) for name, a, b in inner(begun[part], wanted[part])]
-    for name in both:
-        differences += differing(begun["data"][name], wanted["data"][name], f"data.{name}.")
-        own, now = {m: completed(settings) for m, settings in begun["settings"][name].items()}, wanted["settings"][name]
-        differences += differing({m: own[m] for m in now if m in own}, {m: now[m] for m in now if m in own}, f"{name}.")
+    before, now = ({part: plan[part] for part in ("budget", "judging")} for plan in (begun, new))
+    differences = differing(before, now)
+    for name in [name for name in new["data"] if name in begun["data"]]:
+        differences += differing(begun["data"][name], new["data"][name], f"data.{name}.")
+        own, now = {m: completed(of) for m, of in begun["settings"][name].items()}, new["settings"][name]
+        differences += differing(own, {m: now[m] for m in now if m in own}, f"{name}.")
     if differences:
         news = "; ".join(f"{name} was {a!r}, now {b!r}" for name, a, b in differences)
-        cure = "give another folder. More data, methods and seeds may be added to this one"
-        raise ValueError(f"{out} holds another comparison: {news}; {cure}")
-    data = {**begun["data"], **wanted["data"]}
-    settings = {name: {**begun["settings"].get(name, {}), **wanted["settings"].get(name, {})} for name in data}
-    union = {part: list(dict.fromkeys([*begun[part], *wanted[part]])) for part in ("methods", "commands")}
-    seeds = sorted({*begun["seeds"], *wanted["seeds"]})
-    return {**begun, **union, "seeds": seeds, "data": data, "settings": settings}
+        raise ValueError(
+            f"{out} holds another comparison: {news}; give another folder. More data, methods and seeds may be added to "
+            "this one"
+        )
+    data = {**begun["data"], **new["data"]}
+    settings = {name: {**begun["settings"].get(name, {}), **new["settings"].get(name, {})} for name in data}
+    union = {part: list(dict.fromkeys([*begun[part], *new[part]])) for part in ("methods", "commands")}
+    return {**begun, **union, "seeds": sorted({*begun["seeds"], *new["seeds"]}), "data": data, "settings": settings}
 
 
 def completed(settings: dict) -> dict:
@@ -191,10 +185,3 @@ def completed(settings: dict) -> dict:
     if "config" not in settings:
         return settings
     return {**settings, "config": complete(settings["config"], config_class(settings["method"])())}
-
-
-def inner(begun: dict | None, wanted: dict | None) -> list[tuple[str, object, object]]:
-    """What differs between two parts of a plan, either of which may be missing as a whole."""
-    if begun is None or wanted is None:
-        return [] if begun == wanted else [("", begun, wanted)]
-    return differing(begun, wanted)

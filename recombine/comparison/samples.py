@@ -37,12 +37,7 @@ def draw(
 ) -> Arrays:
     """Everything that is shown of a method; the images are the same for all methods of one pack.
 
-    Args:
-        model: The method.
-        pack: The data set, with all attributes.
-        split: Whose images are shown.
-        attributes: Whose swaps are shown.
-        roles: Part -> attributes that it is meant to carry.
+    `attributes` are those whose swaps are shown, `roles` part -> attributes that it is meant to carry.
 
     Returns:
         `pictures` and `rebuilt` (reconstructed); per attribute `taker/NAME` (targets), `giver/NAME` (sources),
@@ -89,7 +84,7 @@ def swaps(
 
 
 def maps(codes: Codes) -> Arrays:
-    """Every part laid out in the plane by t-SNE, `[images, 2]` in [0, 1]; a part that never changes has no map."""
+    """Every part laid out in the plane by t-SNE, `[images, 2]` in [0, 1]; a constant part has no map."""
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 

@@ -5,21 +5,20 @@ from __future__ import annotations
 import json
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
 
 from recombine import files
-from recombine.comparison import page
-from recombine.comparison import samples as pictures
-from recombine.comparison.plan import PAIRS, Budget, Judging, agree, samples
+from recombine.comparison import page, samples
+from recombine.comparison.content import cell_folder
+from recombine.comparison.plan import Budget, Judging, agree, images_of_sample
 from recombine.data.packed import Pack
 from recombine.evaluation.classifier import Classifier, Settings, judge_classifier
 from recombine.evaluation.judge import judge
 from recombine.locks import LEASE, holder_of, take, waiting
-from recombine.methods import METHODS
 from recombine.training.engine import Diverged, Interrupted
 from recombine.training.log import read_log
 from recombine.training.monitor import EditMonitor
@@ -28,7 +27,6 @@ from recombine.training.runs import load, start
 
 LOOKS, LINES = 6, 8                         # evaluations in a training, and lines of the log to each
 TRIAL = 12                                  # steps that measure a method's speed
-CANNOT = "cannot work with this data"
 
 
 @dataclass(frozen=True)
@@ -41,10 +39,6 @@ class Cell:
     recipe: Recipe | None = None
     run: Path | None = None
     trained_on: tuple[str, ...] = ()        # files of the data that a run from elsewhere was trained on
-
-    def folder(self, out: Path) -> Path:
-        """Where the cell is worked on."""
-        return out / "runs" / self.data / self.method.replace(":", "-") / str(self.seed)
 
 
 @dataclass
@@ -76,7 +70,7 @@ class Worker:
 
     def visit(self, cell: Cell, called: str) -> None:
         """Work on a cell, unless it is finished or leased by another process."""
-        folder = cell.folder(self.out)
+        folder = cell_folder(self.out, cell.data, cell.method, cell.seed)
         if self.finished(folder):
             return
         folder.mkdir(parents=True, exist_ok=True)
@@ -97,7 +91,7 @@ class Worker:
         return (folder / "judgement.json").exists() or (not self.retry and (folder / "failure.json").exists())
 
     def work(self, cell: Cell, folder: Path) -> None:
-        """Train and judge one cell; what a method cannot do, or a training that failed, is noted, and the others go on."""
+        """Train and judge one cell; what cannot be done, or a training that failed, is noted, and the others go on."""
         stage = "training"
         try:
             run = cell.run or self.trained(cell, folder)
@@ -106,7 +100,7 @@ class Worker:
         except (Interrupted, OSError):
             raise
         except (ValueError, NotImplementedError) as reason:
-            note(folder, CANNOT if stage == "training" else "judging failed", reason)
+            note(folder, "cannot work with this data" if stage == "training" else "judging failed", reason)
         except Diverged as reason:
             note(folder, "training failed", reason)
         except Exception as error:  # a night's work of other methods is not lost over it
@@ -119,22 +113,21 @@ class Worker:
         images = self.images(cell, pack)
         line = max(1, images // (LOOKS * LINES))
         train = replace(recipe.train, images=images, seed=cell.seed, evaluate_every=LINES * line, log_every=line)
-        classifier = self.classifier_of(cell.data)
-        monitor = EditMonitor(pack.select(*self.attributes[cell.data]), classifier)
+        monitor = EditMonitor(pack.select(*self.attributes[cell.data]), self.classifier_of(cell.data))
         return start(replace(recipe, train=train), pack, folder, monitor=monitor, quiet=True)
 
     def images(self, cell: Cell, pack: Pack) -> int:
         """How many samples a cell may see."""
         assert cell.recipe is not None and self.budget is not None
         if self.budget.images is not None:
-            return max(1, self.budget.images // samples(cell.recipe))
+            return max(1, self.budget.images // images_of_sample(cell.recipe.method))
         path = self.out / "speeds" / cell.data / f"{cell.method.replace(':', '-')}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         with waiting(path.with_suffix(".claim")):
             if not path.exists():
                 speed = speed_of(cell.recipe, pack)
-                found = {"samples_per_second": speed, "samples": max(cell.recipe.train.batch_size, round(speed * (self.budget.seconds or 0)))}
-                files.write_text(path, json.dumps(found))
+                count = max(cell.recipe.train.batch_size, round(speed * (self.budget.seconds or 0)))
+                files.write_text(path, json.dumps({"samples_per_second": speed, "samples": count}))
             return json.loads(path.read_text())["samples"]
 
     def classifier_of(self, name: str) -> Classifier | None:
@@ -142,27 +135,30 @@ class Worker:
         if name not in self.classifiers:
             with waiting(self.out / "referee.claim"), torch.enable_grad():
                 try:
-                    self.classifiers[name] = judge_classifier(self.packs[name], preset=self.preset, device=self.device, progress=self.progress)
-                except ValueError:  # nothing that it could learn; the judgement says so
-                    self.classifiers[name] = None
+                    found = judge_classifier(
+                        self.packs[name], preset=self.preset, device=self.device, progress=self.progress
+                    )
+                except ValueError:  # nothing that it could learn, which the judgement states
+                    found = None
+                self.classifiers[name] = found
         return self.classifiers[name]
 
     def judged(self, cell: Cell, run: Path, folder: Path) -> None:
         """Judge a run, and keep what the page shows of it."""
-        pack, model = self.packs[cell.data], load(run, self.device)
-        attributes = self.attributes[cell.data]
-        how = self.judging
+        pack, attributes = self.packs[cell.data], self.attributes[cell.data]
+        model, how = load(run, self.device), asdict(self.judging)
         found = judge(
-            model, pack, sections=how.sections, split=how.split, images=how.images, attributes=attributes, probes=how.probes, learnt=how.learnt,
-            classifier=self.classifier_of(cell.data), trained_on=cell.trained_on, allow_training_data=how.allow_training_data, workers=1,
+            model, pack, attributes=attributes, classifier=self.classifier_of(cell.data), trained_on=cell.trained_on,
+            workers=1, **how,
         )  # fmt: skip
-        seconds = {"training": training_seconds(run), "judging": round(sum(found.seconds.values()), 2)}
-        sampler = METHODS[json.loads((run / "config.json").read_text())["method"]][0].sampler
-        cost = {"seconds": seconds, "parameters": sum(p.numel() for p in model.parameters()), "pictures_a_sample": 1 + (sampler in PAIRS)}
-        if cell.run:
-            cost["path"] = str(run)
+        cost = {
+            "seconds": {"training": training_seconds(run), "judging": round(sum(found.seconds.values()), 2)},
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "pictures_a_sample": images_of_sample(json.loads((run / "config.json").read_text())["method"]),
+            **({"path": str(run)} if cell.run else {}),
+        }
         if cell.seed in self.shown:
-            pictures.save(folder / "shown.npz", pictures.draw(model, pack, how.split, attributes, found.roles))
+            samples.save(folder / "shown.npz", samples.draw(model, pack, self.judging.split, attributes, found.roles))
         files.write_text(folder / "judgement.json", json.dumps({**found.to_json(), "run": cost}, indent=1, allow_nan=False))
 
 
@@ -187,8 +183,8 @@ def training_seconds(run: Path) -> float | None:
     """Seconds that a run's steps took over all sittings, evaluations apart, from the speeds in its log."""
     entries = read_log(run / "log.jsonl")
     lines = [entry for entry in entries if {"images_per_second", "learning_rate"} <= entry.keys()]
-    if not lines:
-        return None
-    seen = [0, *(line["images"] for line in lines)]
-    pace = [(now - before) / line["images_per_second"] for before, now, line in zip(seen, seen[1:], lines, strict=False)]
-    return round(sum(pace) * entries[-1]["images"] / seen[-1], 2)
+    seen, seconds = 0, 0.0
+    for line in lines:
+        seconds += (line["images"] - seen) / line["images_per_second"]
+        seen = line["images"]
+    return round(seconds * entries[-1]["images"] / seen, 2) if lines else None

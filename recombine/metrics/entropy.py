@@ -22,10 +22,7 @@ Heads = Callable[[Tensor, str], Tensor | None]
 
 
 def posterior_entropy(logits: Float[Tensor, "batch values"]) -> Estimate:
-    """Mean entropy over ln K, from 0 to 1, with the interval over images.
-
-    Args:
-        logits: `[batch, values]`; logarithms of probabilities serve as well.
+    """Mean entropy over ln K, from 0 to 1, with the interval over images; log-probabilities serve as logits.
 
     Raises:
         ValueError: There are fewer than two values, so that nothing could be unsure.
@@ -45,7 +42,8 @@ def entropies(logits: Float[Tensor, "batch values"]) -> Float[Tensor, " batch"]:
         [1.0, 0.5271]
     """
     if logits.ndim != 2 or logits.shape[1] < 2:
-        raise ValueError(f"the entropy of a head needs logits [batch, values] of two values or more, not {tuple(logits.shape)}")
+        shape = tuple(logits.shape)
+        raise ValueError(f"the entropy of a head needs logits [batch, values] of two values or more, not {shape}")
     log_probabilities = logits.detach().double().log_softmax(1)
     entropy = -torch.where(log_probabilities.isinf(), 0.0, log_probabilities.exp() * log_probabilities).sum(1)
     return (entropy / torch.tensor(logits.shape[1], dtype=torch.float64).log()).clamp(0, 1).cpu()
@@ -53,11 +51,6 @@ def entropies(logits: Float[Tensor, "batch values"]) -> Float[Tensor, " batch"]:
 
 def entropy_matrix(heads: Heads, codes: Codes, attributes: Sequence[str]) -> dict[str, dict[str, Estimate]]:
     """The entropy of every attribute's head on every part: part -> attribute -> share of ln K.
-
-    Args:
-        heads: Reads an attribute from a part.
-        codes: Codes of any number of images.
-        attributes: Whose heads.
 
     Example:
         >>> found = entropy_matrix(lambda part, name: part, Codes(rest=torch.zeros(3, 2)), ["lamp"])
@@ -67,18 +60,16 @@ def entropy_matrix(heads: Heads, codes: Codes, attributes: Sequence[str]) -> dic
     with torch.no_grad():
         read = {part: {name: heads(codes[part], name) for name in attributes} for part in codes}
     return {
-        part: {name: posterior_entropy(logits) for name, logits in row.items() if logits is not None} for part, row in read.items()
+        part: {name: posterior_entropy(logits) for name, logits in row.items() if logits is not None}
+        for part, row in read.items()
     }
 
 
 def off_part_entropy(matrix: Matrix, own: Mapping[str, Collection[str]]) -> dict:
     """How unsure fresh linear probes are of attributes on the parts that should not carry them.
 
-    Unlike a method's own heads, these were trained on exactly such codes, so they are unsure only where nothing can be read.
-
-    Args:
-        matrix: What `leakage` found with linear probes.
-        own: Part -> attributes that it should carry; a part that is not named should carry none.
+    Unlike a method's own heads, these were trained on exactly such codes, so they are unsure only where nothing can be
+    read. `matrix` is that of linear probes, `own` part -> attributes that it should carry, none where it is not named.
 
     Returns:
         `off_part`, the mean over images and all such parts and attributes; `matrix`, part -> attribute -> the same for
@@ -100,7 +91,9 @@ def off_part_entropy(matrix: Matrix, own: Mapping[str, Collection[str]]) -> dict
         if name not in own.get(part, ()) and reading.probabilities is not None and reading.probabilities.shape[1] > 1
     }
     if not cells:
-        raise ValueError("no part was probed by a linear probe for an attribute of several values that it should not carry")
+        raise ValueError(
+            "no part was probed by a linear probe for an attribute of several values that it should not carry"
+        )
     unsure = {cell: entropies(torch.from_numpy(reading.probabilities).log()).numpy() for cell, reading in cells.items()}
     report: dict = {"off_part": mean(np.mean(list(unsure.values()), 0)).to_json(), "matrix": {}}
     for (part, name), reading in cells.items():

@@ -1,9 +1,9 @@
 """Disentanglement where the true factors are known: MIG, SAP and DCI, of single numbers of the codes.
 
-- MIG (Chen et al., "Isolating Sources of Disentanglement in VAEs", NeurIPS 2018, Eq. 6): how far the most informative number
-  of a factor is ahead of the second, in mutual information over the factor's entropy.
-- SAP (Kumar et al., "Variational Inference of Disentangled Latent Concepts from Unlabeled Observations", ICLR 2018): the
-  same gap in how well a linear reader of that one number reads the factor: accuracy, or R^2 where continuous.
+- MIG (Chen et al., "Isolating Sources of Disentanglement in VAEs", NeurIPS 2018, Eq. 6): how far the most informative
+  number of a factor is ahead of the second, in mutual information over the factor's entropy.
+- SAP (Kumar et al., "Variational Inference of Disentangled Latent Concepts from Unlabeled Observations", ICLR 2018):
+  the same gap in how well a linear reader of that one number reads the factor: accuracy, or R^2 where continuous.
 - DCI (Eastwood and Williams, "A Framework for the Quantitative Evaluation of Disentangled Representations", ICLR 2018):
   disentanglement (each number matters to one factor), completeness (each factor rests on one number) and
   informativeness, from the importances of random forests.
@@ -22,7 +22,7 @@ from jaxtyping import Num, Shaped
 from recombine.metrics.intervals import Estimate, jackknife, mean, share
 from recombine.metrics.probes import standardised
 
-GROUPS = 10                                 # that images are put into, to find how sure a number is
+GROUPS = 10                                 # of images, left out in turn: how sure a number is
 FEWEST = 2 * GROUPS                         # images
 Numbers = Num[np.ndarray, "images numbers"]
 Factors = Mapping[str, Shaped[np.ndarray, " images"]]
@@ -30,13 +30,10 @@ BINS = 20                                   # of equal width, that numbers are p
 
 
 def mig(codes: Numbers, factors: Factors, bins: int = BINS, seed: int = 0) -> dict:
-    """Mutual information gap.
+    """Mutual information gap, with the interval of a jackknife over groups of images.
 
-    Args:
-        codes: `[images, numbers]`; all parts side by side, maps flattened.
-        factors: Name -> `[images]`: integers or booleans are values, floating-point numbers are continuous.
-        bins: Into which numbers and continuous factors are put.
-        seed: Of the groups of the jackknife that gives the interval.
+    Codes are all parts side by side, maps flattened. Factors are `[images]` each: integers or booleans are values,
+    floating-point numbers are continuous. Numbers and continuous factors are put into `bins` of equal width.
 
     Returns:
         `all`, the mean over factors, and `factors`; each `value`, `n`, `low`, `high`.
@@ -51,10 +48,13 @@ def mig(codes: Numbers, factors: Factors, bins: int = BINS, seed: int = 0) -> di
     """
     codes, factors = _checked(codes, factors)
     columns = [_binned(column, bins) for column in codes.T]
-    targets = {name: _binned(factor, bins) if _continuous(factor) else _places(factor) for name, factor in factors.items()}
+    targets = [
+        _binned(factor, bins) if _continuous(factor) else np.unique(factor, return_inverse=True)[1]
+        for factor in factors.values()
+    ]
 
     def gaps(rows: np.ndarray) -> list[float]:
-        return [_gap(np.array([information(c[rows], f[rows]) for c in columns])) / _entropy(f[rows]) for f in targets.values()]
+        return [_gap(np.array([information(c[rows], f[rows]) for c in columns])) / _entropy(f[rows]) for f in targets]
 
     return _jackknifed(gaps, factors, seed)
 
@@ -75,14 +75,10 @@ def sap(codes: Numbers, factors: Factors, seed: int = 0) -> dict:
     codes, factors = _checked(codes, factors)
     (scaled,) = standardised(codes)
 
-    def right(column: np.ndarray, factor: np.ndarray) -> np.ndarray:
-        """Which values are read rightly."""
-        return LogisticRegression(C=100).fit(column[:, None], factor).predict(column[:, None]) == factor
-
     hits = {
-        name: np.stack([right(column, factor) for column in scaled.T])
+        name: np.stack([LogisticRegression(C=100).fit(c[:, None], factor).predict(c[:, None]) == factor for c in scaled.T])
         for name, factor in factors.items() if not _continuous(factor)
-    }
+    }                                       # [numbers, images]: which values are read rightly
 
     def gaps(rows: np.ndarray) -> list[float]:
         return [
@@ -96,14 +92,8 @@ def sap(codes: Numbers, factors: Factors, seed: int = 0) -> dict:
 def dci(codes: Numbers, factors: Factors, trees: int = 30, seed: int = 0) -> dict:
     """Disentanglement, completeness and informativeness.
 
-    Ten forests per factor are each grown without one group of images and read the factor of that group. Importances
-    are the mean over forests; their scatter gives the intervals.
-
-    Args:
-        codes: `[images, numbers]`.
-        factors: As for `mig`.
-        trees: Of every forest.
-        seed: Of the groups and the forests.
+    Ten forests per factor, each of `trees`, are grown without one group of images and read the factor of that group.
+    Importances are the mean over forests; their scatter gives the intervals. Codes and factors are as for `mig`.
 
     Returns:
         `disentanglement` and `completeness`, each `value`, `n`, `low`, `high`; `informativeness`, factor -> the accuracy
@@ -134,11 +124,16 @@ def dci(codes: Numbers, factors: Factors, trees: int = 30, seed: int = 0) -> dic
             forest.fit(codes[group != g], factor[group != g])
             pred[group == g] = forest.predict(codes[group == g])
             importance[g, :, place] = forest.feature_importances_
-        informativeness[name] = _informativeness(factor, pred)
+        if _continuous(factor):
+            errors = mean((pred - factor) ** 2 / factor.var())
+            informativeness[name] = _estimate(1 - errors.value, errors.n, 1 - errors.high, 1 - errors.low)
+        else:
+            informativeness[name] = share(pred == factor).to_json()
     whole = importance.mean(0)
     report: dict = {"informativeness": informativeness}
     for name, measure in (("disentanglement", disentanglement), ("completeness", completeness)):
-        report[name] = _estimate(measure(whole), len(codes), *jackknife(measure(whole), [measure(part) for part in importance]))
+        ends = jackknife(measure(whole), [measure(part) for part in importance])
+        report[name] = _estimate(measure(whole), len(codes), *ends)
     report["importance"] = {name: whole[:, place].tolist() for place, name in enumerate(factors)}
     return report
 
@@ -175,13 +170,6 @@ def _concentration(rows: np.ndarray) -> np.ndarray:
     return (1 + (shares * np.log(np.where(shares > 0, shares, 1))).sum(1) / np.log(rows.shape[1])).clip(0, 1)
 
 
-def _informativeness(target: np.ndarray, pred: np.ndarray) -> dict:
-    if not _continuous(target):
-        return share(pred == target).to_json()
-    errors = mean((pred - target) ** 2 / target.var())
-    return _estimate(1 - errors.value, errors.n, 1 - errors.high, 1 - errors.low)
-
-
 def _jackknifed(gaps: Callable[[np.ndarray], list[float]], factors: Mapping[str, np.ndarray], seed: int) -> dict:
     """Every factor's gap and their mean, with the interval from leaving out one group of images after the other."""
     count = len(next(iter(factors.values())))
@@ -200,7 +188,8 @@ def _checked(codes: np.ndarray, factors: Mapping[str, np.ndarray]) -> tuple[np.n
     codes = np.asarray(codes, dtype=np.float64)
     arrays = {name: np.asarray(factor) for name, factor in factors.items()}
     if codes.ndim != 2 or len(codes) < FEWEST or not arrays:
-        raise ValueError(f"codes must be [images, numbers] of {FEWEST} images or more, with a factor or more, not {codes.shape} with {len(arrays)}")
+        came = f"{codes.shape} with {len(arrays)}"
+        raise ValueError(f"codes must be [images, numbers] of {FEWEST} images or more, with a factor or more, not {came}")
     for name, factor in arrays.items():
         if len(factor) != len(codes) or (factor == factor[0]).all():
             raise ValueError(f"the factor {name!r} must have {len(codes)} entries of two values or more")
@@ -225,13 +214,8 @@ def _continuous(factor: np.ndarray) -> bool:
     return factor.dtype.kind == "f"
 
 
-def _places(factor: np.ndarray) -> np.ndarray:
-    return np.unique(factor, return_inverse=True)[1]
-
-
 def _binned(numbers: np.ndarray, bins: int) -> np.ndarray:
-    edges = np.histogram_bin_edges(numbers, bins)
-    return np.digitize(numbers, edges[1:-1])
+    return np.digitize(numbers, np.histogram_bin_edges(numbers, bins)[1:-1])
 
 
 def _entropy(places: np.ndarray) -> float:

@@ -16,16 +16,15 @@ from recombine.metrics.intervals import Estimate, percentiles
 
 
 def hopkins(
-    points: Num[np.ndarray, " points *features"], samples: int | None = None, repeats: int = 100, dimensions: int | None = None, seed: int = 0
+    points: Num[np.ndarray, " points *features"],
+    samples: int | None = None,
+    repeats: int = 100,
+    dimensions: int | None = None,
+    seed: int = 0,
 ) -> Estimate:
-    """The mean Hopkins statistic of several draws.
+    """The mean Hopkins statistic of `repeats` draws of m = `samples` points, a tenth of all when None.
 
-    Args:
-        points: Codes `[points, features]`, maps flattened.
-        samples: m, in each draw; a tenth of the points when None.
-        repeats: Draws.
-        dimensions: Principal components that the points are projected on first; None = as they are.
-        seed: Of the draws.
+    With `dimensions`, points (maps are flattened) are projected on as many principal components first.
 
     Returns:
         From 0 to 1; the interval holds the middle 95 % of single draws.
@@ -44,17 +43,16 @@ def hopkins(
     points = np.asarray(points, dtype=np.float64).reshape(len(points), -1)
     samples = max(1, len(points) // 10) if samples is None else samples
     if len(points) < 3 or not 1 <= samples <= len(points):
-        raise ValueError(f"the Hopkins statistic needs 3 points or more and 1 to as many samples, not {samples} of {len(points)}")
-    low, high = points.min(0), points.max(0)
-    if (low == high).all():
+        came = f"{samples} of {len(points)}"
+        raise ValueError(f"the Hopkins statistic needs 3 points or more and 1 to as many samples, not {came}")
+    if (points == points[0]).all():
         raise ValueError("all points are the same one; the Hopkins statistic needs some that differ")
     if dimensions is not None and dimensions < min(points.shape):
         points = PCA(dimensions, svd_solver="full").fit_transform(points)
-        low, high = points.min(0), points.max(0)
     neighbours = NearestNeighbors().fit(points)
     to_other = neighbours.kneighbors(points, 2)[0][:, 1]                       # the nearest of all is the point itself
     rng = np.random.default_rng(seed)
-    spread = rng.uniform(low, high, (repeats * samples, points.shape[1]))
+    spread = rng.uniform(points.min(0), points.max(0), (repeats * samples, points.shape[1]))
     u = neighbours.kneighbors(spread, 1)[0].reshape(repeats, samples).sum(1)
     w = np.array([to_other[rng.choice(len(points), samples, replace=False)].sum() for _ in range(repeats)])
     values = u / (u + w)

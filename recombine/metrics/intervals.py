@@ -36,12 +36,7 @@ class Estimate:
 
 
 def wilson(hits: float, n: float, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """The Wilson score interval of a share.
-
-    Args:
-        hits: Verdicts that were right, 0 to n; may be a fraction where n is an effective number.
-        n: Verdicts, more than 0.
-        confidence: Of the interval, between 0 and 1.
+    """The Wilson score interval of a share: `hits` of n > 0 verdicts; fractions where n is an effective number.
 
     Example:
         >>> tuple(round(end, 4) for end in wilson(8, 10))
@@ -57,11 +52,7 @@ def wilson(hits: float, n: float, confidence: float = CONFIDENCE) -> tuple[float
 
 
 def share(hits: Sequence[bool] | np.ndarray, images: Sequence[int] | np.ndarray | None = None) -> Estimate:
-    """The share of true verdicts, with its interval.
-
-    Args:
-        hits: One verdict each, at least one.
-        images: The image that each verdict is about, where several are about the same one.
+    """The share of true verdicts, with its interval; `images` are those of the verdicts, where one has several.
 
     Raises:
         ValueError: There is no verdict.
@@ -73,8 +64,7 @@ def share(hits: Sequence[bool] | np.ndarray, images: Sequence[int] | np.ndarray 
     hits = np.asarray(hits, dtype=float)
     if not len(hits):
         raise ValueError("a share of no verdicts is not a number; leave the measurement out")
-    value, groups = float(hits.mean()), len(hits)
-    effective = float(len(hits))
+    value, groups, effective = float(hits.mean()), len(hits), float(len(hits))
     if images is not None:
         groups, effective = _effective(hits, np.asarray(images))
     low, high = wilson(value * effective, effective)
@@ -93,7 +83,8 @@ def mean(values: Sequence[float] | np.ndarray, samples: int = 1000, seed: int = 
     """
     values = np.asarray(values, dtype=float)
     if not len(values) or not np.isfinite(values).all():
-        raise ValueError(f"a mean needs finite measurements, got {len(values)}, {np.sum(~np.isfinite(values))} not finite")
+        infinite = np.sum(~np.isfinite(values))
+        raise ValueError(f"a mean needs finite measurements, got {len(values)}, {infinite} not finite")
     low, high = bootstrap(lambda rows: values[rows].mean(), len(values), samples, seed)
     return Estimate(float(values.mean()), low, high, len(values))
 
@@ -103,13 +94,8 @@ def bootstrap(
 ) -> tuple[float, float]:
     """The percentile bootstrap interval of a statistic of `count` measurements.
 
-    `scipy.stats.bootstrap` draws the same samples, but its upper and lower quantiles differ from these in the last digit.
-
-    Args:
-        statistic: Of the measurements in some rows `[count]`, each of which may come several times.
-        count: Measurements.
-        samples: Bootstrap samples.
-        seed: Of the draws.
+    The statistic is that of the measurements in some rows `[count]`, each of which may come several times.
+    `scipy.stats.bootstrap` draws the same samples, but its quantiles differ from these in the last digit.
 
     Example:
         >>> values = np.array([1.0, 1.0, 1.0])
@@ -121,7 +107,7 @@ def bootstrap(
 
 
 def bootstrap_counts(count: int, samples: int, seed: int) -> np.ndarray:
-    """How often each of `count` measurements comes in every bootstrap sample, `[samples, count]`: for statistics of weights.
+    """How often each measurement comes in every bootstrap sample, `[samples, count]`: for statistics of weights.
 
     Example:
         >>> bootstrap_counts(4, 3, seed=0).sum(1)
@@ -172,8 +158,8 @@ def pooled(found: Sequence[Estimate]) -> Estimate:
         40
     """
     value = float(np.mean([one.value for one in found]))
-    below, above = (float(np.sqrt(np.mean([(one.value - end) ** 2 for one, end in zip(found, ends, strict=True)])))
-                    for ends in ([one.low for one in found], [one.high for one in found]))  # fmt: skip
+    below = float(np.sqrt(np.mean([(one.value - one.low) ** 2 for one in found])))
+    above = float(np.sqrt(np.mean([(one.value - one.high) ** 2 for one in found])))
     return Estimate(value, value - below, value + above, min(one.n for one in found))
 
 
@@ -184,11 +170,8 @@ def over_seeds(found: Sequence[Estimate], bounded: bool = False) -> SeedEstimate
         p  root mean square of the distance from each seed's value to the end of its own interval
 
     The second term is not divided by the number of seeds: all are judged on the same images, and more seeds do not make
-    these more typical. One seed keeps its own interval, which says nothing about the luck of a training.
-
-    Args:
-        found: The estimate of each seed, at least one.
-        bounded: The value lies in [0, 1], and so does its interval.
+    these more typical. One seed keeps its own interval, which does not cover the luck of a training. A `bounded` value
+    lies in [0, 1], and so does its interval.
 
     Example:
         >>> found = over_seeds([Estimate(1.0, 1.0, 1.0, 9), Estimate(3.0, 3.0, 3.0, 9)])
@@ -201,7 +184,8 @@ def over_seeds(found: Sequence[Estimate], bounded: bool = False) -> SeedEstimate
     between = 0.0
     if len(values) > 1:
         between = stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    low, high = (own.value + sign * float(np.hypot(between, end - own.value)) for sign, end in ((-1, own.low), (1, own.high)))
+    low = own.value - float(np.hypot(between, own.low - own.value))
+    high = own.value + float(np.hypot(between, own.high - own.value))
     if bounded:
         low, high = max(0.0, low), min(1.0, high)
     return SeedEstimate(own.value, low, high, own.n, None, len(values), tuple(values.tolist()))

@@ -2,7 +2,8 @@
 
 A part that should not carry an attribute leaks it where a probe, trained on codes of the training split, reads it from
 codes of other images better than guessing does. A probe that is trained too little looks like perfect disentanglement,
-so both kinds are trained to convergence, and their regularisation is chosen on validation codes, a fifth of the training codes:
+so both kinds are trained to convergence, and their regularisation is chosen on validation codes, a fifth of the training
+codes:
 
 - "linear": multinomial logistic regression; ridge regression for a continuous attribute;
 - "two_layer": one hidden layer of 128 rectified units (`recombine.metrics.probes`), stopped where it no longer gets
@@ -130,7 +131,6 @@ def leakage(
         for a in attributes:
             if len(labels[a.name]) != codes.batch_size:
                 raise ValueError(f"{len(labels[a.name])} labels of {a.name!r} for codes of {codes.batch_size} images")
-    kinds = {"linear": [_linears], "two_layer": [_two_layers], "both": [_linears, _two_layers]}[probe]
     matrix: Matrix = {}
     for part in codes_train:
         train, test = features(codes_train[part], codes_test[part])
@@ -142,7 +142,9 @@ def leakage(
             if a.kind != "group" and min(len(known), a.known(test_target).sum()) >= FEWEST:
                 val_rows, train_rows = np.split(known, [round(VAL_SHARE * len(known))])
                 cells.append(_Cell(a, train, target, train_rows, val_rows, test, test_target))
-        tries = [kind(cells, mix_seed(seed, part)) for kind in kinds] if cells else []
+        tries = [[_linear(cell) for cell in cells]] if probe != "two_layer" else []
+        if probe != "linear" and cells:
+            tries.append(_two_layers(cells, mix_seed(seed, part)))
         matrix[part] = {reading.attribute.name: reading for reading in _best(tries)}
     return matrix
 
@@ -161,12 +163,8 @@ def matrix_json(matrix: Matrix) -> dict[str, dict[str, dict]]:
 def off_part(matrix: Matrix, own: Mapping[str, Collection[str]], samples: int = 1000, seed: int = 0) -> Estimate:
     """The headline: mean accuracy above guessing, over every part and attribute that the part should not carry.
 
-    Args:
-        matrix: What `leakage` found; all cells on the same judged images.
-        own: Part -> attributes that it should carry; a part that is not named should carry none.
-        samples: Bootstrap samples of the interval. Images are drawn, each with all its cells, since one image's
-            readings are not independent. The probes stay as they are.
-        seed: Of these samples.
+    `own` is part -> attributes that it should carry, none where it is not named. The interval is that of a bootstrap of
+    images, each with all its cells, since one image's readings are not independent; the probes stay as they are.
 
     Returns:
         0 = nothing leaks, to 1. Continuous attributes are left out: R^2 and accuracy have no mean that means anything.
@@ -178,7 +176,8 @@ def off_part(matrix: Matrix, own: Mapping[str, Collection[str]], samples: int = 
     Example:
         >>> lamp, labels = Attribute("lamp", "binary", ("0", "1")), np.array([0, 1])
         >>> perfect, guessed = (Reading(lamp, "linear", 1.0, labels, pred, 0.0) for pred in (labels, np.zeros(2)))
-        >>> off_part({"lamp": {"lamp": perfect}, "rest": {"lamp": perfect}, "pose": {"lamp": guessed}}, {"lamp": ["lamp"]}).value
+        >>> matrix = {"lamp": {"lamp": perfect}, "rest": {"lamp": perfect}, "pose": {"lamp": guessed}}
+        >>> off_part(matrix, {"lamp": ["lamp"]}).value
         0.25
     """
     strange = [part for part in own if part not in matrix]
@@ -216,8 +215,6 @@ def r2(target: Num[np.ndarray, " images"], pred: Num[np.ndarray, " images"]) -> 
 
 @dataclass(frozen=True)
 class _Cell:
-    """One part and one attribute that are probed, and which training codes are for training and which for validation."""
-
     attribute: Attribute
     codes: np.ndarray                       # [images, features] of all training codes
     target: np.ndarray                      # [images] their labels
@@ -231,13 +228,11 @@ class _Cell:
         return self.attribute.kind == "continuous"
 
     @property
-    def rows(self) -> np.ndarray:
-        """Of all training codes with a label."""
+    def rows(self) -> np.ndarray:           # of all training codes with a label
         return np.concatenate([self.train, self.val])
 
     @property
-    def constant(self) -> bool:
-        """Whether there is nothing to train on."""
+    def constant(self) -> bool:             # nothing to train on
         return len(np.unique(self.target[self.train])) == 1
 
     @property
@@ -245,13 +240,11 @@ class _Cell:
         return max(self.attribute.num_values, int(self.target[self.rows].max()) + 1)
 
     @property
-    def scale(self) -> tuple[float, float]:
-        """Mean and deviation of a continuous attribute."""
+    def scale(self) -> tuple[float, float]:  # mean and deviation of a continuous attribute
         labels = self.target[self.rows]
         return float(labels.mean()), float(labels.std())
 
     def task(self) -> Task:
-        """The same for a two-layer probe."""
         places = torch.arange(len(self.target))
         train, val = (torch.isin(places, torch.from_numpy(rows)) for rows in (self.train, self.val))
         if not self.continuous:
@@ -260,14 +253,17 @@ class _Cell:
         return Task(torch.from_numpy(np.nan_to_num((self.target - middle) / spread)).float(), train, val, 1)
 
     def predictions(self, outputs: Tensor) -> np.ndarray:
-        """Labels `[batch]` that a two-layer probe's outputs `[batch, outputs]` stand for."""
+        if not self.continuous:
+            return outputs[:, : self.values].argmax(1).numpy()
         middle, spread = self.scale
-        return outputs[:, 0].numpy() * spread + middle if self.continuous else outputs[:, : self.values].argmax(1).numpy()
+        return outputs[:, 0].numpy() * spread + middle
 
     def score(self, pred: np.ndarray, target: np.ndarray) -> float:
         return r2(target, pred) if self.continuous else float(np.mean(pred == target))
 
-    def reading(self, probe: str, val_score: float, pred: np.ndarray, probabilities: np.ndarray | None = None) -> Reading:
+    def reading(
+        self, probe: str, val_score: float, pred: np.ndarray, probabilities: np.ndarray | None = None
+    ) -> Reading:
         labels = self.target[self.rows]
         guess = labels.mean() if self.continuous else np.bincount(labels.astype(int)).argmax()
         prior = None if self.continuous else np.bincount(labels, minlength=self.attribute.num_values) / len(labels)
@@ -275,18 +271,15 @@ class _Cell:
 
 
 def _best(tries: Sequence[Sequence[Reading]]) -> list[Reading]:
-    """Of each cell the reading that was best on the validation codes."""
     return [max(readings, key=lambda reading: reading.val_score) for readings in zip(*tries, strict=True)]
-
-
-def _linears(cells: Sequence[_Cell], seed: int) -> list[Reading]:
-    return [_constant(cell, "linear") if cell.constant else _linear(cell) for cell in cells]
 
 
 def _linear(cell: _Cell) -> Reading:
     """The penalty that is best on the validation codes, then fitted to all training codes."""
     from sklearn.linear_model import LogisticRegression, Ridge
 
+    if cell.constant:
+        return _constant(cell, "linear")
     penalties = RIDGES if cell.continuous else PENALTIES
     probes = [Ridge(alpha=p) if cell.continuous else LogisticRegression(C=p, max_iter=500) for p in penalties]
     codes, target = cell.codes[cell.train], cell.target[cell.train]
@@ -327,7 +320,6 @@ def _two_layers(cells: Sequence[_Cell], seed: int) -> list[Reading]:
 
 
 def _readings(cells: Sequence[_Cell], probes: Probes) -> list[Reading]:
-    """What trained probes read of their cells."""
     with torch.no_grad():
         on_train, on_test = (probes(torch.from_numpy(codes)) for codes in (cells[0].codes, cells[0].test_codes))
     readings = []

@@ -1,8 +1,8 @@
 """Mutual information of two parts in nats, by a separately trained pair classifier.
 
 A network T learns to tell codes of one image from codes of two (Esser et al., eq. 12). At its optimum it is the log
-ratio of both densities, whose mean over pairs of one image is the mutual information. It is trained apart from the method,
-and measured on other images.
+ratio of both densities, whose mean over pairs of one image is the mutual information. It is trained apart from the
+method, and measured on other images.
 """
 
 from __future__ import annotations
@@ -31,19 +31,13 @@ def mutual_information(
     epochs: int = 10,
     seed: int = 0,
 ) -> Estimate:
-    """Estimate the mutual information of two parts.
+    """Estimate the mutual information of two parts `[batch, ...]`, reduced as in `recombine.metrics.probes`.
 
-    Args:
-        a_train: One part of the training codes `[batch, ...]`; maps are reduced as in `recombine.metrics.probes`.
-        b_train: The other part of the same images.
-        a_test: The first part of other images, on which is measured.
-        b_test: The second part of these.
-        epochs: Over the training codes.
-        seed: Of the weights and the pairs.
+    T is trained on parts of the same images, and measured on parts of other images.
 
     Returns:
-        Nats; slightly below 0 is possible where there is none. Few codes of many features make it too low. The interval is
-        over the measured images, with T as it is.
+        Nats; slightly below 0 is possible where there is none. Few codes of many features make it too low. The interval
+        is over the measured images, with T as it is.
 
     Raises:
         ValueError: Parts are not of equally many images, or there are fewer than 50 to train on.
@@ -57,11 +51,15 @@ def mutual_information(
         True
     """
     if len(a_train) != len(b_train) or len(a_test) != len(b_test):
-        raise ValueError(f"both parts must be of the same images, not {len(a_train)} and {len(b_train)}, {len(a_test)} and {len(b_test)}")
+        came = f"{len(a_train)} and {len(b_train)}, {len(a_test)} and {len(b_test)}"
+        raise ValueError(f"both parts must be of the same images, not {came}")
     if len(a_train) < FEWEST or not len(a_test):
-        raise ValueError(f"mutual information needs {FEWEST} codes to learn from and some to measure on, not {len(a_train)} and {len(a_test)}")
-    sides = ((torch.from_numpy(side) for side in features(*pair)) for pair in ((a_train, a_test), (b_train, b_test)))
-    (a, a_test), (b, b_test) = sides
+        raise ValueError(
+            f"mutual information needs {FEWEST} codes to learn from and some to measure on, not {len(a_train)} and "
+            f"{len(a_test)}"
+        )
+    a, a_test = map(torch.from_numpy, features(a_train, a_test))
+    b, b_test = map(torch.from_numpy, features(b_train, b_test))
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(seed)
         val, train = torch.randperm(len(a)).split([round(VAL_SHARE * len(a)), len(a) - round(VAL_SHARE * len(a))])
@@ -95,7 +93,6 @@ def pair_loss(joint: Float[Tensor, " joint"], apart: Float[Tensor, " apart"]) ->
 
 
 def _trained(a: Tensor, b: Tensor, a_val: Tensor, b_val: Tensor, epochs: int) -> PairClassifier:
-    """T with the weights of the epoch that told the validation pairs apart best."""
     network = PairClassifier(a.shape[1], b.shape[1])
     size = max(32, min(256, len(a) // 32))
     optimizer = torch.optim.AdamW(network.parameters(), 2e-3, weight_decay=0.01)
@@ -109,7 +106,10 @@ def _trained(a: Tensor, b: Tensor, a_val: Tensor, b_val: Tensor, epochs: int) ->
     def loss(rows: Tensor) -> Tensor:
         return pair_loss(network(a[rows[0]], b[rows[0]]), network(a[rows[0]], b[rows[1]]))
 
-    fit(network, optimizer, batches, loss, epochs, schedule, lambda: pair_loss(network(a_val, b_val), _apart(network, a_val, b_val)))
+    def val_loss() -> Tensor:
+        return pair_loss(network(a_val, b_val), _apart(network, a_val, b_val))
+
+    fit(network, optimizer, batches, loss, epochs, schedule, val_loss)
     return network
 
 

@@ -31,7 +31,8 @@ def features(train: Shaped[Tensor, " _ *_"], *others: Shaped[Tensor, " _ *_"]) -
         >>> features(torch.tensor([[1.0], [3.0]]), torch.tensor([[4.0]]))[1]
         array([[2.]], dtype=float32)
     """
-    return [part.astype(np.float32) for part in standardised(*(reduced(part).double().numpy() for part in (train, *others)))]
+    sides = standardised(*(reduced(part).double().numpy() for part in (train, *others)))
+    return [side.astype(np.float32) for side in sides]
 
 
 def reduced(part: Shaped[Tensor, " batch *each"]) -> Float[Tensor, "batch features"]:
@@ -85,14 +86,8 @@ def fit(
 ) -> None:
     """Train a network in place; where there is a validation loss, it ends with the weights of the best epoch.
 
-    Args:
-        network: What is trained.
-        optimizer: Of its parameters.
-        batches: The batches of one epoch, for instance rows of the training codes.
-        loss: Of a batch, a scalar.
-        epochs: How often `batches` is gone through.
-        schedule: Of the learning rate, moved on after every batch.
-        val_loss: Of the network as it is, a scalar, without gradient.
+    `batches` gives those of one epoch, for instance rows of the training codes, and `loss` the scalar of one of them. The
+    learning rate's `schedule` moves on after every batch.
 
     Example:
         >>> network = nn.Linear(1, 1)
@@ -151,19 +146,11 @@ class Probes(nn.Module):
         hidden = F.dropout(hidden, self.dropout, self.training).unflatten(1, (-1, HIDDEN)).transpose(0, 1)
         return torch.baddbmm(self.bias_out, hidden, self.weight_out)
 
-    def weights(self) -> list[Tensor]:
-        """The parameters' own tensors, each `[probes, ...]`."""
-        return [weight.detach() for weight in self.parameters()]
-
 
 def train_probes(codes: Float[Tensor, "codes features"], tasks: Sequence[Task], dropout: float, seed: int) -> Probes:
-    """Train a probe for every task until its loss on the validation codes stops falling; each has its best epoch's weights.
+    """Train a probe for every task until its validation loss stops falling; each has its best epoch's weights.
 
-    Args:
-        codes: All of them; a task chooses those for training and validation.
-        tasks: All of values, or all of numbers.
-        dropout: Of inputs and hidden units.
-        seed: Of the first weights, the order and the dropout.
+    A task chooses its codes for training and validation; tasks are all of values, or all of numbers.
 
     Example:
         >>> values = torch.arange(60) % 2
@@ -176,7 +163,7 @@ def train_probes(codes: Float[Tensor, "codes features"], tasks: Sequence[Task], 
         torch.manual_seed(seed)
         network = Probes(codes.shape[1], tasks, dropout)
         optimizer = torch.optim.AdamW(network.parameters(), 2e-3, weight_decay=0.01, fused=True)
-        weights = [weight.clone() for weight in network.weights()]
+        weights = [weight.detach().clone() for weight in network.parameters()]
         best, waited = torch.full((len(tasks),), torch.inf), torch.zeros(len(tasks), dtype=torch.int64)
         active, batched = torch.arange(len(tasks)), _Batched(tasks)
         train_rows, val_rows = (side.any(0).nonzero()[:, 0] for side in (batched.train, batched.val))
@@ -193,13 +180,17 @@ def train_probes(codes: Float[Tensor, "codes features"], tasks: Sequence[Task], 
             better = found < best[active]
             waited[active] = torch.where(better, 0, waited[active] + 1)
             best[active[better]] = found[better]
-            for store, weight in zip(weights, network.weights(), strict=True):
-                store[active[better]] = weight[better]
+            for store, weight in zip(weights, network.parameters(), strict=True):
+                store[active[better]] = weight.detach()[better]
             on = waited[active] < PATIENCE
             if not on.any():
                 break
-            _keep(network, optimizer, on)
-            active = active[on]
+            if not on.all():  # some are done: the others go on, with their running means
+                for weight in network.parameters():
+                    weight.data = weight.data[on]
+                    for name in ("exp_avg", "exp_avg_sq"):
+                        optimizer.state[weight][name] = optimizer.state[weight][name][on]
+                active = active[on]
     finished = Probes(codes.shape[1], tasks, dropout)
     for weight, store in zip(finished.parameters(), weights, strict=True):
         weight.data = store
@@ -207,30 +198,20 @@ def train_probes(codes: Float[Tensor, "codes features"], tasks: Sequence[Task], 
 
 
 class _Batched:
-    """All tasks side by side, `[tasks, codes]`."""
-
-    def __init__(self, tasks: Sequence[Task]):
-        self.target, self.train, self.val = (torch.stack([getattr(t, side) for t in tasks]) for side in ("target", "train", "val"))
+    def __init__(self, tasks: Sequence[Task]):  # each [tasks, codes]
+        self.target = torch.stack([task.target for task in tasks])
+        self.train = torch.stack([task.train for task in tasks])
+        self.val = torch.stack([task.val for task in tasks])
         places = torch.arange(max(task.outputs for task in tasks))
-        self.absent = torch.stack([places >= task.outputs for task in tasks])[:, None]  # [tasks, 1, outputs] that a task has not
+        self.absent = torch.stack([places >= task.outputs for task in tasks])[:, None]  # [tasks, 1, outputs]
         self.numbers = tasks[0].target.is_floating_point()
 
     def losses(self, outputs: Tensor, rows: Tensor, side: Tensor, active: Tensor) -> Tensor:
-        """Mean squared error or cross-entropy `[active]` of some probes on some rows, over those rows that belong to a side."""
+        """Mean squared error or cross-entropy `[active]` on those of some rows that belong to a side."""
         target, counted = self.target[active][:, rows], side[active][:, rows].float()
         if self.numbers:
             each = (outputs[..., 0] - target).square()
         else:
-            logits = outputs.masked_fill(self.absent[active], -1e9)
-            each = F.cross_entropy(logits.flatten(0, 1), target.clamp_min(0).flatten(), reduction="none").view_as(target)
+            logits = outputs.masked_fill(self.absent[active], -1e9).flatten(0, 1)
+            each = F.cross_entropy(logits, target.clamp_min(0).flatten(), reduction="none").view_as(target)
         return (each * counted).sum(1) / counted.sum(1).clamp_min(1)
-
-
-def _keep(network: Probes, optimizer: torch.optim.Optimizer, which: Tensor) -> None:
-    """Go on with some of the probes, in the network and in the optimiser's running means; the others are done."""
-    if which.all():
-        return
-    for weight in network.parameters():
-        weight.data = weight.data[which]
-        for name in ("exp_avg", "exp_avg_sq"):
-            optimizer.state[weight][name] = optimizer.state[weight][name][which]

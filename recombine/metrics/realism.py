@@ -30,7 +30,9 @@ class Extractor:
     function: Callable[[Tensor], Tensor]    # images [batch, channels, height, width] in [-1, 1] -> [batch, features]
 
 
-def extract(extractor: Extractor, images: Iterable[Float[Tensor, "_ channels height width"]]) -> Float[np.ndarray, "images features"]:
+def extract(
+    extractor: Extractor, images: Iterable[Float[Tensor, "_ channels height width"]]
+) -> Float[np.ndarray, "images features"]:
     """Features, float64, of images that come a batch at a time.
 
     Raises:
@@ -62,17 +64,11 @@ def frechet_distance(
     """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), from means m and covariances C of both sets' features.
 
     It is biased: too large for few images, even between two halves of one set. The interval is that of a jackknife over
-    20 random groups of images and does not cover this bias. `torchmetrics` agrees to about seven digits, but takes images
-    rather than features, and every jackknife group would have to pass its network again.
-
-    Args:
-        real: Features `[images, features]` of the real images.
-        made: Features of the generated ones.
-        extractor: Name of the feature extractor.
-        seed: Of the groups.
+    20 random groups of images and does not cover this bias. `torchmetrics` agrees to about seven digits, but takes
+    images rather than features, and every jackknife group would have to pass its network again.
 
     Returns:
-        `value`, `low`, `high`, `n` (the smaller of `n_real` and `n_made`), `features`, `extractor`.
+        `value`, `low`, `high`, `n` (the smaller of `n_real` and `n_made`), `features`, `extractor`, its name.
 
     Raises:
         ValueError: One set has fewer than twice as many images as there are features (and at least 40): its covariance
@@ -92,8 +88,7 @@ def frechet_distance(
         )
     groups = [np.random.default_rng(seed).permutation(np.arange(len(side)) % GROUPS) for side in (real, made)]
     value = _frechet(real, made)
-    without = [_frechet(real[groups[0] != g], made[groups[1] != g]) for g in range(GROUPS)]
-    low, high = jackknife(value, without)
+    low, high = jackknife(value, [_frechet(real[groups[0] != g], made[groups[1] != g]) for g in range(GROUPS)])
     return {**_about(real, made, extractor), "value": value, "low": max(0.0, low), "high": high}
 
 
@@ -108,19 +103,12 @@ def kernel_distance(
     """KID: the unbiased squared maximum mean discrepancy with the kernel (x y / features + 1)^3, averaged over subsets.
 
     M. Binkowski et al., "Demystifying MMD GANs", ICLR 2018. About 0 for sets of one kind, and then as often below it.
-    `torchmetrics` takes images rather than features; its estimate of one subset differs in the last digit.
-
-    Args:
-        real: Features `[images, features]` of the real images.
-        made: Features of the generated ones.
-        extractor: Name of the feature extractor.
-        subsets: How many are drawn.
-        size: Images of each side in a subset; half of the smaller side, at most 1,000, when None.
-        seed: Of the draw.
+    `torchmetrics` takes images rather than features; its estimate of one subset differs in the last digit. A subset has
+    `size` images of each side; half of the smaller side, at most 1,000, when None.
 
     Returns:
-        `value`, `n` (the smaller of `n_real` and `n_made`), `features`, `extractor`, `subset_size`; `low` and `high` hold
-        the middle 95 % of single subsets, so they are those of that many images, wider than for all of them.
+        `value`, `n` (the smaller of `n_real` and `n_made`), `features`, `extractor`, `subset_size`; `low` and `high`
+        hold the middle 95 % of single subsets, so they are those of that many images, wider than for all of them.
 
     Raises:
         ValueError: A subset would hold fewer than two images, or more than there are.
@@ -136,17 +124,19 @@ def kernel_distance(
     if not 2 <= size <= fewest:
         raise ValueError(f"subsets must hold 2 images or more and at most the {fewest} that there are, not {size}")
     rng = np.random.default_rng(seed)
-    values = [
-        _discrepancy(*(side[rng.choice(len(side), size, replace=False)] for side in (real, made))) for _ in range(subsets)
-    ]
+    values = []
+    for _ in range(subsets):
+        values.append(_discrepancy(*(side[rng.choice(len(side), size, replace=False)] for side in (real, made))))
     low, high = percentiles(values)
-    return {**_about(real, made, extractor), "subset_size": size, "value": float(np.mean(values)), "low": low, "high": high}
+    found = {"subset_size": size, "value": float(np.mean(values)), "low": low, "high": high}
+    return {**_about(real, made, extractor), **found}
 
 
 def _checked(real: np.ndarray, made: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     real, made = np.asarray(real, np.float64), np.asarray(made, np.float64)
     if real.ndim != 2 or made.ndim != 2 or real.shape[1] != made.shape[1]:
-        raise ValueError(f"features must be [images, features] with as many features on both sides, not {real.shape} and {made.shape}")
+        shapes = f"{real.shape} and {made.shape}"
+        raise ValueError(f"features must be [images, features] with as many features on both sides, not {shapes}")
     if not (np.isfinite(real).all() and np.isfinite(made).all()):
         raise ValueError("some features are not finite; look for a broken image or extractor")
     return real, made
@@ -158,8 +148,9 @@ def _about(real: np.ndarray, made: np.ndarray, extractor: str) -> dict:
 
 
 def _frechet(real: np.ndarray, made: np.ndarray) -> float:
-    (mean_a, cov_a), (mean_b, cov_b) = ((side.mean(0), np.atleast_2d(np.cov(side, rowvar=False))) for side in (real, made))
-    # tr (C1 C2)^(1/2) from the symmetric C1^(1/2) C2 C1^(1/2), which has the same eigenvalues and needs no complex numbers.
+    mean_a, mean_b = real.mean(0), made.mean(0)
+    cov_a, cov_b = (np.atleast_2d(np.cov(side, rowvar=False)) for side in (real, made))
+    # tr (C1 C2)^(1/2) from the symmetric C1^(1/2) C2 C1^(1/2): the same eigenvalues without complex numbers.
     values, vectors = np.linalg.eigh(cov_a)
     root = vectors * np.sqrt(values.clip(0)) @ vectors.T
     cross = np.sqrt(np.linalg.eigvalsh(root @ cov_b @ root).clip(0)).sum()

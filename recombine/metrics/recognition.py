@@ -7,7 +7,7 @@ what it should not. Distances are squared Euclidean ones.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,12 +39,8 @@ class Pairs:
 def verification_pairs(groups: Labels, n: int, seed: int = 0) -> Pairs:
     """Draw pairs for verification: half of the same group, half of different ones, no pair of images twice.
 
-    Pairs of the same group are drawn from all groups in turn, so that large groups do not outweigh the others.
-
-    Args:
-        groups: Group of every image, `[images]`; `MISSING` takes no part.
-        n: Pairs, an even number.
-        seed: Of the draw.
+    Pairs of the same group are drawn from all groups in turn, so that large groups do not outweigh the others. Images
+    whose group is `MISSING` take no part.
 
     Raises:
         ValueError: n is odd, or there are not that many pairs.
@@ -60,7 +56,8 @@ def verification_pairs(groups: Labels, n: int, seed: int = 0) -> Pairs:
     together = int((sizes * (sizes - 1) // 2).sum())
     apart = len(known) * (len(known) - 1) // 2 - together
     if n < 2 or n % 2 or min(together, apart) < n // 2:
-        raise ValueError(f"{n} pairs need an even number, with {n // 2} of one group and {n // 2} of two; there are {together} and {apart}")
+        need = f"{n} pairs need an even number, with {n // 2} of one group and {n // 2} of two"
+        raise ValueError(f"{need}; there are {together} and {apart}")
     rng = np.random.default_rng(seed)
     alike = np.array(_same_pairs(groups, known, n // 2, rng))
     unlike = np.array(_other_pairs(groups, known, n // 2, apart, rng))
@@ -71,14 +68,8 @@ def verification_pairs(groups: Labels, n: int, seed: int = 0) -> Pairs:
 def verification(codes: CodeArray, pairs: Pairs, folds: int = 10, seed: int = 0) -> dict:
     """Accuracy of telling pairs of one group by a threshold on the distance of their codes, chosen on the other folds.
 
-    Thresholds are sought over all observed distances (Browatzki and Wallraven's code ends at 2, with which parts of larger
-    norm seem to carry nothing).
-
-    Args:
-        codes: One vector per image `[images, features]`; maps are flattened.
-        pairs: Which images to compare; `verification_pairs` draws them.
-        folds: The threshold of each is chosen on all others.
-        seed: Of the folds, which hold equally many pairs of both kinds.
+    Thresholds are sought over all observed distances (Browatzki and Wallraven's code ends at 2, with which parts of
+    larger norm seem to carry nothing). Maps are flattened; folds hold equally many pairs of both kinds.
 
     Returns:
         `accuracy`, a share of the pairs; `thresholds`, one per fold.
@@ -94,7 +85,8 @@ def verification(codes: CodeArray, pairs: Pairs, folds: int = 10, seed: int = 0)
     codes = vectors(codes)
     kinds = [np.flatnonzero(pairs.same == kind) for kind in (True, False)]
     if min(map(len, kinds)) < folds or folds < 2:
-        raise ValueError(f"{folds} folds need as many pairs of both kinds and 2 folds, not {len(kinds[0])} and {len(kinds[1])} pairs")
+        came = f"{len(kinds[0])} and {len(kinds[1])} pairs"
+        raise ValueError(f"{folds} folds need as many pairs of both kinds and 2 folds, not {came}")
     distances = ((codes[pairs.first] - codes[pairs.second]) ** 2).sum(1)
     rng, fold = np.random.default_rng(seed), np.empty(len(pairs), np.int64)
     for kind in kinds:
@@ -105,12 +97,9 @@ def verification(codes: CodeArray, pairs: Pairs, folds: int = 10, seed: int = 0)
 
 
 def retrieval(codes: CodeArray, groups: Labels, chunk: int = 200) -> dict:
-    """Search for every image's group among all other images, by the distance of their codes.
+    """Search for every image's group among all other images, by the distance of their codes; maps are flattened.
 
-    Args:
-        codes: One vector per image `[images, features]`; maps are flattened.
-        groups: Group of each, `[images]`; `MISSING` takes no part.
-        chunk: Images whose distances are taken at a time.
+    Images whose group is `MISSING` take no part. Distances are taken of `chunk` images at a time.
 
     Returns:
         `map`, the mean of the average precision, and `top1`, the share of images whose nearest other image is of the
@@ -128,12 +117,14 @@ def retrieval(codes: CodeArray, groups: Labels, chunk: int = 200) -> dict:
     groups = np.asarray(groups)
     codes, groups = vectors(codes)[groups != MISSING], groups[groups != MISSING]
     precisions, tops = [], []
-    for place, distances in _distances(codes, chunk):
-        alike = np.delete(groups == groups[place], place)
-        if alike.any():
-            distances = np.delete(distances, place)
-            precisions.append(average_precision(distances, alike))
-            tops.append(alike[distances == distances.min()].mean())
+    everything = torch.from_numpy(codes)
+    for start in range(0, len(codes), chunk):  # equal codes are exactly 0 apart
+        block = torch.cdist(everything[start : start + chunk], everything, compute_mode="donot_use_mm_for_euclid_dist")
+        for place, row in enumerate(block.square().numpy(), start):
+            alike, distances = (np.delete(side, place) for side in (groups == groups[place], row))
+            if alike.any():
+                precisions.append(average_precision(distances, alike))
+                tops.append(alike[distances == distances.min()].mean())
     if not precisions:
         raise ValueError("retrieval needs a group with two images; here every image is alone in its group")
     return {"map": mean(precisions).to_json(), "top1": share(np.array(tops)).to_json()}
@@ -155,14 +146,9 @@ def average_precision(distances: Num[np.ndarray, " images"], alike: Bool[np.ndar
 def one_vs_rest_auc(
     scores: Num[np.ndarray, "images values"], labels: Labels, values: Sequence[str], samples: int = 1000, seed: int = 0
 ) -> dict[str, dict]:
-    """Area under the ROC curve of every value against all others, and the mean of these.
+    """Area under the ROC curve of every value against all others, and the mean of these, with bootstrap intervals.
 
-    Args:
-        scores: `[images, values]`, higher = likelier.
-        labels: `[images]` positions in `values`; `MISSING` takes no part.
-        values: Their names.
-        samples: Bootstrap samples of the intervals, of images.
-        seed: Of these.
+    Labels are positions in `values`, the names; images whose label is `MISSING` take no part.
 
     Returns:
         Value (and `mean`) -> area, n and interval. A value that no or every image has is left out.
@@ -200,19 +186,10 @@ def expression_probe(
 ) -> Float[np.ndarray, "_ values"]:
     """Log-probabilities of the probe by which mad's Table 3 reads expressions; `one_vs_rest_auc` measures them.
 
-    Features -> 200 -> 200 -> values with ReLU and dropout 0.2, cross-entropy weighted by inverse frequency, Adam.
-    Differs from the paper: every feature is brought to mean 0 and deviation 1 first, so that parts of any scale can be read.
-
-    Args:
-        codes_train: `[images, features]`; maps are flattened.
-        labels_train: `[images]` from 0; `MISSING` takes no part.
-        codes_test: `[others, features]`.
-        num_values: How many values there are.
-        epochs: Over the training codes; more where these are few.
-        seed: Of the weights, the order and the dropout.
-
-    Returns:
-        `[others, num_values]`.
+    Features -> 200 -> 200 -> values with ReLU and dropout 0.2, cross-entropy weighted by inverse frequency, Adam. Maps are
+    flattened; codes whose label is `MISSING` take no part.
+    Differs from the paper: every feature is brought to mean 0 and deviation 1 first, so that parts of any scale can be
+    read.
 
     Raises:
         ValueError: No training code has a label.
@@ -245,11 +222,7 @@ def expression_probe(
 
 
 def pose_error(pred: Mapping[str, np.ndarray], target: Mapping[str, np.ndarray]) -> dict[str, dict]:
-    """Mean absolute error in degrees of every angle, with interval.
-
-    Args:
-        pred: Angle -> degrees `[images]`.
-        target: The same angles; NaN takes no part. 359 and 1 degrees are 2 apart.
+    """Mean absolute error in degrees of every angle, with interval; NaN takes no part, 359 and 1 degrees are 2 apart.
 
     Example:
         >>> pose_error({"yaw": np.array([359.0, 10.0])}, {"yaw": np.array([1.0, np.nan])})["yaw"]["value"]
@@ -324,11 +297,3 @@ def _auc(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> np.nd
         with np.errstate(invalid="ignore"):
             areas.append((ups * beaten).sum(1) / (ups.sum(1) * downs.sum(1)))
     return np.concatenate(areas)
-
-
-def _distances(codes: np.ndarray, chunk: int) -> Iterator[tuple[int, np.ndarray]]:
-    """Position and squared distances to all codes, one after the other; equal codes are exactly 0 apart."""
-    everything = torch.from_numpy(codes)
-    for start in range(0, len(codes), chunk):
-        block = torch.cdist(everything[start : start + chunk], everything, compute_mode="donot_use_mm_for_euclid_dist")
-        yield from enumerate(block.square().numpy(), start)
