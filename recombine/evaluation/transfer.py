@@ -1,13 +1,16 @@
-"""Does an edited image show the wanted label, and is everything else as it was?
+"""Does an edited image show the target label, and is everything else as it was?
 
 Both are answered by an independent classifier (`recombine.evaluation.classifier`), never by the method:
 
-- success: the share of edits in which the classifier sees the wanted value;
+- success: the share of edits in which the classifier sees the target value;
 - preserved: over all other attributes of all edits, the share in which the classifier sees the same value in the edited
-  image as in the original one, so that missing labels and its own mistakes do not count as damage. Damage is 1 - preserved.
+  image as in the original one, so that missing labels and its own mistakes do not count as damage.
 
-Beside both stands the same share for the image that was only taken apart and put together again without an edit:
-`success_unedited` is what an editor that does nothing would score, and `preserved_unedited` what reconstruction alone costs.
+Beside both stands the same share for the image that was encoded and decoded without an edit: `success_unedited` is what
+an editor that does nothing would score, and `preserved_unedited` what reconstruction alone costs.
+
+In all functions, `rows` are rows of the pack that the classifier never saw, and `chunk` is how many images are encoded,
+decoded and classified together.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -34,6 +38,8 @@ from recombine.metrics.intervals import Estimate, share
 from recombine.metrics.intervals import mean as mean_of
 from recombine.metrics.reconstruction import psnr
 
+Rows = Sequence[int] | np.ndarray
+
 
 @dataclass(frozen=True)
 class Edit:
@@ -42,7 +48,7 @@ class Edit:
     place: int                              # of the image in the judged rows
     attribute: str
     wanted: int | float                     # position of the value in the pack's schema; a number where continuous
-    source: int = -1                        # place of the image that gives the part; -1 = a label edit
+    source: int = -1                        # place of the image that lends the part; -1 = a label edit
 
 
 @dataclass(frozen=True)
@@ -96,13 +102,13 @@ class Originals:
     names: tuple[str, ...]                  # of the columns
     before: np.ndarray                      # [images, names] what the classifier sees in them
     reconstructed: np.ndarray               # [images, names] and in them encoded and decoded
-    swapped: dict[tuple, np.ndarray] = field(default_factory=dict)  # (part, targets and sources) -> [swaps, names], once looked at
+    swapped: dict[tuple, np.ndarray] = field(default_factory=dict)  # (part, targets and sources) -> [swaps, names]
 
 
 def seen_originals(
-    model: Method, pack: Pack, rows: Sequence[int] | np.ndarray, classifier: Classifier, chunk: int = 128, codes: Codes | None = None
+    model: Method, pack: Pack, rows: Rows, classifier: Classifier, chunk: int = 128, codes: Codes | None = None
 ) -> Originals:
-    """Encode some rows, unless their codes are given, and let the classifier look before and after they are reconstructed."""
+    """Encode some rows, unless their codes are given, and classify them before and after they are reconstructed."""
     rows = np.asarray(rows)
     with evaluation_mode(model):
         codes = encode_rows(model, pack, rows, chunk) if codes is None else codes
@@ -117,76 +123,60 @@ def unedited(originals: Originals, edits: Sequence[Edit], goes_with: Mapping[str
     return Verdicts(originals.names, tuple(edits), before, originals.reconstructed[places], before, goes_with)
 
 
-def seen_in_truth(verdicts: Verdicts, classifier: Classifier, truths: Sequence[np.ndarray], chunk: int = 128) -> Verdicts:
+def seen_in_truth(
+    verdicts: Verdicts, classifier: Classifier, truths: Sequence[np.ndarray], chunk: int = 128
+) -> Verdicts:
     """The same edits with the true images in place of the method's: the most that any method could score.
 
-    Args:
-        verdicts: Of the method's edits.
-        classifier: The judge.
-        truths: For every edit its true image `[channels, height, width]` in [-1, 1].
-        chunk: Images looked at together.
+    `truths` are every edit's true image `[channels, height, width]` in [-1, 1].
     """
     images = (torch.from_numpy(np.stack(truths[i : i + chunk])) for i in range(0, len(truths), chunk))
     return replace(verdicts, after=_seen(classifier, images))
 
 
 def label_edits(
-    model: Method,
-    pack: Pack,
-    rows: Sequence[int] | np.ndarray,
-    classifier: Classifier,
-    *,
-    attributes: Sequence[str] | None = None,
-    per_image: int | None = 1,
-    seed: int = 0,
-    chunk: int = 128,
-    originals: Originals | None = None,
-) -> Verdicts:
-    """Set every attribute of every image to another value, and let the classifier look.
+    model: Method, pack: Pack, rows: Rows, classifier: Classifier, *, attributes: Sequence[str] | None = None,
+    per_image: int | None = 1, seed: int = 0, chunk: int = 128, originals: Originals | None = None,
+) -> Verdicts:  # fmt: skip
+    """Set every attribute of every image to another value, and classify the results.
 
     Args:
         model: The method to judge.
         pack: The data set.
         rows: Its rows to edit.
-        classifier: The judge; it must never have seen these rows.
-        attributes: Which ones are edited; all that the method and the classifier both know when None.
+        classifier: Reads the attributes of edited images.
+        attributes: Which ones are edited; all that the method and the classifier both have when None.
         per_image: How many other values each attribute of an image is set to, drawn by `seed`; every one when None.
         seed: Of the draw; it depends on the row, not on the order.
-        chunk: Images encoded, decoded and looked at together.
+        chunk: See the module.
         originals: Of these rows, where they are there already.
     """
-    names = _edited(model, classifier, attributes)
-    can = {name: settable(model, pack.schema[name]) for name in names}
-    edits = [
-        Edit(place, name, value)
-        for name in names
-        for place, row in enumerate(rows)
-        for value in _other_values(pack, name, int(row), can[name], per_image, seed)
-    ]
-    return judged(model, pack, rows, classifier, sorted(edits, key=lambda e: (e.attribute, e.wanted, e.place)), chunk, originals)
+    edits = []
+    for name in _edited(model, classifier, attributes):
+        can = settable(model, pack.schema[name])
+        for place, row in enumerate(map(int, rows)):
+            own = int(pack.labels[name][row])
+            rng = np.random.default_rng(mix_seed(seed, "value", name, row))
+            others = rng.permutation([value for value in can if value != own]) if own != MISSING else np.empty(0)
+            edits += [Edit(place, name, value) for value in others.tolist()[:per_image]]
+    edits.sort(key=lambda e: (e.attribute, e.wanted, e.place))
+    return judged(model, pack, rows, classifier, edits, chunk, originals)
 
 
 def swaps(
-    model: Method,
-    pack: Pack,
-    rows: Sequence[int] | np.ndarray,
-    classifier: Classifier,
-    *,
-    attributes: Sequence[str] | None = None,
-    seed: int = 0,
-    chunk: int = 128,
-    originals: Originals | None = None,
-) -> Verdicts:
-    """Give every image each attribute's part of another one that has another label, and let the classifier look.
+    model: Method, pack: Pack, rows: Rows, classifier: Classifier, *, attributes: Sequence[str] | None = None,
+    seed: int = 0, chunk: int = 128, originals: Originals | None = None,
+) -> Verdicts:  # fmt: skip
+    """Give every image each attribute's part of another one that has another label, and classify the results.
 
-    The wanted value is the source's true label. Arguments as for `label_edits`; images without a label, or that no
+    The target value is the source's true label. Arguments as for `label_edits`; images without a label, or that no
     other one differs from, take no part.
     """
     edits = [edit for name in _edited(model, classifier, attributes) for edit in swap_pairs(pack, rows, name, seed)]
     return judged(model, pack, rows, classifier, edits, chunk, originals)
 
 
-def swap_pairs(pack: Pack, rows: Sequence[int] | np.ndarray, name: str, seed: int = 0) -> list[Edit]:
+def swap_pairs(pack: Pack, rows: Rows, name: str, seed: int = 0) -> list[Edit]:
     """One swap an image, with a source drawn from all images of another value of the attribute `name`."""
     labels = np.asarray(pack.labels[name])[np.asarray(rows)]
     known = pack.schema[name].known(labels)
@@ -200,14 +190,9 @@ def swap_pairs(pack: Pack, rows: Sequence[int] | np.ndarray, name: str, seed: in
 
 
 def judged(
-    model: Method,
-    pack: Pack,
-    rows: Sequence[int] | np.ndarray,
-    classifier: Classifier,
-    edits: Sequence[Edit],
-    chunk: int = 128,
+    model: Method, pack: Pack, rows: Rows, classifier: Classifier, edits: Sequence[Edit], chunk: int = 128,
     originals: Originals | None = None,
-) -> Verdicts:
+) -> Verdicts:  # fmt: skip
     """Make the edits and collect what the classifier sees before and after; `originals` are those of the same rows."""
     names = classifier.names
     if not edits:
@@ -230,7 +215,7 @@ def judged(
 
 
 def scores(verdicts: Verdicts) -> EditScores:
-    """The shares of the module's first lines, over all edits; without those that no verdict stands behind."""
+    """`success` and `preserved`, over all edits; None where there is no verdict."""
     if not len(verdicts):
         return EditScores()
     images, found = verdicts.images(), {}
@@ -243,13 +228,14 @@ def scores(verdicts: Verdicts) -> EditScores:
 
 
 def by_attribute(verdicts: Verdicts, schema: Schema) -> dict[str, EditScores]:
-    """`scores` of every edited attribute, with the success of every wanted value."""
-    return {name: _with_values(verdicts.of(name), schema[name].values) for name in verdicts.edited()}
-
-
-def _with_values(verdicts: Verdicts, values: Sequence[str]) -> EditScores:
-    wanted, hits, images = np.array([edit.wanted for edit in verdicts.edits]), verdicts.shows(), verdicts.images()
-    return replace(scores(verdicts), values={values[v]: share(hits[wanted == v], images[wanted == v]) for v in np.unique(wanted)})
+    """`scores` of every edited attribute, with the success of every target value."""
+    report = {}
+    for name in verdicts.edited():
+        part = verdicts.of(name)
+        target, hits, images = np.array([edit.wanted for edit in part.edits]), part.shows(), part.images()
+        found = {v: share(hits[target == v], images[target == v]) for v in np.unique(target)}
+        report[name] = replace(scores(part), values={schema[name].values[v]: success for v, success in found.items()})
+    return report
 
 
 def preserved_of(verdicts: Verdicts) -> dict[str, dict[str, Estimate]]:
@@ -262,13 +248,15 @@ def preserved_of(verdicts: Verdicts) -> dict[str, dict[str, Estimate]]:
     return report
 
 
-def edit_success(model: Method, pack: Pack, rows: Sequence[int] | np.ndarray, classifier: Classifier, **options) -> dict[str, float]:
+def edit_success(model: Method, pack: Pack, rows: Rows, classifier: Classifier, **options) -> dict[str, float]:
     """Share of label edits that succeed, per attribute and over `all`: what a training logs. Options as `label_edits`."""
-    return _shares(label_edits(model, pack, rows, classifier, **options))
+    verdicts = label_edits(model, pack, rows, classifier, **options)
+    shares = {name: float(verdicts.of(name).shows().mean()) for name in verdicts.edited()}
+    return {"all": float(verdicts.shows().mean()), **shares} if shares else {}
 
 
 def label_rates(
-    model: Method, pack: Pack, rows: Sequence[int] | np.ndarray, name: str, classifier: Classifier, chunk: int = 128
+    model: Method, pack: Pack, rows: Rows, name: str, classifier: Classifier, chunk: int = 128
 ) -> dict[str, Estimate]:
     """Set every image to each value, its own too: value -> share in which the classifier sees that value.
 
@@ -283,23 +271,28 @@ def label_rates(
 
 
 def sensitivity(
-    model: Method, pack: Pack, rows: Sequence[int] | np.ndarray, *, attributes: Sequence[str] | None = None, seed: int = 0,
-    chunk: int = 128, codes: Codes | None = None,
-) -> dict[str, Estimate]:
-    """How much the decoder listens: mean |D(value) - D(another)| over all pixels on [0, 1], per attribute.
+    model: Method, pack: Pack, rows: Rows, *, attributes: Sequence[str] | None = None, seed: int = 0, chunk: int = 128,
+    codes: Codes | None = None,
+) -> dict[str, Estimate]:  # fmt: skip
+    """How much the decoder uses a label: mean |D(value) - D(another)| over all pixels on [0, 1], per attribute.
 
     0 means that the label is ignored, which reconstruction alone never shows. Two values are drawn for every image
-    (both there are for a binary attribute, both ends for a continuous one). `codes` are those of the rows, where they are
-    there already.
+    (both there are for a binary attribute, both ends for a continuous one). `codes` are those of the rows, where they
+    are there already.
     """
     rows, report = np.asarray(rows), {}
     with evaluation_mode(model):
         codes = encode_rows(model, pack, rows, chunk) if codes is None else codes
-        for name in _labelled(model) if attributes is None else attributes:
-            can = settable(model, pack.schema[name])
-            if pack.schema[name].kind != "continuous" and len(can) < 2:
+        labelled = [a.name for a in model.schema.attributes if a.kind != "group"]
+        for name in labelled if attributes is None else attributes:
+            attribute, can = pack.schema[name], settable(model, pack.schema[name])
+            if attribute.kind == "continuous":
+                ends = [(attribute.low, attribute.high)] * len(rows)
+            elif len(can) < 2:
                 continue
-            ends = [_two_values(pack.schema[name], can, int(row), seed) for row in rows]
+            else:
+                rngs = (np.random.default_rng(mix_seed(seed, "two", int(row))) for row in rows)
+                ends = [sorted(rng.permutation(can)[:2].tolist()) for rng in rngs]
             sides = [[Edit(place, name, end[side]) for place, end in enumerate(ends)] for side in (0, 1)]
             pairs = zip(*(edited_images(model, pack, codes, side, chunk) for side in sides), strict=True)
             moved = [((a - b).abs() / 2).flatten(1).mean(1).cpu() for a, b in pairs]
@@ -308,27 +301,19 @@ def sensitivity(
 
 
 def against_truth(
-    model: Method, pack: Pack, rows: Sequence[int] | np.ndarray, edits: Sequence[Edit], truths: Sequence[np.ndarray], chunk: int = 128,
+    model: Method, pack: Pack, rows: Rows, edits: Sequence[Edit], truths: Sequence[np.ndarray], chunk: int = 128,
     codes: Codes | None = None,
-) -> dict[str, AgainstTruth]:
-    """PSNR in dB of edited images against the images that they should have become.
+) -> dict[str, AgainstTruth]:  # fmt: skip
+    """PSNR in dB of edited images against the images that they should have become, per attribute and over `all`.
 
-    Args:
-        model: The method to judge.
-        pack: The data set.
-        rows: The rows that the edits' places count in.
-        edits: Edits of these rows.
-        truths: For every edit its true image `[channels, height, width]` in [-1, 1].
-        chunk: Images at a time.
-        codes: Of the rows, where they are there already.
-
-    Returns:
-        Attribute (and `all`) -> PSNR of the edits, of the originals and of these encoded and decoded.
+    `truths` are every edit's true image `[channels, height, width]` in [-1, 1]; `codes` are those of the rows, where
+    they are there already.
     """
     rows, found = np.asarray(rows), []
     with evaluation_mode(model):
         codes = encode_rows(model, pack, rows, chunk) if codes is None else codes
-        for start, images in zip(range(0, len(edits), chunk), edited_images(model, pack, codes, edits, chunk), strict=True):
+        edited = edited_images(model, pack, codes, edits, chunk)
+        for start, images in zip(range(0, len(edits), chunk), edited, strict=True):
             places = [edit.place for edit in edits[start : start + chunk]]
             truth = torch.from_numpy(np.stack(truths[start : start + chunk])).to(images)
             originals = pack.batch(rows[places]).images.to(images)
@@ -344,31 +329,26 @@ def against_truth(
 def edited_images(model: Method, pack: Pack, codes: Codes, edits: Sequence[Edit], chunk: int = 128) -> Iterator[Tensor]:
     """The images that edits lead to, a chunk at a time, in their order; equal neighbours are edited together."""
     for start in range(0, len(edits), chunk):
-        parts = [_edited_codes(model, pack, codes, run) for run in _runs(edits[start : start + chunk])]
+        parts = []
+        for (name, target), same in groupby(edits[start : start + chunk], _kind):
+            run = list(same)
+            own = codes[torch.tensor([edit.place for edit in run])]
+            if target is None:
+                parts.append(swap(own, codes[torch.tensor([edit.source for edit in run])], name)[0])
+            else:
+                label: dict[str, Any] = {name: value_of(pack.schema[name], target)}
+                parts.append(set_label(model, own, **label))
         yield model.decode(Codes.concatenate(parts))
 
 
-def value_of(attribute: Attribute, wanted: int | float) -> object:
+def _kind(edit: Edit) -> tuple[str, int | float | None]:
+    """What the neighbours that are edited together have in common: the part of a swap, the value of a label edit."""
+    return edit.attribute, edit.wanted if edit.source < 0 else None
+
+
+def value_of(attribute: Attribute, target: int | float) -> object:
     """The value as `set_label` takes it: a name, or a number where continuous."""
-    return float(wanted) if attribute.kind == "continuous" else attribute.values[int(wanted)]
-
-
-def _edited_codes(model: Method, pack: Pack, codes: Codes, run: Sequence[Edit]) -> Codes:
-    name, places = run[0].attribute, torch.tensor([edit.place for edit in run])
-    if run[0].source >= 0:
-        return swap(codes[places], codes[torch.tensor([edit.source for edit in run])], name)[0]
-    label: dict[str, Any] = {name: value_of(pack.schema[name], run[0].wanted)}
-    return set_label(model, codes[places], **label)
-
-
-def _runs(edits: Sequence[Edit]) -> Iterator[list[Edit]]:
-    run: list[Edit] = []
-    for edit in edits:
-        if run and (edit.attribute != run[0].attribute or (edit.source < 0 and edit.wanted != run[0].wanted)):
-            yield run
-            run = []
-        run.append(edit)
-    yield run
+    return float(target) if attribute.kind == "continuous" else attribute.values[int(target)]
 
 
 def _seen(classifier: Classifier, images: Iterator[Tensor]) -> np.ndarray:
@@ -385,10 +365,6 @@ def _edited(model: Method, classifier: Classifier, attributes: Sequence[str] | N
     return list(attributes or known)
 
 
-def _labelled(model: Method) -> list[str]:
-    return [a.name for a in model.schema.attributes if a.kind != "group"]
-
-
 def settable(model: Method, attribute: Attribute) -> list[int]:
     """Positions of the values that the method can set: all, but for class means of values that no training image shows."""
     found = []
@@ -397,26 +373,3 @@ def settable(model: Method, attribute: Attribute) -> list[int]:
             model.label_code(attribute.name, value)
             found.append(place)
     return found
-
-
-def _other_values(pack: Pack, name: str, row: int, can: Sequence[int], most: int | None, seed: int) -> list[int]:
-    """Values that an image does not have, in a random order of its own; none where its label is missing."""
-    own = int(pack.labels[name][row])
-    others = [value for value in can if value != own]
-    if own == MISSING:
-        return []
-    return np.random.default_rng(mix_seed(seed, "value", name, row)).permutation(others).tolist()[:most]
-
-
-def _two_values(attribute: Attribute, can: Sequence[int], row: int, seed: int) -> tuple[int | float, int | float]:
-    if attribute.kind == "continuous":
-        assert attribute.low is not None and attribute.high is not None
-        return attribute.low, attribute.high
-    first, second = sorted(np.random.default_rng(mix_seed(seed, "two", row)).permutation(can)[:2].tolist())
-    return first, second
-
-
-def _shares(verdicts: Verdicts) -> dict[str, float]:
-    parts = {name: verdicts.of(name) for name in verdicts.edited()}
-    shares = {name: float(part.shows().mean()) for name, part in parts.items()}
-    return {"all": float(verdicts.shows().mean()), **shares} if shares else {}
