@@ -1,1 +1,1 @@
-"""The parts of a judgement: `context` holds what all of them look at, `edits` and `codes` measure, `recognition` too."""
+"""The judge: `context` holds what all sections share; `edits`, `codes` and `identity` measure them."""

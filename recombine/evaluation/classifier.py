@@ -1,16 +1,16 @@
 """The independent classifier of edits: a network that reads every attribute from an image.
 
-It is trained on the training split alone, chosen on whole groups of that split that are held out, and never sees the method
-whose edits it classifies. It is kept beside the pack, under a name made of the data's fingerprint, the attributes and its own settings,
-so that all methods and runs on the same data have the same classifier.
+It is trained on the training split alone, chosen on whole groups of that split that are held out, and never sees the
+method whose edits it classifies. It is kept beside the pack, under a name made of the data's fingerprint, the
+attributes and its own settings, so that all methods and runs on the same data have the same classifier.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from warnings import warn
@@ -74,7 +74,8 @@ class Classifier(nn.Module):
         super().__init__()
         self.attributes = tuple(a for a in schema.attributes if a.kind in READABLE and a.num_values > 1)
         if not self.attributes:
-            raise ValueError("a classifier needs a binary or categorical attribute with two values; this data set has none")
+            needs = "a binary or categorical attribute with two values"
+            raise ValueError(f"a classifier needs {needs}; this data set has none")
         self.schema, self.settings = schema, settings
         self.info: dict = {}                # how the training went; saved with the weights
         widths = [settings.width * factor for factor in (1, 2, 4, 6)]
@@ -86,7 +87,6 @@ class Classifier(nn.Module):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The attributes that it reads."""
         return tuple(a.name for a in self.attributes)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
@@ -164,7 +164,7 @@ def feature_extractor(classifier: Classifier) -> Extractor:
 
     Where the classifier reads images together with their mirror images, the features are the mean of both.
     """
-    convolutions = classifier.trunk[:-3]                                    # without pooling to 4 x 4, flattening, dropout
+    convolutions = classifier.trunk[:-3]    # without pooling to 4 x 4, flattening, dropout
 
     def features(images: Tensor) -> Tensor:
         images = images.clamp(-1, 1).float().to(next(classifier.parameters()).device)
@@ -177,21 +177,13 @@ def feature_extractor(classifier: Classifier) -> Extractor:
 def accuracies(classifier: Classifier, pack: Pack, rows: np.ndarray, chunk: int = 256) -> dict[str, dict]:
     """How far the classifier itself can be trusted, attribute by attribute, on rows that it never saw.
 
-    Args:
-        classifier: The classifier.
-        pack: The data set.
-        rows: Rows of the pack, the judged split's.
-        chunk: Images at a time.
-
     Returns:
         Attribute -> accuracy, the share of the most frequent value (what guessing that one would score), and per value
-        the share of images that truly have it in which the classifier sees it: the most an edit could be expected to score.
+        the share of images that truly have it in which the classifier sees it: the most an edit is expected to score.
     """
-    parts = list(_readings(classifier, pack, rows, chunk))
-    report = {}
+    readings, report = _readings(classifier, pack, rows, chunk), {}
     for a in classifier.attributes:
-        truth, seen = (np.concatenate([part[side][a.name] for part in parts]) for side in (0, 1))
-        truth, seen = truth[truth != MISSING], seen[truth != MISSING]
+        truth, seen = readings[a.name]
         if not len(truth):
             continue
         recall = {a.values[v]: share(seen[truth == v] == v).to_json() for v in np.unique(truth)}
@@ -210,7 +202,8 @@ def train_classifier(
     """Train a classifier on the pack's "train" rows; the same settings and data give the same classifier."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(mix_seed(settings.seed, "judge"))
-        classifier = Classifier(pack.schema, settings).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        classifier = Classifier(pack.schema, settings).to(device)
+        classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         rows, held_out = _held_out(pack, settings)
         return _Training(classifier, pack, rows, held_out, device, progress or (lambda line: None)).run()
 
@@ -223,7 +216,6 @@ class _Training:
     held_out: np.ndarray
     device: str | torch.device
     progress: Callable[[str], None]
-    rng: np.random.Generator = field(default_factory=np.random.default_rng)
 
     def run(self) -> Classifier:
         settings = self.classifier.settings
@@ -247,14 +239,16 @@ class _Training:
             if step in looks:
                 right = self._right(average.module)  # type: ignore[arg-type]
                 score = float(np.mean(list(right.values())))
-                self.progress(f"classifier: {step * settings.batch} images seen, {score:.1%} right of the held-out ones")
+                seen = f"{step * settings.batch} images seen"
+                self.progress(f"classifier: {seen}, {score:.1%} right of the held-out ones")
                 if best is None or score >= best[0]:
                     best = score, {k: v.clone() for k, v in average.module.state_dict().items()}, step
                 if min(right.values()) >= settings.enough:
                     break
         assert best is not None
         self.classifier.load_state_dict(best[1])
-        self.classifier.info = {"accuracy": best[0], "images_seen": best[2] * settings.batch, "kept_aside": len(self.held_out)}
+        seen, held_out = best[2] * settings.batch, len(self.held_out)
+        self.classifier.info = {"accuracy": best[0], "images_seen": seen, "kept_aside": held_out}
         return self.classifier.eval()
 
     def _batches(self) -> Iterator[Batch]:
@@ -290,12 +284,8 @@ class _Training:
 
     def _right(self, network: Classifier) -> dict[str, float]:
         """Share of right verdicts on the held-out images, per attribute that is labelled there."""
-        parts = list(_readings(network, self.pack, self.held_out, 256))
-        right = {}
-        for name in network.names:
-            truth, seen = (np.concatenate([part[side][name] for part in parts]) for side in (0, 1))
-            if (truth != MISSING).any():
-                right[name] = float((truth == seen)[truth != MISSING].mean())
+        readings = _readings(network, self.pack, self.held_out)
+        right = {name: float((truth == seen).mean()) for name, (truth, seen) in readings.items() if len(truth)}
         return right or {"nothing labelled": 0.0}
 
 
@@ -332,12 +322,18 @@ def load_classifier(path: Path, device: str | torch.device = "cpu") -> Classifie
     return classifier.to(device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
 
-def _readings(network: Classifier, pack: Pack, rows: np.ndarray, chunk: int) -> Iterator[tuple[Mapping, Mapping]]:
-    """True labels (MISSING where unknown) and verdicts, chunk by chunk."""
+def _readings(
+    network: Classifier, pack: Pack, rows: np.ndarray, chunk: int = 256
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Labels and verdicts of every attribute, of the images whose label is known."""
+    parts: dict[str, list] = {name: [] for name in network.names}
     for start in range(0, len(rows), chunk):
         batch = pack.batch(rows[start : start + chunk])
-        truth = {n: np.where(batch.known[n].numpy(), batch.labels[n].numpy(), MISSING) for n in network.names}
-        yield truth, network.verdicts(batch.images)
+        for name, seen in network.verdicts(batch.images).items():
+            known = batch.known[name].numpy()
+            parts[name].append((batch.labels[name].numpy()[known], seen[known]))
+    joined = {name: [np.concatenate(side) for side in zip(*own, strict=True)] for name, own in parts.items()}
+    return {name: (truth, seen) for name, (truth, seen) in joined.items()}
 
 
 def _held_out(pack: Pack, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
@@ -373,4 +369,3 @@ def _convolution(channels_in: int, channels_out: int, kernel: int, stride: int =
     return nn.Sequential(
         nn.Conv2d(channels_in, channels_out, kernel, stride, pad, bias=False), nn.BatchNorm2d(channels_out), nn.ReLU()
     )
-

@@ -5,9 +5,10 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
+import torch
 
 from recombine.codes import pooled
-from recombine.evaluation.context import CannotMeasure, EvaluationContext, beside
+from recombine.evaluation.context import CannotMeasure, EvaluationContext
 from recombine.evaluation.judgement import Disentanglement, Entropy, Information, Leakage, structured
 from recombine.metrics import factors
 from recombine.metrics.entropy import off_part_entropy
@@ -16,9 +17,10 @@ from recombine.metrics.leakage import leakage as probe_parts
 from recombine.metrics.mutual_information import FEWEST as FEWEST_PAIRS
 from recombine.metrics.mutual_information import mutual_information
 
-MOST_NUMBERS = 256                          # of all parts together, whose disentanglement is measured; maps are averaged down to that
+MOST_NUMBERS = 256                          # of all parts together, whose disentanglement is measured
 TREES = 10                                  # of every forest; ten forests read each attribute
-POOLED = (4, 2, 1)                          # pixels, sides of the maps, the largest that fits
+POOLED = (4, 2, 1)                          # pixels, sides that maps are averaged down to, the largest that fits
+NO_ROLES = "no part is meant to carry an attribute, so none is where it should not be"
 
 
 def leakage(context: EvaluationContext) -> Leakage:
@@ -27,7 +29,7 @@ def leakage(context: EvaluationContext) -> Leakage:
     matrix, off = {kind: matrix_json(probed(context, kind)) for kind in kinds}, None
     try:
         if not any(context.probed_roles.values()):
-            raise ValueError("no part is meant to carry an attribute, so none is where it should not be")
+            raise ValueError(NO_ROLES)
         off = {kind: off_part(probed(context, kind), context.probed_roles) for kind in kinds}
     except ValueError as reason:
         context.leave_out("off_part", reason)
@@ -39,12 +41,12 @@ def probed(context: EvaluationContext, kind: str) -> Matrix:
     if kind not in context.matrices:
         if len(context.rows) < FEWEST:
             raise CannotMeasure(f"probes are judged on {FEWEST} images or more, and there are {len(context.rows)}")
-        learnt = context.learnt
-        matrix = probe_parts(
-            learnt.codes, context.labels(learnt.rows), context.probed, context.labels(context.rows), context.probed_attributes, kind, context.seed  # type: ignore[arg-type]
-        )
+        rows, codes = context.learnt
+        train, test = (codes, context.labels(rows)), (context.probed, context.labels(context.rows))
+        matrix = probe_parts(*train, *test, context.probed_attributes, kind, context.seed)  # type: ignore[arg-type]
         if not any(matrix.values()):
-            raise CannotMeasure(f"no attribute has {FEWEST} labelled training images for a probe to learn from and {FEWEST} to judge it on")
+            few = f"no attribute has {FEWEST} labelled training images for a probe to learn from"
+            raise CannotMeasure(f"{few} and {FEWEST} to judge it on")
         context.matrices[kind] = matrix
     return context.matrices[kind]
 
@@ -53,7 +55,7 @@ def entropy(context: EvaluationContext) -> Entropy:
     """How unsure fresh linear probes are on parts that should not tell, as a share of ln K."""
     matrix = probed(context, "linear")
     if not any(context.probed_roles.values()):
-        raise CannotMeasure("no part is meant to carry an attribute, so none is where it should not be")
+        raise CannotMeasure(NO_ROLES)
     try:
         return structured(Entropy, off_part_entropy(matrix, context.probed_roles))
     except ValueError as reason:
@@ -61,27 +63,34 @@ def entropy(context: EvaluationContext) -> Entropy:
 
 
 def information(context: EvaluationContext) -> Information:
-    """Mutual information in nats of the parts that carry attributes and the others, or of two parts that share them out."""
+    """Mutual information in nats of the parts that carry attributes and the others, or of the only two parts."""
     carriers = [part for part, names in context.probed_roles.items() if names]
     others = [part for part in context.probed_roles if part not in carriers]
     sides = (carriers, others) if carriers and others else tuple([part] for part in context.probed_roles)
     if len(sides) != 2:
-        raise CannotMeasure(f"it is measured between two sides, and none can be told from the parts {', '.join(context.probed_roles)}")
-    if len(context.learnt.rows) < FEWEST_PAIRS or len(context.rows) < FEWEST:
-        raise CannotMeasure(f"it needs {FEWEST_PAIRS} training and {FEWEST} judged images, not {len(context.learnt.rows)} and {len(context.rows)}")
-    (a, b), (a_test, b_test) = ([beside(codes, side) for side in sides] for codes in (context.learnt.codes, context.probed))
+        parts = ", ".join(context.probed_roles)
+        raise CannotMeasure(f"it is measured between two sides, and none can be told from the parts {parts}")
+    (rows, learnt), judged = context.learnt, len(context.rows)
+    if len(rows) < FEWEST_PAIRS or judged < FEWEST:
+        needs = f"it needs {FEWEST_PAIRS} training and {FEWEST} judged images"
+        raise CannotMeasure(f"{needs}, not {len(rows)} and {judged}")
+    a, b, a_test, b_test = (
+        torch.cat([codes[part].flatten(1) for part in side], 1) for codes in (learnt, context.probed) for side in sides
+    )
     found = mutual_information(a, b, a_test, b_test, seed=context.seed)
-    return Information(found.value, found.low, found.high, found.n, between=tuple(map(tuple, sides)), learnt_from=len(context.learnt.rows))
+    between = tuple(map(tuple, sides))
+    return Information(found.value, found.low, found.high, found.n, between=between, learnt_from=len(rows))
 
 
 def disentanglement(context: EvaluationContext) -> Disentanglement:
     """MIG, SAP and DCI of single numbers of all parts side by side, maps averaged down."""
-    labels, asked = context.labels(context.rows), context.probed_attributes
-    known = {a.name: a.known(labels[a.name]) for a in asked}
+    labels = context.labels(context.rows)
+    known = {a.name: a.known(labels[a.name]) for a in context.probed_attributes}
     known = {name: column for name, column in known.items() if column.any()}
     rows = np.all(list(known.values()), 0) if known else np.zeros(len(context.rows), bool)
     if rows.sum() < factors.FEWEST:
-        raise CannotMeasure(f"it needs {factors.FEWEST} judged images whose labels are all known, and there are {rows.sum()}")
+        needs = f"it needs {factors.FEWEST} judged images whose labels are all known"
+        raise CannotMeasure(f"{needs}, and there are {rows.sum()}")
     truth = {name: labels[name][rows] for name in known if len(np.unique(labels[name][rows])) > 1}
     if not truth:
         raise CannotMeasure("every attribute has a single value on the judged images")
@@ -101,4 +110,5 @@ def _numbers(context: EvaluationContext) -> tuple[np.ndarray, int]:
         numbers = np.concatenate([pooled(context.codes[part].cpu().float(), side).numpy() for part in context.codes], 1)
         if numbers.shape[1] <= MOST_NUMBERS:
             return numbers, side
-    raise CannotMeasure(f"it is measured for {MOST_NUMBERS} numbers at most, since forests take their time, and the codes have {numbers.shape[1]}")
+    most = f"it is measured for {MOST_NUMBERS} numbers at most, since forests take their time"
+    raise CannotMeasure(f"{most}, and the codes have {numbers.shape[1]}")

@@ -1,4 +1,8 @@
-"""What all sections of a judgement share: the judged images, their codes, training codes, roles and the classifier."""
+"""What all sections of a judgement share: the judged images, their codes, training codes, roles and the classifier.
+
+Roles are what every part of the codes is meant to carry, so that everything else found in it is a leak. A method states
+them by `roles`; which attributes all images of one group (a person, a clip) have in common is found in the data.
+"""
 
 from __future__ import annotations
 
@@ -9,24 +13,24 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from recombine import inference
 from recombine.codes import Codes
 from recombine.data.batch import mix_seed
 from recombine.data.packed import Pack
-from recombine.data.schema import Attribute
+from recombine.data.schema import MISSING, Attribute
 from recombine.data.synthetic.truth import Render, Truth
 from recombine.evaluation import transfer
 from recombine.evaluation.classifier import Classifier
 from recombine.evaluation.judgement import Protocol
-from recombine.evaluation.roles import checked, resolved
 from recombine.messages import shown
-from recombine.method import Method
+from recombine.method import Method, Role
 from recombine.metrics.leakage import Matrix
 from recombine.metrics.probes import reduced
 from recombine.metrics.realism import Extractor
+
+SHARED = 0.99                               # of the other images of a group that must show an image's value
 
 
 class CannotMeasure(ValueError):
@@ -49,17 +53,17 @@ class EvaluationContext:
     rows: np.ndarray                        # of the judged images
     find_classifier: Callable[[], Classifier]
     protocol: Protocol
-    seed: int = 0
-    chunk: int = 128
-    goes_with: Mapping[str, Collection[str]] = field(default_factory=dict)
-    given_roles: Mapping[str, Sequence[str]] | None = None  # in place of what the method says
-    extractor: Extractor | None = None
-    perceptual: Callable[[Tensor, Tensor], Tensor] | None = None
-    render: Render | None = None
-    swapped: Truth | None = None
-    truths: int = 300
-    workers: int | None = None
-    progress: Callable[[str], None] = lambda line: None
+    progress: Callable[[str], None]
+    seed: int
+    chunk: int
+    goes_with: Mapping[str, Collection[str]]
+    given_roles: Mapping[str, Sequence[str]] | None  # in place of the method's
+    extractor: Extractor | None
+    perceptual: Callable[[Tensor, Tensor], Tensor] | None
+    render: Render | None                   # the true result of a label edit, where it is known
+    swapped: Truth | None                   # ... and of a swap
+    truths: int
+    workers: int | None
     matrices: dict[str, Matrix] = field(default_factory=dict)   # kind of probe -> what it read
     sections: dict[str, Any] = field(default_factory=dict)  # field of `Judgement` -> what was measured
     left_out: dict[str, str] = field(default_factory=dict)
@@ -87,14 +91,6 @@ class EvaluationContext:
         except ValueError as reason:
             raise CannotMeasure(f"no independent classifier: {reason}") from reason
 
-    @property
-    def has_classifier(self) -> bool:
-        """Whether there is one."""
-        try:
-            return bool(self.classifier.names)
-        except CannotMeasure:
-            return False
-
     @cached_property
     def originals(self) -> transfer.Originals:
         """The judged images' codes, and what the classifier sees in them and in their reconstructions."""
@@ -113,7 +109,7 @@ class EvaluationContext:
 
     @cached_property
     def learnt(self) -> Learnt:
-        """Codes of training images without the judged ones, as many as the protocol says; raises CannotMeasure where there are none."""
+        """Codes of training images, without the judged ones; raises CannotMeasure where there are none."""
         rows = np.setdiff1d(self.pack.rows("train"), self.rows)
         if not len(rows):
             raise CannotMeasure("fresh probes learn from training images that are not judged, and there are none")
@@ -137,17 +133,15 @@ class EvaluationContext:
     @cached_property
     def probed_roles(self) -> dict[str, list[str]]:
         """The roles as far as the protocol's attributes go: what probes should find in a part."""
-        names = self.protocol.attributes
-        return self.roles if names is None else {part: [name for name in own if name in names] for part, own in self.roles.items()}
+        names = self.pack.schema.names if self.protocol.attributes is None else self.protocol.attributes
+        return {part: [name for name in own if name in names] for part, own in self.roles.items()}
 
     @cached_property
     def probed_attributes(self) -> list[Attribute]:
-        """The protocol's attributes; else those that some part is meant to carry, all that the method was built for, or all."""
-        carried = {name for names in self.roles.values() for name in names}
-        learnt = [name for name in self.model.schema.names if name in self.pack.schema.names]
-        labelled = [a for a in self.pack.schema.attributes if a.kind != "group"]
-        for names in (carried, learnt, self.pack.schema.names) if self.protocol.attributes is None else (self.protocol.attributes,):
-            if found := [a for a in labelled if a.name in names]:
+        """The protocol's attributes; else those that some part is meant to carry, all that the method learnt, or all."""
+        given, carried = self.protocol.attributes, {name for names in self.roles.values() for name in names}
+        for names in (carried, self.model.schema.names, self.pack.schema.names) if given is None else (given,):
+            if found := [a for a in self.pack.schema.attributes if a.kind != "group" and a.name in names]:
                 return found
         raise CannotMeasure("the data set has no attribute that could be looked for")
 
@@ -157,15 +151,81 @@ class EvaluationContext:
 
     def attributes(self) -> list[str]:
         """Attributes that have a part of their own and are in the data; the others are noted as left out."""
-        wanted = [a.name for a in self.model.schema.attributes if a.kind != "group"]
-        names = [name for name in wanted if name in self.codes and name in self.pack.schema.names]
-        for name in set(wanted) - set(names):
+        learnt = [a.name for a in self.model.schema.attributes if a.kind != "group"]
+        names = [name for name in learnt if name in self.codes and name in self.pack.schema.names]
+        for name in set(learnt) - set(names):
             self.leave_out(name, "the method has no part of its own for it, or the data set no label")
         if not names:
             raise CannotMeasure(f"the method's parts are {shown(list(self.codes))}; none is an attribute of the data set")
         return names
 
 
-def beside(codes: Codes, parts: Sequence[str]) -> Tensor:
-    """Some parts `[batch, ...]` side by side, `[batch, numbers]`."""
-    return torch.cat([codes[part].flatten(1) for part in parts], 1)
+def resolved(roles: Mapping[str, Role], pack: Pack, parts: Sequence[str]) -> dict[str, list[str]]:
+    """Part -> names of the attributes of the data set that it is meant to carry; none for a part such as `rest`.
+
+    Args:
+        roles: The method's.
+        pack: The data set with all its attributes.
+        parts: Of the codes, in their order.
+
+    Raises:
+        ValueError: A part is meant to carry all that no other part does, and a group by which these are told apart is
+            not in the data.
+    """
+    found: dict[str, list[str]] = {}
+    divided = any(role.all_else for role in roles.values())
+    for part in parts:
+        role = roles.get(part, Role())
+        missing = [name for name in role.shared_by if name not in pack.schema.names]
+        if divided and missing:
+            carries = f"what {part} carries is what images of one group share"
+            raise ValueError(f"{carries}, and the data set has no {shown(missing)}; say it with roles")
+        shared = shared_by(pack, role.shared_by) if role.shared_by and not missing else []
+        found[part] = [name for name in pack.schema.names if name in role.attributes or name in shared]
+    taken = {name for names in found.values() for name in names}
+    left = [name for name in pack.schema.names if name not in taken]
+    return {part: left if roles.get(part, Role()).all_else else names for part, names in found.items()}
+
+
+def checked(roles: Mapping[str, Sequence[str]], pack: Pack, parts: Sequence[str]) -> dict[str, list[str]]:
+    """Given roles, with nothing for parts that are not named; raises ValueError for names that do not exist."""
+    for part, names in roles.items():
+        if part not in parts:
+            raise ValueError(f"roles names the part {part!r}; the method's parts are {shown(list(parts))}")
+        for name in names:
+            if name not in pack.schema.names:
+                has = shown(pack.schema.names)
+                raise ValueError(f"roles says that {part!r} carries {name!r}; the data set has {has}")
+    return {part: list(roles.get(part, ())) for part in parts}
+
+
+def shared_by(pack: Pack, groups: Sequence[str]) -> list[str]:
+    """Attributes whose value (nearly) all images of one group share, in the schema's order.
+
+    Looked at are the training images, or all where there are none. An image that shows a value must have it in common
+    with 99 % of the others of its group; the values count alike, so one that is rare everywhere is not taken for
+    shared. `groups` are attributes that make a group together.
+    """
+    rows = pack.rows("train") if len(pack.rows("train")) else pack.rows()
+    columns = [np.asarray(pack.labels[name])[rows] for name in groups]
+    known = np.all([column != MISSING for column in columns], 0)
+    if not known.any():
+        return [name for name in pack.schema.names if name in groups]
+    which = np.unique(np.stack(columns, 1)[known], axis=0, return_inverse=True)[1].reshape(-1)
+    agreements = {a.name: _agreement(which, pack.labels[a.name][rows[known]], a) for a in pack.schema.attributes}
+    return [name for name, agreement in agreements.items() if name in groups or agreement >= SHARED]
+
+
+def _agreement(groups: np.ndarray, labels: np.ndarray, attribute: Attribute) -> float:
+    """How often another image of the group shows the same value, the mean of all values; 0 where all are alone."""
+    known = attribute.known(labels)
+    if not known.any():
+        return 0.0
+    groups, values = groups[known], np.unique(labels[known], return_inverse=True)[1]
+    others = np.bincount(groups)[groups] - 1
+    _, cell, counts = np.unique(np.stack([groups, values], 1), axis=0, return_inverse=True, return_counts=True)
+    alike = (counts[cell.reshape(-1)] - 1)[others > 0] / others[others > 0]
+    weights = np.bincount(values[others > 0])
+    if not len(alike):
+        return 0.0
+    return float(np.mean((np.bincount(values[others > 0], alike) / np.maximum(weights, 1))[weights > 0]))

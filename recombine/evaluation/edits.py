@@ -33,8 +33,8 @@ from recombine.metrics.realism import FEWEST, Extractor, extract, frechet_distan
 from recombine.metrics.reconstruction import mse, psnr, ssim
 
 LPIPS = (
-    "it needs a network with published weights, which the package does not bring (torchmetrics' wants torchvision and a "
-    "download); where you have one, give perceptual=, a function of two batches of images in [-1, 1]"
+    "it needs a network with published weights, which the package does not bring (torchmetrics' wants torchvision and "
+    "a download); where you have one, give perceptual=, a function of two batches of images in [-1, 1]"
 )
 
 
@@ -58,16 +58,17 @@ def reconstruction(context: EvaluationContext) -> Reconstruction:
 
 
 def sensitivity(context: EvaluationContext) -> dict[str, Estimate]:
-    """How much the decoder listens to each label, on at most 100 images."""
-    names = context.attributes()
+    """How much the decoder uses each label, on at most 100 images."""
     return transfer.sensitivity(
-        context.model, context.pack, context.rows[:100], attributes=names, seed=context.seed, chunk=context.chunk, codes=context.codes[:100]
-    )
+        context.model, context.pack, context.rows[:100], attributes=context.attributes(), seed=context.seed,
+        chunk=context.chunk, codes=context.codes[:100],
+    )  # fmt: skip
 
 
 def classifier(context: EvaluationContext) -> ClassifierReport:
     """The classifier's own accuracy on the judged images."""
-    return structured(ClassifierReport, {**context.classifier.info, "attributes": accuracies(context.classifier, context.pack, context.rows)})
+    found = accuracies(context.classifier, context.pack, context.rows)
+    return structured(ClassifierReport, {**context.classifier.info, "attributes": found})
 
 
 def edits(context: EvaluationContext) -> Edits:
@@ -85,21 +86,24 @@ def _transfers(context: EvaluationContext, kind: Callable[..., transfer.Verdicts
     if not names:
         raise CannotMeasure("no attribute of the method is read by the classifier")
     verdicts = kind(
-        context.model, context.pack, context.rows, context.classifier, attributes=names, seed=context.seed, chunk=context.chunk, originals=context.originals
-    )
-    verdicts = replace(verdicts, goes_with=context.goes_with)
+        context.model, context.pack, context.rows, context.classifier, attributes=names, seed=context.seed,
+        chunk=context.chunk, originals=context.originals,
+    )  # fmt: skip
     if not len(verdicts):
         raise CannotMeasure("no judged image has a label that could be changed")
-    return Edits(transfer.scores(verdicts), transfer.by_attribute(verdicts, context.pack.schema), transfer.preserved_of(verdicts))
+    verdicts = replace(verdicts, goes_with=context.goes_with)
+    each = transfer.by_attribute(verdicts, context.pack.schema)
+    return Edits(transfer.scores(verdicts), each, transfer.preserved_of(verdicts))
 
 
 def truth(context: EvaluationContext) -> Truth:
     """Label edits and swaps against what they should have become."""
     if context.render is None:
         raise CannotMeasure("the true result of an edit is known only where the images are drawn, not photographed")
-    found = {}
+    found, schema = {}, context.pack.schema
     for name, edits in _true_edits(context).items():
-        jobs = [(int(context.rows[e.place]), e.attribute, transfer.value_of(context.pack.schema[e.attribute], e.wanted)) for e in edits]
+        values = [transfer.value_of(schema[edit.attribute], edit.wanted) for edit in edits]
+        jobs = [(int(context.rows[e.place]), e.attribute, value) for e, value in zip(edits, values, strict=True)]
         truths = render_all(context.render, jobs, context.workers)
         known = [(edit, truth) for edit, truth in zip(edits, truths, strict=True) if truth is not None]
         if known:
@@ -110,8 +114,13 @@ def truth(context: EvaluationContext) -> Truth:
 
 
 def _against_truth(context: EvaluationContext, edits: list[transfer.Edit], truths: list[np.ndarray]) -> TrueEdits:
-    near = transfer.against_truth(context.model, context.pack, context.rows, edits, truths, context.chunk, context.codes)
-    readable = [i for i, edit in enumerate(edits) if context.has_classifier and edit.attribute in context.classifier.names]
+    model, rows = context.model, context.rows
+    near = transfer.against_truth(model, context.pack, rows, edits, truths, context.chunk, context.codes)
+    try:
+        names = context.classifier.names
+    except CannotMeasure:
+        names = ()
+    readable = [i for i, edit in enumerate(edits) if edit.attribute in names]
     if not readable:
         return TrueEdits(near)
     verdicts = transfer.unedited(context.originals, tuple(edits[i] for i in readable), context.goes_with)
@@ -122,7 +131,7 @@ def _against_truth(context: EvaluationContext, edits: list[transfer.Edit], truth
 def _true_edits(context: EvaluationContext) -> dict[str, list[transfer.Edit]]:
     """About `truths` label edits and as many swaps, equally many of each attribute."""
     names = context.attributes()
-    per_attribute = max(1, context.truths // max(1, len(names)))
+    per_attribute = max(1, context.truths // len(names))
     kinds: dict[str, list[transfer.Edit]] = {"edits": [], "swaps": []}
     for name in names:
         pairs = transfer.swap_pairs(context.pack, context.rows, name, context.seed)
@@ -165,7 +174,8 @@ def realism(context: EvaluationContext) -> Realism:
     """
     extractor = extractor_of(context)
     if len(context.rows) < FEWEST:
-        raise CannotMeasure(f"distances between sets of images need {FEWEST} images, and {len(context.rows)} are judged")
+        needs = f"distances between sets of images need {FEWEST} images"
+        raise CannotMeasure(f"{needs}, and {len(context.rows)} are judged")
     sets: dict = {}
     with inference.evaluation_mode(context.model):
         real = extract(extractor, images_of(context, context.rows))
@@ -204,8 +214,7 @@ def _made_sets(context: EvaluationContext) -> dict[str, Iterator[Tensor]]:
 
 def _any_swaps(context: EvaluationContext, names: Sequence[str]) -> Iterator[Tensor]:
     """Every judged image once, with one part of another one."""
-    rng = np.random.default_rng(mix_seed(context.seed, "any swap"))
-    count = len(context.rows)
+    rng, count = np.random.default_rng(mix_seed(context.seed, "any swap")), len(context.rows)
     sources = (np.arange(count) + rng.integers(1, count, count)) % count
     part = rng.integers(0, len(names), count)
     for place, name in enumerate(names):

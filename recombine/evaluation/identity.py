@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from recombine import inference
+from recombine.codes import Codes
 from recombine.data.batch import mix_seed
 from recombine.data.schema import MISSING
 from recombine.edit import swap
-from recombine.evaluation.context import CannotMeasure, EvaluationContext
+from recombine.evaluation.context import CannotMeasure, EvaluationContext, shared_by
 from recombine.evaluation.edits import extractor_of, images_of
 from recombine.evaluation.judgement import IdentityPreserved, Recognition, structured
-from recombine.evaluation.roles import shared_by
 from recombine.metrics import recognition as measures
 from recombine.metrics.intervals import Estimate, share
 from recombine.metrics.probes import standardised
@@ -34,7 +34,8 @@ def recognition(context: EvaluationContext) -> dict[str, Recognition]:
         groups = np.asarray(context.pack.labels[name])[context.rows]
         pairs = drawn_pairs(groups, context.seed)
         if pairs is None:
-            context.leave_out(f"recognition of {name}", f"fewer than {FOLDS} pairs of judged images are of one {name}, or of two")
+            few = f"fewer than {FOLDS} pairs of judged images are of one {name}, or of two"
+            context.leave_out(f"recognition of {name}", few)
             continue
         report[name] = _by_parts(context, groups, pairs)
         try:
@@ -55,14 +56,18 @@ def drawn_pairs(groups: np.ndarray, seed: int) -> measures.Pairs | None:
 
 
 def _by_parts(context: EvaluationContext, groups: np.ndarray, pairs: measures.Pairs) -> Recognition:
-    codes = {part: context.probed[part].numpy() for part in context.probed}
-    verification = {part: measures.verification(own, pairs, FOLDS, context.seed)["accuracy"] for part, own in codes.items()}
-    retrieval = {part: measures.retrieval(own, groups) for part, own in codes.items()}
-    by_chance = measures.retrieval(np.zeros((len(groups), 1)), groups)["map"]["value"]
-    return structured(Recognition, {"verification": verification, "retrieval": retrieval, "retrieval_by_chance": by_chance})
+    found: dict = {"verification": {}, "retrieval": {}}
+    for part in context.probed:
+        codes = context.probed[part].numpy()
+        found["verification"][part] = measures.verification(codes, pairs, FOLDS, context.seed)["accuracy"]
+        found["retrieval"][part] = measures.retrieval(codes, groups)
+    found["retrieval_by_chance"] = measures.retrieval(np.zeros((len(groups), 1)), groups)["map"]["value"]
+    return structured(Recognition, found)
 
 
-def identity_preserved(context: EvaluationContext, name: str, groups: np.ndarray, pairs: measures.Pairs) -> IdentityPreserved:
+def identity_preserved(
+    context: EvaluationContext, name: str, groups: np.ndarray, pairs: measures.Pairs
+) -> IdentityPreserved:
     """How often an image is still verified as of its partner's group after an edit that should not change that.
 
     The verifier measures how far two images are apart in the extractor's features, in the metric in which training
@@ -82,22 +87,29 @@ def identity_preserved(context: EvaluationContext, name: str, groups: np.ndarray
     found = measures.verification(known, pairs, FOLDS, context.seed)
     accuracy = structured(Estimate, found["accuracy"])
     if accuracy.low < BARELY:
-        raise CannotMeasure(f"whether two images show the same {name} is told rightly in {accuracy.value:.0%} of pairs only, which says nothing of edits")
+        rightly = f"told rightly in {accuracy.value:.0%} of pairs only, which says nothing of edits"
+        raise CannotMeasure(f"whether two images show the same {name} is {rightly}")
     threshold = float(np.median(found["thresholds"]))
     targets, partners = _partners(groups, context.seed, name)
-    others = _of_other_groups(groups, targets, context.seed, name)
+    rng, known_group = np.random.default_rng(mix_seed(context.seed, "strangers", name)), groups != MISSING
+    others = np.array([rng.choice(np.flatnonzero(known_group & (groups != groups[place]))) for place in targets])
 
     def verified(made: np.ndarray, partners: np.ndarray) -> np.ndarray:
         return ((made - known[partners]) ** 2).sum(1) < threshold
 
+    def embedded(codes: Codes) -> np.ndarray:
+        return embed(inference.decode_chunks(context.model, codes, context.chunk))
+
     which = np.random.default_rng(mix_seed(context.seed, "part given", name)).integers(0, len(free), len(targets))
     edited = np.zeros(len(targets), bool)
+    own, lent = (context.codes[torch.from_numpy(places)] for places in (targets, others))
     with inference.evaluation_mode(context.model):
-        reconstructed = embed(inference.decode_chunks(context.model, context.codes[torch.from_numpy(targets)], context.chunk))
+        reconstructed = embedded(own)
         for place, part in enumerate(free):
             chosen = np.flatnonzero(which == place)
             if len(chosen):
-                edited[chosen] = verified(embed(_swapped(context, targets[chosen], others[chosen], part)), partners[chosen])
+                swapped, _ = swap(own[torch.from_numpy(chosen)], lent[torch.from_numpy(chosen)], part)
+                edited[chosen] = verified(embedded(swapped), partners[chosen])
     return IdentityPreserved(
         preserved=share(edited),
         parts={part: share(edited[which == place]) for place, part in enumerate(free) if (which == place).any()},
@@ -106,12 +118,6 @@ def identity_preserved(context: EvaluationContext, name: str, groups: np.ndarray
         others=share(verified(known[others], partners)),
         verifier=accuracy,
     )
-
-
-def _swapped(context: EvaluationContext, targets: np.ndarray, sources: np.ndarray, part: str) -> Iterator[Tensor]:
-    """Images with one part of others."""
-    swapped, _ = swap(context.codes[torch.from_numpy(targets)], context.codes[torch.from_numpy(sources)], part)
-    return inference.decode_chunks(context.model, swapped, context.chunk)
 
 
 def metric_of(context: EvaluationContext, name: str) -> Callable[[Iterator[Tensor]], np.ndarray]:
@@ -136,7 +142,8 @@ def _whole_groups(context: EvaluationContext, name: str, most: int = 3_000, fewe
     order = np.random.default_rng(mix_seed(context.seed, "groups", name)).permutation(np.flatnonzero(counts > 1))
     chosen = values[order[: 1 + np.searchsorted(np.cumsum(counts[order]), most)]]
     if len(chosen) < fewest:
-        raise CannotMeasure(f"what tells one {name} from another is learnt from {fewest} training groups of two images, and there are {len(chosen)}")
+        needs = f"what tells one {name} from another is learnt from {fewest} training groups of two images"
+        raise CannotMeasure(f"{needs}, and there are {len(chosen)}")
     return rows[np.isin(labels, chosen)]
 
 
@@ -149,9 +156,3 @@ def _partners(groups: np.ndarray, seed: int, name: str) -> tuple[np.ndarray, np.
             targets.append(place)
             partners.append(int(rng.choice(others)))
     return np.array(targets), np.array(partners)
-
-
-def _of_other_groups(groups: np.ndarray, targets: np.ndarray, seed: int, name: str) -> np.ndarray:
-    """For each of some images one of another group."""
-    rng = np.random.default_rng(mix_seed(seed, "strangers", name))
-    return np.array([rng.choice(np.flatnonzero((groups != MISSING) & (groups != groups[place]))) for place in targets])

@@ -69,21 +69,22 @@ def judge(
 
     Args:
         model: The method; only `encode`, `decode`, `label_code` and `roles` are used.
-        pack: The data set; all attributes of its folder are looked at, also where fewer were selected.
+        pack: The data set; all attributes of its folder are judged, also where fewer were selected.
         sections: Which sections of the judgement are made; all when None.
         split: Whose images are judged.
         images: At most so many of them, drawn by `seed`; all when None.
-        attributes: What leakage, entropy, information and disentanglement are about; all that the parts are meant to carry when None.
+        attributes: What leakage, entropy, information and disentanglement are about; all that the parts are meant to
+            carry when None.
         probes: Kinds of fresh probes that look for leakage: "linear", "two_layer".
         learnt: Training images at most whose codes these learn from.
         truths: Edits that are compared with their true image, where it can be drawn.
         classifier: Reads the attributes of edited images; the pack's own, trained if there is none yet, when None.
-        extractor: Its features say how real images are and who is in them; the classifier's own when None.
+        extractor: Of the features by which realism and identity are measured; the classifier's own when None.
         perceptual: LPIPS or another distance `[batch]` of two batches of images in [-1, 1]; left out when None.
         render: Draws the true result of an edit; may be called in other processes. The built-in avatars' own when None.
         goes_with: Edited attribute -> others that rightly change with it and are no damage; for the built-in avatars,
             where mouth and brows make the expression, these when None.
-        roles: Part -> attributes that it is meant to carry; what the method says when None.
+        roles: Part -> attributes that it is meant to carry; the method's own when None.
         trained_on: Names of the files that the method was trained on, to refuse where the split was made anew.
         allow_training_data: Judge rows of the training split all the same, and mark the result.
         seed: Of every draw.
@@ -100,28 +101,32 @@ def judge(
     """
     chosen = checked_sections(sections)
     pack = pack.whole()
+    names = pack.schema.names
     for name in attributes or ():
-        if name not in pack.schema.names:
-            raise ValueError(f"no attribute {name!r} to look for; the data set has {shown(pack.schema.names)}{nearest(name, pack.schema.names)}")
+        if name not in names:
+            raise ValueError(f"no attribute {name!r} to look for; the data set has {shown(names)}{nearest(name, names)}")
     rows = judged_rows(pack, split, images, seed)
     seen = training_rows(pack, rows, split, trained_on)
     if len(seen) and not allow_training_data:
         raise ValueError(
             f"{len(seen)} of the {len(rows)} images to judge on were used in training; a judgement on them says nothing "
-            f"about new images. Choose another split, or say {option('allow_training_data', True)} to get one that is marked as such"
+            f"about new images. Choose another split, or say {option('allow_training_data', True)} to get one that is "
+            "marked as such"
         )
     if goes_with is None:
         goes_with = DERIVED if of_avatars(pack) else {}
+    report = progress or (lambda line: None)
 
     def find_classifier() -> Classifier:
         if classifier is None and not len(pack.rows("train")):
             raise ValueError("the data set has no training split from which an independent classifier could learn")
-        return classifier or judge_classifier(pack, device=device_of(model), progress=context.progress)
+        return classifier or judge_classifier(pack, device=device_of(model), progress=report)
 
     protocol = Protocol(learnt, tuple(probes), None if attributes is None else tuple(attributes))
-    context = EvaluationContext(model, pack, rows, find_classifier, protocol, seed, chunk, goes_with, roles, extractor, perceptual, truths=truths, workers=workers)
-    context.render, context.swapped = render or true_edits(pack), true_swaps(pack)
-    context.progress = progress or context.progress
+    context = EvaluationContext(
+        model, pack, rows, find_classifier, protocol, report, seed, chunk, goes_with, roles, extractor, perceptual,
+        render or true_edits(pack), true_swaps(pack), truths, workers,
+    )  # fmt: skip
     context.measure("carries", "roles", lambda context: {part: tuple(names) for part, names in context.roles.items()})
     for name in chosen:
         context.measure(name, *SECTIONS[name])
@@ -141,20 +146,16 @@ def judge(
 
 
 def checked_sections(sections: Collection[str] | None) -> list[str]:
-    """The sections asked for, in the order of `SECTIONS`; raises ValueError for a name that does not exist."""
-    names = list(SECTIONS) if sections is None else list(sections)
-    for name in names:
-        if name not in SECTIONS:
-            raise ValueError(f"no measure {name!r}; there are {shown(list(SECTIONS), 20)}{nearest(name, list(SECTIONS))}")
-    return [name for name in SECTIONS if name in names]
+    """The chosen sections, in the order of `SECTIONS`; raises ValueError for a name that does not exist."""
+    known = list(SECTIONS)
+    for name in sections or ():
+        if name not in known:
+            raise ValueError(f"no measure {name!r}; there are {shown(known, 20)}{nearest(name, known)}")
+    return [name for name in known if sections is None or name in sections]
 
 
 def judged_rows(pack: Pack, split: str, images: int | None, seed: int = 0) -> np.ndarray:
-    """The rows that are judged: all of a split, or `images` of them drawn by `seed`, in order.
-
-    Raises:
-        ValueError: There is none.
-    """
+    """The rows that are judged: all of a split, or `images` drawn by `seed`, in order; ValueError where there is none."""
     rows = np.asarray(pack.rows(split))
     if not len(rows):
         raise ValueError(f"the split {split!r} of this data set holds no image; there is nothing to judge on")

@@ -249,7 +249,7 @@ def preserved_of(verdicts: Verdicts) -> dict[str, dict[str, Estimate]]:
 
 
 def edit_success(model: Method, pack: Pack, rows: Rows, classifier: Classifier, **options) -> dict[str, float]:
-    """Share of label edits that succeed, per attribute and over `all`: what a training logs. Options as `label_edits`."""
+    """Share of label edits that succeed, per attribute and over `all`: what a training logs."""
     verdicts = label_edits(model, pack, rows, classifier, **options)
     shares = {name: float(verdicts.of(name).shows().mean()) for name in verdicts.edited()}
     return {"all": float(verdicts.shows().mean()), **shares} if shares else {}
@@ -287,6 +287,7 @@ def sensitivity(
         for name in labelled if attributes is None else attributes:
             attribute, can = pack.schema[name], settable(model, pack.schema[name])
             if attribute.kind == "continuous":
+                assert attribute.low is not None and attribute.high is not None
                 ends = [(attribute.low, attribute.high)] * len(rows)
             elif len(can) < 2:
                 continue
@@ -366,7 +367,7 @@ def _edited(model: Method, classifier: Classifier, attributes: Sequence[str] | N
 
 
 def settable(model: Method, attribute: Attribute) -> list[int]:
-    """Positions of the values that the method can set: all, but for class means of values that no training image shows."""
+    """Positions of the values that the method can set: all but class means of values that no training image shows."""
     found = []
     for place, value in enumerate(attribute.values):
         with suppress(ValueError):

@@ -5,7 +5,7 @@ import pytest
 from conftest import SIGNS
 
 from recombine.data.packed import write_pack
-from recombine.evaluation.roles import checked, resolved, shared_by
+from recombine.evaluation.context import checked, resolved, shared_by
 from recombine.method import Role
 
 
