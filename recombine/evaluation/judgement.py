@@ -1,7 +1,7 @@
 """What a judgement holds: typed sections made of estimates, and their form in JSON.
 
-A section that was not measured is None; `left_out` then says why. The JSON keys are those of every judgement written so
-far; where a field's name says more than its key, the key stands in the field's metadata.
+A section that was not measured is None; `left_out` then states why. The JSON keys are those of every judgement written
+so far; where a field has another name, its key stands in `KEYS`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,12 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, overrid
 
 from recombine.metrics.intervals import Estimate
 
+KEYS = {  # field -> JSON key, in all classes
+    "images": "pictures", "available": "of", "roles": "carries", "classifier": "judge", "held_out": "kept_aside",
+    "preserved": "kept", "preserved_unedited": "kept_unedited", "preserved_of": "kept_of",
+    "identity_preserved": "identity_kept", "reconstructed": "rebuilt",
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Protocol:
@@ -22,7 +28,7 @@ class Protocol:
 
     learnt: int                             # training images at most whose codes the probes learnt from
     probes: tuple[str, ...]                 # kinds of fresh probes that looked for leakage
-    attributes: tuple[str, ...] | None = None  # that leakage, information and disentanglement are about; None = all that parts carry
+    attributes: tuple[str, ...] | None = None  # that leakage and others are about; None = all that parts carry
 
 
 @dataclass(frozen=True)
@@ -37,13 +43,13 @@ class Reconstruction:
 
 @dataclass(frozen=True)
 class EditScores:
-    """Whether edits show what they should and preserve the rest, as the classifier sees it."""
+    """Whether edits show what they should and preserve the rest, as the classifier sees it; also without an edit."""
 
-    success: Estimate | None = None         # the wanted value is seen
-    success_unedited: Estimate | None = None  # ... in the image only encoded and decoded: what an editor that does nothing scores
-    preserved: Estimate | None = field(metadata={"key": "kept"}, default=None)  # every other attribute is seen as in the original
-    preserved_unedited: Estimate | None = field(metadata={"key": "kept_unedited"}, default=None)  # what reconstruction alone costs
-    values: Mapping[str, Estimate] | None = None  # wanted value -> success
+    success: Estimate | None = None         # the target value is seen
+    success_unedited: Estimate | None = None
+    preserved: Estimate | None = None       # every other attribute is seen as in the original
+    preserved_unedited: Estimate | None = None
+    values: Mapping[str, Estimate] | None = None  # target value -> success
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,7 @@ class Edits:
 
     all: EditScores
     attributes: Mapping[str, EditScores]
-    preserved_of: Mapping[str, Mapping[str, Estimate]] = field(metadata={"key": "kept_of"}, default_factory=dict)  # edited -> other attribute
+    preserved_of: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)  # edited -> other attribute
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,7 @@ class AgainstTruth:
 
     edited: Estimate
     original: Estimate                      # of the original, left as it is: to be beaten
-    reconstructed: Estimate = field(metadata={"key": "rebuilt"})  # of the original encoded and decoded
+    reconstructed: Estimate                 # of the original encoded and decoded
 
 
 @dataclass(frozen=True)
@@ -81,13 +87,9 @@ class Truth:
 
 
 @dataclass(frozen=True)
-class PartScores:
-    """Swaps of whole parts."""
+class PartScores(EditScores):
+    """Swaps of whole parts; the target values are the source's, of what the part carries."""
 
-    success: Estimate | None = None         # the source's value of what the part carries is seen
-    success_unedited: Estimate | None = None
-    preserved: Estimate | None = field(metadata={"key": "kept"}, default=None)
-    preserved_unedited: Estimate | None = field(metadata={"key": "kept_unedited"}, default=None)
     psnr: AgainstTruth | None = None
     attributes: Mapping[str, Estimate] | None = None  # success of each attribute that the part carries
 
@@ -184,10 +186,10 @@ class Retrieval:
 class IdentityPreserved:
     """How often an image is verified as of its partner's group."""
 
-    preserved: Estimate = field(metadata={"key": "kept"})       # after a swap of a part that should not matter
+    preserved: Estimate                     # after a swap of a part that should not matter
     parts: Mapping[str, Estimate]
     original: Estimate
-    reconstructed: Estimate = field(metadata={"key": "rebuilt"})
+    reconstructed: Estimate
     others: Estimate                        # images of another group
     verifier: Estimate                      # its accuracy
 
@@ -199,7 +201,7 @@ class Recognition:
     verification: Mapping[str, Estimate]
     retrieval: Mapping[str, Retrieval]
     retrieval_by_chance: float
-    identity_preserved: IdentityPreserved | None = field(metadata={"key": "identity_kept"}, default=None)
+    identity_preserved: IdentityPreserved | None = None
 
 
 @dataclass(frozen=True)
@@ -248,7 +250,7 @@ class ClassifierReport:
     attributes: Mapping[str, AttributeAccuracy]
     accuracy: float | None = None           # on training images held out of its own training
     images_seen: int | None = None
-    held_out: int | None = field(metadata={"key": "kept_aside"}, default=None)
+    held_out: int | None = None
 
 
 @dataclass(frozen=True)
@@ -256,17 +258,17 @@ class Judgement:
     """Every number of one method on one split, each with n and a 95 % interval."""
 
     split: str = "val"
-    images: int = field(metadata={"key": "pictures"}, default=0)
-    available: int = field(metadata={"key": "of"}, default=0)   # images of the split
+    images: int = 0
+    available: int = 0                      # images of the split
     seed: int = 0
     fingerprint: str = ""                   # of the data set
     on_training_data: bool = False
-    goes_with: Mapping[str, Sequence[str]] = field(default_factory=dict)  # edited attribute -> others that rightly change too
+    goes_with: Mapping[str, Sequence[str]] = field(default_factory=dict)  # edited -> others that rightly change too
     protocol: Protocol | None = None
-    roles: Mapping[str, Sequence[str]] = field(metadata={"key": "carries"}, default_factory=dict)  # part -> attributes that it is meant to carry
+    roles: Mapping[str, Sequence[str]] = field(default_factory=dict)  # part -> attributes that it is meant to carry
     reconstruction: Reconstruction | None = None
     sensitivity: Mapping[str, Estimate] | None = None  # attribute -> pixels moved between two values, of the range
-    classifier: ClassifierReport | None = field(metadata={"key": "judge"}, default=None)
+    classifier: ClassifierReport | None = None
     edits: Edits | None = None
     swaps: Edits | None = None
     truth: Truth | None = None
@@ -301,7 +303,7 @@ def structured(kind: type, values: object) -> Any:
 
 
 def _renamed(kind: type) -> dict:
-    return {f.name: override(rename=f.metadata["key"]) for f in fields(kind) if "key" in f.metadata}
+    return {f.name: override(rename=KEYS[f.name]) for f in fields(kind) if f.name in KEYS}
 
 
 def _unstructure(kind: type) -> Any:
@@ -311,15 +313,13 @@ def _unstructure(kind: type) -> Any:
 
 def _structure(kind: type) -> Any:
     build = make_dict_structure_fn(kind, CONVERTER, **_renamed(kind))
-    return lambda data, _: data if isinstance(data, kind) else build(data, kind)
-
-
-def _structure_estimate(kind: type) -> Any:
-    """A number alone is an estimate without an interval, as older versions wrote some."""
-    build = _structure(kind)
 
     def structure(data: Any, _: object) -> Any:
-        return build(data if isinstance(data, Estimate) else {"low": data["value"], "high": data["value"], "n": 0, **data}, kind)
+        if isinstance(data, kind):
+            return data
+        if issubclass(kind, Estimate):      # a number alone has no interval, as older versions wrote some
+            data = {"low": data["value"], "high": data["value"], "n": 0, **data}
+        return build(data, kind)
 
     return structure
 
@@ -327,4 +327,3 @@ def _structure_estimate(kind: type) -> Any:
 CONVERTER = cattrs.Converter()
 CONVERTER.register_unstructure_hook_factory(is_dataclass, _unstructure)
 CONVERTER.register_structure_hook_factory(is_dataclass, _structure)
-CONVERTER.register_structure_hook_factory(lambda kind: isinstance(kind, type) and issubclass(kind, Estimate), _structure_estimate)

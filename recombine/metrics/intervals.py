@@ -8,7 +8,7 @@ Several verdicts on one image are not independent: they then count as fewer, by 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
@@ -24,7 +24,7 @@ class Estimate:
     low: float                              # of the interval
     high: float
     n: int                                  # measurements or verdicts behind it
-    images: int | None = field(default=None, metadata={"key": "pictures"})  # that verdicts come from; 0 = one each, None = no verdicts
+    images: int | None = None               # that verdicts come from; 0 = one each, None = no verdicts
 
     def to_json(self) -> dict:
         """Plain values; `pictures` stands for `images`, as in every file written so far."""
