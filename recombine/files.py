@@ -127,7 +127,7 @@ def write_folder(folder: str | Path, contents: Mapping[str, bytes]) -> None:
                 if (temporary / name).read_bytes() != data:
                     raise OSError(errno.EIO, f"{name} reads back differently from what was written")
             sync_folder(temporary)
-            swap_in(folder)
+            _swap_in(folder)
         except OSError:
             if folder.exists() or not beside(folder, ".old").exists():
                 shutil.rmtree(temporary, ignore_errors=True)
@@ -242,7 +242,7 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def swap_in(folder: Path) -> None:
+def _swap_in(folder: Path) -> None:
     """Put the finished `<folder>.tmp` in the place of `folder`."""
     old = beside(folder, ".old")
     if folder.exists():

@@ -56,8 +56,8 @@ class Joined(Pack):
             raise ValueError("join takes one or more packs, and none that was joined before; name the packs themselves")
         self.paths = [pack.path for pack in packs]
         self.path = self.paths[0]
-        check_format(packs)
-        self.schema = replace(packs[0].schema, attributes=joint_attributes(packs, shared))
+        _check_format(packs)
+        self.schema = replace(packs[0].schema, attributes=_joint_attributes(packs, shared))
         self.sources = np.repeat(np.arange(len(packs)), [len(pack) for pack in packs])
         self.files = [f"{number}/{file}" for number, pack in enumerate(packs, 1) for file in pack.files]
         self.splits = np.concatenate([pack.splits for pack in packs])
@@ -143,8 +143,7 @@ class Images:
         return pixels[0] if np.ndim(rows) == 0 else pixels
 
 
-def check_format(packs: Sequence[Pack]) -> None:
-    """Raise ValueError where images differ in size, channels, bits or range."""
+def _check_format(packs: Sequence[Pack]) -> None:
     first = packs[0]
     for pack in packs[1:]:
         for name in FORMAT:
@@ -154,7 +153,7 @@ def check_format(packs: Sequence[Pack]) -> None:
                 raise ValueError(f"images that are joined have one format; {found} with the other's")
 
 
-def joint_attributes(packs: Sequence[Pack], shared: Sequence[str]) -> tuple[Attribute, ...]:
+def _joint_attributes(packs: Sequence[Pack], shared: Sequence[str]) -> tuple[Attribute, ...]:
     """Every attribute of any pack, with the values of all."""
     owners: dict[str, list[tuple[int, Pack]]] = {}
     for number, pack in enumerate(packs, 1):
@@ -176,10 +175,10 @@ def joint(name: str, owners: Sequence[tuple[int, Pack]], shared: bool) -> Attrib
             where = f"{first.kind} in {owners[0][1].path} and {kind} in {pack.path}"
             raise ValueError(f"{name} is {where}; state one kind for both, or rename one")
     parts = [(number, pack.schema[name]) for number, pack in owners]
-    values = tuple(dict.fromkeys(own_name(a, v, number, shared) for number, a in parts for v in a.values))
+    values = tuple(dict.fromkeys(_own_name(a, v, number, shared) for number, a in parts for v in a.values))
     lows = [a.low for _, a in parts if a.low is not None]
     highs = [a.high for _, a in parts if a.high is not None]
-    mirror = joint_mirror(name, [(a, lambda v, a=a, n=n: own_name(a, v, n, shared)) for n, a in parts])
+    mirror = joint_mirror(name, [(a, lambda v, a=a, n=n: _own_name(a, v, n, shared)) for n, a in parts])
     return replace(first, values=values, low=min(lows, default=None), high=max(highs, default=None), mirror=mirror)
 
 
@@ -201,7 +200,7 @@ def joint_mirror(name: str, parts: Sequence[tuple[Attribute, Callable[[str], str
     return tuple(pairs) or ("negate" if "negate" in rules else "keep")
 
 
-def own_name(attribute: Attribute, value: str, number: int, shared: bool) -> str:
+def _own_name(attribute: Attribute, value: str, number: int, shared: bool) -> str:
     """What a value of one pack is called in all: groups carry the pack's number unless they are shared."""
     return f"{number}/{value}" if attribute.kind == "group" and not shared else value
 
@@ -214,7 +213,7 @@ def recoded(attribute: Attribute, number: int, pack: Pack, shared: Sequence[str]
     if attribute.kind in ("continuous", "binary"):
         return column
     place = {value: index for index, value in enumerate(attribute.values)}
-    table = [place[own_name(own, value, number, attribute.name in shared)] for value in own.values]
+    table = [place[_own_name(own, value, number, attribute.name in shared)] for value in own.values]
     return np.array([*table, MISSING], dtype=np.int64)[column]
 
 

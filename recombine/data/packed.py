@@ -164,15 +164,10 @@ def write_pack(
     labels: Mapping[str, Column],
     splits: Column,
 ) -> Pack:
-    """Write a pack from images in memory.
+    """Write a pack from images in memory, or replace one.
 
-    Args:
-        folder: Made if needed; a pack that is there is replaced.
-        images: [images, channels, height, width] of the schema's shape and dtype, or chunks of that.
-        schema: Attributes and image format.
-        files: A name for every image.
-        labels: name -> [images], with -1 (continuous: NaN) for missing.
-        splits: "train", "val" or "test" for every image.
+    `images` are [images, channels, height, width] of the schema's shape and dtype, or chunks of that. For every image
+    there is a name, a split ("train", "val" or "test") and of each attribute a label, -1 (continuous: NaN) for missing.
 
     Raises:
         ValueError: Images, labels or splits do not fit the schema or each other.

@@ -83,14 +83,7 @@ class Epochs:
 class Iid:
     """Every image of a split once an epoch, in an order drawn anew for each epoch.
 
-    Args:
-        pack: The data.
-        split: "train", "val" or "test".
-        seed: Of the order and the mirroring.
-        mirror: Flip every image with probability 1/2.
-
-    Raises:
-        ValueError: The split is empty.
+    With `mirror` every image is flipped with probability 1/2. Raises ValueError where the split is empty.
     """
 
     def __init__(self, pack: Pack, split: str = "train", seed: int = 0, mirror: bool = False, name: str = "iid"):
@@ -105,7 +98,7 @@ class Iid:
 
 
 class TwoBatches:
-    """Two independent i.i.d. batches; every image once an epoch in each. Arguments as for `Iid`."""
+    """Two independent i.i.d. batches; every image once an epoch in each."""
 
     def __init__(self, pack: Pack, split: str = "train", seed: int = 0, mirror: bool = False):
         self.first = Iid(pack, split, seed, mirror, "first")
@@ -122,12 +115,7 @@ class Pairs:
     Every image that has a partner comes first once an epoch; its partner is drawn anew from the others of its group,
     and both are mirrored independently. Images without label and groups of one image are left out.
 
-    Args:
-        pack: The data.
-        split: "train", "val" or "test".
-        seed: Of the order, the partners and the mirroring.
-        mirror: Flip every image with probability 1/2.
-        by: Attributes whose values a pair shares; unless given, the first of kind `group`.
+    `by` names the attributes whose values a pair shares; unless given, the first of kind `group`.
 
     Attributes:
         left_out: How many images of the split cannot form a pair.
@@ -170,15 +158,8 @@ class Macro:
     epochs. With a `clip` attribute each identity brings as many different clips as it has, up to `clips`, and each clip
     as many different images as it has, up to `images`; what is lacking is filled up by repeating.
 
-    Args:
-        pack: The data.
-        split: "train", "val" or "test".
-        seed: Of all choices.
-        mirror: Flip every image with probability 1/2.
-        identity: Attribute of the identities; unless given, the first of kind `group`.
-        clip: Attribute of the clips; None where there are none.
-        clips: Of one identity.
-        images: Of one clip, or without clips of one identity; at least 2.
+    `identity` and `clip` name attributes: unless given, the identities are the first of kind `group`, and there are no
+    clips. `images` are at least 2, of each clip, or without clips of each identity.
 
     Attributes:
         left_out: How many images of the split belong to no identity or clip with two images.
@@ -224,9 +205,7 @@ class Macro:
 class InTurn:
     """Several data sets in turn, each batch from one, with its own labels.
 
-    Args:
-        samplers: One for each data set.
-        shares: How many batches each gets in a round; one unless given.
+    `shares` are the batches that each sampler gets in a round; one unless given.
     """
 
     def __init__(self, samplers: Sequence[Sampler], shares: Sequence[int] | None = None):
@@ -250,13 +229,9 @@ SAMPLERS = {"iid": Iid, "two_batches": TwoBatches, "pairs": Pairs, "macro": Macr
 
 
 class Groups:
-    """Things sorted by group, without those of no group (`MISSING`) and of groups smaller than `least`.
+    """Things (`rows`) sorted by group, without those of no group (`MISSING`) and of groups smaller than `least`.
 
-    Attributes:
-        rows: The things, group by group.
-        member: Number of the group of each.
-        starts: Where in `rows` each group begins.
-        sizes: How many things it has.
+    `member` is the number of each thing's group; `starts` and `sizes` are where in `rows` each group lies.
     """
 
     def __init__(self, rows: np.ndarray, values: np.ndarray, least: int, name: str = "pictures"):  # of the seeds

@@ -31,10 +31,14 @@ def read_celeba(listing: Listing, options: SourceOptions) -> Source | None:
     Raises:
         BadTable: A list is malformed; names the line.
     """
-    attributes = _find_attributes(listing, options)
-    if attributes is None:
+    files = listing.files
+    if options.table is not None:
+        table = Path(options.table).resolve()
+        files = [table.relative_to(listing.root).as_posix()] if table.is_relative_to(listing.root) else []
+    found = [name for name in files if posixpath.basename(name) in ATTRIBUTES]
+    if not found:
         return None
-    cells = read_cells(listing.root / attributes)
+    cells = read_cells(listing.root / min(found, key=lambda name: (name.count("/"), name)))     # nearest to the top
     first, *others = cells.columns
     columns = {"file_name": cells.columns[first], **{name: cells.columns[name] for name in others}}
     notes = cells.notes
@@ -44,16 +48,6 @@ def read_celeba(listing: Listing, options: SourceOptions) -> Source | None:
             columns[column], more = _companion(listing.root / name, column, columns["file_name"])
             notes += more
     return match(Rows(replace(cells, columns=columns, notes=notes), "file_name", prefer=IMAGES), listing, options)
-
-
-def _find_attributes(listing: Listing, options: SourceOptions) -> str | None:
-    """The attribute list, relative to the root: the table that was asked for, or the list nearest to the top."""
-    files = listing.files
-    if options.table is not None:
-        table = Path(options.table).resolve()
-        files = [table.relative_to(listing.root).as_posix()] if table.is_relative_to(listing.root) else []
-    found = [name for name in files if posixpath.basename(name) in ATTRIBUTES]
-    return min(found, key=lambda name: (name.count("/"), name), default=None)
 
 
 def _companion(path: Path, column: str, files: Sequence[str]) -> tuple[list[str], tuple[Note, ...]]:

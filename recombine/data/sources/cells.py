@@ -71,9 +71,7 @@ def join_cells(tables: Sequence[Cells]) -> Cells:
 def read_cells(path: Path | str, name: str | None = None) -> Cells:
     """Read any supported table: CSV and TSV in any usual encoding and delimiter, JSON lines, Parquet, CelebA lists.
 
-    Args:
-        path: The table.
-        name: What messages call it; its file name unless given.
+    Messages call it by `name`; by that of the file unless given.
 
     Raises:
         BadTable: The file is a spreadsheet, is empty, or cannot be read as a table; with the line and what to do.

@@ -70,8 +70,7 @@ def _located(path: Path | str, table: Path | str | None) -> tuple[Path, Path | N
         return path.parent, path if table is None else Path(table)
     if table is None:
         return path, None
-    choices = [Path(table).expanduser(), path / table]
-    for choice in choices:
+    for choice in (Path(table).expanduser(), path / table):
         if choice.is_file():
             return path, choice
     raise FileNotFoundError(f"there is no table {table}, neither here nor in {path}")
@@ -91,21 +90,15 @@ def read_metadata(listing: Listing, options: SourceOptions) -> Source | None:
     if "" in by_folder:
         by_folder = {"": by_folder[""]}
     parts = {folder: read_cells(listing.root / file, file) for folder, file in by_folder.items()}
-    if len(parts) > 1:
-        parts = {folder: _below(folder, by_folder[folder], cells) for folder, cells in parts.items()}
+    for folder, cells in parts.items() if len(parts) > 1 else ():
+        if "file_name" not in cells.columns:
+            raise BadTable(f"{by_folder[folder]} has no column file_name; it has {shown(list(cells.columns))}")
+        cells.columns["file_name"] = [posixpath.join(folder, text) for text in cells.columns["file_name"]]
     splits = [SPLITS.get(folder.lower(), "") for folder, cells in parts.items() for _ in range(len(cells))]
     column = "file_name" if all("file_name" in cells.columns for cells in parts.values()) else None
     folders = tuple(parts) if len(parts) == 1 else ()
     cells = join_cells(list(parts.values()))
     return match(Rows(cells, column, folders, splits=splits if all(splits) else None), listing, options)
-
-
-def _below(folder: str, file: str, cells: Cells) -> Cells:
-    """The metadata of one of several folders, with paths that start at the top."""
-    if "file_name" not in cells.columns:
-        raise BadTable(f"{file} has no column file_name; it has {shown(list(cells.columns))}")
-    paths = [posixpath.join(folder, text) for text in cells.columns["file_name"]]
-    return replace(cells, columns={**cells.columns, "file_name": paths})
 
 
 def read_table(listing: Listing, options: SourceOptions) -> Source | None:
@@ -128,8 +121,10 @@ def read_class_folders(listing: Listing, options: SourceOptions) -> Source:
     if not listing.images:
         raise BadTable(f"{printable(str(listing.root))} holds no images and no table; is it the right folder?")
     paths = [name.split("/") for name in listing.images]
-    while _wrapped(paths):
-        paths = [parts[1:] for parts in paths]
+    while len({parts[0] for parts in paths}) == 1 and any(len(parts) > 2 for parts in paths):
+        if paths[0][0].lower() in SPLITS:
+            break
+        paths = [parts[1:] for parts in paths]  # all lie in one folder, neither class nor split, that holds classes
     by_split = _by_split(paths)
     splits = [SPLITS[parts[0].lower()] if by_split else "" for parts in paths]
     classes = [parts[by_split] if len(parts) > 1 + by_split else "" for parts in paths]
@@ -150,12 +145,6 @@ def _by_split(paths: list[list[str]]) -> bool:
         text = f"the folders {listed(sorted(splits))} are splits, and beside them lie {listed(others)}"
         raise BadTable(f"{text}; move those into a split, or keep a folder for each class alone")
     return not others and all(len(parts) > 1 for parts in paths)
-
-
-def _wrapped(paths: list[list[str]]) -> bool:
-    """Whether all images lie in one folder that is neither a class nor a split but holds classes."""
-    first = {parts[0] for parts in paths}
-    return len(first) == 1 and first.pop().lower() not in SPLITS and any(len(parts) > 2 for parts in paths)
 
 
 # Each gives a source, or None where the folder is laid out otherwise.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from recombine.data.batch import mix_seed
-from recombine.data.schema import MISSING, Attribute
+from recombine.data.schema import MISSING, Attribute, Schema
 from recombine.data.sources.cells import Cells, Note, printable
 from recombine.data.sources.columns import PERSONS, Column, factorise, named, natural, tidy, type_column, yes_or_no
 from recombine.data.sources.source import FEW, SourceOptions
@@ -41,11 +41,7 @@ class LabelTable:
         return len(self.files)
 
     def __getitem__(self, name: str) -> Attribute:
-        for attribute in self.attributes:
-            if attribute.name == name:
-                return attribute
-        names = [a.name for a in self.attributes]
-        raise KeyError(f"no attribute {name!r}; there are {shown(names)}{nearest(name, names)}")
+        return Schema(self.attributes)[name]
 
     def select(self, *names: str) -> LabelTable:
         """The same images with only these attributes, in this order."""
@@ -150,7 +146,12 @@ def check_counts(table: LabelTable, few: int = FEW, images: str = "images") -> l
         if attribute.kind == "continuous" and (known := int(table.known(attribute.name).sum())) < few:
             rare.append(f"{printable(attribute.name)} ({known})")
         if attribute.kind == "categorical":
-            notes += _twins(attribute)
+            spelled: dict[str, list[str]] = {}
+            for value in attribute.values:
+                spelled.setdefault(re.sub(r"[\s_-]+", " ", value.casefold()), []).append(value)
+            text = f"{printable(attribute.name)} has values that differ in spelling alone"
+            twins = [repr(values)[1:-1] for values in spelled.values() if len(values) > 1]
+            notes += [Note("warning", f"{text}: {twin}", "write them alike if they are one value") for twin in twins]
     if rare:
         fix = "label more of these, join values, or leave the attributes out: such edits are learnt badly"
         notes.append(Note("warning", f"fewer than {few} {images} show {shown(rare)}", fix))
@@ -182,23 +183,11 @@ def _by_split(table: LabelTable, group: Attribute) -> tuple[np.ndarray, np.ndarr
 def scarce(pack: Pack, names: Sequence[str] = (), few: int = FEW) -> list[str]:
     """What there is too little of in the training split, as sentences with counts, for a warning before a training.
 
-    Args:
-        pack: The data.
-        names: Attributes that are to be learnt; all but groups unless given.
-        few: Values with fewer images are named.
+    `names` are the attributes to be learnt, all but groups unless given; values with fewer images than `few` are named.
     """
     names = names or [a.name for a in pack.schema.attributes if a.kind != "group"]
     table = LabelTable(pack.schema.attributes, pack.files, pack.labels).take(pack.rows("train")).select(*names)
     return [str(note) for note in [*check_counts(table, few, "training images"), *check_lone(table)]]
-
-
-def _twins(attribute: Attribute) -> list[Note]:
-    spelled: dict[str, list[str]] = {}
-    for value in attribute.values:
-        spelled.setdefault(re.sub(r"[\s_-]+", " ", value.casefold()), []).append(value)
-    twins = [repr(values)[1:-1] for values in spelled.values() if len(values) > 1]
-    text = f"{printable(attribute.name)} has values that differ in spelling alone"
-    return [Note("warning", f"{text}: {twin}", "write them alike if they are one value") for twin in twins]
 
 
 def find_split_column(cells: Cells, attributes: Sequence[str] = ()) -> str | None:
@@ -260,17 +249,9 @@ def split_by_group(
 ) -> np.ndarray:
     """Train, validation and test for each row, so that no identity stands on two sides.
 
-    The result depends on seed, files and groups alone, not on the order of rows.
-
-    Args:
-        table: The images.
-        seed: Another seed gives another division.
-        fractions: Shares of the images in train, val and test.
-        group: The attribute whose values stay together; unless given, one named like a person, or the first group.
-            Rows without the label, and all rows where there is no group, are divided one by one.
-
-    Returns:
-        Array `[rows]` of `train`, `val` and `test`.
+    The result `[rows]` depends on seed, files and groups alone, not on the order of rows. Values of the attribute
+    `group` stay together; unless given, it is one named like a person, or the first group. Rows without the label, and
+    all rows where there is no group, are divided one by one.
 
     Raises:
         ValueError: The fractions do not add up to 1, or there are fewer groups than splits.

@@ -56,11 +56,7 @@ class Listing:
 
 
 def walk(root: Path | str, links: Links = "inside") -> Listing:
-    """List a folder: hidden files, loops, devices, unreadable files and links that leave it are not followed.
-
-    Args:
-        root: The folder; may itself be a link.
-        links: `inside` follows links that stay in the folder, `anywhere` follows all.
+    """List a folder: hidden files, loops, devices, unreadable files and links out of it (if `inside`) are skipped.
 
     Raises:
         NotADirectoryError: There is no such folder.

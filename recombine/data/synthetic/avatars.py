@@ -66,14 +66,7 @@ CHUNK = 256                                 # images drawn and kept at a time
 
 
 def render(factors: Mapping[str, Any], size: int = 64) -> np.ndarray:
-    """Draw one avatar.
-
-    Args:
-        factors: A value for each of `FACTORS` and a number for each of `NUMBERS`.
-        size: Height and width in pixels.
-
-    Returns:
-        `[3, size, size]`, uint8. Equal factors give equal images.
+    """Draw one avatar `[3, size, size]`, uint8, from a value for each of `FACTORS` and a number for each of `NUMBERS`.
 
     Raises:
         ValueError: A factor is missing or has a value that does not exist.
@@ -101,15 +94,20 @@ def mirror(factors: Mapping[str, Any]) -> Factors:
     return {**factors, **turned, "gaze": {"left": "right", "right": "left"}.get(str(factors["gaze"]), "centre")}
 
 
+def check_names(what: str, factors: Mapping[str, Any], names: list[str]) -> None:
+    """Refuse factors that lack one of these names or have another."""
+    for name in names:
+        if name not in factors:
+            raise ValueError(f"{what} needs {name!r}; these factors have {shown(list(factors), 20)}")
+    for name in factors:
+        if name not in names:
+            raise ValueError(f"{what} has no factor {name!r}; it has {shown(names, 20)}{nearest(name, names)}")
+
+
 def check(factors: Mapping[str, Any]) -> None:
     """Refuse factors that cannot be drawn, naming those that can."""
-    for name in (*FACTORS, *NUMBERS):
-        if name not in factors:
-            raise ValueError(f"an avatar needs {name!r}; these factors have {shown(list(factors), 20)}")
+    check_names("an avatar", factors, [*FACTORS, *NUMBERS])
     for name, value in factors.items():
-        if name not in FACTORS and name not in NUMBERS:
-            known = [*FACTORS, *NUMBERS]
-            raise ValueError(f"an avatar has no factor {name!r}; it has {shown(known, 20)}{nearest(name, known)}")
         if name in FACTORS and value not in FACTORS[name]:
             close = nearest(str(value), FACTORS[name])
             raise ValueError(f"{name} has no value {value!r}; it has {shown(FACTORS[name])}{close}")
@@ -178,18 +176,10 @@ def build(
     folder: str | Path, count: int = 6_000, size: int = 64, seed: int = 0,
     workers: int | None = None, progress: bool = True,
 ) -> Pack:  # fmt: skip
-    """Draw avatars into a pack on all cores; what an interrupted call has drawn is used by the next.
+    """Draw avatars of `size` x `size` pixels into a pack; what an interrupted call has drawn is used by the next.
 
-    Args:
-        folder: Of the pack; avatars that are there are opened if they are these, and drawn anew if not.
-        count: Images.
-        size: Height and width in pixels.
-        seed: Of the factors.
-        workers: Processes; all cores when None.
-        progress: Show a bar.
-
-    Returns:
-        The pack: 80 % of the persons train, 10 % val, 10 % test.
+    80 % of the persons train, 10 % are val, 10 % test. Avatars that are in the folder are opened if they are these, and
+    drawn anew if not. Without `workers` all cores draw.
 
     Raises:
         ValueError: The folder holds a pack of other images, or count is not positive.

@@ -19,6 +19,7 @@ from recombine.data.batch import mix_seed
 from recombine.data.packed import Pack, write_pack
 from recombine.data.schema import Attribute, Mirror, Schema
 from recombine.data.sources.labels import LabelTable, split_by_group
+from recombine.data.synthetic.avatars import check_names
 from recombine.messages import nearest, shown
 
 Factors = dict[str, str]
@@ -71,10 +72,7 @@ class Sheets:
 
 
 def open_sheets(folder: str | Path) -> Sheets:
-    """Find the sheets of every layer.
-
-    Args:
-        folder: Holds one folder of PNG files for each of `LAYERS`.
+    """Find the sheets of every layer in a folder that holds one folder of PNG files for each of `LAYERS`.
 
     Raises:
         ValueError: The folder or a layer is not there, or a layer has no sheet.
@@ -125,15 +123,7 @@ def rows_of(action: str) -> slice:
 
 
 def render(sheets: Sheets, factors: Mapping[str, str], background: tuple[int, int, int] = WHITE) -> np.ndarray:
-    """Compose one figure.
-
-    Args:
-        sheets: From `open_sheets`.
-        factors: A variant for each of `LAYERS`, and `action`, `direction` and `frame`.
-        background: What stands behind the figure, 8 bits a channel.
-
-    Returns:
-        `[3, 64, 64]`, uint8.
+    """Compose one figure `[3, 64, 64]`, uint8, from a variant for each of `LAYERS`, and `action`, `direction`, `frame`.
 
     Raises:
         ValueError: A factor is missing or has a value that does not exist.
@@ -173,13 +163,8 @@ def edit(sheets: Sheets, factors: Mapping[str, str], name: str, value: object) -
 def check(sheets: Sheets, factors: Mapping[str, str]) -> None:
     """Refuse factors that cannot be composed, naming those that can."""
     values = choices(sheets)
-    for name in values:
-        if name not in factors:
-            raise ValueError(f"a sprite needs {name!r}; these factors have {shown(list(factors))}")
+    check_names("a sprite", factors, list(values))
     for name, value in factors.items():
-        if name not in values:
-            close = nearest(name, list(values))
-            raise ValueError(f"a sprite has no factor {name!r}; it has {shown(list(values))}{close}")
         if value not in values[name]:
             close = nearest(value, values[name])
             raise ValueError(f"{name} has no value {value!r}; it has {shown(values[name], 20)}{close}")
@@ -219,12 +204,7 @@ def sample(
     Layers are independent of each other; actions are equally frequent, and so are the directions and frames of each.
     Variants that lack one of the actions are not used, so that no figure is half dressed.
 
-    Args:
-        sheets: From `open_sheets`.
-        count: Images; the last character has fewer where this does not divide.
-        seed: Another seed gives other characters and poses.
-        per_character: Images of one character.
-        actions: What the figures may do.
+    The last character has fewer images than `per_character` where this does not divide `count`.
 
     Raises:
         ValueError: There are not that many characters or poses.
@@ -260,21 +240,10 @@ def build(
     folder: str | Path, sheets: Sheets | str | Path, count: int = 8_000, seed: int = 0, per_character: int = 8,
     actions: Sequence[str] = TURNING, background: tuple[int, int, int] = WHITE, progress: bool = True,
 ) -> Pack:  # fmt: skip
-    """Compose sprites into a pack; takes seconds, so an interrupted call starts again.
+    """Compose the sprites of `sample` into a pack; takes seconds, so an interrupted call starts again.
 
-    Args:
-        folder: Of the pack.
-        sheets: From `open_sheets`, or the folder.
-        count: Images.
-        seed: Of characters and poses.
-        per_character: Images of one character.
-        actions: What the figures may do.
-        background: What stands behind the figures.
-        progress: Show a bar.
-
-    Returns:
-        The pack: 80 % of the characters train, 10 % val, 10 % test. Besides the factors it has the
-        groups `character` and `pose`.
+    80 % of the characters train, 10 % are val, 10 % test. Besides the factors there are the groups `character` and
+    `pose`. The sheets are those of `open_sheets`, or their folder; the background is an 8-bit colour.
     """
     from rich.progress import track
 

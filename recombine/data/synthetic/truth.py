@@ -73,10 +73,7 @@ def factors_behind(names: Collection[str]) -> tuple[str, ...]:
 def render_all(render: Render | Truth, jobs: Sequence[tuple], workers: int | None = None) -> list[np.ndarray | None]:
     """True images of many edits, drawn in several processes where that pays.
 
-    Args:
-        render: From `true_edits` or `true_swaps`.
-        jobs: Its arguments, one tuple for each image.
-        workers: Processes at most; one per core when None, 1 = none but this one.
+    `render` is that of `true_edits` or `true_swaps`, `jobs` are its arguments for each image; 1 worker is this process.
     """
     workers = min(workers or os.cpu_count() or 1, len(jobs) // FEW)
     if workers < 2:
