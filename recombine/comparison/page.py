@@ -171,7 +171,7 @@ def scatter(methods: Mapping[str, Mapping]) -> Scatter | None:
     damage = np.array([[100 - 100 * found["kept"][end] for end in ends[::-1]] for found in both.values()])
     x, y = fitted(damage, WIDTH), fitted(success, HEIGHT)
     right, down = x.place(damage).round(1), (HEIGHT - y.place(success)).round(1)
-    labels = beside([(a, b) for a, b in zip(right[:, 1].tolist(), down[:, 1].tolist(), strict=True)], list(both))
+    labels = beside(list(zip(right[:, 1].tolist(), down[:, 1].tolist(), strict=True)), list(both))
     points = [
         Point(name, a[1], b[1], f"M{a[0]} {b[1]}H{a[2]}M{a[1]} {b[0]}V{b[2]}", methods[name]["front"], label)
         for name, a, b, label in zip(both, right.tolist(), down.tolist(), labels, strict=True)
@@ -213,9 +213,7 @@ def beside(spots: Sequence[tuple[float, float]], names: Sequence[str]) -> list[t
 def dots(places: np.ndarray, labels: np.ndarray) -> list[tuple[str, str]]:
     """A map of codes: for every value of an attribute the class of its colour and the path of its dots.
 
-    Args:
-        places: `[images, 2]` in [0, 1].
-        labels: Of the same images; those that are missing have no dot. Numbers fall into eight steps of equal size.
+    Places are `[images, 2]` in [0, 1]. Missing labels have no dot; numbers fall into eight steps of equal size.
     """
     colour, groups = "c", labels
     if labels.dtype.kind == "f":

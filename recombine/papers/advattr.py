@@ -106,8 +106,7 @@ HOPKINS = ("neutral", "scream", "squint", "surprise")
 OTHERS = ("happiness", "sadness", "anger", "fear")
 
 TABLE3 = Table(
-    name="advattr.table3",
-    title="Do the codes of one expression cluster by illumination? (Hopkins statistic)",
+    name="advattr.table3", title="Do the codes of one expression cluster by illumination? (Hopkins statistic)",
     setup=Setup(
         "MultiPIE, 4 expressions", "avatars",
         "faces drawn as on a light stage: one head, six expressions, three lights, small turns; a quarter held out",
@@ -157,8 +156,7 @@ def _table4(name: str, recipe: Recipe, here: str = "") -> Row:
 BASELINES = ("pix2pix", "CycleGAN", "StarGAN")
 
 TABLE4 = Table(
-    name="advattr.table4",
-    title="Synthesised expressions: seen as intended, and real?",
+    name="advattr.table4", title="Synthesised expressions: seen as intended, and real?",
     setup=Setup(
         "MultiPIE, BU-3DFE and RaFD", "photos",
         "photographs with Smiling: every val one that does not smile is made to",
@@ -204,8 +202,7 @@ def _fig5(name: str, paper: tuple[None, ...], dis_weight: float, here: str = "")
 
 
 FIG5 = Table(
-    name="advattr.fig5",
-    title="How unsure is every head about every code? (entropy of its posterior)",
+    name="advattr.fig5", title="How unsure is every head about every code? (entropy of its posterior)",
     setup=Setup(
         "MultiPIE, expression and identity", "avatars",
         "drawn faces with expression, lighting, glasses and hair colour, val persons", size="128", seen="75 epochs",
@@ -230,8 +227,7 @@ FIG5 = Table(
         "entropies over ln K, 1 = the paper's upper bounds of 1.386 (expression) and 4.990 (identity)",
         "intervals are over pairs of head and code",
     ),
-    images=6_000,
-    minutes=2,
+    images=6_000, minutes=2,
 )
 
 TABLES = (TABLE3, TABLE4, FIG5)

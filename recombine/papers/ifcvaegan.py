@@ -98,10 +98,8 @@ RESIDUAL = "the paper's residual networks are not published; ours replace each c
 ICGAN = baseline("icgan", ("Smiling",))
 
 TABLE1 = Table(
-    name="ifcvaegan.table1",
-    title="Edits of Smiling by the DCGAN-sized model",
-    setup=replace(SMILES, n="16 images (inferred from the percentages)"),
-    columns=(MSE, NOT_SMILING, SMILING),
+    name="ifcvaegan.table1", title="Edits of Smiling by the DCGAN-sized model",
+    setup=replace(SMILES, n="16 images (inferred from the percentages)"), columns=(MSE, NOT_SMILING, SMILING),
     rows=(
         _smiles("ours", (0.028, 0.813, 1.0), lfw_smiling("ours")),
         _smiles("without_aux", (0.028, 0.188, 0.813), lfw_smiling("without_aux")),
@@ -113,15 +111,12 @@ TABLE1 = Table(
         "with it, at least 30 points more edits stop smiling (the paper: 62)",
         higher(("ours", "not_smiling"), ("without_aux", "not_smiling"), GAP),
     ),
-    differs=DIFFERS,
-    minutes=1.5,
+    differs=DIFFERS, minutes=1.5,
 )
 
 TABLE2 = Table(
-    name="ifcvaegan.table2",
-    title="The residual model against the naive cVAE-GAN",
-    setup=SMILES,
-    columns=(MSE, NOT_SMILING, SMILING),
+    name="ifcvaegan.table2", title="The residual model against the naive cVAE-GAN",
+    setup=SMILES, columns=(MSE, NOT_SMILING, SMILING),
     rows=(
         _residual("ours", (0.011, 0.98, 1.0), "ours"),
         _residual("cVAE_GAN", (0.011, 0.22, 0.85), "without_aux", "naive: our model with aux_weight 0"),
@@ -133,16 +128,12 @@ TABLE2 = Table(
         "(the paper: 76)",
         higher(("ours", "not_smiling"), ("cVAE_GAN", "not_smiling"), GAP),
     ),
-    differs=(*DIFFERS, RESIDUAL),
-    images=2_000,
-    minutes=2,
+    differs=(*DIFFERS, RESIDUAL), images=2_000, minutes=2,
 )
 
 TABLE3 = Table(
-    name="ifcvaegan.table3",
-    title="Ablations of the residual model",
-    setup=SMILES,
-    columns=(MSE, NOT_SMILING, SMILING, ACCURACY),
+    name="ifcvaegan.table3", title="Ablations of the residual model",
+    setup=SMILES, columns=(MSE, NOT_SMILING, SMILING, ACCURACY),
     rows=(
         _residual("ours_alpha0.005", (0.011, 0.98, 1.0, 0.92), "ours"),
         _residual("alpha0.1", (0.020, 1.0, 1.0, 0.92), "alpha_20_times", "20 times our own alpha"),
@@ -160,9 +151,7 @@ TABLE3 = Table(
             lower(("ours_alpha0.005", "mse"), ("alpha0.1", "mse")),
         ),
     ),
-    differs=(*DIFFERS, RESIDUAL),
-    images=2_000,
-    minutes=4,
+    differs=(*DIFFERS, RESIDUAL), images=2_000, minutes=4,
 )
 
 TEN_SMILES = Setup(
@@ -204,8 +193,7 @@ def at_most_one_worse(rows: Measured) -> Verdict:
 
 
 FIG2 = Table(
-    name="ifcvaegan.fig2",
-    title="The label head as a classifier of ten attributes",
+    name="ifcvaegan.fig2", title="The label head as a classifier of ten attributes",
     setup=TEN_SMILES,
     columns=(
         Column("ours", "higher", "%", title="label head"),
@@ -246,8 +234,7 @@ def measure_probes(model: Method, pack: Pack, _: Workspace) -> dict[str, Estimat
 
 
 FIG7 = Table(
-    name="ifcvaegan.fig7",
-    title="Attributes read from the codes by linear classifiers, against DIP-VAE",
+    name="ifcvaegan.fig7", title="Attributes read from the codes by linear classifiers, against DIP-VAE",
     setup=replace(TEN_SMILES, data="CelebA, its attributes", extractor=("a linear classifier", "a linear classifier")),
     columns=tuple(Column(name, "higher", "%", title=name.replace("_", " ")) for name in ("mean", *TEN)),
     rows=(

@@ -162,8 +162,7 @@ SETUP = Setup(
 SMALL = "small networks at the photographs' size (recombine/recipes.py)"
 
 TABLE1 = Table(
-    name="mad.table1",
-    title="The autoencoder: realism of samples, and reconstruction of unseen images",
+    name="mad.table1", title="The autoencoder: realism of samples, and reconstruction of unseen images",
     setup=replace(SETUP, seen="30 million", extractor=("Inception (external weights)", "the data set's judge")),
     columns=(
         Column("fid", "lower", digits=2, title="Fréchet distance of samples"),
@@ -185,8 +184,7 @@ TABLE1 = Table(
     differs=(
         SMALL, "RMSE of 0 to 255, mean over images", "only LFW's own column: the other three data sets are not at hand",
     ),
-    images=IMAGES,
-    minutes=2,
+    images=IMAGES, minutes=2,
 )
 
 CODES2 = {"f_p": "pose", "f_e": "expression", "f_s": "rest", "f_not_id": "not_identity", "f_id": "identity"}
@@ -204,8 +202,7 @@ def _table2(name: str, percentages: tuple[float, ...], phase: str = "", here: st
 
 
 TABLE2 = Table(
-    name="mad.table2",
-    title="Verification on LFW by every part",
+    name="mad.table2", title="Verification on LFW by every part",
     setup=replace(
         SETUP, data="trained on CelebA or VGGFace2 with AffectNet and VoxCeleb; LFW", n="1,000 pairs (the code: 6,000)",
     ),
@@ -224,9 +221,7 @@ TABLE2 = Table(
             higher(("CelebA_joint", "f_id"), ("CelebA", "f_id")),
         ),
     ),
-    differs=(SMALL, "trained on the same data set's other people", STYLE),
-    images=IMAGES,
-    minutes=1.5,
+    differs=(SMALL, "trained on the same data set's other people", STYLE), images=IMAGES, minutes=1.5,
 )
 
 EXPRESSIONS = {
@@ -268,8 +263,7 @@ def _table3(name: str, paper: tuple[float, ...]) -> Row:
 
 
 TABLE3 = Table(
-    name="mad.table3",
-    title="Expressions read from every part (AUC)",
+    name="mad.table3", title="Expressions read from every part (AUC)",
     setup=replace(SETUP, data="AffectNet", n="4,000 images"),
     columns=tuple(Column(name, "higher", digits=2) for name in EXPRESSIONS),
     rows=tuple(_table3(name, paper) for name, paper in AUC.items()),
@@ -281,8 +275,7 @@ TABLE3 = Table(
         ),
     ),
     differs=(SMALL, "expressions as a public model predicted them, most of them rare", STYLE),
-    images=IMAGES,
-    minutes=1.5,
+    images=IMAGES, minutes=1.5,
 )
 
 
@@ -290,8 +283,7 @@ TESTED = (2.66, 2.95, 2.05)                 # on CelebA's test images
 LIMIT = 4.0                                 # degrees; the paper's largest error is 3.61
 
 POSE = Table(
-    name="mad.pose",
-    title="Pose read from its part, mean absolute error",
+    name="mad.pose", title="Pose read from its part, mean absolute error",
     setup=replace(SETUP, data="AffectNet, CelebA; truth: OpenFace 2.0", n="4,000 (AffectNet)"),
     columns=tuple(Column(name, "lower", "degrees", 2) for name in ANGLES),
     rows=(
@@ -308,9 +300,7 @@ POSE = Table(
             *(lower(("CelebA_test", name), ("guessing the mean", name)) for name in ANGLES),
         ),
     ),
-    differs=(SMALL, "the truth is what another network says, as in the paper"),
-    images=IMAGES,
-    minutes=1.5,
+    differs=(SMALL, "the truth is what another network says, as in the paper"), images=IMAGES, minutes=1.5,
 )
 
 TABLES = (TABLE1, TABLE2, TABLE3, POSE)

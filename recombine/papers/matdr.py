@@ -134,10 +134,8 @@ DIFFERS = (
 )
 
 TABLE1 = Table(
-    name="matdr.table1",
-    title="Realism of exchanged attributes",
-    setup=SETUP,
-    columns=COLUMNS,
+    name="matdr.table1", title="Realism of exchanged attributes",
+    setup=SETUP, columns=COLUMNS,
     rows=(
         _row("StarGAN", 78.90, baseline("stargan", ATTRIBUTES), by_label=True),
         _row("DNA_GAN", 76.08, baseline("dnagan", ATTRIBUTES)),
@@ -147,24 +145,18 @@ TABLE1 = Table(
         "ours looks more real than StarGAN and DNA-GAN",
         every(*(lower(("ours", "fid"), (name, "fid")) for name in ("StarGAN", "DNA_GAN"))),
     ),
-    differs=DIFFERS,
-    images=2_500,
-    minutes=1.5,
+    differs=DIFFERS, images=2_500, minutes=1.5,
 )
 
 TABLE2 = Table(
-    name="matdr.table2",
-    title="Realism by the weight of the verification loss",
-    setup=SETUP,
-    columns=COLUMNS,
+    name="matdr.table2", title="Realism by the weight of the verification loss",
+    setup=SETUP, columns=COLUMNS,
     rows=tuple(_ours(f"{weight:g}", fid, weight) for weight, fid in WEIGHTS.items()),
     claim=Claim(
         "0.1 is the best weight, above and below it images are less real",
         every(*(lower(("0.1", "fid"), (f"{weight:g}", "fid")) for weight in WEIGHTS if weight != 0.1)),
     ),
-    differs=DIFFERS,
-    images=2_500,
-    minutes=3.5,
+    differs=DIFFERS, images=2_500, minutes=3.5,
 )
 
 TABLES = (TABLE1, TABLE2)

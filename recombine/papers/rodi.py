@@ -155,8 +155,7 @@ SHORT = (
 )
 
 TABLE1 = Table(
-    name="rodi.table1",
-    title="Information between the codes, as T and T' estimate it",
+    name="rodi.table1", title="Information between the codes, as T and T' estimate it",
     setup=replace(
         SETUP,
         extractor=(
@@ -188,8 +187,7 @@ TABLE1 = Table(
         *SHORT, "target 0.1 nats, where the paper's table has 0.125",
         "intervals of I_T and I_T' are over the log's last tenth of one training",
     ),
-    images=5_000,
-    minutes=5,
+    images=5_000, minutes=5,
 )
 
 
@@ -251,8 +249,7 @@ def _table2(
 
 
 TABLE2 = Table(
-    name="rodi.table2",
-    title="Persons recognised and poses kept in transfers",
+    name="rodi.table2", title="Persons recognised and poses kept in transfers",
     setup=replace(
         SETUP,
         data="Market-1501 and DeepFashion",
@@ -288,15 +285,13 @@ TABLE2 = Table(
         "pose error is a share of misread labels, where the paper has a distance of keypoints in % of the width",
         "DeepFashion's frozen network is not here, and one of its two columns is lost in the only copy of the paper",
     ),
-    images=5_000,
-    minutes=3,
+    images=5_000, minutes=3,
 )
 
 BASELINES = ("cyclevae", "atsdm", "bvae", "drnet")
 
 FIG7 = Table(
-    name="rodi.fig7",
-    title="Transfers on sprites against the true frame",
+    name="rodi.fig7", title="Transfers on sprites against the true frame",
     setup=replace(SETUP, data="Sprites, 672 characters", n="8,000 triplets", size="64"),
     columns=(
         Column("mse", "lower", digits=4, title="MSE on [-1, 1]"),
@@ -324,8 +319,7 @@ FIG7 = Table(
         *SHORT, "other characters than the paper's",
         "the paper's values are read off a plot, +-0.0003; whether they are means or medians is not stated",
     ),
-    images=5_000,
-    minutes=6,
+    images=5_000, minutes=6,
 )
 
 TABLES = (TABLE1, TABLE2, FIG7)

@@ -12,6 +12,9 @@ from recombine.papers.table import Cells, Column, Measured, MeasureRow, Table
 from recombine.papers.workspace import Workspace
 from recombine.training.engine import Diverged
 
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
 
 def run_table(table: Table, workspace: Workspace, images: int | None = None, seeds: int = 1) -> dict[str, Any]:
     """Train what a table needs, measure, and write `table.json` and `table.md` into a folder of its name.
@@ -66,11 +69,10 @@ def measure_row(table: Table, measure: MeasureRow, workspace: Workspace, images:
     """A row's numbers over several trainings; shares stay in [0, 1]."""
     found = [measure(workspace, images, seed) for seed in range(seeds)]
     bounded = {column.name for column in table.columns if column.bounded}
-    cells = {}
-    for name, first in found[0].items():
-        share = name in bounded or first.images is not None
-        cells[name] = over_seeds([one[name] for one in found if name in one], bounded=share)
-    return cells
+    return {
+        name: over_seeds([one[name] for one in found if name in one], name in bounded or first.images is not None)
+        for name, first in found[0].items()
+    }
 
 
 def list_differences(
@@ -91,23 +93,16 @@ def list_differences(
     return {what: {"paper": paper, "ours": ours} for what, (paper, ours) in sides.items() if paper or ours}
 
 
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
 SIGNS = {True: "✓ holds", False: "✗ does not hold", None: "? not shown"}
 
 
-def format_interval(column: Column, cell: dict) -> str:
-    """The interval of a number of ours."""
-    return f"{column.format(cell['low'])} to {column.format(cell['high'])}"
-
-
-def format_paper(column: Column, row: dict) -> str:
-    """A number of the paper, with a dagger where it is quoted."""
-    if column.name not in row["paper"]:
-        return ""
-    number = row["paper"][column.name]
-    return column.format(number) + ("†" if row["quoted"] and number is not None else "")
+def format_cell(column: Column, row: dict) -> list[str]:
+    """The paper's number, with a dagger where it is quoted, and ours with its interval, where it is measured."""
+    paper, ours = row["paper"], (row["ours"] or {}).get(column.name)
+    number = column.format(paper[column.name]) if column.name in paper else ""
+    dagger = "†" if row["quoted"] and paper.get(column.name) is not None else ""
+    ends = [column.format(ours["value"]), f"{column.format(ours['low'])} to {column.format(ours['high'])}"] if ours else []
+    return [number + dagger, *ends]
 
 
 def format_n(counts: Iterable[int]) -> str:
@@ -148,12 +143,10 @@ def markdown(table: Table, result: dict[str, Any]) -> str:
     heads = ["", *(f"{c.heading}, {side}" for c in columns for side in ("paper", "ours")), "n"]
     lines = [f"# {table.name}: {table.title}", "", f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     for row in result["rows"]:
-        ours, cells = row["ours"] or {}, [row["name"]]
-        for c in columns:
-            found = ours.get(c.name)
-            shown = f"{c.format(found['value'])} ({format_interval(c, found)})" if found else "-"
-            cells += [format_paper(c, row), shown]
-        cells.append(format_n(cell["n"] for cell in ours.values()))
+        cells = [row["name"]]
+        for paper, *ours in (format_cell(column, row) for column in columns):
+            cells += [paper, f"{ours[0]} ({ours[1]})" if ours else "-"]
+        cells.append(format_n(cell["n"] for cell in (row["ours"] or {}).values()))
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, "", *(f"- {line}" for line in remarks(result)), ""])
 
@@ -170,13 +163,10 @@ def printable(table: Table, result: dict[str, Any]) -> RenderableType:
     for column in columns:
         grid.add_column(column.heading, min_width=6)
     for row in result["rows"]:
-        ours, cells = row["ours"] or {}, []
-        n = format_n(cell["n"] for cell in ours.values())
-        for c in columns:
-            found = ours.get(c.name)
-            numbers = [c.format(found["value"]), format_interval(c, found)] if found else ["-"]
-            cells.append(Text("\n".join([format_paper(c, row), *numbers])))
-        lines = [f"{row['name']}, paper", *([f"  ours, n = {n}", "  95 %"] if ours else ["  not run"])]
-        grid.add_row(Text("\n".join(lines)), *cells)
+        n = format_n(cell["n"] for cell in (row["ours"] or {}).values())
+        texts = [[f"{row['name']}, paper", *([f"  ours, n = {n}", "  95 %"] if n else ["  not run"])]]
+        for paper, *ours in (format_cell(column, row) for column in columns):
+            texts.append([paper, *(ours or ["-"])])
+        grid.add_row(*(Text("\n".join(lines)) for lines in texts))
     heading = Text(f"{table.name}: {table.title}", style="bold")
     return Group(heading, grid, *(Text(line) for line in remarks(result)))

@@ -60,9 +60,7 @@ class Panel:
 def log_panels(log: Sequence[Mapping[str, float]], per: int = 1) -> list[Panel]:
     """A panel for each group of names before a slash (a player's losses, edit success), a curve for each name.
 
-    Args:
-        log: What `recombine.training.log.read_log` gives.
-        per: Images that one sample of the log's count shows.
+    `per` is the number of images that one sample of the log's count shows.
     """
     groups: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for entry in log:
@@ -81,14 +79,10 @@ def panel(
     limits: tuple[float, float] | None = None,
     end: float | None = None,
 ) -> Panel:
-    """Curves in one frame; the values' axis is logarithmic where one term towers above the others.
+    """Curves in one frame: of each of the first 16 terms in one colour, and `others` in grey behind them.
 
-    Args:
-        title: Above the frame.
-        curves: Term -> its curves, in one colour; the first 16 terms are drawn.
-        others: Curves in grey behind them.
-        limits: Of the values' axis; as far as the values go when None, from 0 where they come near it.
-        end: Of the images' axis; the last point when None.
+    The values' axis has `limits`, or goes as far as the values, from 0 where they come near it; it is logarithmic where
+    one term towers above the others. The images' axis goes to `end`, or to the last point.
     """
     curves = dict(list(curves.items())[:TERMS])
     points = np.array([point for several in curves.values() for curve in several for point in curve], dtype=float)
@@ -112,13 +106,7 @@ def panel(
 
 def path(curve: Curve, x: Axis, y: Axis) -> str:
     """The path of a curve that is drawn within two axes; values grow upwards."""
-    images, values = thinned(curve)
+    parts = np.array_split(np.array(curve, dtype=float), min(POINTS, len(curve)))  # each the mean of its neighbours
+    images, values = np.array([part.mean(0) for part in parts]).T
     spots = zip(x.place(images), y.length - y.place(values), strict=True)
     return "M" + " ".join(f"{right:.1f} {down:.1f}" for right, down in spots)
-
-
-def thinned(points: Curve, most: int = POINTS) -> tuple[np.ndarray, np.ndarray]:
-    """At most `most` points, each the mean of its neighbours."""
-    parts = np.array_split(np.array(points, dtype=float), min(most, len(points)))
-    means = np.array([part.mean(0) for part in parts])
-    return means[:, 0], means[:, 1]

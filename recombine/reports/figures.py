@@ -36,10 +36,9 @@ def label_figures(model: Method, codes: Codes, images: Tensor) -> dict[str, dict
     """Columns of images: originals and reconstructions under "", then every value of every attribute under its name."""
     columns: dict[str, dict[str, Tensor]] = {"": {"original": images, "reconstructed": model.decode(codes)}}
     editable = [a for a in model.schema.attributes if a.kind != "group" and a.name in codes]
-    for attribute in editable[:MOST_ATTRIBUTES]:
-        labels: dict[str, dict[str, Any]] = {text: {attribute.name: value} for text, value in shown_values(attribute)}
-        edited = {text: set_label(model, codes, **label) for text, label in labels.items()}
-        columns[attribute.name] = {text: model.decode(changed) for text, changed in edited.items()}
+    for a in editable[:MOST_ATTRIBUTES]:
+        edits = {text: set_label(model, codes, **{a.name: value}) for text, value in shown_values(a)}
+        columns[a.name] = {text: model.decode(edited) for text, edited in edits.items()}
     return {
         name: {text: embed(column[:, None], f"{name} {text}".strip()) for text, column in several.items()}
         for name, several in columns.items()
@@ -47,15 +46,7 @@ def label_figures(model: Method, codes: Codes, images: Tensor) -> dict[str, dict
 
 
 def swap_figures(model: Method, targets: Codes, images: Tensor, sources: Codes, lending: Tensor) -> dict[str, Embedded]:
-    """For every part one figure: targets on the left, sources above, every swap between them.
-
-    Args:
-        model: Decodes what is swapped.
-        targets: Codes of `images`.
-        images: The images on the left, `[targets, channels, height, width]` in [-1, 1].
-        sources: Codes of `lending`.
-        lending: The images above, `[sources, channels, height, width]`.
-    """
+    """For every part one figure: targets (`images`) on the left, sources (`lending`) above, every swap between them."""
     labelled = [name for name in targets if name in model.schema.names]
     figures = {}
     for name in (labelled or list(targets))[:MOST_ATTRIBUTES]:
@@ -67,7 +58,7 @@ def swap_figures(model: Method, targets: Codes, images: Tensor, sources: Codes, 
     return figures
 
 
-def shown_values(attribute: Attribute) -> list[tuple[str, object]]:
+def shown_values(attribute: Attribute) -> list[tuple[str, Any]]:
     """The values that get a column, each with its heading."""
     if attribute.kind == "continuous":
         low, high = attribute.low or 0.0, attribute.high or 0.0

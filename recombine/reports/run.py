@@ -40,18 +40,10 @@ def report(
     title: str | None = None,
     rows: int = 5,
 ) -> Path:
-    """Write the report of a run.
+    """Write the report of a run and return the path of `report.html`.
 
-    Args:
-        folder: The run's folder; its `log.jsonl` and `config.json` are read where they are.
-        judgement: What `recombine.evaluation.judge.judge` found.
-        model: Makes the image grids, together with `pack`; without them the page has none.
-        pack: Where the images come from; those shown are of the judged split.
-        title: The page's; the folder's name when None.
-        rows: Rows and columns of the grids.
-
-    Returns:
-        The path of `report.html`.
+    The folder's `log.jsonl` and `config.json` are read where they are. `model` and `pack` make the grids of images of the
+    judged split, with `rows` rows and columns; without them the page has none. Without `title` it is the folder's name.
     """
     folder = Path(folder)
     settings = folder / "config.json"
@@ -98,10 +90,10 @@ def headline(judgement: Judgement) -> list[tuple[Measure, Estimate, str]]:
         "frechet": ("other real images", "", MEASURES["frechet_real"].read(judgement)),
     }
     entries = []
-    for measure in map(MEASURES.__getitem__, HEADLINE):
-        text, unit, other = beside.get(measure.key, ("", "", None))
-        if found := measure.read(judgement):
-            entries.append((measure, found, f"{text}: {shown(other.value, unit)}" if other else ""))
+    for key in HEADLINE:
+        text, unit, other = beside.get(key, ("", "", None))
+        if found := MEASURES[key].read(judgement):
+            entries.append((MEASURES[key], found, f"{text}: {shown(other.value, unit)}" if other else ""))
     return entries
 
 

@@ -10,7 +10,10 @@ from recombine.evaluation.judgement import Judgement, ProbeReading, Recognition
 from recombine.evaluation.measures import MEASURES, Measure, ReadEach, shown, shown_interval
 from recombine.metrics.intervals import Estimate
 
-BY_ATTRIBUTE = ("edit_success", "edit_kept", "success", "kept", "edit_psnr_db", "edit_original_db", "sensitivity")
+CLASSIFIER = "classifier_accuracy"
+BY_ATTRIBUTE = (
+    "edit_success", "edit_kept", "success", "kept", CLASSIFIER, "edit_psnr_db", "edit_original_db", "sensitivity",
+)  # fmt: skip
 BY_PART = ("success", "kept", "psnr_db", "swap_original_db")
 OF_CODES = ("leakage_linear", "leakage", "entropy", "information", "mig", "sap", "dci", "dci_completeness")
 
@@ -51,10 +54,8 @@ def table(columns: Iterable[Column]) -> Table | None:
 def attribute_table(judgement: Judgement) -> Table | None:
     """One row an attribute that can be edited: edits, swaps, the classifier that judges them, PSNR, sensitivity."""
     columns = [each(MEASURES[key], MEASURES[key].by_attribute, judgement) for key in BY_ATTRIBUTE]
-    measure, right = each(MEASURES["classifier_accuracy"], MEASURES["classifier_accuracy"].by_attribute, judgement)
-    editable = {name for _, found in columns for name in found}
-    columns.insert(4, (measure, {name: found for name, found in right.items() if name in editable}))
-    return table(columns)
+    editable = {name for key, (_, found) in zip(BY_ATTRIBUTE, columns, strict=True) if key != CLASSIFIER for name in found}
+    return table((measure, {name: of for name, of in found.items() if name in editable}) for measure, found in columns)
 
 
 def part_table(judgement: Judgement) -> Table | None:
@@ -78,9 +79,8 @@ def realism_table(judgement: Judgement) -> Table | None:
     if found is None:
         return None
     sets = {"reconstructions": found.reconstructions, "swaps": found.swaps, "other real images": found.real}
-    sets = {name: distances for name, distances in sets.items() if distances}
-    frechet = {name: distances.frechet for name, distances in sets.items()}
-    kid = {name: distances.kid for name, distances in sets.items()}
+    frechet = {name: distances.frechet for name, distances in sets.items() if distances}
+    kid = {name: distances.kid for name, distances in sets.items() if distances}
     return table([(MEASURES["frechet"], frechet), (MEASURES["kid"], kid)])
 
 
@@ -119,15 +119,13 @@ def leak_matrix(judgement: Judgement, probe: str, attributes: Sequence[str] = ()
     readings = judgement.leakage.matrix.get(probe) if judgement.leakage else None
     if not readings:
         return None
-    told = dict.fromkeys(name for row in readings.values() for name in row)
-    roles = judgement.roles
-    carried = dict.fromkeys(name for names in roles.values() for name in names if name in told)
-    names = list(attributes or carried | told)
-
-    def shades(part: str) -> list[Shade | None]:
-        return [leak_shade(readings[part].get(name), name in roles.get(part, ())) for name in names]
-
-    return Matrix(names, {part: shades(part) for part in readings})
+    roles, probed = judgement.roles, dict.fromkeys(name for row in readings.values() for name in row)
+    carried = dict.fromkeys(name for names in roles.values() for name in names if name in probed)
+    names = list(attributes or carried | probed)
+    return Matrix(names, {
+        part: [leak_shade(row.get(name), name in roles.get(part, ())) for name in names]
+        for part, row in readings.items()
+    })
 
 
 def leak_shade(reading: ProbeReading | None, own: bool) -> Shade | None:
