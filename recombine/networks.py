@@ -91,11 +91,8 @@ def image_trunk(
 ) -> tuple[nn.Sequential, int]:
     """Image -> flat features; no normalisation, halving until 4 to 7 pixels are left.
 
-    Args:
-        image_size: Height and width in pixels.
-        channels: Of the image.
-        width: Channels of the first layer; they double with every halving, up to 8 times.
-        residual: Residual blocks in place of single convolutions.
+    `image_size` is height and width in pixels, `width` the channels of the first layer, which double with every
+    halving, up to 8 times; `residual` puts residual blocks in place of single convolutions.
 
     Returns:
         The network, `[batch, channels, height, width]` -> `[batch, features]`, and the number of features.
@@ -132,14 +129,9 @@ def exchanged(both: Tensor, mask: Tensor) -> Tensor:
 
 
 def image_decoder(
-    image_size: tuple[int, int],
-    channels: int,
-    width: int,
-    inputs: int,
-    residual: bool = False,
-    start: int = 4,
+    image_size: tuple[int, int], channels: int, width: int, inputs: int, residual: bool = False, start: int = 4,
     hidden: int = 0,
-) -> nn.Sequential:
+) -> nn.Sequential:  # fmt: skip
     """Vector `[batch, inputs]` -> logits of an image `[batch, channels, height, width]`; mirror image of `image_trunk`.
 
     Args:
@@ -148,8 +140,7 @@ def image_decoder(
         width: Channels of the last hidden image; those before it have twice as many each, up to 8 times.
         inputs: Length of the vector.
         residual: Residual blocks in place of single convolutions.
-        start: Shorter side in pixels of the first hidden image, a power of two. A larger one preserves positions better, which
-            suits images that are aligned.
+        start: Shorter side in pixels of the first hidden image, a power of two; a larger one suits aligned images.
         hidden: Width of a layer between the vector and the first image; 0 = none.
     """
     doublings = num_halvings(image_size, start)

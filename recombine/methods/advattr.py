@@ -1,9 +1,9 @@
-"""advattr: a code for every attribute and one for the rest, from which an adversarial loss removes all other attributes.
+"""advattr: a code for every attribute and one for the rest, from which an adversarial loss removes other attributes.
 
 Oldfield, Panagakis and Nicolaou, "Adversarial Learning of Disentangled and Generalizable Representations of Visual
 Attributes", 2019-2021. https://arxiv.org/abs/1904.04772
 Reported: best accuracy and FID of synthesised expressions on nearly all of MultiPIE, BU-3DFE and RaFD (Table IV), and
-codes that do not cluster by other attributes (Table III); the digits are missing in every copy we have. Ours: see LOG.md.
+codes that do not cluster by other attributes (Table III); the digits are missing in all our copies. Ours: see LOG.md.
 
 Every attribute has a classifier of images, features and one linear layer, trained on real images alone. An attribute's
 code has the shape of those features, so that the linear layer also classifies codes: its own layer must classify it
@@ -12,7 +12,7 @@ attribute are permuted within the batch; images decoded from them must look real
 method on vectors, without images, is `recombine.methods.shared.advattr_on_vectors`.
 
 Differs from the paper: labels may be missing for some images, which are left out of the losses that need them; a single
-attribute is allowed, and its code meets no other layer. Where asked (the small presets), codes of attributes have few
+attribute is allowed, and its code meets no other layer. Where set (the small presets), codes of attributes have few
 cells, resized to the size of the rest, and batch normalisation replaces instance normalisation. Terms have the paper's
 names and the form of its released code.
 """
@@ -85,7 +85,7 @@ class Encoders(nn.Module):
         self.networks = nn.ModuleList(encoder(schema.channels, config, extra) for extra in more)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Images `[batch, channels, height, width]` in [-1, 1] -> codes `[batch, code channels, h, w]`, the rest last."""
+        """Images in [-1, 1] -> codes `[batch, code channels, h, w]` of one size, the rest last."""
         codes = [network(images) for network in self.networks]
         return [resized(code, codes[-1].shape[2:]) for code in codes]
 
@@ -97,15 +97,12 @@ class Classifiers(nn.Module):
         super().__init__()
         size = config.code_width * (schema.height >> config.halvings) * (schema.width >> config.halvings)
         self.features = nn.ModuleList(features(schema.channels, config) for _ in attributes)
-        self.heads = nn.ModuleList(nn.Linear(size, num_classes(attribute)) for attribute in attributes)
+        self.heads = nn.ModuleList(nn.Linear(size, attribute.num_values) for attribute in attributes)
 
     def forward(self, images: Tensor | None, codes: Sequence[Tensor] = ()) -> list[Tensor]:
-        """Logits of every attribute, in order: of images `[batch, classes]`, or without them of codes.
+        """Logits of every attribute, in order: of images `[batch, classes]`, or, where these are None, of every code.
 
-        Args:
-            images: `[batch, channels, height, width]` in [-1, 1].
-            codes: Where `images` is None: codes `[batch, code channels, h, w]`; the logits of every layer for every code are
-                then `[codes, batch, classes]`.
+        Codes are `[batch, code channels, h, w]` each; every attribute's layer gives `[codes, batch, classes]`.
         """
         if images is not None:
             return [head(network(images).flatten(1)) for network, head in zip(self.features, self.heads, strict=True)]
@@ -117,7 +114,7 @@ class AdvAttr(nn.Module):
     """The method; parts of its codes are maps `[batch, code channels, h, w]` named after the attributes, and `rest`.
 
     Raises:
-        ValueError: An attribute is a group or continuous, there is none, or images cannot be halved as asked.
+        ValueError: An attribute is a group or continuous, there is none, or images cannot be halved so often.
     """
 
     sampler = "iid"
@@ -152,15 +149,7 @@ class AdvAttr(nn.Module):
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:
         logits = self.classifiers(None, [codes[name] for name in self.schema.names])
-        return {
-            name: own[place].softmax(1) for place, (name, own) in enumerate(zip(self.schema.names, logits, strict=True))
-        }
-
-    def classify(self, images: Tensor) -> dict[str, Tensor]:
-        """Probabilities `[batch, values]` of every attribute by the classifiers, of images in [-1, 1]."""
-        return {
-            name: logits.softmax(1) for name, logits in zip(self.schema.names, self.classifiers(images), strict=True)
-        }
+        return {name: logits[place][place].softmax(1) for place, name in enumerate(self.schema.names)}
 
     def label_code(self, name: str, value: object) -> Tensor:
         return self.codebook.label_code(name, value)
@@ -173,7 +162,7 @@ class AdvAttr(nn.Module):
         return torch.optim.Adam(parameters, lr=self.config.learning_rate, betas=(0.5, 0.999))
 
     def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
-        """One training step, every player once; one after the other, where the released code takes all three from one graph."""
+        """Every player once, one after the other; the released code takes all three steps from one graph."""
         c, x = self.config, batch.images
         z = self.encoders(x)
         permuted, known, labels = self._permuted(batch, z)
@@ -186,12 +175,14 @@ class AdvAttr(nn.Module):
             yield Turn("critic", {"scores": (1.0, scores), "gp": (c.gp_weight, slope)})           # Eqs. 7 and 9, L_D
 
         predicted = self.classifiers(x)
-        yield Turn("classifiers", {"class": (1.0, self._label_loss(predicted, batch.labels, batch.known))}, self._accuracy(predicted, batch))  # Sec. III, L_C
+        class_loss = self._label_loss(predicted, batch.labels, batch.known)
+        yield Turn("classifiers", {"class": (1.0, class_loss)}, self._accuracy(predicted, batch))  # Sec. III, L_C
 
         logits = self.classifiers(None, z)
+        own = [layer[place] for place, layer in enumerate(logits)]
         losses = {
             "rec": (c.rec_weight, absolute_error(x_rec, x).mean()),                              # Eq. 2, L_rec
-            "cls": (c.cls_weight, self._label_loss([own[m] for m, own in enumerate(logits)], batch.labels, batch.known)),  # Eq. 3, L_cls
+            "cls": (c.cls_weight, self._label_loss(own, batch.labels, batch.known)),          # Eq. 3, L_cls
             "gen": (c.gen_weight, self._label_loss(self.classifiers(x_new), labels, known)),     # Eq. 6, L_gen
         }
         if c.dis_weight:
@@ -201,28 +192,21 @@ class AdvAttr(nn.Module):
         yield Turn("generator", losses)
 
     def _permuted(self, batch: Batch, z: list[Tensor]) -> tuple[list[Tensor], dict[str, Tensor], dict[str, Tensor]]:
-        """Codes of every attribute in an order of its own, the rest in place; `known` and labels likewise (Eqs. 5 and 6)."""
+        """Codes of every attribute in an order of its own, the rest in place; `known`, labels likewise (Eqs. 5 and 6)."""
         orders = {name: batch.uniform(f"order of {name}").argsort() for name in self.schema.names}
         codes = [code[order] for code, order in zip(z[:-1], orders.values(), strict=True)]
-        known, labels = (
-            {name: of[name][order] for name, order in orders.items()} for of in (batch.known, batch.labels)
-        )
+        known, labels = ({name: of[name][o] for name, o in orders.items()} for of in (batch.known, batch.labels))
         return [*codes, z[-1]], known, labels
 
     def _label_loss(
         self, logits: Sequence[Tensor], labels: Mapping[str, Tensor], known: Mapping[str, Tensor]
     ) -> Tensor:
-        each = [
-            torch.where(known[name], cross_entropy(part, labels[name]), 0).mean()
-            for name, part in zip(self.schema.names, logits, strict=True)
-        ]
-        return torch.stack(each).mean()
+        each = zip(self.schema.names, logits, strict=True)
+        return torch.stack([torch.where(known[a], cross_entropy(part, labels[a]), 0).mean() for a, part in each]).mean()
 
     def _accuracy(self, logits: Sequence[Tensor], batch: Batch) -> dict[str, Tensor]:
-        hits = [
-            (part.argmax(1) == batch.labels[name]) & batch.known[name]
-            for name, part in zip(self.schema.names, logits, strict=True)
-        ]
+        each = zip(self.schema.names, logits, strict=True)
+        hits = [(part.argmax(1) == batch.labels[name]) & batch.known[name] for name, part in each]
         counts = torch.stack([batch.known[name] for name in self.schema.names]).sum().clamp(min=1)
         return {"classifier_accuracy": torch.stack(hits).sum() / counts}
 
@@ -231,12 +215,12 @@ def uniformity(logits: Sequence[Tensor]) -> Tensor:
     """L_dis (Eq. 4): cross-entropy to a uniform guess of the linear layers of other attributes, less its minimum.
 
     Args:
-        logits: For every attribute, its layer's logits of every code `[codes, batch, classes]`: of the attributes in the
-            same order, then of the rest, if there is one.
+        logits: For every attribute, its layer's logits of every code `[codes, batch, classes]`: of the attributes in
+            the same order, then of the rest, if there is one.
 
     Returns:
-        A scalar of at least 0: the mean over a code's foreign layers, then over codes. All layers are foreign to the rest;
-        with a single attribute none is foreign to its code, which adds 0.
+        A scalar of at least 0: the mean over a code's foreign layers, then over codes. All layers are foreign to the
+        rest; with a single attribute none is foreign to its code, which adds 0.
     """
     codes, size = logits[0].shape[:2]
     excess = torch.stack([cross_entropy_to_uniform(each.flatten(0, 1)).reshape(codes, size).mean(1) for each in logits])
@@ -244,27 +228,16 @@ def uniformity(logits: Sequence[Tensor]) -> Tensor:
     return (excess * foreign / foreign.sum(0).clamp(min=1)).sum() / codes                        # Eq. 4, L_dis
 
 
-def num_classes(attribute: Attribute) -> int:
-    """Number of classes of an attribute's classifier."""
-    return 2 if attribute.kind == "binary" else attribute.num_values
-
-
 def encoder(channels: int, config: Config, more: int = 0) -> nn.Sequential:
     """A convolution at full size, then halvings with kernels of 3 and TensorFlow's padding; normalised, never below 0.
 
-    Differs from the paper where asked: with `more` halvings widths stop growing where the paper's end.
+    Differs from the paper where set: with `more` halvings widths stop growing where the paper's end.
     """
-    widths = [config.width << min(level, config.halvings) for level in range(config.halvings + more)] + [
-        config.code_width
-    ]
+    grown = [config.width << min(level, config.halvings) for level in range(config.halvings + more)]
+    widths = [*grown, config.code_width]
     layers: list[nn.Module] = [same(channels, widths[0], config.kernel), normal(config.norm, widths[0]), nn.ReLU()]
     for inputs, outputs in pairwise(widths):
-        layers += [
-            nn.ZeroPad2d((0, 1, 0, 1)),
-            nn.Conv2d(inputs, outputs, 3, 2),
-            normal(config.norm, outputs),
-            nn.ReLU(),
-        ]
+        layers += [nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(inputs, outputs, 3, 2), normal(config.norm, outputs), nn.ReLU()]
     return nn.Sequential(*layers)
 
 

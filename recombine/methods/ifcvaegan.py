@@ -1,4 +1,4 @@
-"""IFcVAE-GAN: a conditional VAE-GAN whose code cannot tell the attribute, so that the attribute's own unit must carry it.
+"""IFcVAE-GAN: a conditional VAE-GAN whose code cannot tell the attribute, so that its own unit must carry it.
 
 Creswell, Mohamied, Sengupta and Bharath, "Adversarial Information Factorization", 2017.
 https://arxiv.org/abs/1711.05175
@@ -47,7 +47,7 @@ class Config:
     gan_weight: float = 0.1                 # delta; 0 = no critic (Table 3, "without GAN")
     aux_weight: float = 1.0                 # gamma; 0 = naive cVAE-GAN (Tables 1-3, "without aux")
     class_rec_weight: float = 0.0           # beta, label loss on the reconstruction (Table 1, row 3)
-    aux_form: Literal["negative", "uniform"] = "negative"  # the encoder maximises the auxiliary loss, or wants a uniform guess
+    aux_form: Literal["negative", "uniform"] = "negative"  # the encoder maximises the auxiliary loss, or moves it to a uniform guess
     scaling: Literal["released", "means"] = "released"     # relative weights as the released code ran, or all as batch means
     rec_labels: Literal["guessed", "true", "true_to_guessed"] = "guessed"  # from which x is reconstructed in training; guessed as published
     detach_label_head: bool = True          # the label head does not train the convolutions, as released
@@ -64,7 +64,7 @@ SMALL = Config(
     detach_label_head=False, learning_rate=5e-4,
 )  # fmt: skip
 
-# Differs from the paper: every drawn factor is an attribute, so little is left for the rest; images are reconstructed
+# Differs from the paper: every synthetic factor is an attribute, so little is left for the rest; images are reconstructed
 # from the true labels, drawings without noise need no critic, and Adam takes larger steps than RMSprop.
 ALL_FACTORS = replace(
     SMALL, width=24, decoder_width=48, num_latents=16, aux_width=128, kl_weight=1e-5, number_weight=3.0, gan_weight=0.0,
@@ -89,7 +89,7 @@ PRESETS = {
     "small-uniform-guess": replace(SMALL, aux_form="uniform"),
     "photos": replace(SMALL, kl_weight=1e-4),
     "avatars-all": ALL_FACTORS,
-    # Four of the factors as attributes: the rest is large, so the auxiliary network is wide and is asked for a uniform
+    # Four of the factors as attributes: the rest is large, so the auxiliary network is wide and is trained to a uniform
     # guess, without which labels were still ignored after 24,000 images. At the learning rate of "avatars-all" the
     # encoder died without that network.
     "avatars": replace(
@@ -146,18 +146,15 @@ class IFcVAEGAN(nn.Module):
             self.critic = image_head(size, channels, config.width, 1, config.residual)
         hidden = config.aux_width
         self.aux = nn.Sequential(
-            nn.Linear(config.num_latents, hidden),
-            nn.ReLU(),
-            nn.Linear(hidden, hidden),
-            nn.ReLU(),
+            nn.Linear(config.num_latents, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(),
             nn.Linear(hidden, num_labels),
-        )
+        )  # fmt: skip
 
     def roles(self) -> dict[str, Role]:
         return named_roles(self.schema)
 
     def encode(self, images: Tensor) -> Codes:
-        """Codes of images in [-1, 1]: probabilities or number of every attribute `[batch, 1 or values]`, mean of `rest`.
+        """Codes of images in [-1, 1]: probabilities or number of each attribute `[batch, 1 or values]`, mean of `rest`.
 
         Differs from the paper: the mean, not a sample, so that the same image always gives the same codes.
         """
@@ -191,17 +188,11 @@ class IFcVAEGAN(nn.Module):
         (class, aux); divided by the batch size this is what it descends.
         """
         c = self.config
-        rec, kl, label = (
-            (self.schema.channels, 1 / c.num_latents, 1 / batch_size) if c.scaling == "released" else (1.0, 1.0, 1.0)
-        )
-        return {
-            "rec": rec,
-            "kl": kl * c.kl_weight,
-            "class": label * c.class_weight,
-            "gen": c.gan_weight,
-            "aux": label * c.aux_weight,
-            "class_rec": label * c.class_rec_weight,
-        }
+        released = c.scaling == "released"
+        rec, kl, label = (self.schema.channels, 1 / c.num_latents, 1 / batch_size) if released else (1.0, 1.0, 1.0)
+        scaled = {"class": c.class_weight, "aux": c.aux_weight, "class_rec": c.class_rec_weight}
+        weights = {name: label * weight for name, weight in scaled.items()}
+        return {"rec": rec, "kl": kl * c.kl_weight, "gen": c.gan_weight, **weights}
 
     def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
         """One training step (Algorithm 1 with positive losses; every network descends its own)."""
@@ -230,7 +221,7 @@ class IFcVAEGAN(nn.Module):
             if self.config.aux_form == "negative":
                 losses["aux"] = (-w["aux"], self._label_loss(guess, batch))                               # Eqs. 5 and 6, -L_aux
             else:
-                losses["aux_uniform"] = (w["aux"], self._uniform_loss(guess))                         # ours, in place of Eqs. 5 and 6
+                losses["aux_uniform"] = (w["aux"], self._uniform_loss(guess))                             # ours, in place of Eqs. 5 and 6
         if w["class_rec"]:
             # Differs from the paper: never detached, since through a detached head this loss would not reach the decoder.
             again = self.encoder(x_rec.sigmoid(), attached=True)[2]
@@ -242,9 +233,8 @@ class IFcVAEGAN(nn.Module):
         if w["gen"]:
             assert x_prior is not None
             real, *fakes = (self.critic(image) for image in (x, x_rec.detach().sigmoid(), x_prior.detach().sigmoid()))
-            gan = torch.stack(
-                [binary_cross_entropy(real, 1.0), *(binary_cross_entropy(fake, 0.0) for fake in fakes)]
-            ).mean()
+            terms = [binary_cross_entropy(real, 1.0), *(binary_cross_entropy(fake, 0.0) for fake in fakes)]
+            gan = torch.stack(terms).mean()
             right = torch.cat([real > 0, *(fake < 0 for fake in fakes)]).float().mean()
             yield Turn("critic", {"gan": (1.0, gan)}, {"critic_accuracy": right})                         # Eq. 2, L_gan
 
@@ -256,8 +246,8 @@ class IFcVAEGAN(nn.Module):
     ) -> dict[str, Tensor]:
         """Labels from which the images are reconstructed.
 
-        Differs from the paper where asked: with true labels, the decoder learns their meaning before the encoder can predict
-        them; "true_to_guessed" changes over to predictions, at random for each image, in the second half of the training.
+        Differs from the paper where set: with true labels, the decoder learns their meaning before the encoder can
+        predict them; "true_to_guessed" changes over to predictions, at random for each image, in the second half.
         """
         if self.config.rec_labels != "true_to_guessed":
             return guessed if self.config.rec_labels == "guessed" else true
@@ -268,7 +258,6 @@ class IFcVAEGAN(nn.Module):
         return self.labels.loss(logits, batch.labels, batch.known, self.config.number_weight)
 
     def _uniform_loss(self, logits: Tensor) -> Tensor:
-        """Every attribute's guess against a uniform one, added up."""
         forms = {
             "binary": lambda part: cross_entropy_to_uniform(torch.cat([torch.zeros_like(part), part], 1)),
             "categorical": cross_entropy_to_uniform,

@@ -1,4 +1,4 @@
-"""MAD: an adversarial autoencoder trained without labels, and two small maps between its compact code and disentangled parts.
+"""MAD: an adversarial autoencoder without labels, and two small maps between its compact code and disentangled parts.
 
 Browatzki and Wallraven, "Robust Discrimination and Generation of Faces using Compact, Disentangled Embeddings", ICCV
 Workshops 2019. Reported, 128 px: RMSE 22.87 of 255 on CelebA (Table 1); verification on LFW by the identity part 80.3
@@ -38,23 +38,21 @@ from recombine.losses import absolute_error, squared_error
 from recombine.messages import shown
 from recombine.method import Phase, Progress, Role, Turn, schema_image_size
 from recombine.methods.shared.critics import code_critic, fake_loss, image_critic, real_loss
+from recombine.methods.shared.label_codes import hard
 from recombine.methods.shared.pretrained import ResNet, load_resnet18, resnet_decoder
 from recombine.methods.shared.prototypes import Prototypes
 from recombine.methods.shared.schemas import attribute_of, named_roles
 from recombine.methods.shared.triplets import (
     Labelled,
     by_data_set,
-    clip_triplets,
     group_triplets,
     grouped,
     label_distance,
     label_triplets,
-    title,
     triplet_loss,
 )
 
 REST = "rest"
-PART_WIDTH = 32                             # of `rest` unless asked otherwise
 
 
 @dataclass(frozen=True)
@@ -170,9 +168,8 @@ class MAD(nn.Module):
         others = [(name,) for name in self.parts if name not in (*self.numbers, REST)]
         self.trained = [*([self.numbers] if self.numbers else []), *others]  # sets of attributes, one of which a batch trains
         if config.rounds and len(config.rounds) != len(self.trained):
-            raise ValueError(
-                f"rounds has {len(config.rounds)} numbers for the {len(self.trained)} that are trained: {shown([title(n) for n in self.trained])}"
-            )
+            sets = shown(["+".join(names) for names in self.trained])
+            raise ValueError(f"rounds has {len(config.rounds)} numbers for the {len(self.trained)} that are trained: {sets}")
 
         size, channels, latents = schema.image_size, schema.channels, config.num_latents
         # Differs from the paper: no further stage for images of 256 px, which are averaged over a larger last layer.
@@ -193,7 +190,7 @@ class MAD(nn.Module):
         return named_roles(self.schema, self.parts)
 
     def encode(self, images: Tensor) -> Codes:
-        """Codes f of images in [-1, 1]: unit vectors `[batch, 32]`, and one number `[batch, 1]` of a continuous attribute.
+        """Codes f of images in [-1, 1]: unit vectors `[batch, 32]`, and one number `[batch, 1]` of a continuous one.
 
         Angles are in radians, other continuous attributes from -1 to 1 over the range seen in training.
         """
@@ -234,10 +231,9 @@ class MAD(nn.Module):
 
     def phases(self) -> list[Phase]:
         """Autoencoder, maps, joint; a phase with a share of 0 is left out."""
-        names = ("autoencoder", "maps", "joint")
-        frozen = {"maps": ("encoder", "decoder", "critic_z", "critic_x")}
-        shares = zip(names, self.config.shares, strict=True)
-        return [Phase(name, share, frozen.get(name, ())) for name, share in shares if share]
+        frozen = {"autoencoder": (), "maps": ("encoder", "decoder", "critic_z", "critic_x"), "joint": ()}
+        shares = zip(frozen, self.config.shares, strict=True)
+        return [Phase(name, share, frozen[name]) for name, share in shares if share]
 
     def players(self) -> dict[str, list[str]]:
         """Autoencoder and maps are one player, since the joint phase trains them by one sum of losses."""
@@ -256,7 +252,7 @@ class MAD(nn.Module):
         return torch.optim.Adam(groups)
 
     def make_sampler(self, pack: Pack, seed: int, mirror: bool) -> Sampler:
-        """One sampler for each of `trained`, in turn: a quarter of the batches train the continuous attributes, as released.
+        """One sampler for each of `trained`, in turn; continuous attributes have a quarter of the batches, as released.
 
         Where several data sets were joined, each batch is of one of them, which take turns as well.
 
@@ -265,7 +261,8 @@ class MAD(nn.Module):
         """
         if self.config.imagenet and not Path(self.config.imagenet).exists():
             raise ValueError(
-                f"there is no file {self.config.imagenet} with ImageNet weights; leave out `imagenet` to start from random weights"
+                f"there is no file {self.config.imagenet} with ImageNet weights; "
+                "leave out `imagenet` to start from random weights"
             )
         make = partial(self._sampler, seed=seed, mirror=mirror)
         samplers = [by_data_set(pack, names, partial(make, names=names)) for names in self.trained]
@@ -319,7 +316,8 @@ class MAD(nn.Module):
         f = self.forward_map(z)
         losses = {"rec_map": (c.rec_map_weight, absolute_error(self.backward_map(f), z).mean())}          # Eq. 6, L_rec^Phi
         for shaped in self.trained if c.train_all else [names]:
-            losses[f"label_{title(shaped)}"] = (self._weight(shaped), self._label_loss(shaped, f, batch, "label"))  # Eq. 7, L_f_k
+            loss = self._label_loss(shaped, f, batch, "label")
+            losses[f"label_{'+'.join(shaped)}"] = (self._weight(shaped), loss)                            # Eq. 7, L_f_k
 
         order = batch.uniform("order").argsort()
         swapped = torch.where(self._columns(names, f), f[order], f).detach()  # f*, detached: else f could lower the cycle's error by collapsing
@@ -328,7 +326,7 @@ class MAD(nn.Module):
             unit = self._unit_columns(f)
             losses["cyc"] = (c.cycle_weight, absolute_error(again[:, unit], swapped[:, unit]).mean())     # Eq. 8, L_cyc
             augmented = self._label_loss(names, again, shuffled(batch, order), "augmented")
-            losses[f"aug_{title(names)}"] = (c.augmentation_weight * self._weight(names), augmented)      # Eq. 10, L_aug
+            losses[f"aug_{'+'.join(names)}"] = (c.augmentation_weight * self._weight(names), augmented)  # Eq. 10, L_aug
         return {name: (c.maps_weight * weight, value) for name, (weight, value) in losses.items()}  # Eq. 14, L_Phi
 
     def _label_loss(self, names: tuple[str, ...], f: Tensor, batch: Batch, purpose: str) -> Tensor:
@@ -345,11 +343,10 @@ class MAD(nn.Module):
         (name,) = names
         part, labels, known, rows = columns[name], batch.labels[name], batch.known[name], batch.rows.to(f.device)
         draws = batch.uniform(f"{purpose} {name}", self.config.triplets, 2)
-        if name == self.clip:
-            owners, both = batch.labels[self.identity], known & batch.known[self.identity]
-            triplets = clip_triplets(part, labels, owners, both, rows, draws, self.config.hardest)
-        elif self.schema[name].kind == "group":
-            triplets = group_triplets(part, labels, known, rows, draws, self.config.hardest)
+        if self.schema[name].kind == "group":
+            owners = batch.labels[self.identity] if name == self.clip else None
+            known = known & batch.known[self.identity] if name == self.clip else known
+            triplets = group_triplets(part, labels, known, rows, draws, self.config.hardest, owners)
         else:
             affect = self.affect if name == self.expression else ()
             distance = label_distance(labels, [batch.labels[a] for a in affect], [batch.known[a] for a in affect])
@@ -372,16 +369,13 @@ class MAD(nn.Module):
         return torch.tensor(mask, device=like.device)
 
     def _unit_columns(self, like: Tensor) -> Tensor:
-        """Mask of the numbers that the cycle compares: all but continuous attributes, as released, where there are others."""
+        """Mask of the numbers that the cycle compares: all but continuous attributes, as released, if there are others."""
         unit = ~self._columns(self.numbers, like)
         return unit if unit.any() else ~unit
 
     def _scaled(self, attribute: Attribute, values: Tensor) -> Tensor:
         """Values of a continuous attribute in the unit of its part: radians, or -1 to 1 over its range."""
-        if attribute.name in self.config.degrees:
-            return torch.deg2rad(values)
-        low, high = attribute.low or 0.0, attribute.high if attribute.high is not None else 1.0
-        return (values - low) / max(high - low, 1e-12) * 2 - 1
+        return torch.deg2rad(values) if attribute.name in self.config.degrees else hard(attribute, values[:, 0])
 
     def _sampler(self, pack: Pack, names: tuple[str, ...], seed: int, mirror: bool) -> Sampler:
         if self.schema[names[0]].kind != "group":
@@ -402,7 +396,8 @@ def identity_and_clip(config: Config, schema: Schema) -> tuple[str, str]:
     clip = config.clip or ("clip" if "clip" in groups and identity else "")
     if clip and (not identity or clip == identity):
         raise ValueError(
-            f"{clip!r} cannot be a clip without another attribute of kind 'group' that it belongs to; name that as `identity`"
+            f"{clip!r} cannot be a clip without another attribute of kind 'group' that it belongs to; "
+            "name that as `identity`"
         )
     return identity, clip
 
@@ -429,7 +424,7 @@ def part_widths(config: Config, schema: Schema, clip: str, affect: Sequence[str]
         raise ValueError(
             f"an attribute cannot be called {REST!r}, the name of the part without labels; rename the column"
         )
-    rest = (0 if clip else PART_WIDTH) if config.rest_width is None else config.rest_width
+    rest = (0 if clip else 32) if config.rest_width is None else config.rest_width
     if config.part_width < 2 or rest == 1:
         raise ValueError(f"unit parts need 2 or more numbers, not part_width={config.part_width} and rest_width={rest}")
     parts = {name: 1 if schema[name].kind == "continuous" else config.part_width for name in names}

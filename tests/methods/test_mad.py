@@ -19,7 +19,6 @@ from recombine.methods.mad import MAD, PRESETS, Config
 from recombine.methods.shared.pretrained import ResNet
 from recombine.methods.shared.triplets import (
     Triplets,
-    clip_triplets,
     group_triplets,
     label_distance,
     label_triplets,
@@ -127,7 +126,7 @@ def test_style_positive_is_of_the_clip_and_its_negative_of_the_person(chance):
     # B3
     identity, clip = torch.tensor([1, 1, 1, 2]), torch.tensor([0, 0, 1, 2])
     known = torch.ones(4, dtype=torch.bool)
-    triplets = clip_triplets(torch.randn(4, 3), clip, identity, known, torch.arange(4), torch.full((4, 1, 2), chance))
+    triplets = group_triplets(torch.randn(4, 3), clip, known, torch.arange(4), torch.full((4, 1, 2), chance), within=identity)
     assert triplets.valid.tolist() == [True, True, False, False]
     assert triplets.positive[0] == 1 and triplets.negative[0] == 2
 

@@ -11,6 +11,7 @@ Differs from the paper: no code for the rest, which without a decoder would meet
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
@@ -23,17 +24,9 @@ from recombine.losses import cross_entropy
 from recombine.methods.advattr import uniformity
 
 
+@dataclass
 class AdvAttrVectors:
     """Vectors -> one code for every attribute, from which a linear layer cannot predict the others.
-
-    Args:
-        code: Length of every code.
-        hidden: Width of the hidden layer of every encoder and classifier.
-        dis_weight: Of L_dis; 0 = without it.
-        steps: Batches seen in the training.
-        batch_size: Vectors in a batch, drawn with replacement.
-        learning_rate: Of Adam, betas 0.5 and 0.999, for encoders and classifiers.
-        seed: Of weights and batches; the same seed gives the same codes.
 
     Example:
         >>> vectors = np.random.default_rng(0).normal(size=(40, 6))
@@ -42,18 +35,13 @@ class AdvAttrVectors:
         (40, 4)
     """
 
-    def __init__(
-        self,
-        code: int = 32,
-        hidden: int = 128,
-        dis_weight: float = 1.0,
-        steps: int = 1_000,
-        batch_size: int = 64,
-        learning_rate: float = 1e-3,
-        seed: int = 0,
-    ):
-        self.code, self.hidden, self.dis_weight, self.steps = code, hidden, dis_weight, steps
-        self.batch_size, self.learning_rate, self.seed = batch_size, learning_rate, seed
+    code: int = 32                          # length of every code
+    hidden: int = 128                       # width of the hidden layer of every encoder and classifier
+    dis_weight: float = 1.0                 # of L_dis; 0 = without it
+    steps: int = 1_000                      # batches seen in the training
+    batch_size: int = 64                    # vectors in a batch, sampled with replacement
+    learning_rate: float = 1e-3             # of Adam, betas 0.5 and 0.999, for encoders and classifiers
+    seed: int = 0                           # of weights and batches; the same seed gives the same codes
 
     def fit(self, vectors: np.ndarray, labels: Mapping[str, Sequence | np.ndarray]) -> Self:
         """Train encoders and classifiers, each once a step.
@@ -100,25 +88,23 @@ class AdvAttrVectors:
         self.heads = nn.ModuleList(nn.Linear(self.code, count) for count in classes)
 
     def _train(self, x: Tensor, targets: Sequence[Tensor], rng: np.random.Generator) -> None:
-        weights = {
-            "classifiers": [*self.features.parameters(), *self.heads.parameters()],
-            "encoders": list(self.encoders.parameters()),
-        }
-        optimizers = {
-            player: torch.optim.Adam(own, self.learning_rate, (0.5, 0.999)) for player, own in weights.items()
-        }
+        classifiers, encoders = [*self.features.parameters(), *self.heads.parameters()], [*self.encoders.parameters()]
+        players = [
+            (weights, loss, torch.optim.Adam(weights, self.learning_rate, (0.5, 0.999)))
+            for weights, loss in ((classifiers, self.classifier_loss), (encoders, self.encoder_loss))
+        ]
         for _ in range(self.steps):
             rows = torch.from_numpy(rng.integers(0, len(x), self.batch_size))
-            batch, truth = x[rows], [target[rows] for target in targets]
-            for player, loss in (("classifiers", self.classifier_loss), ("encoders", self.encoder_loss)):
-                slopes = torch.autograd.grad(loss(batch, truth), weights[player])
-                for weight, slope in zip(weights[player], slopes, strict=True):
+            for weights, loss, optimizer in players:
+                slopes = torch.autograd.grad(loss(x[rows], [target[rows] for target in targets]), weights)
+                for weight, slope in zip(weights, slopes, strict=True):
                     weight.grad = slope
-                optimizers[player].step()
+                optimizer.step()
 
     def classifier_loss(self, x: Tensor, targets: Sequence[Tensor]) -> Tensor:
         """L_C of standardised vectors `[batch, dim]`: a scalar, for classifiers alone."""
-        return label_loss([head(network(x)) for head, network in zip(self.heads, self.features, strict=True)], targets)  # L_C
+        pairs = zip(self.heads, self.features, strict=True)
+        return label_loss([head(network(x)) for head, network in pairs], targets)                 # L_C
 
     def encoder_loss(self, x: Tensor, targets: Sequence[Tensor]) -> Tensor:
         """L_cls and L_dis of standardised vectors `[batch, dim]`: a scalar, for encoders alone."""
@@ -130,8 +116,5 @@ class AdvAttrVectors:
 
 def label_loss(logits: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
     """Cross-entropy averaged over attributes; a label `MISSING` adds nothing."""
-    each = [
-        torch.where(y != MISSING, cross_entropy(a, y.clamp(min=0)), 0).mean()
-        for a, y in zip(logits, targets, strict=True)
-    ]
-    return torch.stack(each).mean()
+    each = zip(logits, targets, strict=True)
+    return torch.stack([torch.where(y != MISSING, cross_entropy(a, y.clamp(min=0)), 0).mean() for a, y in each]).mean()

@@ -23,7 +23,7 @@ def fake_loss(logits: Tensor) -> Tensor:
 
 
 def code_critic(num_latents: int, width: int, dropout: float) -> nn.Sequential:
-    """Critic of codes: `[batch, latents]` -> logit `[batch, 1]`; two hidden layers with dropout, without normalisation."""
+    """Critic of codes: `[batch, latents]` -> logit `[batch, 1]`; two hidden layers with dropout, no normalisation."""
     layers: list[nn.Module] = []
     for inputs in (num_latents, width):
         layers += [nn.Linear(inputs, width), nn.Dropout(dropout), nn.ReLU()]
@@ -31,7 +31,7 @@ def code_critic(num_latents: int, width: int, dropout: float) -> nn.Sequential:
 
 
 def image_critic(image_size: tuple[int, int], channels: int, width: int) -> nn.Sequential:
-    """Critic of images, DCGAN's: images -> logit `[batch, 1]`; halves the image to 4 to 7 pixels and averages the scores of 4 x 4 windows."""
+    """DCGAN's critic: images -> logit `[batch, 1]`, the mean score of 4 x 4 windows of the image halved to 4 to 7 pixels."""
     sizes = [channels, *widths(width, num_halvings(image_size))]
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(sizes):

@@ -34,7 +34,7 @@ class DiagonalGaussian:
 
 @dataclass(frozen=True)
 class FullGaussian:
-    """A normal distribution with covariance L L^T: mean `[batch, size]`, L `[batch, size, size]`, log L_ii `[batch, size]`."""
+    """Normal distributions of covariance L L^T: mean `[batch, size]`, L `[batch, size, size]`, log L_ii `[batch, size]`."""
 
     mean: Tensor
     lower: Tensor
@@ -52,9 +52,8 @@ class FullGaussian:
         square[:, rows, columns] = raw
         log_diagonal = square.diagonal(dim1=1, dim2=2)
         roots = torch.arange(1, size + 1, device=raw.device, dtype=raw.dtype).sqrt()
-        return FullGaussian(
-            mean, (square / roots[:, None]).tril(-1) + torch.diag_embed(log_diagonal.exp()), log_diagonal
-        )
+        lower = (square / roots[:, None]).tril(-1) + torch.diag_embed(log_diagonal.exp())
+        return FullGaussian(mean, lower, log_diagonal)
 
     def sample(self, noise: Tensor) -> Tensor:
         """From standard normal noise `[batch, size]`."""

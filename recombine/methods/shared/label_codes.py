@@ -55,7 +55,7 @@ class LabelCodes:
         return {a.name: forms[a.kind](part) for a, part in self.columns(logits)}
 
     def given(self, batch: Batch, guesses: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The batch's labels as the decoder takes them, attribute -> `[batch, units]`; where one is missing, the guess without gradient."""
+        """The batch's labels as the decoder takes them, attribute -> `[batch, units]`; a missing one is its detached guess."""
         known = {name: batch.known[name][:, None] for name in self.schema.names}
         truth = {a.name: hard(a, batch.labels[a.name]).to(guesses[a.name]) for a in self.schema.attributes}
         return {name: torch.where(known[name], truth[name], guesses[name].detach()) for name in truth}
@@ -67,7 +67,7 @@ class LabelCodes:
     def loss(
         self, logits: Tensor, labels: Mapping[str, Tensor], known: Mapping[str, Tensor], number_weight: float = 1.0
     ) -> Tensor:
-        """Cross-entropy (continuous: squared error) of every attribute, added up, batch mean; a missing label adds nothing.
+        """Cross-entropy (continuous: squared error), batch mean, added up over attributes; a missing label adds nothing.
 
         Args:
             logits: Of a head, `[batch, label units]`.
@@ -81,13 +81,13 @@ class LabelCodes:
             if attribute.kind == "categorical":
                 loss = cross_entropy(part, target.clamp(min=0))
             else:
-                form, weight = (binary_cross_entropy, 1.0) if attribute.kind == "binary" else (squared_error, number_weight)
-                loss = form(part, hard(attribute, target).to(part)) * weight
+                binary, target = attribute.kind == "binary", hard(attribute, target).to(part)
+                loss = binary_cross_entropy(part, target) if binary else squared_error(part, target) * number_weight
             total = total + torch.where(known[attribute.name], loss, 0).mean()
         return total
 
     def wrong(self, batch: Batch) -> dict[str, Tensor]:
-        """For every image and attribute one of the values that it does not show, uniformly drawn: name -> `[batch]`."""
+        """For every image and attribute one of the values that it does not show, uniformly: name -> `[batch]`."""
         wrong = {}
         for attribute in self.schema.attributes:
             others = max(1, attribute.num_values - 1)
@@ -96,12 +96,12 @@ class LabelCodes:
         return wrong
 
     def code(self, name: str, value: object) -> Tensor:
-        """The part for an image that shows `value`: `[1, 1]` or one-hot `[1, values]`; raises ValueError where there is no such thing."""
+        """The part for an image that shows `value`: `[1, 1]` or one-hot `[1, values]`; ValueError where there is none."""
         attribute = attribute_of(self.schema, name)
         label = attribute.number(value) if attribute.kind == "continuous" else attribute.index(value)
         return hard(attribute, torch.tensor([label]))
 
     def probabilities(self, parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Parts of binary and categorical attributes as probabilities `[batch, values]`."""
-        found = {a.name: (a.kind, parts[a.name]) for a in self.schema.attributes if a.kind != "continuous"}
-        return {name: torch.cat([1 - part, part], 1) if kind == "binary" else part for name, (kind, part) in found.items()}
+        found = {a: parts[a.name] for a in self.schema.attributes if a.kind != "continuous"}
+        return {a.name: torch.cat([1 - p, p], 1) if a.kind == "binary" else p for a, p in found.items()}

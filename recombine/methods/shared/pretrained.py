@@ -1,4 +1,4 @@
-"""Networks with published weights: VGG19's features as a measure of likeness, ResNet-18 as an encoder and its inverse."""
+"""Networks with published weights: VGG19's features as a measure of likeness, ResNet-18 as encoder, and its inverse."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class VGGFeatures(nn.Module):
     Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2014.
 
     Args:
-        path: A safetensors file with keys features.0.weight, features.0.bias ... features.30.bias, as in torchvision and timm.
-        order: What the weights were trained on: "bgr" in 0-255 less the mean of ImageNet, or "rgb" in [0, 1] normalised.
+        path: A safetensors file with keys features.0.weight, features.0.bias ... features.30.bias, as in torchvision.
+        order: What the weights were trained on: "bgr" in 0-255 less ImageNet's mean, or "rgb" in [0, 1] normalised.
 
     Raises:
         ValueError: There is no such file, or it is not VGG19.
@@ -48,7 +48,8 @@ class VGGFeatures(nn.Module):
         self.features = nn.Sequential(*layers[:-1])
         if not Path(path).is_file():
             raise ValueError(
-                f"there is no file {path!r}; vgg_weights must name a safetensors file of VGG19 with keys features.0.weight to features.30.bias"
+                f"there is no file {path!r}; vgg_weights must name a safetensors file of VGG19 with keys "
+                "features.0.weight to features.30.bias"
             )
         found = load_file(path)
         expected = {f"features.{name}": value.shape for name, value in self.features.state_dict().items()}
@@ -66,7 +67,7 @@ class VGGFeatures(nn.Module):
         return torch.stack([absolute_error(a, b) for a, b in pairs]).sum(0)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """The prepared image, and the features of each block's second convolution; images `[batch, 3, h, w]` in [-1, 1]."""
+        """The prepared image `[batch, 3, h, w]` in [-1, 1], and the features of each block's second convolution."""
         mean, deviation = (images.new_tensor(table[self.order]).view(1, 3, 1, 1) for table in (MEANS, DEVIATIONS))
         x = (images.flip(1) if self.order == "bgr" else images) / 2 + 0.5
         x = (x * SCALES[self.order] - mean) / deviation
@@ -122,12 +123,8 @@ class ResNet(nn.Module):
 
     He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", CVPR 2016. https://arxiv.org/abs/1512.03385
 
-    Args:
-        channels: Of the images.
-        width: Channels of the first convolution; 64 in ResNet-18.
-        blocks: In each of the four stages; 2 in ResNet-18.
-        outputs: Of the last layer.
-        max_pool: Halve the image once more after the first convolution, as ResNet-18 does.
+    `width` is the first convolution's channels (64 in ResNet-18), `blocks` those of each of the four stages (2), and
+    `max_pool` halves the image once more after the first convolution, as in ResNet-18.
     """
 
     def __init__(self, channels: int, width: int, blocks: int, outputs: int, max_pool: bool = True):
@@ -169,11 +166,7 @@ class UpBlock(nn.Module):
 def resnet_decoder(image_size: tuple[int, int], channels: int, width: int, inputs: int) -> nn.Sequential:
     """Inverted ResNet: vectors `[batch, inputs]` -> images in [-1, 1], four blocks at 128 px.
 
-    Args:
-        image_size: Height and width in pixels.
-        channels: Of the images.
-        width: Channels of the last hidden layer; those before it have twice as many each, up to 8 times.
-        inputs: Length of the vectors.
+    `width` is the last hidden layer's channels; those before it have twice as many each, up to 8 times.
     """
     halvings = num_halvings(image_size)
     height, breadth = (side >> halvings for side in image_size)
@@ -196,7 +189,8 @@ def load_resnet18(network: nn.Module, path: str) -> None:
         tensors = load_file(path)
     except (SafetensorError, OSError) as error:
         raise ValueError(
-            f"{path} is no safetensors file ({error}); convert torchvision's resnet18 state dict with safetensors.torch.save_file"
+            f"{path} is no safetensors file ({error}); convert torchvision's resnet18 state dict with "
+            "safetensors.torch.save_file"
         ) from None
     weights = {name: value for name, value in tensors.items() if not name.startswith("fc.")}
     expected = {name: tuple(value.shape) for name, value in network.state_dict().items() if not name.startswith("fc.")}
@@ -205,6 +199,7 @@ def load_resnet18(network: nn.Module, path: str) -> None:
     wrong = [f"{name} {found.get(name, 'missing')}, not {expected.get(name, 'expected')}" for name in names]
     if wrong:
         raise ValueError(
-            f"{path} does not fit the encoder: {shown(wrong, 4)}; it must be torchvision's resnet18, with encoder_width=64, encoder_blocks=2 and colour images"
+            f"{path} does not fit the encoder: {shown(wrong, 4)}; it must be torchvision's resnet18, with "
+            "encoder_width=64, encoder_blocks=2 and colour images"
         )
     network.load_state_dict(weights, strict=False)

@@ -57,11 +57,8 @@ class Prototypes(nn.Module):
             self.register_buffer(f"mean_{self.places[name]}", torch.zeros(self.classes[name].num_values, *shape))
         for name, read in self.reads.items():
             width = sum(pooled(torch.zeros(1, *parts[part]), POOLED).shape[1] for part in read)
-            for kind, size in (
-                ("weight", (self.classes[name].num_values, width)),
-                ("bias", (self.classes[name].num_values,)),
-            ):
-                self.register_buffer(f"{kind}_{self.places[name]}", torch.zeros(size))
+            for kind, size in (("weight", (width,)), ("bias", ())):
+                self.register_buffer(f"{kind}_{self.places[name]}", torch.zeros(self.classes[name].num_values, *size))
         for name in self.classes:
             self.register_buffer(f"count_{self.places[name]}", torch.zeros(self.classes[name].num_values))
 
@@ -71,11 +68,15 @@ class Prototypes(nn.Module):
         Raises:
             ValueError: There is no such attribute or value, it has no classes, or no training image shows it.
         """
-        attribute = self._attribute(name)
+        if name not in self.classes:
+            there = f"{shown(list(self.classes))}{nearest(name, list(self.classes))}"
+            raise ValueError(f"no attribute {name!r} that has class means; there are {there}")
+        attribute = self.classes[name]
         place = attribute.index(value)
         if not self.of("count", name)[place]:
             raise ValueError(
-                f"no training image shows {name}={attribute.values[place]}, so there is no mean code of it; swap it from an image instead"
+                f"no training image shows {name}={attribute.values[place]}, so there is no mean code of it; "
+                "swap it from an image instead"
             )
         return self.of("mean", name)[place : place + 1]
 
@@ -135,16 +136,9 @@ class Prototypes(nn.Module):
     def _logits(self, name: str, codes: Codes) -> Tensor:
         return F.linear(self._features(name, codes), self.of("weight", name), self.of("bias", name))
 
-    def _attribute(self, name: str) -> Attribute:
-        if name not in self.classes:
-            raise ValueError(
-                f"no attribute {name!r} that has class means; there are {shown(list(self.classes))}{nearest(name, list(self.classes))}"
-            )
-        return self.classes[name]
-
 
 class LatentUnits(nn.Module):
-    """Assigns latent dimensions to attributes by normalised mutual information, and holds the prototypes of the parts they make.
+    """Latent units assigned to attributes by normalised mutual information, and prototypes of the parts they make.
 
     Buffers alone, set by `fit` and saved with the model; before, the units are assigned in order.
 
@@ -154,7 +148,7 @@ class LatentUnits(nn.Module):
         units: Units of every attribute; the others are `rest`.
 
     Raises:
-        ValueError: An attribute is neither binary nor categorical, or there are too few units for all attributes and the rest.
+        ValueError: An attribute is neither binary nor categorical, or units are too few for all attributes and the rest.
     """
 
     def __init__(self, schema: Schema, num_latents: int, units: int):
@@ -163,7 +157,8 @@ class LatentUnits(nn.Module):
         self.units, left = units, num_latents - units * len(schema.attributes)
         if units < 1 or left < 1:
             raise ValueError(
-                f"{num_latents} latent units are too few for {len(schema.attributes)} attributes with {units} each and a rest; change units or num_latents"
+                f"{num_latents} latent units are too few for {len(schema.attributes)} attributes with {units} each and a "
+                "rest; change units or num_latents"
             )
         self.sizes = {**dict.fromkeys(schema.names, units), "rest": left}
         # As in Creswell et al., 2017, Fig. 7: a linear classifier for each attribute reads the whole code.
@@ -204,7 +199,7 @@ class LatentUnits(nn.Module):
 
 
 def information(code: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Mutual information of every unit `[batch, units]` and labels `[batch]` over the labels' entropy: `[units]`, 0 to 1.
+    """Mutual information of units `[batch, units]` and labels `[batch]` over the labels' entropy: `[units]`, 0 to 1.
 
     Missing labels are left out; labels of a single value give 0.
     """

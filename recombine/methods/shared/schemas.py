@@ -47,11 +47,9 @@ def only_binary(schema: Schema, method: str) -> Attribute:
 
 
 def named_roles(schema: Schema, parts: Iterable[str] = ()) -> dict[str, Role]:
-    """Roles of parts that are named after attributes: a group's part carries what its images share, another the attribute.
+    """Roles of parts named after attributes: a group's part carries what its images share, another the attribute.
 
-    Args:
-        schema: The attributes.
-        parts: Names of all parts; every attribute and `rest` unless given. One that is no attribute is meant to carry nothing.
+    `parts` are all of them, by default the attributes and `rest`; one that is no attribute is meant to carry nothing.
     """
     roles = {
         a.name: Role(shared_by=(a.name,)) if a.kind == "group" else Role(attributes=(a.name,))
@@ -74,8 +72,8 @@ def pair_attributes(method: str, pair_by: Sequence[str], schema: Schema) -> tupl
     groups = [a.name for a in schema.attributes if a.kind == "group"]
     if not pair_by and not groups:
         raise ValueError(
-            f"{method} needs pairs of images that show the same thing: an attribute of kind 'group' (a person, a clip, an object) "
-            f"among the attributes, or pair_by naming some of {shown(schema.names)}"
+            f"{method} needs pairs of images that show the same thing: an attribute of kind 'group' (a person, a clip, "
+            f"an object) among the attributes, or pair_by naming some of {shown(schema.names)}"
         )
     names = tuple(pair_by) or (groups[0],)
     for name in names:
@@ -87,7 +85,7 @@ def pair_attributes(method: str, pair_by: Sequence[str], schema: Schema) -> tupl
 
 
 def same_thing(batch: Batch, names: Sequence[str]) -> Tensor:
-    """Which places of a batch show the same thing, `[batch, batch]` bool: they share every attribute in `names`, and it is known."""
+    """Which images of a batch show the same thing, `[batch, batch]` bool: every attribute in `names` is known and equal."""
     same = torch.ones(batch.size, batch.size, dtype=torch.bool, device=batch.images.device)
     for name in names:
         labels, known = batch.labels[name], batch.known[name]
@@ -103,10 +101,11 @@ def partner(method: str, batch: Batch) -> Batch:
 
 
 def no_labels(method: str) -> Unsupported:
-    """The error of a method whose parts are pose and appearance and that is asked for a label's code."""
+    """The error of a method whose parts are pose and appearance and has no code of a label."""
     from recombine.methods import METHODS
 
     able = tuple(name for name, (kind, _) in METHODS.items() if "categorical" in kind.kinds)
     return Unsupported(
-        f"{method} has no labels, only pose and appearance: swap one of them from another image, or use one of {shown(able, len(able))}"
+        f"{method} has no labels, only pose and appearance: swap one of them from another image, or use one of "
+        f"{shown(able, len(able))}"
     )

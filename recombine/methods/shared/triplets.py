@@ -32,18 +32,10 @@ class Triplets:
 
 
 def triplet_loss(part: Tensor, triplets: Triplets, margin: float, clamped: bool = True) -> Tensor:
-    """Triplet margin loss, the mean over the valid triplets; 0 where there are none (Eq. 12).
+    """Triplet margin loss of codes `[batch, width]`, the mean over valid triplets: a scalar, 0 where there are none.
 
-    Differs from the paper: Euclidean distances, not squared ones, as released.
-
-    Args:
-        part: Codes `[batch, width]`.
-        triplets: Of the same batch.
-        margin: By how much a negative must be farther away than a positive.
-        clamped: Clamp the loss of a triplet at twice the margin, as released.
-
-    Returns:
-        A scalar of at least 0.
+    Differs from the paper: Euclidean distances, not squared ones, as released, which also clamps the loss of a triplet
+    at twice the margin.
     """
     positive = torch.linalg.vector_norm(part[:, None] - part[triplets.positive], dim=2)
     negative = torch.linalg.vector_norm(part[:, None] - part[triplets.negative], dim=2)
@@ -52,9 +44,10 @@ def triplet_loss(part: Tensor, triplets: Triplets, margin: float, clamped: bool 
 
 
 def group_triplets(
-    part: Tensor, groups: Tensor, known: Tensor, rows: Tensor, draws: Tensor, hardest: int = 5
-) -> Triplets:
-    """Positive: any other image of the group. Negative: one of the nearest of other groups.
+    part: Tensor, groups: Tensor, known: Tensor, rows: Tensor, draws: Tensor, hardest: int = 5,
+    within: Tensor | None = None,
+) -> Triplets:  # fmt: skip
+    """Positive: any other image of the group, or clip. Negative: one of the nearest of other groups.
 
     Args:
         part: Codes `[batch, width]`, in which distances are taken.
@@ -63,32 +56,21 @@ def group_triplets(
         rows: Row of each sample's image in the pack, `[batch]`; an image is never its own positive.
         draws: Uniform numbers in [0, 1), `[batch, triplets, 2]`, that pick positives and negatives.
         hardest: A negative is one of this many nearest candidates; 5 as released, 0 = any, as in the paper.
+        within: Label `[batch]` that a negative shares, the person of a clip.
     """
     usable = known[:, None] & known[None]
+    usable = usable if within is None else usable & same(within)
     positives = same(groups) & usable & ~same(rows)
     return chosen(positives, nearest(part, ~same(groups) & usable, hardest), draws)
 
 
-def clip_triplets(
-    part: Tensor, clips: Tensor, identities: Tensor, known: Tensor, rows: Tensor, draws: Tensor, hardest: int = 5
-) -> Triplets:
-    """Positive: another image of the same clip. Negative: one of the nearest images of other clips of the same person.
-
-    Arguments as for `group_triplets`; `identities` are the labels of the persons, `[batch]`; `known` is true where both
-    labels are.
-    """
-    usable = known[:, None] & known[None] & same(identities)
-    positives = same(clips) & usable & ~same(rows)
-    return chosen(positives, nearest(part, ~same(clips) & usable, hardest), draws)
-
-
 def label_distance(labels: Tensor, numbers: Sequence[Tensor] = (), numbers_known: Sequence[Tensor] = ()) -> Tensor:
-    """Distance of labels (Eq. 13), `[batch, batch]`: 0.25 where categories differ, plus the distance of continuous labels.
+    """Distance of labels (Eq. 13), `[batch, batch]`: 0.25 where categories differ, plus that of continuous labels.
 
     Args:
         labels: Category `[batch]`.
         numbers: Continuous labels `[batch]` each, for example valence and arousal from -1 to 1.
-        numbers_known: Samples whose number is known, `[batch]` bool each; where either of two is unknown, it adds nothing.
+        numbers_known: Samples whose number is known, `[batch]` bool each; where one of two is unknown, it adds nothing.
     """
     distance = CATEGORY * (~same(labels)).to(numbers[0] if numbers else torch.get_default_dtype())
     if numbers:
@@ -102,15 +84,11 @@ def label_distance(labels: Tensor, numbers: Sequence[Tensor] = (), numbers_known
 def label_triplets(distance: Tensor, known: Tensor, rows: Tensor, draws: Tensor) -> Triplets:
     """Positive: the sample nearest by label. Negative: any sample that is not among the nearest ten.
 
-    Differs from the paper: with categories alone many samples are equally near; the positive is drawn from all of them,
+    Differs from the paper: with categories alone many samples are equally near; the positive is any of them,
     and a negative must be farther away. In batches of fewer than 40 samples, a quarter of the batch takes the place of
     the nearest ten.
 
-    Args:
-        distance: Between labels, `[batch, batch]`.
-        known: Samples whose label is known, `[batch]` bool.
-        rows: Row of each sample's image in the pack, `[batch]`; an image is never its own positive.
-        draws: Uniform numbers in [0, 1), `[batch, triplets, 2]`, that pick positives and negatives.
+    `distance` is that of labels, `[batch, batch]`; the others are those of `group_triplets`.
     """
     usable = known[:, None] & known[None] & ~same(rows)
     distance = distance.masked_fill(~usable, torch.inf)
@@ -144,14 +122,14 @@ def chosen(positives: Tensor, negatives: Tensor, draws: Tensor) -> Triplets:
 
 
 def picked(candidates: Tensor, draws: Tensor) -> Tensor:
-    """Positions of candidates of every row, 0 where there are none: `[batch, batch]`, `[batch, triplets]` -> `[batch, triplets]`."""
+    """A candidate of every row `[batch, batch]` for every number `[batch, triplets]`: its position, 0 where none is."""
     order = (draws * candidates.sum(1, keepdim=True)).long() + 1
     found = candidates[:, None] & (candidates.cumsum(1)[:, None] == order[:, :, None])
     return found.long().argmax(2)
 
 
 def by_data_set(pack: Pack, names: Sequence[str], make: Callable[[Pack], Sampler]) -> Sampler:
-    """Batches of one data set each, in turn of those that label any of some attributes; `make` gives the sampler of one."""
+    """Batches of one data set each, in turn of those that label any of some attributes; `make` gives a sampler."""
     parts = [pack.only(source) for source in range(len(pack.packs))] if isinstance(pack, Joined) else [pack]
     able = [part for part in parts if any(labelled(part, name).any() for name in names)]
     return InTurn([make(part) for part in able or [pack]])
@@ -160,7 +138,7 @@ def by_data_set(pack: Pack, names: Sequence[str], make: Callable[[Pack], Sampler
 class Labelled(Iid):
     """The training images that have a label of one of some attributes, in shuffled epochs.
 
-    One of several joined data sets is not asked for the attributes that it does not label.
+    One of several joined data sets need not label all of them.
 
     Raises:
         ValueError: An attribute has fewer than two different labels.
@@ -168,11 +146,11 @@ class Labelled(Iid):
 
     def __init__(self, pack: Pack, names: Sequence[str], seed: int, mirror: bool):
         names = [name for name in names if labelled(pack, name).any() or not isinstance(pack, Joined)]
-        super().__init__(pack, "train", seed, mirror, name=title(names))
+        super().__init__(pack, "train", seed, mirror, name="+".join(names))
         for name in names:
             check_labels(pack, name)
         self.rows = self.rows[np.stack([labelled(pack, name) for name in names]).any(0)]
-        self.epochs = Epochs(len(self.rows), seed, title(names))
+        self.epochs = Epochs(len(self.rows), seed, "+".join(names))
 
 
 def grouped(pack: Pack, group: str, clip: str | None, seed: int, mirror: bool, clips: int, images: int) -> Macro:
@@ -203,8 +181,3 @@ def check_labels(pack: Pack, name: str) -> None:
         raise ValueError(
             f"column {name!r} has fewer than two different labels in split 'train'; leave it out of --attributes"
         )
-
-
-def title(names: Sequence[str]) -> str:
-    """The name of some attributes together, for the log."""
-    return "+".join(names)
