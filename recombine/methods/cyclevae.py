@@ -62,16 +62,7 @@ TINY = Config(width=4, pose_size=3, appearance_size=3)  # for tests
 
 
 class CycleVAE(nn.Module):
-    """The method; parts of its codes are `pose` and `appearance`.
-
-    Args:
-        config: Settings.
-        schema: With the attributes named in `config.pair_by`, or one of kind `group`. The others are not trained on;
-            probes predict the binary and categorical ones from the codes.
-
-    Raises:
-        ValueError: The schema lacks what pairs are drawn by, or the images cannot be halved down to 4 to 7 pixels.
-    """
+    """The method; parts of its codes are `pose` and `appearance`. Attributes that pairs do not share are only probed."""
 
     sampler = "pairs"
     kinds = ("group",)
@@ -121,13 +112,10 @@ class CycleVAE(nn.Module):
         pose, appearance = self._encoded(x)
         noise = torch.cat([side.noise("pose", c.pose_size) for side in (batch, other)])
         x_rec = self._decoded(pose.sample(noise), appearance.roll(size, 0))
-        yield Turn(
-            "autoencoder",
-            {
-                "rec": (c.rec_weight, 2 * squared_error(x_rec, x).mean()),                                # Sec. 3, L_forward, both images
-                "kl": (c.kl_weight, 2 * pose.kl().mean() / x[0].numel()),                                 # Sec. 3, L_forward, KL, both images
-            },
-        )
+        yield Turn("autoencoder", {
+            "rec": (c.rec_weight, 2 * squared_error(x_rec, x).mean()),                                    # Sec. 3, L_forward, both images
+            "kl": (c.kl_weight, 2 * pose.kl().mean() / x[0].numel()),                                     # Sec. 3, L_forward, KL, both images
+        })  # fmt: skip
 
         # No gradient passes through the new images: for the encoder they are data, and the decoder is not moved.
         with torch.no_grad():

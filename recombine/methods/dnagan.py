@@ -34,7 +34,7 @@ from recombine.losses import absolute_error
 from recombine.method import Progress, Role, Turn, schema_image_size
 from recombine.methods.shared.label_codes import hard, units
 from recombine.methods.shared.prototypes import Prototypes
-from recombine.methods.shared.schemas import check_kinds, named_roles
+from recombine.methods.shared.schemas import check_kinds, labels_of_both, named_roles, partner
 from recombine.networks import BatchNorm2d, check_divisible, exchanged, num_halvings, with_planes
 
 
@@ -157,13 +157,16 @@ class DNAGAN(nn.Module):
         Differs from the paper: one attribute per step, where the released code adds up all; each of the critic's many
         steps has images of its own, since these are ordinary steps on which the generator does not move.
         """
-        assert batch.partner is not None
         c, step = self.config, progress.images_seen // (batch.whole or batch.size)
         place = step % len(self.bits)
-        x, bits = torch.cat([batch.images, batch.partner.images]), self._bits(batch)
+        x = torch.cat([batch.images, partner("dnagan", batch).images])
+        y, known = labels_of_both(batch, self.schema.names)
+        columns = zip(self.schema.attributes, y.T, known.T, strict=True)
+        bits = torch.cat([hard(a, labels).bool() & k[:, None] for a, labels, k in columns], 1)            # units that images have
         owners = torch.arange(len(self.bits), device=bits.device)
         own = (owners == place).repeat_interleave(torch.tensor(self.bits, device=bits.device))
-        known, pair = self._pairs(batch, self.schema.names[place])
+        y, known = y[:, place], known[:, place]
+        pair = known & known.roll(batch.size, 0) & (y != y.roll(batch.size, 0))
 
         present = bits | ~(known[:, None] & own)
         e = torch.where(self._channels(present, True), self.encoder(x), 0)                                # Sec. 3, annihilation
@@ -183,21 +186,6 @@ class DNAGAN(nn.Module):
                 "adv": (c.adv_weight, -2 * (fake * pair).mean()),                                         # Sec. 3, L_G = -E D(A2) - E D(B2)
             }
             yield Turn("generator", losses)
-
-    def _bits(self, batch: Batch) -> Tensor:
-        """Which units the images and then their partners have, `[2 batch, bits]` bool; none of a missing label."""
-        assert batch.partner is not None
-        columns = [torch.cat([side.labels[a.name] for side in (batch, batch.partner)]) for a in self.schema.attributes]
-        known = [torch.cat([side.known[a.name] for side in (batch, batch.partner)]) for a in self.schema.attributes]
-        sides = zip(self.schema.attributes, columns, known, strict=True)
-        return torch.cat([hard(a, column).bool() & k[:, None] for a, column, k in sides], 1)
-
-    def _pairs(self, batch: Batch, name: str) -> tuple[Tensor, Tensor]:
-        """Where an attribute's label is known, and where it differs from the other side's: `[2 batch]` bool twice."""
-        assert batch.partner is not None
-        known = [side.known[name] for side in (batch, batch.partner)]
-        pair = known[0] & known[1] & (batch.labels[name] != batch.partner.labels[name])
-        return torch.cat(known), pair.repeat(2)
 
     def _channels(self, units: Tensor, rest: bool) -> Tensor:
         """A mask of units `[2 batch, bits]` and rest as one of the codes' channels, `[2 batch, channels, 1, 1]`."""

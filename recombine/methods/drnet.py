@@ -58,16 +58,7 @@ TINY = Config(width=4, pose_size=3, appearance_size=3, scene_width=8)  # for tes
 
 
 class DrNet(nn.Module):
-    """The method; parts of its codes are `pose` and `appearance`.
-
-    Args:
-        config: Settings.
-        schema: With the attributes named in `config.pair_by`, or one of kind `group`. The others are not trained on;
-            probes predict the binary and categorical ones from the codes.
-
-    Raises:
-        ValueError: The schema lacks what pairs are drawn by, or the images cannot be halved down to 4 to 7 pixels.
-    """
+    """The method; parts of its codes are `pose` and `appearance`. Attributes that pairs do not share are only probed."""
 
     sampler = "pairs"
     kinds = ("group",)
@@ -128,17 +119,13 @@ class DrNet(nn.Module):
 
         x_rec, x_2 = self._decoded(pose_2, content_1), to_unit(target)
         undecided = binary_cross_entropy(self._scene(first, pose_2), 0.5)
-        yield Turn(
-            "autoencoder",
-            {
-                "rec": (1.0, squared_error(x_rec, x_2).mean()),                                           # Sec. 3, L_reconstruction
-                "similarity": (c.similarity_weight, squared_error(content_1, content_2).mean()),          # Sec. 3, alpha L_similarity
-                "adv": (c.adv_weight, undecided.mean()),                                                  # Sec. 3, beta L_adversarial(E_p)
-            },
-        )
+        yield Turn("autoencoder", {
+            "rec": (1.0, squared_error(x_rec, x_2).mean()),                                               # Sec. 3, L_reconstruction
+            "similarity": (c.similarity_weight, squared_error(content_1, content_2).mean()),              # Sec. 3, alpha L_similarity
+            "adv": (c.adv_weight, undecided.mean()),                                                      # Sec. 3, beta L_adversarial(E_p)
+        })  # fmt: skip
 
     def _scene(self, first: Tensor, second: Tensor) -> Tensor:
-        """Logits `[batch, 1]` that two poses are of one clip."""
         return self.scene(torch.cat([first, second], 1))
 
     def _decoded(self, pose: Tensor, content: Tensor) -> Tensor:

@@ -146,14 +146,13 @@ class IcGAN(nn.Module):
     def _one_wrong(self, batch: Batch, labels: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Labels with one wrong value `[batch, label units]`, and which images have one: those with a known label.
 
-        Differs from the paper: exactly one attribute, drawn for every image, is wrong, so that the critic must use all.
+        Differs from the paper: exactly one attribute, at random for every image, is wrong, so that the critic must use all.
         """
         known = torch.stack([batch.known[name] for name in self.schema.names], 1)
         chosen = torch.where(known, batch.uniform("which", known.shape[1]), -1).argmax(1)
         wrong = self.labels.wrong(batch)
-        mixed = {}
-        for place, attribute in enumerate(self.schema.attributes):
-            part = labels[attribute.name]
-            other = hard(attribute, wrong[attribute.name]).to(part)
-            mixed[attribute.name] = torch.where((chosen == place)[:, None], other, part)
+        mixed = {
+            a.name: torch.where((chosen == place)[:, None], hard(a, wrong[a.name]).to(labels[a.name]), labels[a.name])
+            for place, a in enumerate(self.schema.attributes)
+        }
         return self.labels.joined(mixed), known.any(1)

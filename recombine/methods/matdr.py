@@ -33,7 +33,7 @@ from recombine.losses import absolute_error, binary_cross_entropy, gradient_pena
 from recombine.method import Progress, Role, Turn, schema_image_size
 from recombine.methods.shared.label_codes import hard, units
 from recombine.methods.shared.prototypes import Prototypes
-from recombine.methods.shared.schemas import check_kinds, named_roles
+from recombine.methods.shared.schemas import check_kinds, labels_of_both, named_roles, partner
 from recombine.networks import BatchNorm2d, check_divisible, exchanged, num_halvings
 
 
@@ -63,8 +63,8 @@ class Config:
 
 
 # Differs from the paper: 64 and 32 px and tens of thousands of images in place of 3 million. The learning rate is 20
-# times as high; networks are narrow, with one or two blocks each, and do nothing at full size; the class loss weighs 200
-# times as much beside the critic's other terms, which otherwise keep it from learning labels for thousands of images,
+# times as high; networks are narrow, with one or two blocks each, and do nothing at full size; the class loss weighs
+# 200 times as much beside the critic's other terms, which otherwise keep it from learning labels for thousands of images,
 # while the decoder learns to ignore units; the first decoding is compared with its image, wholly where nothing is
 # exchanged, weakly elsewhere; on avatars labels are exchanged one by one, since pairs differ in nearly all of them.
 SMALL = Config(
@@ -96,11 +96,8 @@ class ResidualBlock(nn.Module):
 
 def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> list[nn.Module]:
     """Convolution, BN, ReLU; a stride of 2 halves the image."""
-    return [
-        nn.Conv2d(inputs, outputs, kernel, stride, (kernel - stride + 1) // 2, bias=False),
-        BatchNorm2d(outputs),
-        nn.ReLU(inplace=True),
-    ]
+    layer = nn.Conv2d(inputs, outputs, kernel, stride, (kernel - stride + 1) // 2, bias=False)
+    return [layer, BatchNorm2d(outputs), nn.ReLU(inplace=True)]
 
 
 def doubling(inputs: int, outputs: int) -> list[nn.Module]:
@@ -187,9 +184,8 @@ class MATDR(nn.Module):
         code_channels = count * config.unit_channels + config.rest_channels
         self.encoder = encoder(config, schema.channels, code_channels)
         self.decoder = decoder(config, schema.channels, code_channels)
-        self.critic = Critic(
-            schema.image_size, schema.channels, config.critic_width, sum(map(units, schema.attributes))
-        )
+        bits = sum(map(units, schema.attributes))
+        self.critic = Critic(schema.image_size, schema.channels, config.critic_width, bits)
         if config.ver_weight:
             self.verification = Verification(count, unit, config.pooled_verification)
         self.codebook = Prototypes(schema, dict.fromkeys(schema.names, unit), {name: (name,) for name in schema.names})
@@ -226,10 +222,9 @@ class MATDR(nn.Module):
 
     def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
         """One training step. First images and partners form one batch; its roll by half exchanges the two sides."""
-        assert batch.partner is not None
         c, count = self.config, batch.size
-        x = torch.cat([batch.images, batch.partner.images])
-        y, known = self._labels(batch)
+        x = torch.cat([batch.images, partner("matdr", batch).images])
+        y, known = labels_of_both(batch, self.schema.names)
         mask = self._mask(batch, y, known)
         y_swapped, known_swapped = exchanged(y, mask), exchanged(known, mask)
 
@@ -259,7 +254,7 @@ class MATDR(nn.Module):
             same, other = self.verification(e, e_back), self.verification(e, e_back.roll(count, 0))
             ver = 2 * (binary_cross_entropy(same, 1.0) + binary_cross_entropy(other, 0.0)).mean()         # Eq. 5, V of four pairs
             losses["ver"] = (c.ver_weight, ver)                                                           # Eq. 6, L_ver
-        # Differs from the paper where asked: the first decoding is compared with its image, not only the cycle.
+        # Differs from the paper where set: the first decoding is compared with its image, not only the cycle.
         apart, touched = absolute_error(x_swapped, x), mask.any(1)
         if c.early_rec_weight:
             losses["early_rec"] = (c.early_rec_weight, 2 * (apart * ~touched).mean())                     # ours
@@ -267,19 +262,10 @@ class MATDR(nn.Module):
             losses["stay"] = (c.stay_weight, 2 * (apart * touched).mean())                                # ours
         yield Turn("generator", losses)
 
-    def _labels(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Labels, and which are known, of the first images, then their partners: `[2 batch, attributes]` twice."""
-        sides = [side for side in (batch, batch.partner) if side is not None]
-        columns = [
-            [torch.cat([getattr(side, kind)[name] for side in sides]) for name in self.schema.names]
-            for kind in ("labels", "known")
-        ]
-        return torch.stack(columns[0], 1), torch.stack(columns[1], 1)
-
     def _mask(self, batch: Batch, y: Tensor, known: Tensor) -> Tensor:
         """Mask of the units to exchange, the same on both sides: `[2 batch, attributes]`.
 
-        Differs from the paper where asked: with `any_subset`, labels are exchanged one by one, so that each unit soon
+        Differs from the paper where set: with `any_subset`, labels are exchanged one by one, so that each unit soon
         carries its own label; new combinations of labels are harmless where attributes are independent.
         """
         both = known[: batch.size] & known[batch.size :]

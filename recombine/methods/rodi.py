@@ -85,10 +85,10 @@ HUMAN = Config(
     reconstruction="vgg", target=0.125, gamma=7.5, averaging="zero", clipped=True, warmup_images=0,
 )  # fmt: skip
 
-# Differs from the paper: narrower networks on squares of 2 x 2 pixels, for trainings of minutes: 2,500 steps in place of
-# 100,000. So the learning rate and the initial weights are larger, T and T' learn faster and from all pairs of a batch,
-# and lambda is updated in larger steps. Gamma starts at 1 and is updated as published: from .1 it stayed too small, and in
-# steps of .05 it rose to 4.8 within 750 steps, on noise, and left the pose 4 nats.
+# Differs from the paper: narrower networks on squares of 2 x 2 pixels, for trainings of minutes: 2,500 steps in place
+# of 100,000. So the learning rate and the initial weights are larger, T and T' learn faster and from all pairs of a
+# batch, and lambda is updated in larger steps. Gamma starts at 1 and is updated as published: from .1 it stayed too
+# small, and in steps of .05 it rose to 4.8 within 750 steps, on noise, and left the pose 4 nats.
 SMALL = Config(
     widths=(16, 48, 96, 128), blocks=2, decoder_widths=(128, 96, 48, 16), decoder_blocks=2, patch=2, mi_width=64,
     mi_blocks=2, marginal="all", penalty=0.3, averaging="zero", warmup_images=3_200, initial="kept", learning_rate=5e-4,
@@ -188,15 +188,14 @@ class Decoder(nn.Module):
 
 
 def preserve_variance(network: nn.Module) -> None:
-    """Initialise weights such that every layer preserves the variance of its input; residual branches have half of it."""
+    """Initialise weights such that layers preserve the variance of their input; residual branches have half of it."""
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="linear")
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
-    with torch.no_grad():
-        for block in network.modules():
-            if isinstance(block, Residual):
-                block.conv.weight.mul_(0.5)
+    for block in network.modules():
+        if isinstance(block, Residual):
+            block.conv.weight.data.mul_(0.5)
 
 
 class Estimator(nn.Module):
@@ -224,17 +223,7 @@ def tower(config: Config, inputs: int) -> nn.Sequential:
 
 
 class RoDi(nn.Module):
-    """The method; parts of its codes are `pose` and `appearance`.
-
-    Args:
-        config: Settings.
-        schema: With the attributes named in `config.pair_by`, or one of kind `group`. The others are not trained on; the
-            binary and categorical ones are read from the codes by probes.
-
-    Raises:
-        ValueError: The schema lacks what pairs are drawn by, the images' size cannot be halved as often as asked for, or
-            VGG19's weights are not named.
-    """
+    """The method; parts of its codes are `pose` and `appearance`. Attributes that pairs do not share are only probed."""
 
     sampler = "pairs"
     kinds = ("group",)
@@ -244,7 +233,12 @@ class RoDi(nn.Module):
         super().__init__()
         self.config, self.schema = config, schema
         self.pair_by = pair_attributes("rodi", config.pair_by, schema)
-        height, width = check_sizes(config, schema)
+        num_widths, num_decoder_widths = len(config.widths), len(config.decoder_widths)
+        if num_decoder_widths != num_widths:
+            raise ValueError(f"decoder_widths must be as many as widths, {num_widths}, not {num_decoder_widths}")
+        step = config.patch * 2 ** (num_widths - 1)
+        check_divisible(schema.image_size, step)
+        height, width = schema.height // step, schema.width // step
         if config.reconstruction == "vgg":
             check_vgg(config.vgg_weights, schema.channels)
         spatial, pose, appearance = config.codes == "spatial", config.pose_size, config.appearance_size
@@ -263,7 +257,7 @@ class RoDi(nn.Module):
         self.pose_shape = (pose, height, width) if spatial else (pose,)
         shapes = {"pose": self.pose_shape, "appearance": (appearance, *self.pose_shape[1:])}
         self.codebook = Prototypes(schema, shapes, {name: ("pose", "appearance") for name in schema.names})
-        averages = dict.fromkeys(("average I_T", "average I_T'", "averaged"), 0.0)
+        averages = {"average I_T": 0.0, "average I_T'": 0.0, "averaged": 0.0}
         self.controllers = {"lambda": config.multiplier, "gamma": config.gamma, **averages}
         self.features: list[VGGFeatures] = []  # read when first needed; in a list, so that it is not saved with the model
 
@@ -302,7 +296,7 @@ class RoDi(nn.Module):
         return torch.optim.Adam(parameters, lr=rate, betas=(self.config.betas[0], self.config.betas[1]))
 
     def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
-        """One training step: encoders and decoder, then T, then T': T is stepped after the gradient has passed through it."""
+        """Encoders and decoder, then T, then T': T is stepped after the gradient has passed through it."""
         weight, gamma = self.controllers["lambda"], self.controllers["gamma"]
         x_1, x_2 = batch.images, partner("rodi", batch).images
         distribution = self._distribution(x_2)
@@ -344,7 +338,6 @@ class RoDi(nn.Module):
             state["gamma"] = next_gamma(state["gamma"], self._gap(), c.gamma_rate, 1000.0 if c.clipped else math.inf)
 
     def _gap(self) -> float:
-        """The update of gamma, in units of its rate, from the averaged estimates."""
         c, state = self.config, self.controllers
         share = 1 - c.smoothing ** state["averaged"] if c.averaging == "corrected" else 1.0
         fooled, measured = (state[f"average {name}"] / share for name in ("I_T", "I_T'"))
@@ -356,10 +349,8 @@ class RoDi(nn.Module):
         return (min(max(0.0, gap), 10.0) if c.clipped else gap) - c.gamma_bias
 
     def _distribution(self, images: Tensor) -> DiagonalGaussian | FullGaussian:
-        parameters = self.pose_encoder(images)
-        if self.config.codes == "spatial":
-            return DiagonalGaussian.of(parameters)
-        return FullGaussian.of(parameters, self.config.pose_size)
+        parameters, spatial = self.pose_encoder(images), self.config.codes == "spatial"
+        return DiagonalGaussian.of(parameters) if spatial else FullGaussian.of(parameters, self.config.pose_size)
 
     def _marginal(self, batch: Batch) -> Tensor:
         """Mask of the pairs of a pose and an appearance that count as independent, `[batch, batch]`.
@@ -367,34 +358,20 @@ class RoDi(nn.Module):
         Differs from the paper: pairs of images of the same thing are left out, with which the estimate is too low.
         """
         same = same_thing(batch, self.pair_by)
-        same |= torch.eye(batch.size, dtype=torch.bool, device=same.device)
-        if self.config.marginal == "reversed":
-            same |= ~torch.eye(batch.size, dtype=torch.bool, device=same.device).flip(1)
-        return ~same
+        joint = torch.eye(batch.size, dtype=torch.bool, device=same.device)
+        independent = ~(same | joint)
+        return independent & joint.flip(1) if self.config.marginal == "reversed" else independent
 
     def _reconstruction(self, images: Tensor, reconstructed: Tensor, batch: Batch) -> Tensor:
         """L_rec of a batch, a scalar in the scale of the authors' code."""
         numbers = images[0].numel()
-        if self.config.reconstruction == "l2":
-            return numbers * squared_error(reconstructed, images).mean()
-        if self.config.reconstruction == "l1":
-            return numbers * absolute_error(reconstructed, images).mean()
+        if self.config.reconstruction != "vgg":
+            form = squared_error if self.config.reconstruction == "l2" else absolute_error
+            return numbers * form(reconstructed, images).mean()
         if not self.features:
             self.features.append(VGGFeatures(self.config.vgg_weights, self.config.vgg_input))
-        places = batch.uniform("crop", 2)
-        pairs = cropped(torch.cat([images, reconstructed], 1), places)
+        pairs = cropped(torch.cat([images, reconstructed], 1), batch.uniform("crop", 2))
         return 1e-3 * 0.5 * numbers * self.features[0].to(images).distance(*pairs.split(3, 1)).mean()
-
-
-def check_sizes(config: Config, schema: Schema) -> tuple[int, int]:
-    """Height and width of the codes' maps, pixels; raises ValueError where images or widths do not fit."""
-    if len(config.decoder_widths) != len(config.widths):
-        raise ValueError(
-            f"decoder_widths must be as many as widths, {len(config.widths)}, not {len(config.decoder_widths)}"
-        )
-    step = config.patch * 2 ** (len(config.widths) - 1)
-    check_divisible(schema.image_size, step)
-    return schema.height // step, schema.width // step
 
 
 def constraint(mi: Tensor, target: float, multiplier: float, penalty: float) -> Tensor:

@@ -100,6 +100,13 @@ def partner(method: str, batch: Batch) -> Batch:
     return batch.partner
 
 
+def labels_of_both(batch: Batch, names: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """Labels, and which are known, of a batch's images and then of their partners: `[2 batch, attributes]` twice."""
+    sides = [side for side in (batch, batch.partner) if side is not None]
+    labels = [torch.cat([side.labels[name] for side in sides]) for name in names]
+    return torch.stack(labels, 1), torch.stack([torch.cat([side.known[name] for side in sides]) for name in names], 1)
+
+
 def no_labels(method: str) -> Unsupported:
     """The error of a method whose parts are pose and appearance and has no code of a label."""
     from recombine.methods import METHODS
