@@ -35,7 +35,8 @@ class Codes(Mapping[str, Tensor]):
             raise ValueError("codes need at least one part")
         for name, part in merged.items():
             if not isinstance(part, Tensor) or part.ndim == 0:
-                raise ValueError(f"part {name!r} must be a tensor [batch, ...], not {describe(part)}")
+                found = "a tensor of shape ()" if isinstance(part, Tensor) else f"{type(part).__name__} {part!r:.60}"
+                raise ValueError(f"part {name!r} must be a tensor [batch, ...], not {found}")
         sizes = {name: len(part) for name, part in merged.items()}
         if len(set(sizes.values())) > 1:
             raise ValueError(f"every part must hold the same number of images; these hold {sizes}")
@@ -51,7 +52,11 @@ class Codes(Mapping[str, Tensor]):
         self, name: str | int | slice | Int[Tensor, " some"] | Bool[Tensor, " batch"]
     ) -> Tensor | Codes:  # type: ignore[override]
         if not isinstance(name, str):
-            return self._images(name)
+            if isinstance(name, int):
+                if not -self.batch_size <= name < self.batch_size:
+                    raise IndexError(f"no image {name}; these codes hold {self.batch_size}")
+                name = slice(name % self.batch_size, name % self.batch_size + 1)
+            return self.map(lambda part: part[name])
         if name not in self._parts:
             raise KeyError(f"no part {name!r}; these codes have {list(self._parts)}")
         return self._parts[name]
@@ -66,11 +71,9 @@ class Codes(Mapping[str, Tensor]):
         return f"Codes({', '.join(f'{name}: {tuple(part.shape)}' for name, part in self._parts.items())})"
 
     def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, Codes)
-            and list(self) == list(other)
-            and all(torch.equal(self._parts[name], other._parts[name]) for name in self)
-        )
+        if not isinstance(other, Codes) or list(self) != list(other):
+            return False
+        return all(torch.equal(self._parts[name], other._parts[name]) for name in self)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -83,13 +86,6 @@ class Codes(Mapping[str, Tensor]):
     def device(self) -> torch.device:
         """Where the first part lives."""
         return next(iter(self._parts.values())).device
-
-    def _images(self, which: int | slice | Tensor) -> Codes:
-        if isinstance(which, int):
-            if not -self.batch_size <= which < self.batch_size:
-                raise IndexError(f"no image {which}; these codes hold {self.batch_size}")
-            which = slice(which % self.batch_size, which % self.batch_size + 1)
-        return self.map(lambda part: part[which])
 
     def map(self, function) -> Codes:
         """The same parts, each passed through `function`."""
@@ -128,10 +124,8 @@ class Codes(Mapping[str, Tensor]):
 
     def save(self, path: str | Path) -> None:
         """Write the codes as one safetensors file; the order of the parts is preserved."""
-        parts = {
-            f"{place:03d}.{name}": part.detach().cpu().contiguous()
-            for place, (name, part) in enumerate(self._parts.items())
-        }
+        own = self.detach().to("cpu").items()
+        parts = {f"{place:03d}.{name}": part.contiguous() for place, (name, part) in enumerate(own)}
         write_bytes(path, save(parts, metadata={"format": "recombine.codes"}))
 
     @staticmethod
@@ -157,12 +151,3 @@ def pooled(part: Shaped[Tensor, " batch *each"], side: int) -> Shaped[Tensor, "b
     if part.ndim == 4:
         part = F.adaptive_avg_pool2d(part, (min(side, part.shape[2]), min(side, part.shape[3])))
     return part.flatten(1)
-
-
-def describe(value: object) -> str:
-    """A value's type and, for a tensor, its shape, for messages."""
-    return (
-        f"a tensor of shape {tuple(value.shape)}"
-        if isinstance(value, Tensor)
-        else f"{type(value).__name__} {value!r:.60}"
-    )

@@ -65,11 +65,11 @@ def mix(**parts: Codes | Weighted) -> Codes:
         >>> mix(smile=b, rest=[(a, 1), (b, 3)])["rest"]
         tensor([[0.7500]])
     """
-    sources = [source for given in parts.values() for source, _ in _weighted(given)]
-    if not sources:
+    if not parts:
         raise ValueError("mix needs at least one part, for example mix(identity=a, smile=b)")
-    size = max(source.batch_size for source in sources)
-    return Codes({name: _mean(name, _weighted(given), size) for name, given in parts.items()})
+    weighted = {name: [(given, 1.0)] if isinstance(given, Codes) else given for name, given in parts.items()}
+    size = max((source.batch_size for sources in weighted.values() for source, _ in sources), default=0)
+    return Codes({name: _mean(name, sources, size) for name, sources in weighted.items()})
 
 
 def set_label(model: Method, codes: Codes, *, strength: Strength = 1.0, **labels: object) -> Codes:
@@ -88,9 +88,8 @@ def set_label(model: Method, codes: Codes, *, strength: Strength = 1.0, **labels
     if not labels:
         raise ValueError("set_label needs at least one label, for example set_label(model, codes, Smiling=1)")
     target = {name: model.label_code(name, value).to(codes.device) for name, value in labels.items()}
-    return codes.replace(
-        {name: _between(codes[name], code.to(codes[name].dtype), strength) for name, code in target.items()}
-    )
+    moved = {name: _between(codes[name], code.to(codes[name].dtype), strength) for name, code in target.items()}
+    return codes.replace(moved)
 
 
 def _between(a: Tensor, b: Tensor, t: float | Tensor) -> Tensor:
@@ -110,18 +109,12 @@ def _paired(a: Codes, b: Codes, parts: Sequence[str]) -> tuple[Codes, Codes]:
     return a.expand(size), b.expand(size)
 
 
-def _weighted(given: Codes | Weighted) -> Weighted:
-    return [(given, 1.0)] if isinstance(given, Codes) else given
-
-
 def _mean(name: str, sources: Weighted, size: int) -> Tensor:
     weights = torch.tensor([float(weight) for _, weight in sources])
     if not len(weights) or weights.min() < 0 or weights.sum() <= 0:
         raise ValueError(f"weights of part {name!r} must be at least 0 and not all 0, not {weights.tolist()}")
     shares = (weights / weights.sum()).tolist()
     parts = [codes.expand(size)[name] for codes, _ in sources]
-    return (
-        parts[0]
-        if len(parts) == 1
-        else torch.stack([share * part for share, part in zip(shares, parts, strict=True)]).sum(0)
-    )
+    if len(parts) == 1:
+        return parts[0]
+    return torch.stack([share * part for share, part in zip(shares, parts, strict=True)]).sum(0)

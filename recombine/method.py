@@ -96,18 +96,23 @@ class Method(Protocol):
     @property
     def image_size(self) -> tuple[int, int]:
         """Height and width in pixels; `schema_image_size` gives them."""
+        ...
 
     def roles(self) -> dict[str, Role]:
         """What every part of the codes is meant to carry."""
+        ...
 
     def encode(self, images: Tensor) -> Codes:
         """Codes of images `[batch, channels, height, width]` in [-1, 1]; the same image always gives the same codes."""
+        ...
 
     def decode(self, codes: Codes) -> Tensor:
         """Images `[batch, channels, height, width]` in [-1, 1]."""
+        ...
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:
         """Probabilities `[batch, values]` of each labelled attribute from the codes; binary ones have two columns."""
+        ...
 
     def label_code(self, name: str, value: object) -> Tensor:
         """The part `name` of an image that shows `value`: `[1, ...]`.
@@ -116,24 +121,24 @@ class Method(Protocol):
             ValueError: There is no such attribute or value.
             Unsupported: The method has no parts for labels.
         """
+        ...
 
     def players(self) -> dict[str, list[str]]:
         """Player -> names of the networks (child modules) it owns."""
+        ...
 
     def optimizer(self, player: str, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
         """The paper's optimiser for a player."""
+        ...
 
     def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
         """One training step, in the paper's order."""
+        ...
 
-    def modules(self) -> Iterator[nn.Module]:
-        """As `torch.nn.Module`."""
-
-    def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
-        """As `torch.nn.Module`."""
-
-    def eval(self) -> Self:
-        """As `torch.nn.Module`."""
+    # As `torch.nn.Module`:
+    def modules(self) -> Iterator[nn.Module]: ...
+    def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]: ...
+    def eval(self) -> Self: ...
 
 
 @runtime_checkable
@@ -142,6 +147,7 @@ class Phased(Protocol):
 
     def phases(self) -> list[Phase]:
         """At least one."""
+        ...
 
 
 @runtime_checkable
@@ -152,6 +158,7 @@ class Controlled(Protocol):
 
     def control(self, measured: dict[str, float], progress: Progress) -> None:
         """Change the controllers after a step, given every loss and measure averaged over the whole batch."""
+        ...
 
 
 @runtime_checkable
@@ -160,6 +167,7 @@ class OwnSampler(Protocol):
 
     def make_sampler(self, pack: Pack, seed: int, mirror: bool) -> Sampler:
         """The order of the training images."""
+        ...
 
 
 @runtime_checkable

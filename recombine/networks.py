@@ -25,17 +25,15 @@ class BatchNorm2d(nn.BatchNorm2d):
         moments = torch.stack([images.mean((0, 2, 3)), images.square().mean((0, 2, 3))])
         moments = dist_functional.all_reduce(moments) / dist.get_world_size()
         mean, variance = moments[0], moments[1] - moments[0].square()
-        self._track(mean.detach(), variance.detach(), dist.get_world_size() * images.numel() // images.shape[1])
+        count = dist.get_world_size() * images.numel() // images.shape[1]
+        momentum = 0.1 if self.momentum is None else self.momentum
+        with torch.no_grad():
+            self.num_batches_tracked.add_(1)  # type: ignore[union-attr]
+            self.running_mean.lerp_(mean, momentum)  # type: ignore[union-attr]
+            self.running_var.lerp_(variance * count / (count - 1), momentum)  # type: ignore[union-attr]
         shape = (1, -1, 1, 1)
         normal = (images - mean.view(shape)) * torch.rsqrt(variance + self.eps).view(shape)
         return normal * self.weight.view(shape) + self.bias.view(shape)
-
-    @torch.no_grad()
-    def _track(self, mean: Tensor, variance: Tensor, count: int) -> None:
-        momentum = 0.1 if self.momentum is None else self.momentum
-        self.num_batches_tracked.add_(1)  # type: ignore[union-attr]
-        self.running_mean.lerp_(mean, momentum)  # type: ignore[union-attr]
-        self.running_var.lerp_(variance * count / (count - 1), momentum)  # type: ignore[union-attr]
 
 
 def check_divisible(image_size: tuple[int, int], step: int) -> None:

@@ -111,11 +111,7 @@ class Classifiers(nn.Module):
 
 
 class AdvAttr(nn.Module):
-    """The method; parts of its codes are maps `[batch, code channels, h, w]` named after the attributes, and `rest`.
-
-    Raises:
-        ValueError: An attribute is a group or continuous, there is none, or images cannot be halved so often.
-    """
+    """The method; parts of its codes are maps `[batch, code channels, h, w]` named after the attributes, and `rest`."""
 
     sampler = "iid"
     kinds = ("binary", "categorical")

@@ -35,7 +35,7 @@ from recombine.losses import absolute_error, binary_cross_entropy, squared_error
 from recombine.method import Progress, Role, Turn, schema_image_size
 from recombine.methods.shared.critics import masked_mean, patch_critic
 from recombine.methods.shared.label_codes import LabelCodes
-from recombine.methods.shared.schemas import named_roles, only_binary
+from recombine.methods.shared.schemas import named_roles, only_binary, partner
 from recombine.networks import image_head
 
 
@@ -62,14 +62,7 @@ TINY = Config(width=4, blocks=1, critic_width=4, critic_halvings=2, reader_width
 
 
 class Domains:
-    """Unpaired images of domain 0 and of domain 1, side by side; each once an epoch.
-
-    Attributes:
-        left_out: How many training images have no label.
-
-    Raises:
-        ValueError: A domain has no image.
-    """
+    """Unpaired images of domain 0 and of domain 1, side by side; each once an epoch. Both must have images."""
 
     def __init__(self, pack: Pack, name: str, seed: int, mirror: bool):
         rows, self.mirror = pack.rows("train"), mirror
@@ -79,7 +72,7 @@ class Domains:
             if not len(found):
                 raise ValueError(f"no training image shows {name}={value}; cyclegan needs images of both domains")
         self.epochs = [Epochs(len(found), seed, f"domain {value}") for value, found in enumerate(self.rows)]
-        self.left_out = len(rows) - sum(map(len, self.rows))
+        self.left_out = len(rows) - sum(map(len, self.rows))  # images without a label
 
     def draw(self, position: int, batch_size: int) -> Draw:
         a, b = (rows[epochs.order(position, batch_size)] for rows, epochs in zip(self.rows, self.epochs, strict=True))
@@ -129,11 +122,7 @@ class Critic(nn.Module):
 
 
 class CycleGAN(nn.Module):
-    """The method; parts of its codes are the attribute `[batch, 1]` and `rest`, the image itself.
-
-    Raises:
-        ValueError: The schema is not exactly one binary attribute, or its images are too small for the critics.
-    """
+    """The method; parts of its codes are the attribute `[batch, 1]` and `rest`, the image itself."""
 
     sampler = "two_batches"
     kinds = ("binary",)
@@ -178,9 +167,8 @@ class CycleGAN(nn.Module):
 
     def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
         """One training step. First images are of domain 0, partners of domain 1; those that are not have no weight."""
-        assert batch.partner is not None
-        c, a, b = self.config, batch.images, batch.partner.images
-        sides = (batch, batch.partner)
+        c, sides = self.config, (batch, partner("cyclegan", batch))
+        a, b = (side.images for side in sides)
         in_0, in_1 = (side.known[self.name] & (side.labels[self.name] == value) for value, side in enumerate(sides))
         fake_1, fake_0 = self.to_1(a), self.to_0(b)
 
@@ -222,11 +210,8 @@ def from_history(critic: Critic, fakes: Tensor, valid: Tensor, uniform: Tensor) 
     Until the history is full, every image is shown and kept. Nothing is kept outside training. Processes that share a
     batch exchange all of its images, so that their histories stay the same.
 
-    Args:
-        critic: With its `history` of images and how many of them are `kept`.
-        fakes: `[batch, channels, height, width]` without gradient.
-        valid: Which of them may be kept, bool `[batch]`; the others are shown as they are.
-        uniform: Numbers in [0, 1), `[batch, 2]`: whether an older one is shown, and which.
+    Of the `fakes` `[batch, channels, height, width]`, those that are not `valid`, bool `[batch]`, are shown and not kept;
+    `uniform` numbers in [0, 1), `[batch, 2]`, decide whether an older image is shown, and which.
     """
     size = len(critic.history)
     if not critic.training or not size:

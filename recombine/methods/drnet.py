@@ -141,10 +141,7 @@ def encoder(config: Config, schema: Schema, outputs: int) -> nn.Sequential:
 def scene_loss(same: Tensor, other: Tensor, negative: Tensor) -> Tensor:
     """Section 3, L_adversarial(C): the mean of the cross-entropies of pairs of one clip and of two clips, a scalar.
 
-    Args:
-        same: Logits of pairs of one clip `[batch, 1]`.
-        other: Logits of pairs with a neighbour's pose `[batch, 1]`.
-        negative: Where the neighbour is of another clip, `[batch]` bool; elsewhere `other` has no weight.
+    Logits `[batch, 1]` of the `same` clip and of a neighbour's (`other`), which counts where `negative` `[batch]` is true.
     """
     apart = (binary_cross_entropy(other, 0.0) * negative).sum() / negative.sum().clamp(min=1)
     return 0.5 * (binary_cross_entropy(same, 1.0).mean() + apart)

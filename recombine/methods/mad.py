@@ -146,12 +146,7 @@ class ForwardMap(nn.Module):
 
 
 class MAD(nn.Module):
-    """The method; parts of its codes are the attributes and `rest`.
-
-    Raises:
-        ValueError: The schema has no attribute that it can use, or a setting names one that is not there; or a file of
-            ImageNet weights does not fit.
-    """
+    """The method; parts of its codes are the attributes and `rest`."""
 
     sampler = "macro"
     kinds = ("group", "binary", "categorical", "continuous")
@@ -211,11 +206,7 @@ class MAD(nn.Module):
         return self.codebook.predict(codes)
 
     def label_code(self, name: str, value: object) -> Tensor:
-        """The part for an image that shows `value`: the class mean `[1, 32]`, or the number itself `[1, 1]`.
-
-        Raises:
-            ValueError: There is no such attribute or value; or it is a group, whose part can only be swapped.
-        """
+        """The part for an image that shows `value`: the class mean `[1, 32]`, or the number itself `[1, 1]`."""
         attribute = attribute_of(self.schema, name)
         if name in self.affect:
             raise ValueError(
@@ -255,9 +246,6 @@ class MAD(nn.Module):
         """One sampler for each of `trained`, in turn; continuous attributes have a quarter of the batches, as released.
 
         Where several data sets were joined, each batch is of one of them, which take turns as well.
-
-        Raises:
-            ValueError: Too few images are labelled to train an attribute, or the file of ImageNet weights is missing.
         """
         if self.config.imagenet and not Path(self.config.imagenet).exists():
             raise ValueError(

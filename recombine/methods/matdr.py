@@ -279,7 +279,7 @@ class MATDR(nn.Module):
         return exchanged(e, mask[:, :, None, None])
 
     def _class_loss(self, logits: Tensor, y: Tensor, known: Tensor) -> Tensor:
-        """Cross-entropy of each label bit, averaged over bits and images; the bits of a missing label add nothing."""
+        """Cross-entropy, averaged over label bits and images; the bits of a missing label add nothing."""
         bits = torch.cat([hard(a, y[:, place]) for place, a in enumerate(self.schema.attributes)], 1).to(logits)
         widths = torch.tensor([units(a) for a in self.schema.attributes], device=known.device)
         loss = F.binary_cross_entropy_with_logits(logits, bits, reduction="none")
@@ -289,13 +289,9 @@ class MATDR(nn.Module):
 def swap_mask(equal: Tensor, different: Tensor, coins: Tensor, exchange_labels: Tensor) -> Tensor:
     """Mask of the units of a pair to exchange: A and N where labels are exchanged, else A, a random subset of P.
 
-    Either way the new images' combinations of labels are those of the pair.
-
-    Args:
-        equal: P, whether the two labels are the same; bool `[pairs, attributes]`, as is the result.
-        different: N, whether they differ; a missing label is in neither.
-        coins: Fair coins that pick A.
-        exchange_labels: Strategy 1 in place of 2, bool `[pairs, 1]`, or one for each attribute.
+    Either way the new images' combinations of labels are those of the pair. P are `equal` labels and N `different` ones,
+    bool `[pairs, attributes]`; missing labels are in neither. Fair `coins` pick A. `exchange_labels` is strategy 1 in
+    place of 2, bool `[pairs, 1]`, or one for each attribute.
     """
     return equal & coins | different & exchange_labels
 

@@ -62,14 +62,11 @@ PRESETS = {
 TINY = Config(width=4, critic_width=4, critic_halvings=2, reader_width=4)  # for tests
 
 
-class Aligned:
+class Aligned(Pairs):
     """Pairs whose two images are mirrored together."""
 
-    def __init__(self, pairs: Pairs):
-        self.pairs, self.left_out = pairs, pairs.left_out
-
     def draw(self, position: int, batch_size: int) -> Draw:
-        draw = self.pairs.draw(position, batch_size)
+        draw = super().draw(position, batch_size)
         return replace(draw, partner_mirror=draw.mirror)
 
 
@@ -95,7 +92,7 @@ class UNet(nn.Module):
         self.dropped = [(c, height << level, wide << level) for level, c in enumerate(sizes[-2::-1], start=1)][:dropped]
 
     def forward(self, images: Tensor, noise: Tensor | None = None) -> Tensor:
-        """`[batch, channels, h, w]`, and the same back in [-1, 1]; `noise` `[batch, num_drops]` in [0, 1) is dropout's."""
+        """`[batch, channels, h, w]`, and the same back in [-1, 1]; dropout's `noise` `[batch, num_drops]` is in [0, 1)."""
         skips = []
         for down in self.down:
             images = down(images)
@@ -112,13 +109,7 @@ class UNet(nn.Module):
 class Pix2Pix(nn.Module):
     """The method; parts of its codes are the attribute `[batch, 1]` and `rest`, the image itself.
 
-    Args:
-        config: Settings.
-        schema: One binary attribute, beside any of kind `group` and the one that pairs share.
-
-    Raises:
-        ValueError: There is no binary attribute or more than one, or the images cannot be halved to one pixel, or are
-            too small for the critics.
+    The schema has one binary attribute, beside any of kind `group` and the one that pairs share.
     """
 
     sampler = "pairs"
@@ -144,12 +135,8 @@ class Pix2Pix(nn.Module):
         return named_roles(self.own)
 
     def make_sampler(self, pack: Pack, seed: int, mirror: bool) -> Aligned:
-        """Pairs of one group; those that show the same value have no weight.
-
-        Raises:
-            ValueError: There is no such group, or no two images share one.
-        """
-        return Aligned(Pairs(pack, "train", seed, mirror, by=self.pair_by or None))
+        """Pairs of one group; those that show the same value have no weight."""
+        return Aligned(pack, "train", seed, mirror, by=self.pair_by or None)
 
     def encode(self, images: Tensor) -> Codes:
         """Codes of images in [-1, 1]: the probability `[batch, 1]` of the second value, and the image as `rest`."""

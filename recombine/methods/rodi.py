@@ -384,9 +384,7 @@ def constraint(mi: Tensor, target: float, multiplier: float, penalty: float) -> 
 def estimation(logits: Tensor, marginal: Tensor) -> Tensor:
     """Loss of T and T' (Eq. 12): half the cross-entropies of classifying joint against marginal pairs.
 
-    Args:
-        logits: Of every pose with every appearance `[batch, batch]`; the joint pairs on the diagonal.
-        marginal: Mask of the pairs that count as independent, `[batch, batch]`.
+    Joint pairs are the diagonal of `logits` `[batch, batch]`, independent ones those of the mask `marginal`.
     """
     apart = (F.softplus(logits) * marginal).sum() / marginal.sum().clamp(min=1)
     return 0.5 * (F.softplus(-logits.diagonal()).mean() + apart)

@@ -129,11 +129,7 @@ class Critic(nn.Module):
 
 
 class StarGAN(nn.Module):
-    """The method; parts of its codes are the attributes `[batch, 1 or values]` and `rest`, the image itself.
-
-    Raises:
-        ValueError: There is no attribute, or one that is neither binary nor categorical.
-    """
+    """The method; parts of its codes are the attributes `[batch, 1 or values]` and `rest`, the image itself."""
 
     sampler = "iid"
     kinds = ("binary", "categorical")

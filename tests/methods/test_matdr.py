@@ -15,6 +15,7 @@ from recombine.edit import swap
 from recombine.evaluation.transfer import swaps
 from recombine.method import Progress
 from recombine.methods.matdr import MATDR, PRESETS, Config, Critic, exchanged, hinge, swap_mask
+from recombine.methods.shared.schemas import labels_of_both
 from recombine.training.engine import TrainConfig, fit
 
 SMALL = Config(width=4, residual_blocks=1, unit_channels=2, rest_channels=4, critic_width=4)
@@ -38,7 +39,7 @@ def labelled(a, b, known=None):
 
 def drawn_mask(method, data):
     """Which units of the pairs change hands."""
-    mask = method._mask(data, *method._labels(data))
+    mask = method._mask(data, *labels_of_both(data, method.schema.names))
     assert torch.equal(mask[: data.size], mask[data.size :])
     return mask[: data.size]
 

@@ -46,12 +46,8 @@ def patch_critic(schema: Schema, channels: int, width: int, halvings: int, affin
     Isola, Zhu, Zhou and Efros, "Image-to-Image Translation with Conditional Adversarial Networks", CVPR 2017, section
     3.2.2 and appendix. https://arxiv.org/abs/1611.07004
 
-    Args:
-        schema: Of the images, for their size.
-        channels: Of the input.
-        width: Channels of the first layer; they double with every layer, up to 8 times.
-        halvings: 3 for patches of 70 x 70 pixels.
-        affine: Learn a scale and shift in every instance normalisation, in place of a convolution's bias.
+    Channels double from `width` with every layer, up to 8 times; 3 `halvings` give patches of 70 x 70 pixels; `affine`
+    learns a scale and shift in every instance normalisation, in place of a convolution's bias.
 
     Raises:
         ValueError: The images are too small for so many halvings.

@@ -69,11 +69,7 @@ class LabelCodes:
     ) -> Tensor:
         """Cross-entropy (continuous: squared error), batch mean, added up over attributes; a missing label adds nothing.
 
-        Args:
-            logits: Of a head, `[batch, label units]`.
-            labels: Attribute -> `[batch]`, as a batch holds them.
-            known: Attribute -> `[batch]`, false where a label is missing.
-            number_weight: Of a squared error beside a cross-entropy.
+        `logits` are a head's, `[batch, label units]`; `labels` and `known` are attribute -> `[batch]`, as of a batch.
         """
         total = logits.new_zeros(())
         for attribute, part in self.columns(logits):
