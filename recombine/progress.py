@@ -41,7 +41,6 @@ class Bar:
         self._console.print(text, highlight=False, markup=False)
 
     def close(self) -> None:
-        """Finish the bar."""
         self._bar.stop()
 
     def __enter__(self) -> Self:

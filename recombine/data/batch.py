@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:                           # the processes that decode images derive seeds and do without torch
@@ -27,11 +27,10 @@ class Batch:
     source: int = 0                         # which data set or sampler, where several take turns
     seed: int = 0                           # of this step; noise() derives everything from it
     offset: int = 0                         # position of the first sample in the step's whole batch ...
-    whole: int = field(default=0)           # ... and the size of that whole batch, over all processes and micro-batches
+    whole: int = 0                          # ... and the size of that whole batch, over all processes and micro-batches
 
     @property
     def size(self) -> int:
-        """Number of images."""
         return len(self.images)
 
     def noise(self, name: str, *shape: int) -> Tensor:
@@ -64,26 +63,18 @@ class Batch:
     def slice(self, start: int, stop: int) -> Batch:
         """Samples `start` up to `stop`, with the noise they have in the whole batch."""
         part = slice(start, stop)
-        return replace(
-            self,
-            images=self.images[part],
-            labels={name: column[part] for name, column in self.labels.items()},
-            known={name: column[part] for name, column in self.known.items()},
-            rows=self.rows[part],
-            partner=self.partner.slice(start, stop) if self.partner else None,
-            offset=self.offset + start,
-            whole=self.whole or self.size,
-        )
+        labels, known = ({name: c[part] for name, c in each.items()} for each in (self.labels, self.known))
+        partner = self.partner.slice(start, stop) if self.partner else None
+        place = {"offset": self.offset + start, "whole": self.whole or self.size}
+        return Batch(self.images[part], labels, known, self.rows[part], partner, self.source, self.seed, **place)
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Batch:
         """The same batch on another device, its images in another floating-point type."""
-        return replace(
-            self,
-            images=self.images.to(device, dtype or self.images.dtype, non_blocking=True),
-            labels={name: column.to(device, non_blocking=True) for name, column in self.labels.items()},
-            known={name: column.to(device, non_blocking=True) for name, column in self.known.items()},
-            partner=self.partner.to(device, dtype) if self.partner else None,
-        )
+        images = self.images.to(device, dtype or self.images.dtype, non_blocking=True)
+        moved = (self.labels, self.known)
+        labels, known = ({n: column.to(device, non_blocking=True) for n, column in each.items()} for each in moved)
+        partner = self.partner.to(device, dtype) if self.partner else None
+        return replace(self, images=images, labels=labels, known=known, partner=partner)
 
 
 def mix_seed(*parts: object) -> int:

@@ -106,23 +106,18 @@ def encoded(pixels: np.ndarray, suffix: str, note: str | None = None) -> bytes:
             raise ValueError(f"16 bits can only be saved as .png, not {suffix}")
         return png16(pixels, note)
     image = Image.fromarray(pixels[0] if len(pixels) == 1 else np.moveaxis(pixels, 0, -1))
-    buffer = BytesIO()
-    image.save(buffer, **save_options(suffix, note))
-    return buffer.getvalue()
-
-
-def save_options(suffix: str, note: str | None) -> dict:
-    """Arguments of Pillow's `save` for a format, the note included."""
+    buffer, text, noted = BytesIO(), PngImagePlugin.PngInfo(), {"xmp": XMP.encode()} if note else {}
+    if note:
+        text.add_itxt("Comment", note)
+        text.add_itxt("XML:com.adobe.xmp", XMP)
     if suffix == ".png":
-        text = PngImagePlugin.PngInfo()
-        if note:
-            text.add_itxt("Comment", note)
-            text.add_itxt("XML:com.adobe.xmp", XMP)
-        return {"format": "PNG", "pnginfo": text}
-    noted = {"xmp": XMP.encode()} if note else {}
-    if suffix == ".webp":
-        return {"format": "WEBP", "quality": 95, **noted}
-    return {"format": "JPEG", "quality": 95, "subsampling": 0, **noted, **({"comment": note.encode()} if note else {})}
+        image.save(buffer, "PNG", pnginfo=text)
+    elif suffix == ".webp":
+        image.save(buffer, "WEBP", quality=95, **noted)
+    else:
+        comment = {"comment": note.encode()} if note else {}
+        image.save(buffer, "JPEG", quality=95, subsampling=0, **noted, **comment)
+    return buffer.getvalue()
 
 
 def png16(pixels: np.ndarray, note: str | None = None) -> bytes:

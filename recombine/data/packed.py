@@ -14,7 +14,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
@@ -157,13 +157,9 @@ class Pack:
 
 
 def write_pack(
-    folder: str | Path,
-    images: np.ndarray | Iterable[np.ndarray],
-    schema: Schema,
-    files: Sequence[str],
-    labels: Mapping[str, Column],
-    splits: Column,
-) -> Pack:
+    folder: str | Path, images: np.ndarray | Iterable[np.ndarray], schema: Schema, files: Sequence[str],
+    labels: Mapping[str, Column], splits: Column,
+) -> Pack:  # fmt: skip
     """Write a pack from images in memory, or replace one.
 
     `images` are [images, channels, height, width] of the schema's shape and dtype, or chunks of that. For every image
@@ -178,18 +174,16 @@ def write_pack(
     columns = index_columns(schema, files, labels, splits)
     with new_file(folder / IMAGES) as target:
         write_header(target, len(files), schema)
-        columns["pixel_hash"] = [digest for chunk in chunks for digest in _write_chunk(target, chunk, schema)]
-    if len(columns["pixel_hash"]) != len(files):
-        raise ValueError(f"{len(files)} files were named but {len(columns['pixel_hash'])} images came")
-    return finish(folder, schema, columns)
-
-
-def _write_chunk(target: BinaryIO, chunk: np.ndarray, schema: Schema) -> Iterator[str]:
-    if chunk.shape[1:] != schema.shape or chunk.dtype != schema.dtype:
-        expected = f"images [n, {', '.join(map(str, schema.shape))}] of {schema.dtype}"
-        raise ValueError(f"the schema expects {expected}; these are {list(chunk.shape)} of {chunk.dtype}")
-    target.write(np.ascontiguousarray(chunk).data)
-    return map(digest, chunk)
+        hashes = []
+        for chunk in chunks:
+            if chunk.shape[1:] != schema.shape or chunk.dtype != schema.dtype:
+                expected = f"images [n, {', '.join(map(str, schema.shape))}] of {schema.dtype}"
+                raise ValueError(f"the schema expects {expected}; these are {list(chunk.shape)} of {chunk.dtype}")
+            target.write(np.ascontiguousarray(chunk).data)
+            hashes += map(digest, chunk)
+    if len(hashes) != len(files):
+        raise ValueError(f"{len(files)} files were named but {len(hashes)} images came")
+    return finish(folder, schema, {**columns, "pixel_hash": hashes})
 
 
 def finish(folder: Path, schema: Schema, columns: Mapping[str, Column], problems: Mapping | None = None) -> Pack:

@@ -8,7 +8,7 @@ import os
 import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
@@ -141,40 +141,10 @@ def same_columns(old: Pack, columns: Mapping[str, Column], rows: Sequence[int] |
     return all(np.array_equal(c, new[name], equal_nan=c.dtype.kind == "f") for name, c in stored.items())
 
 
-@dataclass
-class Journal:
-    """Entries written one a line below a title, which is what was being packed; one of anything else is thrown away."""
-
-    path: Path
-    title: dict
-    entries: dict[int, Entry] = field(default_factory=dict)
-
-    def read(self) -> None:
-        """Take over the rows of an interrupted packing of the same; a torn last line is ignored."""
-        try:
-            lines = self.path.read_text("utf-8").split("\n")[:-1]
-            if lines and json.loads(lines[0]) == self.title:
-                for line in lines[1:]:
-                    row, entry = json.loads(line)
-                    self.entries[row] = Entry(**{**entry, "notes": tuple(entry["notes"])})
-        except (FileNotFoundError, ValueError):
-            return
-
-    def start(self) -> None:
-        """Open the journal for adding, with the rows that are kept."""
-        lines = [self.title, *([row, asdict(entry)] for row, entry in self.entries.items())]
-        write_text(self.path, "".join(json.dumps(line) + "\n" for line in lines))
-        self.log = open_log(self.path)
-
-    def add(self, row: int, entry: Entry) -> None:
-        """Note a row that is done; it lasts from the next `sync` on."""
-        self.entries[row] = entry
-        self.log.write(json.dumps([row, asdict(entry)]) + "\n")
-
-
 class Packing:
     """One packing: pixels of all images gather in `images.part`, what is known of their files in `journal.jsonl`.
 
+    The journal has an entry a line below a title, which is what is being packed; one of anything else is thrown away.
     A call goes through `is_done`, `gather` and `assemble`; after an interruption the next call does the same and finds
     what was gathered. An image comes from the first of these that has it as its file is today: the interrupted packing
     (`keep_fresh`), the finished pack (`take_over`), the file itself (`decode`).
@@ -185,11 +155,11 @@ class Packing:
         preparation = [replace(job.schema, attributes=()).to_json(), job.allow_truncated, job.decoder.__qualname__]
         names = digest("\n".join(map(ascii, files)).encode())
         title = {"format": packed.FORMAT, "preparation": preparation, "files": names}
-        self.journal = Journal(folder / JOURNAL, json.loads(json.dumps(title)))
+        self.title, self.entries = json.loads(json.dumps(title)), dict[int, Entry]()
         self.bytes_each = math.prod(job.schema.shape) * job.schema.dtype.itemsize
-        old, title = finished(folder), self.journal.title
+        old = finished(folder)
         stored = old.problems().get("preparation") if old is not None and set(STAMPS) <= old.index.keys() else None
-        self.old = old if stored == title["preparation"] else None
+        self.old = old if stored == self.title["preparation"] else None
         self.changed = stale(self.old, job.root, verify) if self.old else []
 
     def is_done(self, columns: Mapping[str, Column], on_bad: str) -> bool:
@@ -206,24 +176,42 @@ class Packing:
 
     def gather(self, workers: int, progress: bool) -> None:
         if (self.folder / PART).exists():
-            self.journal.read()
+            self._read_journal()
         with save_errors(self.folder / PART, len(self.files) * self.bytes_each), self._open_part() as part:
             self.keep_fresh(part)
-            self.journal.start()
-            with self.journal.log, Bar("packing", len(self.files), shown=progress, stays=True) as bar:
+            lines = [self.title, *([row, asdict(entry)] for row, entry in self.entries.items())]
+            write_text(self.folder / JOURNAL, "".join(json.dumps(line) + "\n" for line in lines))
+            bar = Bar("packing", len(self.files), shown=progress, stays=True)
+            with open_log(self.folder / JOURNAL) as self.log, bar:
                 try:
                     self.take_over(part)
-                    bar.reach(len(self.journal.entries))
+                    bar.reach(len(self.entries))
                     self.decode(part, workers, bar)
                 finally:
                     self._sync(part)
+
+    def _read_journal(self) -> None:
+        """Take over the rows of an interrupted packing of the same title; a torn last line is ignored."""
+        try:
+            lines = (self.folder / JOURNAL).read_text("utf-8").split("\n")[:-1]
+            if lines and json.loads(lines[0]) == self.title:
+                for line in lines[1:]:
+                    row, entry = json.loads(line)
+                    self.entries[row] = Entry(**{**entry, "notes": tuple(entry["notes"])})
+        except (FileNotFoundError, ValueError):
+            return
+
+    def _add(self, row: int, entry: Entry) -> None:
+        """Note a row that is done; it lasts from the next `sync` on."""
+        self.entries[row] = entry
+        self.log.write(json.dumps([row, asdict(entry)]) + "\n")
 
     def _open_part(self) -> BinaryIO:
         return open_reserved(self.folder / PART, len(self.files) * self.bytes_each)
 
     def _sync(self, part: BinaryIO) -> None:
         sync(part)
-        sync(self.journal.log)
+        sync(self.log)
 
     def _read(self, part: BinaryIO, row: int) -> bytes:
         part.seek(row * self.bytes_each)
@@ -239,10 +227,10 @@ class Packing:
 
     def keep_fresh(self, part: BinaryIO) -> None:
         """Keep of an interrupted packing the rows whose file is unchanged and whose pixels arrived on the disk."""
-        for row, entry in list(self.journal.entries.items()):
+        for row, entry in list(self.entries.items()):
             usable = not entry.kind and entry.fresh(self.job.root, self.verify)
             if not usable or digest(self._read(part, row)) != entry.pixel_hash:
-                del self.journal.entries[row]
+                del self.entries[row]
 
     def take_over(self, part: BinaryIO) -> None:
         """Copy from the finished pack what has not changed since."""
@@ -251,29 +239,29 @@ class Packing:
         changed = set(self.changed)
         usable = {e.file: (e, image) for image, e in enumerate(packed_entries(self.old)) if e.file not in changed}
         for row, file in enumerate(self.files):
-            if file in usable and row not in self.journal.entries:
+            if file in usable and row not in self.entries:
                 entry, image = usable[file]
                 self._write(part, row, self.old.images[image])
-                self.journal.add(row, entry)
+                self._add(row, entry)
 
     def decode(self, part: BinaryIO, workers: int, bar: Bar) -> None:
         """Decode the rows that are still lacking, and store them."""
-        rows = [row for row in range(len(self.files)) if row not in self.journal.entries]
+        rows = [row for row in range(len(self.files)) if row not in self.entries]
         synced = time.monotonic()
         for done, entries, pixels in decode_all(self.job, rows, self.files, workers):
             images = iter(pixels)
             for row, entry in zip(done, entries, strict=True):
                 if not entry.kind:
                     self._write(part, row, next(images))
-                self.journal.add(row, entry)
+                self._add(row, entry)
             if time.monotonic() - synced > EVERY:
                 self._sync(part)
                 synced = time.monotonic()
-            bar.reach(len(self.journal.entries))
+            bar.reach(len(self.entries))
 
     def assemble(self, columns: Mapping[str, Column], on_bad: str) -> Pack:
         """Make the pack of the images that can be used, and the report on the others."""
-        entries = [self.journal.entries[row] for row in range(len(self.files))]
+        entries = [self.entries[row] for row in range(len(self.files))]
         good = [row for row, entry in enumerate(entries) if not entry.kind]
         excluded = [{name: getattr(e, name) for name in EXCLUDED} for e in entries if e.kind]
         if excluded and (on_bad == "error" or not good):
@@ -282,7 +270,7 @@ class Packing:
         used = [entries[row] for row in good]
         chosen = {name: np.asarray(column)[good] for name, column in columns.items()}
         problems = {
-            "preparation": self.journal.title["preparation"],
+            "preparation": self.title["preparation"],
             "excluded": excluded,
             "changed": self.changed,
             "notes": [{"file": entry.file, "notes": entry.notes} for entry in used if entry.notes],

@@ -6,7 +6,7 @@ They never die of a bad image; where one is killed all the same, the image it wa
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -127,9 +127,13 @@ def decode_all(job: Job, rows: Sequence[int], files: Sequence[str], workers: int
                 yield result
         except BrokenProcessPool:
             for row in list(left)[: AHEAD * workers * CHUNK]:
-                yield (result := alone(job, row, files[row]))
+                try:
+                    yield from in_pool(job, [row], files, 2)
+                except BrokenProcessPool:   # where it dies alone, too, the image is the culprit
+                    reason = "the process that read it died twice, for lack of memory or by a fault in a decoder"
+                    yield [row], [Entry(files[row], kind="deadly", reason=f"{reason}; make it smaller")], []
+                    deadly += 1
                 del left[row]
-                deadly += result[1][0].kind == "deadly"
                 if deadly > MOST_DEADLY:
                     raise RuntimeError(
                         f"the processes that decode images keep dying, {len(left)} images are left; this is mostly a "
@@ -138,7 +142,7 @@ def decode_all(job: Job, rows: Sequence[int], files: Sequence[str], workers: int
             workers = max(2, workers // 2)
 
 
-def in_pool(job: Job, rows: Sequence[int], files: Sequence[str] | Mapping[int, str], workers: int) -> Iterator[Result]:
+def in_pool(job: Job, rows: Sequence[int], files: Sequence[str], workers: int) -> Iterator[Result]:
     """Decode in a pool of processes; raises BrokenProcessPool where one dies."""
     from joblib import Parallel, delayed, parallel_config
 
@@ -146,16 +150,6 @@ def in_pool(job: Job, rows: Sequence[int], files: Sequence[str] | Mapping[int, s
         tasks = (delayed(job.run)(part, [files[r] for r in part]) for part in chunks(rows))
         options: dict[str, Any] = {"return_as": "generator_unordered", "pre_dispatch": f"{AHEAD} * n_jobs"}
         yield from Parallel(batch_size=1, **options)(tasks)  # type: ignore[misc]
-
-
-def alone(job: Job, row: int, file: str) -> Result:
-    """One image in a process of its own; where that dies too, the image is the culprit."""
-    try:
-        (result,) = in_pool(job, [row], {row: file}, 2)
-        return result
-    except BrokenProcessPool:
-        reason = "the process that read it died twice, for lack of memory or by a fault in a decoder; make it smaller"
-        return [row], [Entry(file, kind="deadly", reason=reason)], []
 
 
 def chunks(rows: Sequence[int]) -> list[Sequence[int]]:

@@ -53,7 +53,6 @@ class Column:
         return printable(self.name)
 
     def cells_with(self, codes: Sequence[int]) -> int:
-        """Number of cells that hold one of these texts."""
         return int(self.counts[list(codes)].sum())
 
     def drop(self, codes: Sequence[int]) -> Column:
@@ -113,7 +112,6 @@ class Facts:
         return [code for code in rare if self.rare([code])][:1]
 
     def named(self, words: Sequence[str]) -> bool:
-        """Whether the column's name contains one of these words."""
         return named(self.column.name, words)
 
     def hard(self, codes: Sequence[int]) -> list[int]:
@@ -269,7 +267,12 @@ def type_column(
         notes.append(_stray_note(column.drop(soft), kind, texts, cells, stated, new_values))
     column = column.drop(soft if adding else strays)
     if len(column.texts) < 2 and not isinstance(stated, Attribute):
-        return None, column.codes, [*notes, _constant(column, asked)]
+        held = f"has the one value {column.texts[0]!r}" if column.texts else "is empty in every row"
+        text, fix = f"column {column.label} {held} and was left out", "add images with another value to use it"
+        if asked:
+            text = f"attribute {column.label} {held}, so nothing can be learnt from it"
+            fix = "do not ask for it, or add images with another value"
+        return None, column.codes, [*notes, Note("error" if asked else "warning", text, fix)]
     if stated is None:
         notes += _explain(column, kind)
     kind = "categorical" if hard and adding and kind == "binary" else kind
@@ -307,14 +310,6 @@ def _complaint(column: Column, code: int, kind: Kind, expected: Sequence[str], c
     close = correction(column, code) if correct else None
     hint = f"; did you mean {close!r}?" if close else nearest(text, listed)
     return f"unknown value {text!r}, expected {shown(listed)}{hint}"
-
-
-def _constant(column: Column, asked: bool) -> Note:
-    held = f"has the one value {column.texts[0]!r}" if column.texts else "is empty in every row"
-    if asked:
-        text = f"attribute {column.label} {held}, so nothing can be learnt from it"
-        return Note("error", text, "do not ask for it, or add images with another value")
-    return Note("warning", f"column {column.label} {held} and was left out", "add images with another value to use it")
 
 
 def _explain(column: Column, kind: Kind) -> list[Note]:

@@ -44,7 +44,6 @@ class LabelTable:
         return Schema(self.attributes)[name]
 
     def select(self, *names: str) -> LabelTable:
-        """The same images with only these attributes, in this order."""
         attributes = tuple(self[name] for name in names)
         return replace(self, attributes=attributes, columns={name: self.columns[name] for name in names})
 

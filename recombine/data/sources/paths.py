@@ -73,7 +73,13 @@ def walk(root: Path | str, links: Links = "inside") -> Listing:
             skipped["a folder reached a second time by a link"].append(folder)
             continue
         visited.add((state.st_dev, state.st_ino))
-        for name, kind in _entries(root, folder, links):
+        try:
+            with os.scandir(root / folder) as entries:
+                visible = [entry for entry in entries if not entry.name.startswith((".", "__MACOSX"))]
+                found = sorted((posixpath.join(folder, e.name), _kind(e, root, links)) for e in visible)
+        except PermissionError:
+            found = [(folder, "a folder without permission to read")]
+        for name, kind in found:
             if kind in ("folder", "linked folder"):
                 (pending if kind == "folder" else linked).append(name)
             elif kind == "file":
@@ -81,15 +87,6 @@ def walk(root: Path | str, links: Links = "inside") -> Listing:
             else:
                 skipped[kind].append(name)
     return Listing(root, sorted(files), {reason: sorted(names) for reason, names in skipped.items()}, given)
-
-
-def _entries(root: Path, folder: str, links: Links) -> list[tuple[str, str]]:
-    try:
-        with os.scandir(root / folder) as entries:
-            visible = [entry for entry in entries if not entry.name.startswith((".", "__MACOSX"))]
-            return sorted((posixpath.join(folder, e.name), _kind(e, root, links)) for e in visible)
-    except PermissionError:
-        return [(folder, "a folder without permission to read")]
 
 
 def _kind(entry: os.DirEntry, root: Path, links: Links) -> str:

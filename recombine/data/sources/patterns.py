@@ -29,6 +29,7 @@ from recombine.messages import nearest, shown
 
 CLIPS = ("clip", "video", "sequence", "track")      # told apart by whose they are
 NAMED = 3                                           # files named of many that do not match
+CAMERAS = "110 120 090 080 130 140 051 050 041 190 200 010 240".split()     # Multi-PIE's, from -90 to 90 degrees
 
 
 @dataclass(frozen=True)
@@ -267,15 +268,9 @@ PATTERNS: dict[str, Naming] = {
                 **{"03 01": "neutral", "03 02": "smile", "03 03": "disgust", "04 01": "neutral", "04 02": "neutral"},
                 **{"04 03": "scream"},
             }),
-            "yaw": (("camera",), {
-                **{"110": "-90", "120": "-75", "090": "-60", "080": "-45", "130": "-30", "140": "-15", "051": "0"},
-                **{"050": "15", "041": "30", "190": "45", "200": "60", "010": "75", "240": "90"},
-            }),
+            "yaw": (("camera",), dict(zip(CAMERAS, map(str, range(-90, 91, 15)), strict=True))),
         },
-        mirrors={"camera": (
-            *(("110", "240"), ("120", "010"), ("090", "200"), ("080", "190")),
-            *(("130", "041"), ("140", "050"), ("081", "191")),
-        )},
+        mirrors={"camera": (*zip(CAMERAS[:6], CAMERAS[:6:-1], strict=True), ("081", "191"))},
         caution="illumination: which flash becomes which in a mirrored image is not known; "
         "train without mirroring to learn it",
     ),
