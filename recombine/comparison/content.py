@@ -19,14 +19,7 @@ from recombine.metrics.intervals import Estimate, SeedEstimate, over_seeds
 
 
 def ranks(found: Mapping[str, Estimate], better: str) -> dict[str, tuple[int, int]]:
-    """The best and the worst rank that each method may have: those whose intervals overlap are not told apart.
-
-    Args:
-        found: Method -> estimate.
-        better: "higher" or "lower".
-
-    Returns:
-        Method -> (best, worst), from 1.
+    """The best and the worst rank, from 1, that each method may have: those whose intervals overlap are not told apart.
 
     Example:
         >>> ranks({"a": Estimate(3.5, 3, 4, 9), "b": Estimate(1.5, 1, 2, 9), "c": Estimate(1, 0, 1.5, 9)}, "higher")
@@ -46,9 +39,6 @@ def ranks(found: Mapping[str, Estimate], better: str) -> dict[str, tuple[int, in
 def pareto_front(points: Mapping[str, tuple[float, float]]) -> set[str]:
     """The Pareto-optimal methods: no other is at least as good in both success and preservation, and better in one.
 
-    Args:
-        points: Method -> (success, preserved), higher is better in both.
-
     Example:
         >>> sorted(pareto_front({"careful": (0.2, 0.99), "bold": (0.9, 0.7), "worse": (0.1, 0.98), "both": (0.5, 0.9)}))
         ['bold', 'both', 'careful']
@@ -62,11 +52,7 @@ def pareto_front(points: Mapping[str, tuple[float, float]]) -> set[str]:
 def ranking(
     judgements: Mapping[str, Mapping[int, Judgement]], attributes: Collection[str] | None = None
 ) -> dict[str, dict]:
-    """Every method of one data set on every measure.
-
-    Args:
-        judgements: Method -> seed -> judgement; no seed for a method without one.
-        attributes: What is compared; all that each method was judged on when None.
+    """Every method of one data set on every measure, about some attributes, or all that it was judged on when None.
 
     Returns:
         As in `report.json`: method -> `metrics` (measure -> `value`, `low`, `high`, `n`, `seeds`, `values` and `rank`,

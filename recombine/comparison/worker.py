@@ -99,12 +99,14 @@ class Worker:
             self.judged(cell, run, folder)
         except (Interrupted, OSError):
             raise
-        except (ValueError, NotImplementedError) as reason:
-            note(folder, "cannot work with this data" if stage == "training" else "judging failed", reason)
-        except Diverged as reason:
-            note(folder, "training failed", reason)
         except Exception as error:  # a night's work of other methods is not lost over it
-            note(folder, f"{stage} failed", error, traceback.format_exc())
+            cannot = isinstance(error, (ValueError, NotImplementedError))
+            failure = {
+                "kind": "cannot work with this data" if cannot and stage == "training" else f"{stage} failed",
+                "reason": str(error) or type(error).__name__,
+                "trace": "" if cannot or isinstance(error, Diverged) else traceback.format_exc(),
+            }
+            files.write_text(folder / "failure.json", json.dumps(failure, indent=1))
 
     def trained(self, cell: Cell, folder: Path) -> Path:
         """Train a cell, or go on where it was left."""
@@ -162,19 +164,12 @@ class Worker:
         files.write_text(folder / "judgement.json", json.dumps({**found.to_json(), "run": cost}, indent=1, allow_nan=False))
 
 
-def note(folder: Path, kind: str, reason: BaseException, trace: str = "") -> None:
-    """Remember why a cell has no judgement."""
-    text = str(reason) or type(reason).__name__
-    files.write_text(folder / "failure.json", json.dumps({"kind": kind, "reason": text, "trace": trace}, indent=1))
-
-
 def speed_of(recipe: Recipe, pack: Pack) -> float:
     """Samples a second in a short training of all phases, in a folder that is removed again."""
     size = recipe.train.batch_size
     train = replace(recipe.train, images=TRIAL * size, log_every=size, evaluate_every=TRIAL * size)
     with TemporaryDirectory() as folder:
-        run = start(replace(recipe, train=train), pack, Path(folder) / "run", quiet=True)
-        seconds = training_seconds(run)
+        seconds = training_seconds(start(replace(recipe, train=train), pack, Path(folder) / "run", quiet=True))
         assert seconds is not None
         return TRIAL * size / seconds
 

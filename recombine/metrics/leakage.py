@@ -97,26 +97,18 @@ def leakage(
     probe: Probe = "linear",
     seed: int = 0,
 ) -> Matrix:
-    """Probe every part for every attribute.
+    """Probe every part for every attribute, trained on codes of the training split and judged on those of other images.
 
-    Args:
-        codes_train: Codes that the probes are trained on: those of the training split.
-        labels_train: Attribute -> labels `[images]` of these; missing ones are `MISSING`, or NaN where continuous.
-        codes_test: Codes that they are judged on, of other images.
-        labels_test: Attribute -> labels of these.
-        attributes: What is probed for. Groups are left out: a probe can only name values that it was trained on.
-        probe: Its kind, "linear", "two_layer" or "both".
-        seed: Of the choice of validation codes and of the two-layer probe.
+    Labels are attribute -> `[images]`, with `MISSING`, or NaN where continuous, for those that are not there. Maps of more
+    than 1,024 features are average-pooled to 4 x 4 first (finer places are not probed), and every feature is brought to
+    mean 0 and deviation 1 over the training codes.
 
     Returns:
-        Part -> attribute -> reading; `matrix_json` makes plain values of it. An attribute with fewer than 20 labelled
-        training codes, or fewer than 20 to judge on, is left out.
+        Part -> attribute -> reading; `matrix_json` makes plain values of it. Left out are groups, since a probe can only
+        name values that it was trained on, and attributes with fewer than 20 labelled codes to train or to judge on.
 
     Raises:
         ValueError: There is no such probe, or labels and codes are not equally many.
-
-    Maps of more than 1,024 features are average-pooled to 4 x 4 first (finer places are not probed), and
-    every feature is brought to mean 0 and deviation 1 over the training codes.
 
     Example:
         >>> lamp = np.arange(100) % 2

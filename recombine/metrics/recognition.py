@@ -167,8 +167,8 @@ def one_vs_rest_auc(
     if not present or not np.isfinite(scores).all():
         raise ValueError("AUC needs finite scores of images that have a value and of others that have not")
     # All samples at once, as weights: `sklearn.metrics.roc_auc_score` gives one at a time, with other last digits.
-    drawn, whole = bootstrap_counts(len(labels), samples, seed), np.ones((1, len(labels)))
-    found = {values[v]: [_auc(scores[:, v], labels == v, weights) for weights in (whole, drawn)] for v in present}
+    resampled, whole = bootstrap_counts(len(labels), samples, seed), np.ones((1, len(labels)))
+    found = {values[v]: [_auc(scores[:, v], labels == v, weights) for weights in (whole, resampled)] for v in present}
     found["mean"] = [_mean_of_known(np.stack([sides[i] for sides in found.values()])) for i in (0, 1)]
     return {
         name: Estimate(float(value[0]), *percentiles(areas), len(labels)).to_json()

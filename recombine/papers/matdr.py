@@ -32,24 +32,10 @@ COLUMNS = (
 )
 
 
-def split_in_halves(pack: Pack, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """The val rows in two halves, to be paired one to one."""
-    rows = np.random.default_rng(seed).permutation(pack.rows("val"))
-    middle = len(rows) // 2
-    return rows[:middle], rows[middle : 2 * middle]
-
-
 def exchange(model: Method, pack: Pack, rows: tuple[np.ndarray, np.ndarray], by_label: bool) -> Tensor:
-    """Exchange the attributes in which paired images differ.
+    """Both halves' images `[2 pairs, ...]` with the values of the other half, paired one to one, where these differ.
 
-    Args:
-        model: Trained for the attributes.
-        pack: The images.
-        rows: The two halves, paired one to one.
-        by_label: Set the other image's labels, where a method has no parts to exchange.
-
-    Returns:
-        Both halves' images `[2 pairs, ...]` with the other's values.
+    `by_label` sets the other image's labels, where a method has no parts to exchange.
     """
     first, second = (encode_rows(model, pack, half) for half in rows)
     edited = []
@@ -57,7 +43,10 @@ def exchange(model: Method, pack: Pack, rows: tuple[np.ndarray, np.ndarray], by_
         parts = {}
         for name in model.schema.names:
             differ, labels = compare_labels(pack, name, own, others)
-            part = label_codes(model, name, labels).to(target[name]) if by_label else source[name]
+            part = source[name]
+            if by_label:  # a missing label has the first value's code, which is not used
+                of_values = torch.cat([model.label_code(name, value) for value in model.schema[name].values])
+                part = of_values[labels.clamp(min=0)].to(target[name])
             parts[name] = torch.where(differ.view(-1, *[1] * (part.ndim - 1)), part, target[name])
         edited += list(decode_chunks(model, target.replace(parts)))
     return torch.cat(edited)
@@ -83,18 +72,13 @@ def exchange_success(
     return share(np.concatenate(hits), np.concatenate(images))
 
 
-def label_codes(model: Method, name: str, labels: Tensor) -> Tensor:
-    """The label codes of many labels; a missing label has the first value's."""
-    codes = torch.cat([model.label_code(name, value) for value in model.schema[name].values])
-    return codes[labels.clamp(min=0)]
-
-
 def measure_realism(model: Method, pack: Pack, classifier: Classifier, by_label: bool = False) -> dict[str, Any]:
     """Frechet distance of exchanged images to the real val images, and of reconstructions, at equal n.
 
     Beside it `success`, since a method that changes nothing has the best distance of all.
     """
-    extractor, rows = feature_extractor(classifier), split_in_halves(pack)
+    extractor, order = feature_extractor(classifier), np.random.default_rng(0).permutation(pack.rows("val"))
+    rows = order[: len(order) // 2], order[len(order) // 2 : len(order) // 2 * 2]
     with evaluation_mode(model):
         edited = exchange(model, pack, rows, by_label)
         codes = encode_rows(model, pack, np.concatenate(rows))

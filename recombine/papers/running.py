@@ -19,11 +19,8 @@ if TYPE_CHECKING:
 def run_table(table: Table, workspace: Workspace, images: int | None = None, seeds: int = 1) -> dict[str, Any]:
     """Train what a table needs, measure, and write `table.json` and `table.md` into a folder of its name.
 
-    Args:
-        table: Which.
-        workspace: Data and folder.
-        images: Seen by every training, a pair as two; the table's own number when None.
-        seeds: Trainings of every row; see `over_seeds` for the mean and interval of several.
+    Every training sees as many images, a pair as two, or the table's own number when None. `seeds` is the number of
+    trainings of every row; see `over_seeds` for the mean and interval of several.
 
     Returns:
         Plain values: `name`, `title`, `images`, `seeds`, `claim` (`words`, `holds`, `why`), `metrics`, `rows` (`paper`,

@@ -46,10 +46,7 @@ class DataFolders:
 
     @staticmethod
     def sort(names: Sequence[str | Path]) -> DataFolders:
-        """Sort folders by what they hold.
-
-        Args:
-            names: `avatars`, folders of photographs, packs, folders of sprite sheets; at most one of each.
+        """Sort `avatars` (nothing is given for it) and folders by what they hold, at most one of each kind.
 
         Raises:
             ValueError: A folder does not exist, or two are of one kind.
