@@ -32,6 +32,11 @@ def shown(names: tuple[str, ...] | list[str], most: int = 12) -> str:
     return f"{text}, ... ({len(names)} in all)" if len(names) > most else text or "none"
 
 
+def printable(text: str) -> str:
+    """A name that is safe to show: control characters, direction marks and undecodable bytes are escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
+
+
 def nearest(name: str, names: tuple[str, ...] | list[str]) -> str:
     """`; did you mean 'X'?`, or nothing when no name is close."""
     from difflib import get_close_matches

@@ -1,8 +1,8 @@
-"""Options in messages."""
+"""Options and names in messages."""
 
 import pytest
 
-from recombine.messages import command_line, option
+from recombine.messages import command_line, option, printable
 
 
 @pytest.mark.parametrize(
@@ -20,3 +20,10 @@ def test_options_are_spelled_for_the_reader(name, value, python, shell):
     with pytest.raises(RuntimeError), command_line():
         raise RuntimeError
     assert option(name, value) == python
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"), [("a\nb", "a\\nb"), ("\x1b[31m", "\\x1b[31m"), ("grün 🙂", "grün 🙂"), ("\u202egnp", "\\u202egnp"), ("\udcff", "\\udcff")]
+)
+def test_control_characters_are_escaped(name, shown):
+    assert printable(name) == shown

@@ -21,6 +21,7 @@ from PIL import Image, ImageCms, ImageOps
 from PIL.ImageFile import ImageFile
 
 from recombine.data.schema import Schema
+from recombine.messages import printable
 
 try:
     import simplejpeg
@@ -63,7 +64,7 @@ class BadImage(ValueError):
 
     def __init__(self, path: object, reason: str, kind: str = "damaged"):
         self.path, self.reason, self.kind = path, reason, kind
-        super().__init__(f"{printable(path)}: {reason}")
+        super().__init__(f"{printable(str(path))}: {reason}")
 
     def __reduce__(self):
         return BadImage, (self.path, self.reason, self.kind)
@@ -404,9 +405,3 @@ def _padded(pixels: np.ndarray, schema: Schema) -> np.ndarray:
 def name_of(source: object) -> object:
     """What to call an image in messages."""
     return "image" if isinstance(source, bytes) else source
-
-
-def printable(name: object) -> str:
-    """A name as text that cannot disturb a terminal or a log."""
-    text = str(name)
-    return text if text.isprintable() else ascii(text)

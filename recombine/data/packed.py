@@ -274,10 +274,8 @@ def is_pack(folder: str | Path) -> bool:
 def check(folder: Path) -> dict:
     """The manifest of a pack whose files have the right sizes and whose index and schema are intact."""
     if not is_pack(folder):
-        raise BadPack(
-            f"{folder} has no {manifest.NAME}, so it is no pack or one that was never finished; run the packing again, "
-            "it continues where it stopped"
-        )
+        text = f"{folder} has no {manifest.NAME}, so it is no pack or one that was never finished"
+        raise BadPack(f"{text}; run the packing again, it continues where it stopped")
     written = json.loads((folder / manifest.NAME).read_text("utf-8"))
     if written["format"] > FORMAT:
         newer = f"{folder} has format {written['format']}"

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, BinaryIO, Literal
 import numpy as np
 
 from recombine.data import packed
-from recombine.data.decoding import decode_noted, printable
+from recombine.data.decoding import decode_noted
 from recombine.data.packed import BadPack, Column, Pack, finish, index_columns, open_images, write_header, write_pack
 from recombine.data.schema import MISSING, Attribute, Schema
 from recombine.data.sources.labels import LabelTable, split_by_group
 from recombine.data.workers import Decoder, Entry, Job, decode_all
 from recombine.files import check_writable, digest, new_file, open_log, open_reserved, save_errors, sync, write_text
 from recombine.locks import lock
-from recombine.messages import nearest, option, shown
+from recombine.messages import nearest, option, printable, shown
 from recombine.progress import Bar
 
 if TYPE_CHECKING:

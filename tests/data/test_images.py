@@ -458,7 +458,7 @@ def test_what_is_not_a_file_is_named(tmp_path):
 
 
 def test_messages_hold_no_control_characters():
-    assert str(BadImage("a\x1b[2J\n.png", "is bad")) == r"'a\x1b[2J\n.png': is bad"
+    assert str(BadImage("a\x1b[2J\n.png", "is bad")) == r"a\x1b[2J\n.png: is bad"
     assert str(BadImage("Zoë 😀.png", "is bad")) == "Zoë 😀.png: is bad"
 
 

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from recombine.data.sources.cells import BadTable, Note, printable, read_cells, read_list
+from recombine.data.sources.cells import BadTable, Note, read_cells, read_list
 from recombine.data.sources.matching import Rows, match
 from recombine.data.sources.paths import Listing
 from recombine.data.sources.source import Source, SourceOptions
+from recombine.messages import printable
 
 IMAGES = "img_align_celeba"
 ATTRIBUTES = ("list_attr_celeba.txt", "list_attr_celeba.csv")

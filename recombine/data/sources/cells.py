@@ -15,9 +15,12 @@ from pathlib import Path
 from sys import intern
 from typing import Literal
 
+from recombine.messages import printable
+
 TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".parquet")
 SPREADSHEETS = (".xlsx", ".xlsm", ".xls", ".ods")
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
 
 
@@ -167,10 +170,8 @@ def _by_column(header: list[str], rows: list[list[str]], lines: list[int], name:
         if len(row) == len(names) + 1 and not row[-1].strip():
             row.pop()
         if len(row) != len(names):
-            raise BadTable(
-                f"{name} line {line} has {len(row)} cells where the header has {len(names)}; "
-                "quote cells that hold the delimiter, and leave missing cells empty"
-            )
+            text = f"{name} line {line} has {len(row)} cells where the header has {len(names)}"
+            raise BadTable(f"{text}; quote cells that hold the delimiter, and leave missing cells empty")
     columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
     return Cells(columns, [f"{name} line"] * len(rows), lines, notes)
 
@@ -235,10 +236,8 @@ def _read_parquet(path: Path, name: str) -> Cells:
         kind = column.type
         paired = pyarrow.types.is_struct(kind) and {part.name for part in kind} == {"bytes", "path"}
         if paired or pyarrow.types.is_binary(kind):
-            raise BadTable(
-                f"{name} carries images inside its column {printable(column.name)}; expected paths of files; "
-                "write each image to a file and put its path in a column file_name"
-            )
+            text = f"{name} carries images inside its column {printable(column.name)}; expected paths of files"
+            raise BadTable(f"{text}; write each image to a file and put its path in a column file_name")
         if pyarrow.types.is_nested(kind):
             notes.append(_nested(name, column.name))
         else:
@@ -252,14 +251,6 @@ def _text(value: object) -> str:
     if value is None:
         return ""
     return intern(str(value).lower() if isinstance(value, bool) else str(value))
-
-
-def printable(text: str) -> str:
-    """A name that is safe to show: control characters, direction marks and undecodable bytes are escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
-
-
-NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
 def number(text: str) -> bool:

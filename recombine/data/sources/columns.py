@@ -17,9 +17,9 @@ from typing import Any, get_args
 import numpy as np
 
 from recombine.data.schema import MISSING, NO, YES, Attribute, Kind, Mirror
-from recombine.data.sources.cells import Cells, Note, number, printable
+from recombine.data.sources.cells import Cells, Note, number
 from recombine.data.sources.source import NewValues, Stated
-from recombine.messages import nearest, option, shown
+from recombine.messages import nearest, option, printable, shown
 
 MISSING_CELLS = ("", "nan", "n/a", "#n/a", "<na>", "null")          # in any case; and NA, in capitals
 NOT_A_LABEL = ("none", "-", "--", "?", "unknown")                   # missing, but a value among words

@@ -11,22 +11,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from recombine.data.sources.celeba import read_celeba
-from recombine.data.sources.cells import (
-    SPREADSHEETS,
-    TABLE_SUFFIXES,
-    BadTable,
-    Cells,
-    join_cells,
-    printable,
-    read_cells,
-)  # fmt: skip
+from recombine.data.sources.cells import SPREADSHEETS, TABLE_SUFFIXES, BadTable, Cells, join_cells, read_cells
 from recombine.data.sources.labels import SPLITS, LabelTable, find_group
 from recombine.data.sources.matching import Rows, listed, match
 from recombine.data.sources.norb import read_norb
 from recombine.data.sources.paths import SUFFIXES, Listing, walk
 from recombine.data.sources.patterns import read_pattern
 from recombine.data.sources.source import Source, SourceOptions
-from recombine.messages import option, shown
+from recombine.messages import option, printable, shown
 
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 MOST_CLASSES = 200      # more folders than this are groups, such as one for each person
@@ -168,8 +160,8 @@ def describe(source: Source | LabelTable) -> dict:
 
 def _describe_attribute(table: LabelTable, name: str) -> dict:
     attribute, known = table[name], table.known(name)
-    entry = {"name": name, "kind": attribute.kind, "known": int(known.sum()), "missing": int((~known).sum())}
-    entry["mirror"] = attribute.mirror
+    labelled = {"known": int(known.sum()), "missing": int((~known).sum())}
+    entry = {"name": name, "kind": attribute.kind, **labelled, "mirror": attribute.mirror}
     if attribute.kind == "continuous":
         numbers = table.columns[name][known].astype(float)
         spread = {"mean": float(numbers.mean()), "std": float(numbers.std())} if len(numbers) else {}

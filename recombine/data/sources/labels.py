@@ -13,10 +13,10 @@ import numpy as np
 
 from recombine.data.batch import mix_seed
 from recombine.data.schema import MISSING, Attribute, Schema
-from recombine.data.sources.cells import Cells, Note, printable
+from recombine.data.sources.cells import Cells, Note
 from recombine.data.sources.columns import PERSONS, Column, factorise, named, natural, tidy, type_column, yes_or_no
 from recombine.data.sources.source import FEW, SourceOptions
-from recombine.messages import nearest, shown
+from recombine.messages import nearest, printable, shown
 
 if TYPE_CHECKING:
     from recombine.data.packed import Pack

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from recombine.data.sources.cells import BadTable, Cells, Note, number, printable
+from recombine.data.sources.cells import BadTable, Cells, Note, number
 from recombine.data.sources.labels import LabelTable, make_table
 from recombine.data.sources.paths import SUFFIXES, Found, Listing, Resolver, find_base, sample
 from recombine.data.sources.source import Source, SourceOptions, Stated
-from recombine.messages import nearest, option, shown
+from recombine.messages import nearest, option, printable, shown
 
 PATH_COLUMNS = ("file_name", "filename", "file", "path", "image", "image_path", "image_id", "img", "picture", "photo")
 LISTED = 10             # names shown of many
@@ -84,10 +84,9 @@ def _path_column(rows: Rows, listing: Listing, options: SourceOptions) -> tuple[
     usual = [name for word in PATH_COLUMNS for name in columns if name.lower().replace(" ", "_") == word]
     chosen = [name for name in usual if name in fitting] or fitting or usual
     if not chosen:
-        raise BadTable(
-            f"no column holds paths of files below {listing.root}; there are {shown(list(columns))}, "
-            f"and files such as {listed(listing.images[:3])}; say which one with {option('image_column')}"
-        )
+        text = f"no column holds paths of files below {listing.root}; there are {shown(list(columns))}"
+        files = f"files such as {listed(listing.images[:3])}"
+        raise BadTable(f"{text}, and {files}; say which one with {option('image_column')}")
     if len(chosen) > 1 and chosen[0] not in usual:
         raise BadTable(f"the columns {shown(chosen)} all hold files; say which one with {option('image_column')}")
     return chosen[0], bases[chosen[0]][0]

@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from recombine.data.sources.cells import BadTable, Cells, Note, printable
+from recombine.data.sources.cells import BadTable, Cells, Note
 from recombine.data.sources.labels import make_table
 from recombine.data.sources.paths import Listing
 from recombine.data.sources.source import Source, SourceOptions
+from recombine.messages import printable
 
 if TYPE_CHECKING:
     from recombine.data.schema import Kind, Schema

@@ -20,12 +20,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from recombine.data.schema import Kind
-from recombine.data.sources.cells import BadTable, Cells, Note, printable
+from recombine.data.sources.cells import BadTable, Cells, Note
 from recombine.data.sources.columns import IDENTITIES, PERSONS, named
 from recombine.data.sources.matching import Pairs, Rows, match
 from recombine.data.sources.paths import SUFFIXES, Listing, sample
 from recombine.data.sources.source import Source, SourceOptions
-from recombine.messages import nearest, shown
+from recombine.messages import nearest, printable, shown
 
 CLIPS = ("clip", "video", "sequence", "track")      # told apart by whose they are
 NAMED = 3                                           # files named of many that do not match

@@ -103,10 +103,9 @@ def read_sheet(path: Path) -> np.ndarray:
     except OSError as error:
         raise ValueError(f"{path} cannot be read as an image ({error}); replace it or remove it") from error
     if sheet.shape[:2] != (ROWS * CELL, COLUMNS * CELL):
-        raise ValueError(
-            f"{path} is {sheet.shape[1]} x {sheet.shape[0]} pixels; a sheet is {COLUMNS * CELL} x {ROWS * CELL}, "
-            f"{COLUMNS} by {ROWS} cells of {CELL}. Replace it or take it out of the folder"
-        )
+        size = f"{COLUMNS * CELL} x {ROWS * CELL}, {COLUMNS} by {ROWS} cells of {CELL}"
+        text = f"{path} is {sheet.shape[1]} x {sheet.shape[0]} pixels; a sheet is {size}"
+        raise ValueError(f"{text}. Replace it or take it out of the folder")
     return np.ascontiguousarray(sheet.reshape(ROWS, CELL, COLUMNS, CELL, 4).swapaxes(1, 2))
 
 

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from recombine.data.sources.cells import BadTable, printable, read_cells
+from recombine.data.sources.cells import BadTable, read_cells
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
@@ -98,10 +98,3 @@ def test_tables_that_cannot_be_read(tmp_path, name, content, message):
 def test_a_comma_at_the_end_of_every_row_is_forgiven(tmp_path):
     (tmp_path / "t.csv").write_text("file_name,hair\na.png,x,\nb.png,y,\n")
     assert read_cells(tmp_path / "t.csv").columns == {"file_name": ["a.png", "b.png"], "hair": ["x", "y"]}
-
-
-@pytest.mark.parametrize(
-    ("name", "shown"), [("a\nb", "a\\nb"), ("\x1b[31m", "\\x1b[31m"), ("grün 🙂", "grün 🙂"), ("\u202egnp", "\\u202egnp"), ("\udcff", "\\udcff")]
-)
-def test_control_characters_are_escaped(name, shown):
-    assert printable(name) == shown
