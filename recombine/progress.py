@@ -10,13 +10,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 class Bar:
-    """A bar for work on a number of images; use it in a `with`, or `close` it.
+    """A bar for work on `total` images, which `what` names in one word; use it in a `with`, or `close` it.
 
-    Args:
-        what: The work, in one word.
-        total: Images in all.
-        shown: False shows no bar, lines of text alone.
-        stays: Leave the finished bar on the screen.
+    Unless it is `shown` there is no bar, lines of text alone; the finished bar disappears unless it `stays`.
     """
 
     def __init__(self, what: str, total: int, *, shown: bool = True, stays: bool = False):

@@ -58,18 +58,10 @@ class BadImages(ValueError):
 
 
 def pack(
-    source: Source,
-    folder: str | Path,
-    schema: Schema,
-    *,
-    workers: int | None = None,
-    on_bad: Literal["error", "skip"] = "error",
-    allow_truncated: bool = False,
-    verify: bool = False,
-    seed: int = 0,
-    progress: bool = True,
-    decoder: Decoder = decode_noted,
-) -> Pack:
+    source: Source, folder: str | Path, schema: Schema, *, workers: int | None = None,
+    on_bad: Literal["error", "skip"] = "error", allow_truncated: bool = False, verify: bool = False,
+    seed: int = 0, progress: bool = True, decoder: Decoder = decode_noted,
+) -> Pack:  # fmt: skip
     """Decode, orient and resize every image of a source once.
 
     An interrupted packing goes on where it stopped when it is called again; on a finished pack only files that changed
@@ -248,11 +240,10 @@ class Packing:
         """Decode the rows that are still lacking, and store them."""
         rows = [row for row in range(len(self.files)) if row not in self.entries]
         synced = time.monotonic()
-        for done, entries, pixels in decode_all(self.job, rows, self.files, workers):
-            images = iter(pixels)
-            for row, entry in zip(done, entries, strict=True):
-                if not entry.kind:
-                    self._write(part, row, next(images))
+        for done in decode_all(self.job, rows, self.files, workers):
+            for row, entry, pixels in done:
+                if pixels is not None:
+                    self._write(part, row, pixels)
                 self._add(row, entry)
             if time.monotonic() - synced > EVERY:
                 self._sync(part)
@@ -329,32 +320,20 @@ def duplicates(entries: Sequence[Entry], images: np.ndarray, splits: Sequence[st
     for row, entry in enumerate(entries):
         groups[entry.pixel_hash].append(row)
     same = [rows for rows in groups.values() if len(rows) > 1]
-    near = near_pairs([rows[0] for rows in groups.values()], entries, images, splits)
-    return [
-        {"kind": kind, "files": [entries[r].file for r in rows], "splits": [str(splits[r]) for r in rows]}
-        for kind, found in (("same", same), ("nearly the same", near))
-        for rows in found
-    ]
-
-
-def near_pairs(
-    rows: Sequence[int], entries: Sequence[Entry], images: np.ndarray, splits: Sequence[str] | np.ndarray
-) -> list[tuple[int, int]]:
-    """Pairs of rows of different splits whose perceptual hashes differ in few bits and whose pixels differ little.
-
-    Hashes within `NEAR_BITS` share at least one of four 16-bit parts, so only those are compared.
-    """
-    found = set()
-    bits = {row: int(entries[row].pixel_look, 16) for row in rows}
-    for shift in range(0, 64, 16):
+    found, bits = set(), {rows[0]: int(entries[rows[0]].pixel_look, 16) for rows in groups.values()}
+    for shift in range(0, 64, 16):          # hashes within `NEAR_BITS` share at least one of four 16-bit parts
         buckets = defaultdict(list)
-        for row in rows:
+        for row in sorted(bits, key=lambda row: bits[row]):
             buckets[bits[row] >> shift & 0xFFFF].append(row)
         for bucket in buckets.values():
-            bucket.sort(key=lambda row: bits[row])
             reach = len(bucket) if len(bucket) <= BUCKET else 8     # of a large bucket, those close in its order
             for a, b in ((a, b) for i, a in enumerate(bucket) for b in bucket[i + 1 : i + 1 + reach]):
                 if splits[a] != splits[b] and (bits[a] ^ bits[b]).bit_count() <= NEAR_BITS:
                     found.add((min(a, b), max(a, b)))
     most = NEAR_LEVELS * np.iinfo(images.dtype).max / 255
-    return sorted((a, b) for a, b in found if np.abs(images[a].astype(np.float32) - images[b]).mean() <= most)
+    near = sorted((a, b) for a, b in found if np.abs(images[a].astype(np.float32) - images[b]).mean() <= most)
+    return [
+        {"kind": kind, "files": [entries[r].file for r in rows], "splits": [str(splits[r]) for r in rows]}
+        for kind, found in (("same", same), ("nearly the same", near))
+        for rows in found
+    ]

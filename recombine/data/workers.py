@@ -49,6 +49,9 @@ class Entry:
             return False
 
 
+Result = list[tuple[int, Entry, np.ndarray | None]]
+
+
 @dataclass(frozen=True)
 class Job:
     """A decode job, the same for all files; it is sent to every process."""
@@ -58,15 +61,9 @@ class Job:
     allow_truncated: bool = False
     decoder: Decoder = decode_noted
 
-    def run(self, rows: Sequence[int], files: Sequence[str]) -> tuple[Sequence[int], list[Entry], list[np.ndarray]]:
-        """Decode some files: their rows, an entry each, and the pixels of those that can be used."""
-        entries, pixels = [], []
-        for file in files:
-            entry, image = self.one(file)
-            entries.append(entry)
-            if image is not None:
-                pixels.append(image)
-        return rows, entries, pixels
+    def run(self, rows: Sequence[int], files: Sequence[str]) -> Result:
+        """Decode some files: the row of each, its entry, and its pixels where it can be used."""
+        return [(row, *self.one(file)) for row, file in zip(rows, files, strict=True)]
 
     def one(self, file: str) -> tuple[Entry, np.ndarray | None]:
         entry = Entry(file)
@@ -103,9 +100,6 @@ def stamp(path: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-Result = tuple[Sequence[int], list[Entry], list[np.ndarray]]
-
-
 def decode_all(job: Job, rows: Sequence[int], files: Sequence[str], workers: int) -> Iterator[Result]:
     """Decode files `files[row]` for all `rows`, in any order, in processes where there are many.
 
@@ -122,7 +116,7 @@ def decode_all(job: Job, rows: Sequence[int], files: Sequence[str], workers: int
     while left:
         try:
             for result in in_pool(job, list(left), files, workers):
-                for row in result[0]:
+                for row, *_ in result:
                     del left[row]
                 yield result
         except BrokenProcessPool:
@@ -131,7 +125,7 @@ def decode_all(job: Job, rows: Sequence[int], files: Sequence[str], workers: int
                     yield from in_pool(job, [row], files, 2)
                 except BrokenProcessPool:   # where it dies alone, too, the image is the culprit
                     reason = "the process that read it died twice, for lack of memory or by a fault in a decoder"
-                    yield [row], [Entry(files[row], kind="deadly", reason=f"{reason}; make it smaller")], []
+                    yield [(row, Entry(files[row], kind="deadly", reason=f"{reason}; make it smaller"), None)]
                     deadly += 1
                 del left[row]
                 if deadly > MOST_DEADLY:
