@@ -61,6 +61,17 @@ def widths(first: int, count: int) -> list[int]:
     return [first * min(2**level, 8) for level in range(count)]
 
 
+class Skip(nn.Module):
+    """`x + layers(x)`, of any shape that the layers preserve."""
+
+    def __init__(self, *layers: nn.Module):
+        super().__init__()
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.layers(x)
+
+
 class ResidualBlock(nn.Module):
     """Pre-activation residual block: ReLU, conv k3, ReLU, conv k3, plus a resized and projected input."""
 

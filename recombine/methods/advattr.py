@@ -35,7 +35,7 @@ from recombine.losses import absolute_error, cross_entropy, cross_entropy_to_uni
 from recombine.method import Progress, Role, Turn, schema_image_size
 from recombine.methods.shared.prototypes import Prototypes
 from recombine.methods.shared.schemas import check_kinds, named_roles
-from recombine.networks import BatchNorm2d, check_divisible, num_halvings
+from recombine.networks import BatchNorm2d, Skip, check_divisible, num_halvings
 
 Norm = Literal["instance", "batch", "none"]
 
@@ -87,7 +87,8 @@ class Encoders(nn.Module):
     def forward(self, images: Tensor) -> list[Tensor]:
         """Images in [-1, 1] -> codes `[batch, code channels, h, w]` of one size, the rest last."""
         codes = [network(images) for network in self.networks]
-        return [resized(code, codes[-1].shape[2:]) for code in codes]
+        size = codes[-1].shape[2:]
+        return [c if c.shape[2:] == size else F.interpolate(c, size, mode="bilinear") for c in codes]
 
 
 class Classifiers(nn.Module):
@@ -237,18 +238,13 @@ def encoder(channels: int, config: Config, more: int = 0) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def resized(codes: Tensor, size: Sequence[int]) -> Tensor:
-    """Maps `[batch, channels, h, w]` in a size, interpolated linearly."""
-    return codes if codes.shape[2:] == size else F.interpolate(codes, size, mode="bilinear", align_corners=False)
-
-
 def decoder(codes: int, channels: int, config: Config) -> nn.Sequential:
     """Table I with the released widths: residual blocks on all codes at once, then doublings that halve the channels.
 
     Differs from the paper: halves are rounded up to multiples of 8, for speed.
     """
     widths = [codes, *(-(-codes // (8 << level)) * 8 for level in range(1, config.halvings + 1))]
-    layers: list[nn.Module] = [ResidualBlock(codes, config.norm) for _ in range(config.blocks)]
+    layers: list[nn.Module] = [residual_block(codes, config.norm) for _ in range(config.blocks)]
     for inputs, outputs in pairwise(widths):
         layers += [Doubling(inputs, outputs, 3), normal(config.norm, outputs), nn.ReLU()]
     return nn.Sequential(*layers, same(widths[-1], channels, config.kernel), nn.Tanh())
@@ -269,16 +265,10 @@ def features(channels: int, config: Config) -> nn.Sequential:
     return nn.Sequential(*(layer for i, o in pairwise(widths) for layer in (nn.Conv2d(i, o, 4, 2, 1), nn.ReLU())))
 
 
-class ResidualBlock(nn.Module):
+def residual_block(channels: int, norm: Norm) -> Skip:
     """Two convolutions of the same width beside the input; nothing follows the sum."""
-
-    def __init__(self, channels: int, norm: Norm):
-        super().__init__()
-        first, second = (nn.Sequential(same(channels, channels, 3), normal(norm, channels)) for _ in range(2))
-        self.layers = nn.Sequential(first, nn.ReLU(), second)
-
-    def forward(self, codes: Tensor) -> Tensor:
-        return codes + self.layers(codes)
+    first, second = (nn.Sequential(same(channels, channels, 3), normal(norm, channels)) for _ in range(2))
+    return Skip(first, nn.ReLU(), second)
 
 
 class Doubling(nn.Conv2d):

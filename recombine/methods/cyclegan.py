@@ -36,7 +36,7 @@ from recombine.method import Progress, Role, Turn, schema_image_size
 from recombine.methods.shared.critics import masked_mean, patch_critic
 from recombine.methods.shared.label_codes import LabelCodes
 from recombine.methods.shared.schemas import named_roles, only_binary, partner
-from recombine.networks import image_head
+from recombine.networks import Skip, image_head
 
 
 @dataclass(frozen=True)
@@ -80,16 +80,10 @@ class Domains:
         return Draw(a, flips[0], b, flips[1])
 
 
-class ResidualBlock(nn.Module):
+def residual_block(channels: int) -> Skip:
     """Conv k3, IN, ReLU, conv k3, IN, added to the input; padded by reflection."""
-
-    def __init__(self, channels: int):
-        super().__init__()
-        first, second = (nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect") for _ in range(2))
-        self.layers = nn.Sequential(first, nn.InstanceNorm2d(channels), nn.ReLU(), second, nn.InstanceNorm2d(channels))
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        return hidden + self.layers(hidden)
+    first, second = (nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect") for _ in range(2))
+    return Skip(first, nn.InstanceNorm2d(channels), nn.ReLU(), second, nn.InstanceNorm2d(channels))
 
 
 def generator(channels: int, width: int, blocks: int) -> nn.Sequential:
@@ -98,7 +92,7 @@ def generator(channels: int, width: int, blocks: int) -> nn.Sequential:
     layers = [nn.Conv2d(channels, width, 7, padding=3, padding_mode="reflect"), nn.InstanceNorm2d(width), nn.ReLU()]
     for before, after in pairwise(sizes):
         layers += [nn.Conv2d(before, after, 3, 2, 1), nn.InstanceNorm2d(after), nn.ReLU()]
-    layers += [ResidualBlock(sizes[-1]) for _ in range(blocks)]
+    layers += [residual_block(sizes[-1]) for _ in range(blocks)]
     for before, after in pairwise(sizes[::-1]):
         layers += [nn.ConvTranspose2d(before, after, 3, 2, 1, 1), nn.InstanceNorm2d(after), nn.ReLU()]
     return nn.Sequential(*layers, nn.Conv2d(width, channels, 7, padding=3, padding_mode="reflect"), nn.Tanh())

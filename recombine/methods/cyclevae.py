@@ -126,7 +126,6 @@ class CycleVAE(nn.Module):
         yield Turn("autoencoder", {"reverse": (c.reverse_weight, absolute_error(first, second).mean())})  # Sec. 3, L_reverse
 
     def _encoded(self, x: Tensor) -> tuple[DiagonalGaussian, Tensor]:
-        """Distribution of the pose, and the appearance, of images in [0, 1]."""
         pose, appearance = self.encoder(x).split([2 * self.config.pose_size, self.config.appearance_size], 1)
         return DiagonalGaussian.of(pose), appearance
 

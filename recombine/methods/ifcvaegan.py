@@ -214,7 +214,7 @@ class IFcVAEGAN(nn.Module):
         if w["gen"]:
             x_prior = self._decoder_logits(true, batch.noise("prior", self.config.num_latents))
             fooled = [binary_cross_entropy(self.critic(logit.sigmoid()), 1.0).mean() for logit in (x_rec, x_prior)]
-            losses["gen"] = (w["gen"], torch.stack(fooled).mean())                                            # Eq. 2, L_gan
+            losses["gen"] = (w["gen"], torch.stack(fooled).mean())                                        # Eq. 2, L_gan
         if w["aux"]:
             z_again = mean + deviation * batch.noise("z_again", self.config.num_latents)
             guess = self.aux(z_again)

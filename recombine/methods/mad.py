@@ -279,23 +279,23 @@ class MAD(nn.Module):
         x_prior = self.decoder(z_prior) if c.generative_weight else None
 
         if iteration % c.critic_z_every == 0:
-            enc = real_loss(self.critic_z(z_prior)) + fake_loss(self.critic_z(z.detach()))                      # Eq. 2, L_enc
+            enc = real_loss(self.critic_z(z_prior)) + fake_loss(self.critic_z(z.detach()))                # Eq. 2, L_enc
             yield Turn("critic_z", {"enc": (1.0, enc)})                                                   # Eq. 2, L_enc
 
         if iteration % c.critic_x_every == 0:
             real = real_loss(self.critic_x(x))
-            own = {"adv": (c.adversarial_weight, real + fake_loss(self.critic_x(x_rec.detach())))}          # Eq. 3, L_adv
+            own = {"adv": (c.adversarial_weight, real + fake_loss(self.critic_x(x_rec.detach())))}        # Eq. 3, L_adv
             if x_prior is not None:
-                own["gen"] = (c.generative_weight, real + fake_loss(self.critic_x(x_prior.detach())))       # Eq. 4, L_gen
+                own["gen"] = (c.generative_weight, real + fake_loss(self.critic_x(x_prior.detach())))     # Eq. 4, L_gen
             yield Turn("critic_x", own)
 
         losses |= {
             "rec": (c.rec_weight, absolute_error(x_rec, x).mean() / 2),                                   # Eq. 1, L_rec
-            "enc": (c.enc_weight, real_loss(self.critic_z(z))),                                              # Eq. 2, L_enc
-            "adv": (c.adversarial_weight, real_loss(self.critic_x(x_rec))),                                  # Eq. 3, L_adv
+            "enc": (c.enc_weight, real_loss(self.critic_z(z))),                                           # Eq. 2, L_enc
+            "adv": (c.adversarial_weight, real_loss(self.critic_x(x_rec))),                               # Eq. 3, L_adv
         }
         if x_prior is not None:
-            losses["gen"] = (c.generative_weight, real_loss(self.critic_x(x_prior)))                         # Eq. 4, L_gen
+            losses["gen"] = (c.generative_weight, real_loss(self.critic_x(x_prior)))                      # Eq. 4, L_gen
         yield Turn("embedding", losses)
 
     def _map_losses(self, z: Tensor, batch: Batch) -> dict[str, tuple[float, Tensor]]:
@@ -314,8 +314,8 @@ class MAD(nn.Module):
             unit = self._unit_columns(f)
             losses["cyc"] = (c.cycle_weight, absolute_error(again[:, unit], swapped[:, unit]).mean())     # Eq. 8, L_cyc
             augmented = self._label_loss(names, again, shuffled(batch, order), "augmented")
-            losses[f"aug_{'+'.join(names)}"] = (c.augmentation_weight * self._weight(names), augmented)  # Eq. 10, L_aug
-        return {name: (c.maps_weight * weight, value) for name, (weight, value) in losses.items()}  # Eq. 14, L_Phi
+            losses[f"aug_{'+'.join(names)}"] = (c.augmentation_weight * self._weight(names), augmented)   # Eq. 10, L_aug
+        return {name: (c.maps_weight * weight, value) for name, (weight, value) in losses.items()}        # Eq. 14, L_Phi
 
     def _label_loss(self, names: tuple[str, ...], f: Tensor, batch: Batch, purpose: str) -> Tensor:
         """F_k of Eq. 7, a scalar: triplet loss, or error of continuous attributes; 0 without labels."""
@@ -326,7 +326,7 @@ class MAD(nn.Module):
             for name, part in columns.items():
                 known = batch.known[name]
                 truth = self._scaled(self.schema[name], batch.labels[name][:, None].to(part))
-                errors.append(torch.where(known, form(part, truth), 0).sum() / known.sum().clamp(min=1))              # Eq. 11, F_p
+                errors.append(torch.where(known, form(part, truth), 0).sum() / known.sum().clamp(min=1))  # Eq. 11, F_p
             return torch.stack(errors).mean()
         (name,) = names
         part, labels, known, rows = columns[name], batch.labels[name], batch.known[name], batch.rows.to(f.device)
@@ -339,7 +339,7 @@ class MAD(nn.Module):
             affect = self.affect if name == self.expression else ()
             distance = label_distance(labels, [batch.labels[a] for a in affect], [batch.known[a] for a in affect])
             triplets = label_triplets(distance, known, rows, draws)
-        return triplet_loss(part, triplets, self.config.margin, self.config.clamped)                     # Eq. 12
+        return triplet_loss(part, triplets, self.config.margin, self.config.clamped)                      # Eq. 12
 
     def _weight(self, names: tuple[str, ...]) -> float:
         kinds = {"continuous": self.config.number_weight, "group": self.config.group_weight}

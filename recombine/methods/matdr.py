@@ -34,7 +34,7 @@ from recombine.method import Progress, Role, Turn, schema_image_size
 from recombine.methods.shared.label_codes import hard, units
 from recombine.methods.shared.prototypes import Prototypes
 from recombine.methods.shared.schemas import check_kinds, labels_of_both, named_roles, partner
-from recombine.networks import BatchNorm2d, check_divisible, exchanged, num_halvings
+from recombine.networks import BatchNorm2d, Skip, check_divisible, exchanged, num_halvings
 
 
 @dataclass(frozen=True)
@@ -83,15 +83,9 @@ PRESETS = {
 TINY = Config(width=4, residual_blocks=1, unit_channels=2, rest_channels=4, critic_width=4)  # for tests
 
 
-class ResidualBlock(nn.Module):
+def residual_block(channels: int) -> Skip:
     """Conv k3, BN, ReLU, conv k3, BN, added to the input."""
-
-    def __init__(self, channels: int):
-        super().__init__()
-        self.layers = nn.Sequential(*convolution(channels, channels, 3), *convolution(channels, channels, 3)[:2])
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        return hidden + self.layers(hidden)
+    return Skip(*convolution(channels, channels, 3), *convolution(channels, channels, 3)[:2])
 
 
 def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> list[nn.Module]:
@@ -111,7 +105,7 @@ def encoder(config: Config, channels: int, code_channels: int) -> nn.Sequential:
     layers = convolution(channels, sizes[0], config.outer_kernel, config.outer_stride)
     for before, after in pairwise(sizes):
         layers += convolution(before, after, 4, 2)
-    layers += [ResidualBlock(sizes[-1]) for _ in range(config.residual_blocks)]
+    layers += [residual_block(sizes[-1]) for _ in range(config.residual_blocks)]
     return nn.Sequential(*layers, nn.Conv2d(sizes[-1], code_channels, 3, padding=1))
 
 
@@ -119,7 +113,7 @@ def decoder(config: Config, channels: int, code_channels: int) -> nn.Sequential:
     """Codes `[batch, code channels, h, w]` -> image `[batch, channels, height, width]` in [-1, 1]."""
     sizes = [config.width << level for level in range(config.halvings, -1, -1)]
     layers = convolution(code_channels, sizes[0], 3)
-    layers += [ResidualBlock(sizes[0]) for _ in range(config.residual_blocks)]
+    layers += [residual_block(sizes[0]) for _ in range(config.residual_blocks)]
     for before, after in pairwise(sizes):
         layers += doubling(before, after)
     kernel, stride = config.outer_kernel, config.outer_stride
@@ -227,7 +221,6 @@ class MATDR(nn.Module):
         y, known = labels_of_both(batch, self.schema.names)
         mask = self._mask(batch, y, known)
         y_swapped, known_swapped = exchanged(y, mask), exchanged(known, mask)
-
         e = self.encoder(x)
         x_swapped = self.decoder(self._exchanged_units(e, mask))
 

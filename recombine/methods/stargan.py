@@ -33,7 +33,7 @@ from recombine.losses import absolute_error, gradient_penalty
 from recombine.method import Progress, Role, Turn, schema_image_size
 from recombine.methods.shared.label_codes import LabelCodes
 from recombine.methods.shared.schemas import check_kinds, named_roles
-from recombine.networks import num_halvings, with_planes
+from recombine.networks import Skip, num_halvings, with_planes
 
 
 @dataclass(frozen=True)
@@ -70,16 +70,10 @@ PRESETS = {
 TINY = Config(width=4, blocks=1, critic_width=4, critic_steps=1)  # for tests
 
 
-class ResidualBlock(nn.Module):
+def residual_block(channels: int, running: bool) -> Skip:
     """Conv k3, IN, ReLU, conv k3, IN, added to the input."""
-
-    def __init__(self, channels: int, running: bool):
-        super().__init__()
-        first, second = (nn.Conv2d(channels, channels, 3, padding=1, bias=False) for _ in range(2))
-        self.layers = nn.Sequential(first, norm(channels, running), nn.ReLU(), second, norm(channels, running))
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        return hidden + self.layers(hidden)
+    first, second = (nn.Conv2d(channels, channels, 3, padding=1, bias=False) for _ in range(2))
+    return Skip(first, norm(channels, running), nn.ReLU(), second, norm(channels, running))
 
 
 def norm(channels: int, running: bool) -> nn.InstanceNorm2d:
@@ -99,7 +93,7 @@ class Generator(nn.Module):
         layers: list[nn.Module] = [first, norm(sizes[0], running), nn.ReLU()]
         for before, after in pairwise(sizes):
             layers += [nn.Conv2d(before, after, 4, 2, 1, bias=False), norm(after, running), nn.ReLU()]
-        layers += [ResidualBlock(sizes[-1], running) for _ in range(config.blocks)]
+        layers += [residual_block(sizes[-1], running) for _ in range(config.blocks)]
         for before, after in pairwise(sizes[::-1]):
             layers += [nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False), norm(after, running), nn.ReLU()]
         self.layers = nn.Sequential(*layers, last(sizes[0], channels, *outer, bias=False), nn.Tanh())

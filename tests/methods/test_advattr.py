@@ -305,7 +305,7 @@ def test_missing_labels_add_nothing_also_where_they_are_permuted():
     assert all(torch.isfinite(value) for _, value in terms.values())
 
 
-def test_codes_are_judged_by_the_layer_that_reads_pictures():
+def test_codes_are_judged_by_the_layer_that_reads_images():
     method = AdvAttr(TINY, schema(SMILING, HAIR)).eval()
     images = batch(method.schema).images
     codes = method.encode(images)
@@ -319,7 +319,7 @@ def test_codes_are_judged_by_the_layer_that_reads_pictures():
 
 @pytest.mark.parametrize("name", PRESETS)
 @pytest.mark.parametrize(("height", "width", "channels"), [(16, 16, 3), (16, 32, 1), (24, 16, 4)])
-def test_presets_play_on_pictures_of_any_shape(name, height, width, channels):
+def test_presets_play_on_images_of_any_shape(name, height, width, channels):
     small = replace(PRESETS[name], width=4, code_width=8, blocks=1, critic_width=4, classifier_width=4)
     shape = Schema(attributes=(SMILING,), height=height, width=width, channels=channels)
     method = AdvAttr(small, shape)

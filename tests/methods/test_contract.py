@@ -109,7 +109,7 @@ def test_every_part_has_a_role(name, count):
 
 
 @every_method
-def test_pictures_come_back_in_size_and_range(name):
+def test_images_come_back_in_size_and_range(name):
     method = make(name).eval()
     images = batch(method.schema).images
     decoded = method.decode(method.encode(images))
@@ -117,7 +117,7 @@ def test_pictures_come_back_in_size_and_range(name):
 
 
 @every_method
-def test_a_batch_is_its_pictures_one_by_one(name):
+def test_a_batch_is_its_images_one_by_one(name):
     method = make(name).eval()
     images = batch(method.schema).images
     together = method.decode(method.encode(images))
@@ -321,7 +321,7 @@ def test_works_with_one_label_and_with_missing_ones(name):
 
 
 @every_method
-def test_grey_and_oblong_pictures(name):
+def test_grey_and_oblong_images(name):
     shape = Schema(attributes=attributes_of(name), height=16, width=32, channels=1)
     method = build(name, settings(name), shape).eval()
     images = batch(shape).images

@@ -80,7 +80,7 @@ def test_kl_of_a_shifted_gaussian():
     assert 64 * weight * kl.mean().item() == pytest.approx(32.0)
 
 
-def test_reconstruction_of_a_grey_picture():
+def test_reconstruction_of_a_grey_image():
     # C4: prediction and target 0.5: ln 2 a pixel; the released number is 3 * 64 * ln 2.
     loss = binary_cross_entropy(torch.zeros(64, 3, 64, 64), 0.5)
     assert loss.mean().item() == pytest.approx(0.693147, abs=1e-6)
@@ -167,7 +167,7 @@ def test_continuous_attribute_is_a_number_between_the_ends_of_its_range():
     assert method.predict(method.encode(data.images)) == {}
 
 
-def test_pictures_are_rebuilt_from_what_was_asked():
+def test_images_are_rebuilt_from_what_was_asked():
     torch.manual_seed(0)
     method = IFcVAEGAN(replace(SMALL, rec_labels="true_to_guessed"), schema())
     data = batch(method.schema, count=64)
@@ -221,7 +221,7 @@ def test_presets_play(name):
 
 @pytest.mark.parametrize("residual", [False, True])
 @pytest.mark.parametrize(("height", "width", "channels"), [(16, 24, 1), (32, 32, 4)])
-def test_pictures_of_other_shapes(residual, height, width, channels):
+def test_images_of_other_shapes(residual, height, width, channels):
     shape = Schema(attributes=(SMILING,), height=height, width=width, channels=channels)
     method = IFcVAEGAN(replace(SMALL, residual=residual), shape).eval()
     images = batch(shape).images

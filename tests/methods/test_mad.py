@@ -149,7 +149,7 @@ def test_identity_negative_is_any_other_where_asked():
     assert {triplets.negative[0].item() for triplets in draws} == set(range(2, 12))
 
 
-def test_a_repeated_picture_is_not_its_own_positive():
+def test_a_repeated_image_is_not_its_own_positive():
     groups, rows, known = torch.tensor([0, 0, 0, 1]), torch.tensor([7, 7, 8, 9]), torch.ones(4, dtype=torch.bool)
     chance = torch.full((4, 1, 2), 0.99)
     by_group = group_triplets(torch.randn(4, 2), groups, known, rows, chance)
@@ -459,7 +459,7 @@ def partly(signs, folder, **labels):
     return write_pack(folder, np.asarray(pack.images), pack.schema, pack.files, changed, list(pack.splits))
 
 
-def test_batches_of_an_attribute_hold_labelled_pictures_alone(signs, tmp_path):
+def test_batches_of_an_attribute_hold_labelled_images_alone(signs, tmp_path):
     pack = partly(signs, tmp_path, lamp=lambda c: np.where(np.arange(400) % 3, -1, c), shade=lambda c: np.where(np.arange(400) % 3 == 1, c, np.nan))
     sampler = MAD(SMALL, pack.schema).make_sampler(pack, 0, True)
     for position in range(0, 160, 16):
@@ -563,7 +563,7 @@ def test_samples_depend_on_their_seed_alone():
 
 @pytest.mark.parametrize("max_pool", [False, True])
 @pytest.mark.parametrize(("height", "width", "channels"), [(16, 24, 1), (32, 32, 4), (64, 48, 3)])
-def test_pictures_of_other_shapes(height, width, channels, max_pool):
+def test_images_of_other_shapes(height, width, channels, max_pool):
     method = MAD(replace(SMALL, encoder_max_pool=max_pool), Schema((SMILING,), height=height, width=width, channels=channels))
     data = batch(method.schema, 4)
     assert all(torch.isfinite(value) for _, value in losses(method, data).values())

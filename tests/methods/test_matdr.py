@@ -216,7 +216,7 @@ def test_critic_never_trains_the_encoder_and_verification_never_the_critic():
         assert all(slope is None for slope in torch.autograd.grad(value, cut_off, retain_graph=True, allow_unused=True))
 
 
-def test_real_and_exchanged_pictures_are_encoded_apart_and_alike():
+def test_real_and_exchanged_images_are_encoded_apart_and_alike():
     method = MATDR(SMALL, schema())
     calls = []
     method.encoder.register_forward_hook(lambda network, inputs, output: calls.append((len(inputs[0]), network.training)))
@@ -310,7 +310,7 @@ def test_presets_play(name):
 
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize(("height", "width", "channels"), [(16, 24, 1), (32, 32, 4)])
-def test_pictures_of_other_shapes(stride, height, width, channels):
+def test_images_of_other_shapes(stride, height, width, channels):
     shape = Schema(attributes=(SMILING,), height=height, width=width, channels=channels)
     method = MATDR(replace(SMALL, outer_stride=stride, outer_kernel=6 + stride % 2), shape)
     data = batch(shape, partner=True)

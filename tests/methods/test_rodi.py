@@ -243,7 +243,7 @@ def test_players_move_in_the_paper_s_order():
     assert rates == {"autoencoder": 2e-4, "mi": 4e-4, "mi_measured": 4e-4}
 
 
-def test_pose_comes_from_the_second_picture_and_appearance_from_the_first():
+def test_pose_comes_from_the_second_image_and_appearance_from_the_first():
     method, data = make(), batch(SHAPE, partner=True)
     seen = {}
     method.pose_encoder.register_forward_hook(lambda _, inputs, __: seen.update(pose=inputs[0]))
@@ -252,7 +252,7 @@ def test_pose_comes_from_the_second_picture_and_appearance_from_the_first():
     assert seen["pose"] is data.partner.images and seen["appearance"] is data.images
 
 
-def test_the_second_picture_is_rebuilt_and_its_error_summed_over_pixels():
+def test_the_second_image_is_rebuilt_and_its_error_summed_over_pixels():
     data = batch(SHAPE, partner=True)
     for kind, power in (("l2", 2), ("l1", 1)):
         method = make(replace(SMALL, reconstruction=kind))
@@ -346,7 +346,7 @@ def affinity(function, u, v):
 
 
 @torch.no_grad()
-def test_weights_may_begin_so_that_codes_are_as_large_as_pictures():
+def test_weights_may_begin_so_that_codes_are_as_large_as_images():
     deep, data = replace(SMALL, widths=(16,) * 3, decoder_widths=(16,) * 3, blocks=3), torch.randn(16, 3, 16, 16)
     sizes = {}
     for initial in ("torch", "kept"):
@@ -421,7 +421,7 @@ def test_vgg_without_its_file_says_what_is_needed(tmp_path):
         make(replace(SMALL, reconstruction="vgg", vgg_weights="x"), schema(PERSON, channels=1))
 
 
-def test_crops_of_two_pictures_are_at_one_place():
+def test_crops_of_two_images_are_at_one_place():
     images = torch.arange(2 * 1 * 6 * 8.0).reshape(2, 1, 6, 8).repeat(1, 2, 1, 1)
     found = cropped(images, torch.tensor([[0.0, 0.0], [0.99, 0.99]]), most=4)
     assert torch.equal(found[0], images[0, :, :4, :4]) and torch.equal(found[1], images[1, :, 2:, 4:])
@@ -439,7 +439,7 @@ def test_presets_play(name):
 
 @EVERY
 @pytest.mark.parametrize("patch", [1, 2])
-def test_pictures_of_other_shapes_and_patches(config, patch):
+def test_images_of_other_shapes_and_patches(config, patch):
     shape = replace(schema(PERSON, channels=1), height=16, width=32)
     method = make(replace(config, patch=patch, visualisers=True), shape).eval()
     images = batch(shape).images
@@ -449,7 +449,7 @@ def test_pictures_of_other_shapes_and_patches(config, patch):
     assert method.pose_visualiser(codes["pose"]).shape == method.appearance_visualiser(codes["appearance"]).shape == images.shape
 
 
-def test_decoded_pictures_stay_in_range():
+def test_decoded_images_stay_in_range():
     method = make().eval()
     nn.init.constant_(method.decoder.layers[-1].bias, 3.0)
     assert method.decode(method.encode(batch(SHAPE).images)).max() == 1

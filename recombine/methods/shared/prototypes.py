@@ -24,6 +24,7 @@ from recombine.codes import Codes, pooled
 from recombine.data.batch import mix_seed
 from recombine.data.packed import Pack
 from recombine.data.schema import MISSING, Attribute, Schema
+from recombine.inference import encode_rows
 from recombine.messages import nearest, shown
 from recombine.method import Method
 from recombine.methods.shared.schemas import check_kinds
@@ -31,8 +32,8 @@ from recombine.methods.shared.schemas import check_kinds
 IMAGES = 2_000                              # of the training set that means and probes are fitted on, and ...
 PER_VALUE = 40                              # ... at least this many of every value, so that rare ones have a mean
 POOLED = 4                                  # pixels, largest side of a map as a probe takes it
-BINS = 20                                   # of equal width, of a unit's values
 RIDGE = 1e-2                                # weight of the probe's squared weights beside its mean cross-entropy
+BINS = 20                                   # of equal width, of a unit's values, where attributes are assigned units
 
 
 class Prototypes(nn.Module):
@@ -82,7 +83,8 @@ class Prototypes(nn.Module):
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:
         """Probabilities `[batch, values]` of every attribute, by its linear probe."""
-        return {name: self._logits(name, codes).softmax(1) for name in self.reads}
+        probes = {name: (self.of("weight", name), self.of("bias", name)) for name in self.reads}
+        return {name: F.linear(self._features(name, codes), *probe).softmax(1) for name, probe in probes.items()}
 
     def of(self, kind: str, name: str) -> Tensor:
         """A buffer of an attribute: `mean`, `count`, `weight` or `bias`."""
@@ -132,9 +134,6 @@ class Prototypes(nn.Module):
 
     def _features(self, name: str, codes: Codes) -> Tensor:
         return torch.cat([pooled(codes[part], POOLED) for part in self.reads[name]], 1)
-
-    def _logits(self, name: str, codes: Codes) -> Tensor:
-        return F.linear(self._features(name, codes), self.of("weight", name), self.of("bias", name))
 
 
 class LatentUnits(nn.Module):
@@ -190,11 +189,9 @@ class LatentUnits(nn.Module):
         self.means.fit(self.split(code), labels, probes)
 
     def label_code(self, name: str, value: object) -> Tensor:
-        """The mean part `[1, units]` of training images that show `value`; errors as of `Prototypes.label_code`."""
         return self.means.label_code(name, value)
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:
-        """Probabilities `[batch, values]` of every attribute, by linear probes of the whole code."""
         return self.means.predict(codes)
 
 
@@ -257,8 +254,5 @@ def fit_prototypes(
         labels = np.asarray(pack.labels[name])[rows]
         chosen += [rows[labels == value][:PER_VALUE] for value in range(attribute.num_values)]
     rows = np.unique(np.concatenate(chosen))
-    device = next(p.device for p in method.parameters())
-    codes = Codes.concatenate(
-        [method.encode(pack.batch(rows[i : i + chunk]).images.to(device)).to("cpu") for i in range(0, len(rows), chunk)]
-    )
+    codes = encode_rows(method, pack, rows, chunk).to("cpu")
     prototypes.fit(codes, {name: np.asarray(pack.labels[name])[rows] for name in prototypes.classes}, probes)

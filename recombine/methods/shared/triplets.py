@@ -138,10 +138,7 @@ def by_data_set(pack: Pack, names: Sequence[str], make: Callable[[Pack], Sampler
 class Labelled(Iid):
     """The training images that have a label of one of some attributes, in shuffled epochs.
 
-    One of several joined data sets need not label all of them.
-
-    Raises:
-        ValueError: An attribute has fewer than two different labels.
+    One of several joined data sets need not label all of them; those that it labels must have two different labels.
     """
 
     def __init__(self, pack: Pack, names: Sequence[str], seed: int, mirror: bool):

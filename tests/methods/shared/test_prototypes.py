@@ -60,7 +60,7 @@ def test_an_attribute_without_a_part_has_a_probe_and_no_mean():
     assert set(book.predict(codes)) == {"Smiling"} and not hasattr(book, "mean_0")
 
 
-def test_a_label_that_no_picture_shows_has_no_mean():
+def test_a_label_that_no_image_shows_has_no_mean():
     codes, labels = example()
     book = Prototypes(schema(SMILING, HAIR), SHAPES)
     book.fit(codes, {**labels, "hair": labels["hair"] % 2})
@@ -175,7 +175,7 @@ def test_the_assignment_is_saved():
     assert again.split(code) == book.split(code) and again.order.dtype == torch.int64
 
 
-def test_a_method_is_given_its_units_by_the_training_pictures(signs):
+def test_a_method_is_given_its_units_by_the_training_images(signs):
     pack = signs.select("lamp", "colour")
     method = BetaVAE(Config(width=4, hidden=16, num_latents=6), pack.schema).eval()
     images = pack.batch(pack.rows("test")).images
