@@ -1,1 +1,1 @@
-"""Methods under one budget: `plan`, `worker` on its cells under `recombine.locks`, `judging`, `ranking`, and the `page`."""
+"""Methods under one budget: a `plan`, `worker`s on its cells, the `content` of the report, and its `page`."""

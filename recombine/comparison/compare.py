@@ -1,8 +1,8 @@
 """Comparing methods: the same data, budget, judge and images for all, over several seeds.
 
-A comparison is a folder. `plan.json` says what is compared; every cell (data, method, seed) has a folder of its own under
-`runs/`, with the run and its `judgement.json`; the page, the tables and `report.json` are made from these files alone. Any
-number of processes on any number of machines may work on one folder: each leases the cells that it works on.
+A comparison is a folder. `plan.json` says what is compared; every cell (data, method, seed) has a folder of its own
+under `runs/`, with the run and its `judgement.json`; the page, the tables and `report.json` are made from these files
+alone. Any number of processes on any number of machines may work on one folder: each leases the cells that it works on.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ def compare(
     Args:
         out: The comparison's folder. Several processes may work on it at once.
         data: Name -> data set.
-        methods: Short names, or `name:preset`. Without a preset: the method's recipe for avatars where the data is that,
-            the settings found on photographs, or its preset `small`; `name:setting=value` changes a setting of these.
+        methods: Short names, or `name:preset`. Without a preset: the method's recipe for avatars where these are the
+            data, the settings found on photographs, or its preset `small`; `name:setting=value` changes one of these.
         budget: Of every run.
-        attributes: What is learnt and compared, as far as each data set has it; all binary and categorical ones when ().
+        attributes: What is learnt and compared, as far as each data set has it; when (), all with values.
         seeds: How many, or which.
         pair_by: Group attribute from which pair-supervised methods draw positive pairs; `clip` of avatars, or the first
             group, when None.
@@ -112,9 +112,9 @@ def compare_runs(
 ) -> Path:
     """Judge and compare runs that were trained before, without touching them.
 
-    Runs with the same settings but for the seed count as seeds of one method. They are judged on `data`, or on what each
-    was trained on, and compared on those `attributes` that all of them learnt; the report lists the others. All else is as
-    for `compare`.
+    Runs with the same settings but for the seed count as seeds of one method. They are judged on `data`, or on what
+    each was trained on, and compared on those `attributes` that all of them learnt; the report lists the others. All
+    else is as for `compare`.
 
     Raises:
         ValueError: The runs share no attribute, or one was trained on images that it would be judged on.

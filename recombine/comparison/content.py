@@ -29,9 +29,9 @@ def ranks(found: Mapping[str, Estimate], better: str) -> dict[str, tuple[int, in
     def beaten(own: Estimate, other: Estimate) -> bool:
         return other.low > own.high if better == "higher" else other.high < own.low
 
-    others = found.values()
+    rest = found.values()
     return {
-        name: (1 + sum(beaten(own, other) for other in others), len(found) - sum(beaten(other, own) for other in others))
+        name: (1 + sum(beaten(own, other) for other in rest), len(rest) - sum(beaten(other, own) for other in rest))
         for name, own in found.items()
     }
 
@@ -56,8 +56,8 @@ def ranking(
 
     Returns:
         As in `report.json`: method -> `metrics` (measure -> `value`, `low`, `high`, `n`, `seeds`, `values` and `rank`,
-        best and worst), `missing` (measure -> reason), `front`, whether it is Pareto-optimal in success and preservation
-        of swaps, and `place`, its mean rank over the headline measures.
+        best and worst), `missing` (measure -> reason), `front`, whether it is Pareto-optimal in success and
+        preservation of swaps, and `place`, its mean rank over the headline measures.
     """
     table: dict[str, dict] = {name: {"metrics": {}, "missing": {}, "front": False} for name in judgements}
     for measure in COMPARED:
@@ -83,8 +83,8 @@ def ranking(
 
 FORMULA = (
     "95 %. Over several seeds: value ± √(s² + p²), where s = t(0.975; S - 1) · (standard deviation between seeds) / "
-    "√S, and p is the root mean square of the distance from each seed's value to the end of its own interval. All seeds "
-    "are judged on the same images, so p is not divided by their number. One seed keeps the judgement's own interval, "
+    "√S, and p is the root mean square of the distance from each seed's value to the end of its own interval. All "
+    "seeds are judged on the same images, so p is not divided by their number. One seed keeps the judgement's own interval, "
     "which does not tell how much a training depends on its seed."
 )
 RANKS = (

@@ -93,7 +93,8 @@ def check_attributes(named: Mapping[str, Sequence[str]], attributes: Sequence[st
             raise ValueError(f"no data set has an attribute {name!r} with values or numbers; there are {shown(there)}")
     for data, names in named.items():
         if not names:
-            raise ValueError(f"{data} has no attribute to compare methods on; name one with attributes, or state its kind")
+            problem = f"{data} has no attribute to compare methods on"
+            raise ValueError(f"{problem}; name one with attributes, or state its kind")
 
 
 def recipe_for(label: str, pack: Pack, attributes: Sequence[str], pair_by: str | None = None) -> tuple[Recipe, str]:
@@ -170,10 +171,8 @@ def joined(begun: dict, new: dict, out: Path) -> dict:
         differences += differing(own, {m: now[m] for m in now if m in own}, f"{name}.")
     if differences:
         news = "; ".join(f"{name} was {a!r}, now {b!r}" for name, a, b in differences)
-        raise ValueError(
-            f"{out} holds another comparison: {news}; give another folder. More data, methods and seeds may be added to "
-            "this one"
-        )
+        cure = "give another folder. More data, methods and seeds may be added to this one"
+        raise ValueError(f"{out} holds another comparison: {news}; {cure}")
     data = {**begun["data"], **new["data"]}
     settings = {name: {**begun["settings"].get(name, {}), **new["settings"].get(name, {})} for name in data}
     union = {part: list(dict.fromkeys([*begun[part], *new[part]])) for part in ("methods", "commands")}

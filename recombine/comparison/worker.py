@@ -161,7 +161,8 @@ class Worker:
         }
         if cell.seed in self.shown:
             samples.save(folder / "shown.npz", samples.draw(model, pack, self.judging.split, attributes, found.roles))
-        files.write_text(folder / "judgement.json", json.dumps({**found.to_json(), "run": cost}, indent=1, allow_nan=False))
+        plain = {**found.to_json(), "run": cost}
+        files.write_text(folder / "judgement.json", json.dumps(plain, indent=1, allow_nan=False))
 
 
 def speed_of(recipe: Recipe, pack: Pack) -> float:

@@ -1,7 +1,7 @@
 """Posterior entropy of a head on a code, as a share of its upper bound ln K (Oldfield et al., Fig. 5).
 
-1 = the head reads nothing of its attribute from that code, 0 = it is sure. A head that was never trained on such codes may
-be unsure, or sure of nonsense, whatever they hold: entropies go beside the fresh probes of `recombine.metrics.leakage`.
+1 = the head reads nothing of its attribute from that code, 0 = it is sure. A head that was never trained on such codes
+may be unsure, or sure of nonsense, whatever they hold: see the fresh probes of `recombine.metrics.leakage`, too.
 """
 
 from __future__ import annotations

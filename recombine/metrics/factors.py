@@ -75,10 +75,13 @@ def sap(codes: Numbers, factors: Factors, seed: int = 0) -> dict:
     codes, factors = _checked(codes, factors)
     (scaled,) = standardised(codes)
 
-    hits = {
-        name: np.stack([LogisticRegression(C=100).fit(c[:, None], factor).predict(c[:, None]) == factor for c in scaled.T])
+    def read(number: np.ndarray, factor: np.ndarray) -> np.ndarray:
+        return LogisticRegression(C=100).fit(number[:, None], factor).predict(number[:, None])
+
+    hits = {                                # [numbers, images]
+        name: np.stack([read(number, factor) == factor for number in scaled.T])
         for name, factor in factors.items() if not _continuous(factor)
-    }                                       # [numbers, images]: which values are read rightly
+    }
 
     def gaps(rows: np.ndarray) -> list[float]:
         return [
@@ -96,9 +99,9 @@ def dci(codes: Numbers, factors: Factors, trees: int = 30, seed: int = 0) -> dic
     Importances are the mean over forests; their scatter gives the intervals. Codes and factors are as for `mig`.
 
     Returns:
-        `disentanglement` and `completeness`, each `value`, `n`, `low`, `high`; `informativeness`, factor -> the accuracy
-        on images that the forest was not grown on, with interval, or where continuous `value` R^2; `importance`, factor ->
-        share of every number.
+        `disentanglement` and `completeness`, each `value`, `n`, `low`, `high`; `informativeness`, factor -> the
+        accuracy on images that the forest was not grown on, with interval, or where continuous `value` R^2;
+        `importance`, factor -> share of every number.
 
     Raises:
         ValueError: As for `mig`, or there is one factor only, which has nothing to be told apart from.
@@ -188,8 +191,8 @@ def _checked(codes: np.ndarray, factors: Mapping[str, np.ndarray]) -> tuple[np.n
     codes = np.asarray(codes, dtype=np.float64)
     arrays = {name: np.asarray(factor) for name, factor in factors.items()}
     if codes.ndim != 2 or len(codes) < FEWEST or not arrays:
-        came = f"{codes.shape} with {len(arrays)}"
-        raise ValueError(f"codes must be [images, numbers] of {FEWEST} images or more, with a factor or more, not {came}")
+        need = f"codes must be [images, numbers] of {FEWEST} images or more, with a factor or more"
+        raise ValueError(f"{need}, not {codes.shape} with {len(arrays)}")
     for name, factor in arrays.items():
         if len(factor) != len(codes) or (factor == factor[0]).all():
             raise ValueError(f"the factor {name!r} must have {len(codes)} entries of two values or more")

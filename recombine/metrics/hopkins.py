@@ -1,10 +1,10 @@
 """The Hopkins statistic: do codes form clusters, or are they spread as by chance? (Oldfield et al., Table III).
 
 H = sum u / (sum u + sum w) over m samples, where u is the distance from a uniform random point to its nearest code and
-w that from a sampled code to its nearest other code (B. Hopkins and J. G. Skellam, "A new method for determining the type
-of distribution of plant individuals", Annals of Botany 18, 1954). About 0.5 for points spread as by chance, towards 1 for
-clusters; above 0.75 is read as clustered. Uniform points are drawn in the box around the codes: with many dimensions most
-of that box is empty, and H is high for any data that is not uniform itself, so compare only numbers of equal dimension.
+w that from a sampled code to its nearest other code (B. Hopkins and J. G. Skellam, "A new method for determining the
+type of distribution of plant individuals", Annals of Botany 18, 1954). About 0.5 for points spread as by chance,
+towards 1 for clusters; above 0.75 is read as clustered. Uniform points are drawn in the box around the codes. With many
+dimensions most of it is empty, and H is high for any data that is not uniform, so compare only equal dimensions.
 """
 
 from __future__ import annotations

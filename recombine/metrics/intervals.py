@@ -1,8 +1,8 @@
 """How sure a number is: shares and means with n and a 95 % confidence interval.
 
 Shares have the Wilson score interval (E. B. Wilson, "Probable inference, the law of succession, and statistical
-inference", JASA 22, 1927), which stays inside [0, 1] and does not collapse at 0 or 1. Means have a percentile bootstrap.
-Several verdicts on one image are not independent: they then count as fewer, by their own design effect.
+inference", JASA 22, 1927), which stays inside [0, 1] and does not collapse at 0 or 1. Means have a percentile
+bootstrap. Several verdicts on one image are not independent: they then count as fewer, by their own design effect.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 A part that should not carry an attribute leaks it where a probe, trained on codes of the training split, reads it from
 codes of other images better than guessing does. A probe that is trained too little looks like perfect disentanglement,
-so both kinds are trained to convergence, and their regularisation is chosen on validation codes, a fifth of the training
-codes:
+so both kinds are trained to convergence, and their regularisation is chosen on validation codes, a fifth of the
+training codes:
 
 - "linear": multinomial logistic regression; ridge regression for a continuous attribute;
 - "two_layer": one hidden layer of 128 rectified units (`recombine.metrics.probes`), stopped where it no longer gets
@@ -99,13 +99,13 @@ def leakage(
 ) -> Matrix:
     """Probe every part for every attribute, trained on codes of the training split and judged on those of other images.
 
-    Labels are attribute -> `[images]`, with `MISSING`, or NaN where continuous, for those that are not there. Maps of more
-    than 1,024 features are average-pooled to 4 x 4 first (finer places are not probed), and every feature is brought to
-    mean 0 and deviation 1 over the training codes.
+    Labels are attribute -> `[images]`, with `MISSING`, or NaN where continuous, for those that are not there. Maps of
+    more than 1,024 features are average-pooled to 4 x 4 first (finer places are not probed), and every feature is
+    brought to mean 0 and deviation 1 over the training codes.
 
     Returns:
-        Part -> attribute -> reading; `matrix_json` makes plain values of it. Left out are groups, since a probe can only
-        name values that it was trained on, and attributes with fewer than 20 labelled codes to train or to judge on.
+        Part -> attribute -> reading; `matrix_json` makes plain values of it. Left out are groups, since a probe can
+        only name values that it was trained on, and attributes with fewer than 20 labelled codes on either side.
 
     Raises:
         ValueError: There is no such probe, or labels and codes are not equally many.
@@ -146,7 +146,8 @@ def matrix_json(matrix: Matrix) -> dict[str, dict[str, dict]]:
 
     Example:
         >>> lamp, labels = Attribute("lamp", "binary", ("0", "1")), np.array([0, 1])
-        >>> matrix_json({"part": {"lamp": Reading(lamp, "linear", 1.0, labels, labels, 0.0)}})["part"]["lamp"]["majority"]
+        >>> reading = Reading(lamp, "linear", 1.0, labels, labels, 0.0)
+        >>> matrix_json({"part": {"lamp": reading}})["part"]["lamp"]["majority"]
         0.5
     """
     return {part: {name: reading.to_json() for name, reading in row.items()} for part, row in matrix.items()}
@@ -185,9 +186,9 @@ def off_part(matrix: Matrix, own: Mapping[str, Collection[str]], samples: int = 
     above = np.zeros_like(known)
     for column, cell in enumerate(cells):
         above[cell.known, column] = cell.above()
-    drawn = bootstrap_counts(len(known), samples, seed)
-    counts = drawn @ known                                                     # [samples, cells]
-    means = np.where(counts > 0, drawn @ above / np.maximum(counts, 1), np.nan)
+    weights = bootstrap_counts(len(known), samples, seed)
+    counts = weights @ known                                                     # [samples, cells]
+    means = np.where(counts > 0, weights @ above / np.maximum(counts, 1), np.nan)
     value = float((above.sum(0) / known.sum(0)).mean())
     return Estimate(value, *percentiles(np.nanmean(means, 1)), int(known.any(1).sum()))
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from recombine.codes import pooled
 
-MOST = 1024                                 # features of a map that are probed as they are; larger maps are pooled first
+MOST = 1024                                 # features of a map that is probed as it is; larger maps are pooled first
 SIDE = 4                                    # side that larger maps are pooled to, at most
 
 
@@ -86,8 +86,8 @@ def fit(
 ) -> None:
     """Train a network in place; where there is a validation loss, it ends with the weights of the best epoch.
 
-    `batches` gives those of one epoch, for instance rows of the training codes, and `loss` the scalar of one of them. The
-    learning rate's `schedule` moves on after every batch.
+    `batches` gives those of one epoch, for instance rows of the training codes, and `loss` the scalar of one of them.
+    The learning rate's `schedule` moves on after every batch.
 
     Example:
         >>> network = nn.Linear(1, 1)

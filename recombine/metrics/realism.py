@@ -2,8 +2,8 @@
 
 Both depend on the feature extractor and on the number of images, so the extractor's name, the number of features and
 both numbers of images stand beside every result; numbers with different ones cannot be compared. Where no network with
-well-known weights is at hand, the data set's own classifier gives the features: fit to compare methods on that data set,
-and nothing else.
+well-known weights is at hand, the data set's own classifier gives the features: fit to compare methods on that data
+set, and nothing else.
 """
 
 from __future__ import annotations
@@ -48,10 +48,8 @@ def extract(
         for batch in images:
             found = extractor.function(batch)
             if found.ndim != 2 or len(found) != len(batch):
-                raise ValueError(
-                    f"the extractor {extractor.name!r} must give features [batch, features]; for {len(batch)} images it "
-                    f"gave a tensor of shape {tuple(found.shape)}"
-                )
+                need = f"the extractor {extractor.name!r} must give features [batch, features]"
+                raise ValueError(f"{need}; for {len(batch)} images it gave a tensor of shape {tuple(found.shape)}")
             parts.append(found.cpu().double().numpy())
     if not parts:
         raise ValueError("there is no image to take features of")

@@ -1,8 +1,8 @@
 """Parts of the codes as descriptors of images: identity, expression and pose.
 
 Verification, retrieval, one-vs-rest AUC and pose error, as Browatzki and Wallraven report them for the parts of mad and
-Esser et al. for re-identification. All of them take any part, so that the same numbers show what a part should carry and
-what it should not. Distances are squared Euclidean ones.
+Esser et al. for re-identification. All of them take any part, so that the same numbers show what a part should carry
+and what it should not. Distances are squared Euclidean ones.
 """
 
 from __future__ import annotations
@@ -186,10 +186,9 @@ def expression_probe(
 ) -> Float[np.ndarray, "_ values"]:
     """Log-probabilities of the probe by which mad's Table 3 reads expressions; `one_vs_rest_auc` measures them.
 
-    Features -> 200 -> 200 -> values with ReLU and dropout 0.2, cross-entropy weighted by inverse frequency, Adam. Maps are
-    flattened; codes whose label is `MISSING` take no part.
-    Differs from the paper: every feature is brought to mean 0 and deviation 1 first, so that parts of any scale can be
-    read.
+    Features -> 200 -> 200 -> values with ReLU and dropout 0.2, cross-entropy weighted by inverse frequency, Adam. Maps
+    are flattened; codes whose label is `MISSING` take no part. Differs from the paper: every feature is brought to mean
+    0 and deviation 1 first, so that parts of any scale can be read.
 
     Raises:
         ValueError: No training code has a label.

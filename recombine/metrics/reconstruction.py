@@ -1,6 +1,6 @@
 """How near one image is to another: MSE, PSNR and SSIM, each per image.
 
-All images come in [-1, 1], are clamped there, and are measured on [0, 1], so that numbers of different methods can be compared.
+All images come in [-1, 1], are clamped there, and are measured on [0, 1], so that methods can be compared.
 """
 
 from __future__ import annotations

@@ -247,7 +247,8 @@ AUC = {
 QUOTED = {                                  # of other papers -> why there is none of ours
     "ATL": "a network trained on AffectNet, which is not at hand",
     "ResNet18": "a network trained on AffectNet, which is not at hand",
-    "VGG_Face": "its weights are not at hand (the printed mean of .85 does not follow from the row, whose mean is .815)",
+    "VGG_Face": "its weights are not at hand "
+    "(the printed mean of .85 does not follow from the row, whose mean is .815)",
 }
 
 

@@ -98,8 +98,8 @@ def format_cell(column: Column, row: dict) -> list[str]:
     paper, ours = row["paper"], (row["ours"] or {}).get(column.name)
     number = column.format(paper[column.name]) if column.name in paper else ""
     dagger = "†" if row["quoted"] and paper.get(column.name) is not None else ""
-    ends = [column.format(ours["value"]), f"{column.format(ours['low'])} to {column.format(ours['high'])}"] if ours else []
-    return [number + dagger, *ends]
+    value, low, high = (column.format(ours[end]) if ours else "" for end in ("value", "low", "high"))
+    return [number + dagger, *([value, f"{low} to {high}"] if ours else [])]
 
 
 def format_n(counts: Iterable[int]) -> str:

@@ -1,7 +1,7 @@
 """What a table of a paper is: its columns, its rows and how each is measured here, and its claim.
 
-A claim is judged on what was measured here alone. It holds where the intervals are apart in the paper's order and by its
-gap; it does not hold where they are apart the other way round; it is not shown where they overlap, or a number is missing.
+A claim is judged on what was measured here alone. It holds where the intervals are apart in the paper's order and by
+its gap, does not hold where they are apart the other way round, and is not shown where they overlap or one is missing.
 """
 
 from __future__ import annotations
@@ -85,8 +85,8 @@ Outcomes = tuple[str, str, str]             # the last words of a verdict: it ho
 def _compared(place: Place, other: Place, holds: Condition, fails: Condition, outcomes: Outcomes) -> Check:
     """A check of two cells; what tells them apart names them: the row, the column, or both."""
     by_row, by_column = place[1] == other[1], place[0] == other[0]
-    names = {(row, column): column if by_column else row if by_row else f"{row} {column}" for row, column in (place, other)}
-    return _check(names, holds, fails, outcomes)
+    names = [column if by_column else row if by_row else f"{row} {column}" for row, column in (place, other)]
+    return _check({place: names[0], other: names[1]}, holds, fails, outcomes)
 
 
 def _check(names: Mapping[Place, str], holds: Condition, fails: Condition, outcomes: Outcomes) -> Check:

@@ -27,12 +27,12 @@ from recombine.training.runs import load, start
 
 Kind = Literal["avatars", "photos", "sheets"]
 
-SIZE = 32                                   # pixels of drawn faces and photographs
-FACES, SPRITES = 3_000, 4_000               # images drawn
+SIZE = 32                                   # pixels of synthetic faces and photographs
+FACES, SPRITES = 3_000, 4_000               # synthetic images
 DATA: dict[Kind, str] = {
     "photos": "a folder of labelled photographs, or a pack of one (--data FOLDER)",
     "sheets": "a folder of Liberated Pixel Cup sheets (--data SHEETS)",
-    "avatars": "nothing: faces are drawn",
+    "avatars": "nothing: faces are synthetic",
 }
 
 
@@ -40,7 +40,7 @@ DATA: dict[Kind, str] = {
 class DataFolders:
     """The given data, at most one folder of each kind."""
 
-    avatars: Path | None = None             # a pack of drawn faces; None = drawn when needed
+    avatars: Path | None = None             # a pack of synthetic faces; None = made when needed
     photos: Path | None = None              # a folder of photographs, or a pack
     sheets: Path | None = None
 
@@ -71,7 +71,7 @@ class DataFolders:
 
 
 def kind_of(folder: Path) -> Kind:
-    """Whether a folder holds drawn faces, photographs or sprite sheets."""
+    """Whether a folder holds synthetic faces, photographs or sprite sheets."""
     if not folder.is_dir():
         taken = f"`avatars`, {DATA['photos']}, or {DATA['sheets']}"
         raise ValueError(f"there is no folder {str(folder)!r}; --data takes {taken}")
@@ -103,7 +103,7 @@ class Workspace:
 
     @cached_property
     def faces(self) -> Pack:
-        """Drawn faces."""
+        """Synthetic faces."""
         if self.folders.avatars:
             return Pack(self.folders.avatars)
         return avatars.build(self.folder("packs") / f"faces-{SIZE}", FACES, SIZE, progress=False)

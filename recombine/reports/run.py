@@ -42,8 +42,8 @@ def report(
 ) -> Path:
     """Write the report of a run and return the path of `report.html`.
 
-    The folder's `log.jsonl` and `config.json` are read where they are. `model` and `pack` make the grids of images of the
-    judged split, with `rows` rows and columns; without them the page has none. Without `title` it is the folder's name.
+    The folder's `log.jsonl` and `config.json` are read where they are. `model` and `pack` make the grids of images of
+    the judged split, with `rows` rows and columns. The title is the folder's name when None.
     """
     folder = Path(folder)
     settings = folder / "config.json"

@@ -54,7 +54,7 @@ def table(columns: Iterable[Column]) -> Table | None:
 def attribute_table(judgement: Judgement) -> Table | None:
     """One row an attribute that can be edited: edits, swaps, the classifier that judges them, PSNR, sensitivity."""
     columns = [each(MEASURES[key], MEASURES[key].by_attribute, judgement) for key in BY_ATTRIBUTE]
-    editable = {name for key, (_, found) in zip(BY_ATTRIBUTE, columns, strict=True) if key != CLASSIFIER for name in found}
+    editable = {name for measure, found in columns if measure.key != CLASSIFIER for name in found}
     return table((measure, {name: of for name, of in found.items() if name in editable}) for measure, found in columns)
 
 
