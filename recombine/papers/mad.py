@@ -17,7 +17,7 @@ import torch
 from recombine import files
 from recombine.codes import Codes
 from recombine.data.packed import Pack
-from recombine.evaluation.classifier import Classifier, feature_extractor
+from recombine.evaluation.classifier import feature_extractor
 from recombine.evaluation.judgement import plain
 from recombine.inference import encode_rows, evaluation_mode
 from recombine.method import Method
@@ -122,14 +122,14 @@ def take_people(pack: Pack, portion: float) -> Pack:
     return chosen
 
 
-def measure_space(model: Any, pack: Pack, classifier: Classifier) -> dict[str, Any]:
+def measure_space(model: Any, pack: Pack, workspace: Workspace) -> dict[str, Any]:
     """Table 1, of a mad model.
 
     Returns:
         `fid`: Frechet distance between training photographs and samples; `rmse_lfw`: of val photographs through the
         autoencoder, 0 to 255.
     """
-    extractor, rows = feature_extractor(classifier), np.asarray(pack.rows("val"))
+    extractor, rows = feature_extractor(workspace.classifier(pack)), np.asarray(pack.rows("val"))
     real = np.random.default_rng(0).permutation(pack.rows("train"))[:SAMPLES]
     with evaluation_mode(model):
         images = pack.batch(rows).images
@@ -146,11 +146,7 @@ def measure_autoencoder(portion: float, workspace: Workspace, images: int, seed:
     whole = workspace.photos
     pack = take_people(whole, portion) if portion < 1 else whole
     run = workspace.train(shorten(mad_lfw(shares=(1.0, 0.0, 0.0), generative_weight=0.25), images, seed), pack)
-
-    def measure(model: Method) -> dict[str, Any]:
-        return measure_space(model, whole, workspace.classifier(whole))
-
-    return estimates(workspace.measure(run, "space", measure))
+    return estimates(workspace.measure(run, "space", lambda model: measure_space(model, whole, workspace)))
 
 
 SETUP = Setup(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -72,12 +73,13 @@ def exchange_success(
     return share(np.concatenate(hits), np.concatenate(images))
 
 
-def measure_realism(model: Method, pack: Pack, classifier: Classifier, by_label: bool = False) -> dict[str, Any]:
+def measure_realism(model: Method, pack: Pack, workspace: Workspace, by_label: bool = False) -> dict[str, Any]:
     """Frechet distance of exchanged images to the real val images, and of reconstructions, at equal n.
 
     Beside it `success`, since a method that changes nothing has the best distance of all.
     """
-    extractor, order = feature_extractor(classifier), np.random.default_rng(0).permutation(pack.rows("val"))
+    classifier, order = workspace.classifier(pack), np.random.default_rng(0).permutation(pack.rows("val"))
+    extractor = feature_extractor(classifier)
     rows = order[: len(order) // 2], order[len(order) // 2 : len(order) // 2 * 2]
     with evaluation_mode(model):
         edited = exchange(model, pack, rows, by_label)
@@ -92,10 +94,7 @@ def measure_realism(model: Method, pack: Pack, classifier: Classifier, by_label:
 
 
 def _row(name: str, fid: float, recipe: Recipe, by_label: bool = False, pairs: bool = False) -> Row:
-    def measure(model: Method, pack: Pack, workspace: Workspace) -> dict[str, Any]:
-        return measure_realism(model, pack, workspace.classifier(pack), by_label)
-
-    return Row(name, (fid,), trained(recipe, "realism", measure, pairs=pairs))
+    return Row(name, (fid,), trained(recipe, "realism", partial(measure_realism, by_label=by_label), pairs=pairs))
 
 
 def _ours(name: str, fid: float, weight: float) -> Row:

@@ -193,18 +193,13 @@ TABLE1 = Table(
 
 def measure_exchange(name: str, workspace: Workspace, images: int, seed: int) -> Cells:
     """A row of Table 2: is the character found again, and is the stance the source's?"""
-    run, pack, sheets = train_variant(name, workspace, images, seed), workspace.figures, workspace.sheets
-
-    def measure(model: Method) -> Cells:
-        return measure_recognition(model, pack, sheets, workspace.classifier(pack), 600)
-
-    return estimates(workspace.measure(run, "recognition", measure))
+    run = train_variant(name, workspace, images, seed)
+    found = workspace.measure(run, "recognition", lambda model: measure_recognition(model, workspace.figures, workspace))
+    return estimates(found)
 
 
 @torch.no_grad()
-def measure_recognition(
-    model: Method, pack: Pack, sheets: sprites.Sheets, classifier: Classifier, count: int
-) -> Cells:
+def measure_recognition(model: Method, pack: Pack, workspace: Workspace, count: int = 600) -> Cells:
     """Retrieval of real images of the character by made ones, and errors of the stance, both by the classifier.
 
     Returns:
@@ -212,11 +207,11 @@ def measure_recognition(
         classifier's probabilities of their appearance; `pose_rec` and `pose_transfer`, the share of action, direction
         and frame that it misreads.
     """
-    rows = np.asarray(pack.rows("val"))
+    rows, classifier = np.asarray(pack.rows("val")), workspace.classifier(pack)
     gallery = appearance_features(classifier, pack.batch(rows).images)
     owners = np.stack([np.asarray(pack.labels[name])[rows] for name in APPEARANCE], 1)
     scores: dict[str, list] = {"reid_rec": [], "reid_transfer": [], "pose_rec": [], "pose_transfer": []}
-    for t in draw_triplets(pack, sheets, count):
+    for t in draw_triplets(pack, workspace.sheets, count):
         characters = np.stack([t.labels[name] for name in APPEARANCE], 1)
         for kind, made in (("rec", model.decode(model.encode(t.x2))), ("transfer", transfer(model, t))):
             queries = appearance_features(classifier, made)
@@ -227,7 +222,7 @@ def measure_recognition(
 
 
 def appearance_features(classifier: Classifier, images: Tensor) -> np.ndarray:
-    """The classifier's probabilities of the appearance, `[images, values]`, in place of re-identification network."""
+    """The classifier's probabilities of the appearance, `[images, values]`, in place of a re-identification network."""
     seen = classifier.probabilities(images)
     return torch.cat([seen[name] for name in APPEARANCE if name in seen], 1).double().numpy()
 
