@@ -16,15 +16,9 @@ from recombine.training.settings import config_class
 
 FOUR = ("expression", "lighting", "glasses", "hair_color")  # attributes of the avatars on which methods are compared
 POSE = ("yaw", "pitch", "roll")             # degrees, for example from OpenFace
-VARIANTS = {  # rows of Creswell et al.'s Tables 1 and 3 -> preset
-    "ours": "small",
-    "without_aux": "small-without-aux",
-    "without_kl": "small-without-kl",
-    "without_gan": "small-without-gan",
-    "class_loss_on_reconstruction": "small-class-loss-on-reconstruction",
-    "alpha_20_times": "small-alpha-20-times",
-    "uniform_guess": "small-uniform-guess",
-}
+VARIANTS = (  # rows of Creswell et al.'s Tables 1 and 3; the first is the preset `small`, others `small-without-aux`, ...
+    "ours", "without_aux", "without_kl", "without_gan", "class_loss_on_reconstruction", "alpha_20_times", "uniform_guess",
+)  # fmt: skip
 
 
 def avatars_demo() -> Recipe:
@@ -67,7 +61,8 @@ def lfw_smiling(variant: str = "ours", images: int = 200_000) -> Recipe:
     87.4 % smiling (85.2-89.3), and the others of VARIANTS.
     """
     train = TrainConfig(images=images, batch_size=32, ema_images=5_000, decay=0.3, evaluate_every=20_000)
-    return of("ifcvaegan", VARIANTS[variant], train, size=32, attributes=("Smiling",))
+    preset = "small" if variant == "ours" else f"small-{variant.replace('_', '-')}"
+    return of("ifcvaegan", preset, train, size=32, attributes=("Smiling",))
 
 
 def ifcvaegan_avatars() -> Recipe:
@@ -195,8 +190,8 @@ def rodi_sprites(**variant: Any) -> Recipe:
 
     SHEETS is a folder of Liberated Pixel Cup sheets. Ours: MSE of transfers 0.0551 (.0548-.0554, n = 8,000),
     adversarial 0.0687, variational 0.0583 (results/rodi-sprites.json). Paper, Fig. 7, with 40 times as many steps:
-    0.0026, 0.0057, 0.0069. Every row of Table 1 and mark of Fig. 7 is a preset, `--preset small-adversarial` or `--preset
-    human-equal`; in Python `rodi_sprites(**VARIANTS["adversarial"])`, with `VARIANTS` from `recombine.methods.rodi`.
+    0.0026, 0.0057, 0.0069. Every row of Table 1 and mark of Fig. 7 is a preset, such as `--preset small-adversarial`;
+    in Python `rodi_sprites(**VARIANTS["adversarial"])`, with `VARIANTS` from `recombine.methods.rodi`.
     """
     return rodi_small("character", **variant)
 
@@ -278,7 +273,8 @@ def of(method: str, preset: str, train: TrainConfig, variant: dict[str, Any] | N
 
 def on_synthetic(images: int, **course: Any) -> TrainConfig:
     """Training on generated images."""
-    return TrainConfig(images=images, **{"batch_size": 16, "mirror": False, "ema_images": 2_000, "decay": 0.4, **course})
+    course = {"batch_size": 16, "mirror": False, "ema_images": 2_000, "decay": 0.4, **course}
+    return TrainConfig(images=images, **course)
 
 
 RECIPES = {

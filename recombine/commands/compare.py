@@ -108,8 +108,8 @@ def compare(
         from_shell = Path(sys.argv[0]).name in ("recombine", "__main__.py")
         command = shlex.join(["recombine", *sys.argv[1:]]) if from_shell else ""
         common = {
-            "judging": judging, "attributes": attributes or (), "shard": part(shard), "classifier": judge, "retry": retry,
-            "device": best_device(), "command": command, "progress": say,
+            "judging": judging, "attributes": attributes or (), "shard": part(shard), "classifier": judge,
+            "retry": retry, "device": best_device(), "command": command, "progress": say,
         }  # fmt: skip
         with stoppable():
             packs = find_packs(data, out, reading or Reading(), avatars)

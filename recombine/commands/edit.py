@@ -104,15 +104,9 @@ def swap(
 
 @edit.command
 def interpolate(
-    model: Path,
-    images: Images,
-    /,
-    *,
-    source: Annotated[Path, Parameter(name="--with")],
-    parts: Names | None = None,
-    at: Annotated[Names, Parameter(show_default=",".join)] = STEPS,
-    writing: Writing,
-) -> None:
+    model: Path, images: Images, /, *, source: Annotated[Path, Parameter(name="--with")], parts: Names | None = None,
+    at: Annotated[Names, Parameter(show_default=",".join)] = STEPS, writing: Writing,
+) -> None:  # fmt: skip
     """Move images towards another one, step by step.
 
     For example, from Anna to Ben in five images, side by side:

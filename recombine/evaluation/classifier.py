@@ -60,11 +60,7 @@ GOOD = 0.97  # mean accuracy of the quick classifier that makes a thorough one u
 
 
 class Classifier(nn.Module):
-    """Reads attributes from images `[batch, channels, height, width]` in [-1, 1].
-
-    Args:
-        schema: The images' format and the attributes; only binary and categorical ones are read.
-        settings: Size and training.
+    """Reads binary and categorical attributes from images `[batch, channels, height, width]` in [-1, 1].
 
     Raises:
         ValueError: There is no attribute that can be read.
@@ -79,9 +75,8 @@ class Classifier(nn.Module):
         self.schema, self.settings = schema, settings
         self.info: dict = {}                # how the training went; saved with the weights
         widths = [settings.width * factor for factor in (1, 2, 4, 6)]
-        layers: list[nn.Module] = [_convolution(schema.channels, widths[0], kernel=4, stride=2)]
-        for before, after in pairwise(widths):
-            layers.append(_convolution(before, after, kernel=3, stride=2))
+        layers = [_convolution(schema.channels, widths[0], kernel=4)]
+        layers += [_convolution(before, after, kernel=3) for before, after in pairwise(widths)]
         self.trunk = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Dropout(settings.dropout))
         self.heads = nn.ModuleList(nn.Linear(widths[-1] * 16, a.num_values) for a in self.attributes)
 
@@ -124,13 +119,9 @@ class Classifier(nn.Module):
 
 
 def judge_classifier(
-    pack: Pack,
-    folder: str | Path | None = None,
-    preset: str | Settings = "auto",
-    *,
-    device: str | torch.device = "cpu",
-    progress: Callable[[str], None] | None = None,
-) -> Classifier:
+    pack: Pack, folder: str | Path | None = None, preset: str | Settings = "auto", *,
+    device: str | torch.device = "cpu", progress: Callable[[str], None] | None = None,
+) -> Classifier:  # fmt: skip
     """The classifier of a data set: loaded where there is one, otherwise trained and kept.
 
     Args:
@@ -193,12 +184,9 @@ def accuracies(classifier: Classifier, pack: Pack, rows: np.ndarray, chunk: int 
 
 
 def train_classifier(
-    pack: Pack,
-    settings: Settings = QUICK,
-    *,
-    device: str | torch.device = "cpu",
+    pack: Pack, settings: Settings = QUICK, *, device: str | torch.device = "cpu",
     progress: Callable[[str], None] | None = None,
-) -> Classifier:
+) -> Classifier:  # fmt: skip
     """Train a classifier on the pack's "train" rows; the same settings and data give the same classifier."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(mix_seed(settings.seed, "judge"))
@@ -293,33 +281,23 @@ def _stored(pack: Pack, folder: Path, settings: Settings, device, progress) -> C
     """The classifier with these settings from the folder, or a new one that is then put there."""
     names = [a.name for a in pack.schema.attributes if a.kind in READABLE]
     key = mix_seed(FORMAT, pack.fingerprint, names, pack.schema.image_size, sorted(asdict(settings).items()))
-    path = folder / f"{key:016x}"
+    weights_file, about_file = folder / f"{key:016x}.safetensors", folder / f"{key:016x}.json"
     with suppress(OSError, SafetensorError, json.JSONDecodeError):
-        return load_classifier(path, device)
+        about = json.loads(about_file.read_text("utf-8"))
+        classifier = Classifier(Schema.from_json(about["schema"]), Settings(**about["settings"]))
+        classifier.load_state_dict(load_file(str(weights_file)))
+        classifier.info = about["info"]
+        return classifier.to(device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     classifier = train_classifier(pack, settings, device=device, progress=progress)
+    about = {"schema": classifier.schema.to_json(), "settings": asdict(classifier.settings), "info": classifier.info}
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in classifier.state_dict().items()}
     try:
-        save_classifier(classifier, path)
+        files.make_folder(folder)
+        files.write_bytes(weights_file, save(weights))
+        files.write_text(about_file, json.dumps(about, indent=1))
     except OSError as error:
         warn(f"the classifier cannot be kept in {folder} and will be trained again next time: {error}", stacklevel=3)
     return classifier
-
-
-def save_classifier(classifier: Classifier, path: Path) -> None:
-    """Write PATH.safetensors and PATH.json, each complete or not at all."""
-    about = {"schema": classifier.schema.to_json(), "settings": asdict(classifier.settings), "info": classifier.info}
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in classifier.state_dict().items()}
-    files.make_folder(path.parent)
-    files.write_bytes(path.with_suffix(".safetensors"), save(weights))
-    files.write_text(path.with_suffix(".json"), json.dumps(about, indent=1))
-
-
-def load_classifier(path: Path, device: str | torch.device = "cpu") -> Classifier:
-    """The classifier that `save_classifier` wrote."""
-    about = json.loads(path.with_suffix(".json").read_text("utf-8"))
-    classifier = Classifier(Schema.from_json(about["schema"]), Settings(**about["settings"]))
-    classifier.load_state_dict(load_file(str(path.with_suffix(".safetensors"))))
-    classifier.info = about["info"]
-    return classifier.to(device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
 
 def _readings(
@@ -364,8 +342,6 @@ def _mirror_order(attribute: Attribute) -> list[int]:
     return order
 
 
-def _convolution(channels_in: int, channels_out: int, kernel: int, stride: int = 1) -> nn.Sequential:
-    pad = (kernel - 1) // 2
-    return nn.Sequential(
-        nn.Conv2d(channels_in, channels_out, kernel, stride, pad, bias=False), nn.BatchNorm2d(channels_out), nn.ReLU()
-    )
+def _convolution(channels_in: int, channels_out: int, kernel: int) -> nn.Sequential:
+    convolution = nn.Conv2d(channels_in, channels_out, kernel, stride=2, padding=(kernel - 1) // 2, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(channels_out), nn.ReLU())

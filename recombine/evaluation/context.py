@@ -138,7 +138,7 @@ class EvaluationContext:
 
     @cached_property
     def probed_attributes(self) -> list[Attribute]:
-        """The protocol's attributes; else those that some part is meant to carry, all that the method learnt, or all."""
+        """The protocol's attributes; else those that parts are meant to carry, all that the method learnt, or all."""
         given, carried = self.protocol.attributes, {name for names in self.roles.values() for name in names}
         for names in (carried, self.model.schema.names, self.pack.schema.names) if given is None else (given,):
             if found := [a for a in self.pack.schema.attributes if a.kind != "group" and a.name in names]:
@@ -156,7 +156,8 @@ class EvaluationContext:
         for name in set(learnt) - set(names):
             self.leave_out(name, "the method has no part of its own for it, or the data set no label")
         if not names:
-            raise CannotMeasure(f"the method's parts are {shown(list(self.codes))}; none is an attribute of the data set")
+            parts = shown(list(self.codes))
+            raise CannotMeasure(f"the method's parts are {parts}; none is an attribute of the data set")
         return names
 
 

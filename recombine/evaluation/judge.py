@@ -40,29 +40,15 @@ LEARNT = 3_000                              # training images at most whose code
 
 
 def judge(
-    model: Method,
-    pack: Pack,
-    *,
-    sections: Collection[str] | None = None,
-    split: str = "val",
-    images: int | None = 1000,
-    attributes: Sequence[str] | None = None,
-    probes: Sequence[str] = PROBES,
-    learnt: int = LEARNT,
-    truths: int = 300,
-    classifier: Classifier | None = None,
-    extractor: Extractor | None = None,
-    perceptual: Callable[[Tensor, Tensor], Tensor] | None = None,
-    render: Render | None = None,
-    goes_with: Mapping[str, Collection[str]] | None = None,
-    roles: Mapping[str, Sequence[str]] | None = None,
-    trained_on: Collection[str] = (),
-    allow_training_data: bool = False,
-    seed: int = 0,
-    chunk: int = 128,
-    workers: int | None = None,
-    progress: Callable[[str], None] | None = None,
-) -> Judgement:
+    model: Method, pack: Pack, *,
+    sections: Collection[str] | None = None, split: str = "val", images: int | None = 1000,
+    attributes: Sequence[str] | None = None, probes: Sequence[str] = PROBES, learnt: int = LEARNT, truths: int = 300,
+    classifier: Classifier | None = None, extractor: Extractor | None = None,
+    perceptual: Callable[[Tensor, Tensor], Tensor] | None = None, render: Render | None = None,
+    goes_with: Mapping[str, Collection[str]] | None = None, roles: Mapping[str, Sequence[str]] | None = None,
+    trained_on: Collection[str] = (), allow_training_data: bool = False, seed: int = 0, chunk: int = 128,
+    workers: int | None = None, progress: Callable[[str], None] | None = None,
+) -> Judgement:  # fmt: skip
     """Judge a method on images that it was not trained on.
 
     Every judged image, and every training image that probes learn from, is encoded once.
@@ -104,14 +90,15 @@ def judge(
     names = pack.schema.names
     for name in attributes or ():
         if name not in names:
-            raise ValueError(f"no attribute {name!r} to look for; the data set has {shown(names)}{nearest(name, names)}")
+            there = f"the data set has {shown(names)}{nearest(name, names)}"
+            raise ValueError(f"no attribute {name!r} to look for; {there}")
     rows = judged_rows(pack, split, images, seed)
     seen = training_rows(pack, rows, split, trained_on)
     if len(seen) and not allow_training_data:
         raise ValueError(
-            f"{len(seen)} of the {len(rows)} images to judge on were used in training; a judgement on them says nothing "
-            f"about new images. Choose another split, or say {option('allow_training_data', True)} to get one that is "
-            "marked as such"
+            f"{len(seen)} of the {len(rows)} images to judge on were used in training; a judgement on them says "
+            f"nothing about new images. Choose another split, or say {option('allow_training_data', True)} to get one "
+            "that is marked as such"
         )
     if goes_with is None:
         goes_with = DERIVED if of_avatars(pack) else {}
@@ -131,18 +118,10 @@ def judge(
     for name in chosen:
         context.measure(name, *SECTIONS[name])
     return Judgement(
-        split=split,
-        images=len(rows),
-        available=len(pack.rows(split)),
-        seed=seed,
-        fingerprint=pack.fingerprint,
-        on_training_data=bool(len(seen)),
-        goes_with={name: tuple(others) for name, others in goes_with.items()},
-        protocol=protocol,
-        left_out=context.left_out,
-        seconds=context.seconds,
-        **context.sections,
-    )
+        split, len(rows), len(pack.rows(split)), seed, pack.fingerprint, on_training_data=bool(len(seen)),
+        goes_with={name: tuple(others) for name, others in goes_with.items()}, protocol=protocol,
+        left_out=context.left_out, seconds=context.seconds, **context.sections,
+    )  # fmt: skip
 
 
 def checked_sections(sections: Collection[str] | None) -> list[str]:
@@ -155,7 +134,7 @@ def checked_sections(sections: Collection[str] | None) -> list[str]:
 
 
 def judged_rows(pack: Pack, split: str, images: int | None, seed: int = 0) -> np.ndarray:
-    """The rows that are judged: all of a split, or `images` drawn by `seed`, in order; ValueError where there is none."""
+    """The judged rows: all of a split, or `images` drawn by `seed`, in order; raises ValueError where there is none."""
     rows = np.asarray(pack.rows(split))
     if not len(rows):
         raise ValueError(f"the split {split!r} of this data set holds no image; there is nothing to judge on")

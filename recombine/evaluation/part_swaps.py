@@ -7,7 +7,7 @@ rodi's `appearance` carries many attributes at once: what should follow, what ma
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from recombine.evaluation.classifier import Classifier
 from recombine.evaluation.judgement import AgainstTruth, PartScores, PartSwaps
 from recombine.messages import shown
 from recombine.method import Method
-from recombine.metrics.intervals import Estimate, share
+from recombine.metrics.intervals import share
 
 # Many (row, source's row, factors that move) -> their true images [channels, height, width] in [-1, 1], or None.
 Truths = Callable[[Sequence[tuple]], Sequence[np.ndarray | None]]
@@ -78,8 +78,9 @@ def part_swaps(
         drawn = truth([(int(rows[e.place]), int(rows[e.source]), carries[e.attribute].moved) for e in compared])
         known = [(edit, image) for edit, image in zip(compared, drawn, strict=True) if image is not None]
         if known:
-            true = transfer.against_truth(model, pack, rows, *zip(*known, strict=True), chunk, originals.codes)
-    everything = PartScores(**_scores(verdicts, pack, rows, carries), psnr=true.get("all"))
+            rendered, images = zip(*known, strict=True)
+            true = transfer.against_truth(model, pack, rows, rendered, images, chunk, originals.codes)
+    everything = replace(_scores(verdicts, pack, rows, carries), psnr=true.get("all"))
     parts = {}
     for part in verdicts.edited():
         own = verdicts.of(part)
@@ -88,11 +89,11 @@ def part_swaps(
             differs, hits = _followed(own, pack, rows, {part: Carried((name,))})
             if differs.any():
                 attributes[name] = share(hits[differs])
-        parts[part] = PartScores(**_scores(own, pack, rows, carries), psnr=true.get(part), attributes=attributes)
+        parts[part] = replace(_scores(own, pack, rows, carries), psnr=true.get(part), attributes=attributes)
     return PartSwaps(everything, parts)
 
 
-def _check(parts: Sequence[str], pack: Pack, classifier: Classifier, carries: Mapping[str, Carried]) -> None:
+def _check(parts: list[str], pack: Pack, classifier: Classifier, carries: Mapping[str, Carried]) -> None:
     for part, carried in carries.items():
         if part not in parts:
             raise ValueError(f"no part {part!r} to swap; the method's parts are {shown(parts)}")
@@ -117,9 +118,7 @@ def draw_pairs(pack: Pack, rows: np.ndarray, part: str, judged: Sequence[str], s
     return edits
 
 
-def _scores(
-    verdicts: transfer.Verdicts, pack: Pack, rows: np.ndarray, carries: Mapping[str, Carried]
-) -> dict[str, Estimate]:
+def _scores(verdicts: transfer.Verdicts, pack: Pack, rows: np.ndarray, carries: Mapping[str, Carried]) -> PartScores:
     found, images = {}, verdicts.images()
     may_change = [(c.judged, c.moved, c.free) for c in (carries[edit.attribute] for edit in verdicts.edits)]
     stays = [[not any(name in names for names in changing) for name in verdicts.names] for changing in may_change]
@@ -129,7 +128,7 @@ def _scores(
         for name, mask, right in (("success", differs, hits), ("preserved", np.array(stays, dtype=bool), same)):
             if mask.any():
                 found[name + ending] = share(right[mask], images[np.nonzero(mask)[0]])
-    return found
+    return PartScores(**found)
 
 
 def _followed(

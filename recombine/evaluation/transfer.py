@@ -72,7 +72,6 @@ class Verdicts:
         return replace(self, edits=tuple(self.edits[i] for i in which), **sides)
 
     def edited(self) -> list[str]:
-        """The edited attributes, in the order of the edits."""
         return list(dict.fromkeys(edit.attribute for edit in self.edits))
 
     def images(self) -> np.ndarray:

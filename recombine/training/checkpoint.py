@@ -71,11 +71,7 @@ class Resume:
 def save_model(run: Path, tensors: Mapping[str, Tensor], config: dict, schema: Schema) -> None:
     """Write or replace `run/model/`; the run folder must exist.
 
-    Args:
-        run: The run's folder.
-        tensors: All that the model needs.
-        config: At least `method`, its short name, and `config`, its settings as plain JSON values.
-        schema: The attributes and the image format that the model was built for.
+    The config holds at least `method`, its short name, and `config`, its settings as plain JSON values.
 
     Raises:
         SaveFailed: The disk refused; the earlier model still stands.
@@ -117,7 +113,7 @@ def read_model(path: str | Path) -> ModelFile:
 
 
 def model_folder(path: Path) -> Path:
-    """Where the model of a run folder or model folder stands."""
+    """The model folder of a run folder or model folder."""
     found = files.standing(path / "model") or files.standing(path)
     if found is None:
         raise FileNotFoundError(f"there is no {path}; expected a run folder, or its model folder")
@@ -135,13 +131,8 @@ def model_folder(path: Path) -> Path:
 def save_resume(run: Path, step_images: int, tensors: Mapping[str, Mapping[str, Tensor]], state: dict) -> None:
     """Write `run/resume/step-N/`, read it back, and only then remove all but the newest two.
 
-    Checkpoints of a later step belong to a course of the training that was given up, and go too.
-
-    Args:
-        run: The run's folder; it must exist.
-        step_images: Images seen so far.
-        tensors: File stem -> tensors.
-        state: Anything JSON can hold, with strings as keys; floats come back bit for bit.
+    Checkpoints of a later step belong to a course of the training that was given up, and go too. `tensors` go by file
+    stem; `state` is anything that JSON can hold, with strings as keys, and floats come back bit for bit.
 
     Raises:
         SaveFailed: The disk refused; the earlier checkpoints still stand.
@@ -172,7 +163,11 @@ def newest_resume(run: str | Path, fallback: bool = False) -> Resume | None:
     broken: list[CorruptCheckpoint] = []
     for folder in resume_folders(Path(run)):
         try:
-            return read_resume(folder, broken)
+            contents = read_checked(folder)
+            stored = parsed(folder, "state.json", contents)
+            names = [name for name in contents if name.endswith(".safetensors")]
+            tensors = {name.removesuffix(".safetensors"): parsed(folder, name, contents) for name in names}
+            return Resume(folder, stored["step_images"], tensors, stored["state"], [str(error) for error in broken])
         except CorruptCheckpoint as error:
             if not fallback and (folder / manifest.NAME).exists():
                 raise
@@ -180,15 +175,6 @@ def newest_resume(run: str | Path, fallback: bool = False) -> Resume | None:
     if broken:
         raise broken[0]
     return None
-
-
-def read_resume(folder: Path, broken: list[CorruptCheckpoint]) -> Resume:
-    """The checkpoint in one folder, every byte checked."""
-    contents = read_checked(folder)
-    stored = parsed(folder, "state.json", contents)
-    names = [name for name in contents if name.endswith(".safetensors")]
-    tensors = {name.removesuffix(".safetensors"): parsed(folder, name, contents) for name in names}
-    return Resume(folder, stored["step_images"], tensors, stored["state"], [str(error) for error in broken])
 
 
 def resume_folders(run: Path) -> list[Path]:

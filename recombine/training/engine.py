@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -61,15 +62,9 @@ Monitor = Callable[[Method, Path], dict[str, float]]
 
 
 def fit(
-    method: Method,
-    pack: Pack,
-    config: TrainConfig,
-    run: str | Path,
-    *,
-    settings: dict | None = None,
-    monitor: Monitor | None = None,
-    quiet: bool = False,
-) -> Path:
+    method: Method, pack: Pack, config: TrainConfig, run: str | Path, *, settings: dict | None = None,
+    monitor: Monitor | None = None, quiet: bool = False,
+) -> Path:  # fmt: skip
     """Train a method until `config.images` images have been seen, or go on where an earlier call stopped.
 
     Under `torchrun` every process calls this; together they do what one process would do.
@@ -112,8 +107,9 @@ def launch(config: TrainConfig) -> Fabric:
     if config.batch_size % (world * config.accumulate):
         parts = f"{world} processes x {config.accumulate} micro-batches"
         raise ValueError(f"batch_size {config.batch_size} must be a multiple of {parts}")
-    strategy, precision = DDPStrategy(broadcast_buffers=False) if world > 1 else "auto", config.precision
-    fabric = Fabric(devices=local, num_nodes=world // local, precision=precision, strategy=strategy)  # type: ignore[arg-type]
+    strategy = DDPStrategy(broadcast_buffers=False) if world > 1 else "auto"
+    precision: Any = config.precision
+    fabric = Fabric(devices=local, num_nodes=world // local, precision=precision, strategy=strategy)
     fabric.launch()
     return fabric
 
@@ -152,7 +148,7 @@ class Training:
             raise files.CannotWrite(f"{problem}; free space there and run the same command again")
 
     def round(self, stop: list[int], monitor: Monitor | None) -> None:
-        """One step and what is due after it: log, evaluation, checkpoint, stop."""
+        """One step and what is due after it."""
         config, before = self.config, self.state.images_seen
         self.step()
         seen = self.state.images_seen

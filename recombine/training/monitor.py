@@ -23,13 +23,9 @@ from recombine.metrics.intervals import pooled
 
 
 class EditMonitor:
-    """Measures edits on images that are not trained on, and shows the same few every time.
+    """Measures edits on images of `val`, or `train` where there are none, and shows the same few every time.
 
-    Args:
-        pack: The data; its `val` rows are used, or `train` where there are none.
-        classifier: The independent classifier that judges edits; without one, success is not measured.
-        images: How many images are edited for the success.
-        shown: How many of them are in the grid.
+    Without an independent classifier, the success of edits is not measured.
     """
 
     def __init__(self, pack: Pack, classifier: Classifier | None, images: int = 128, shown: int = 8):
@@ -40,20 +36,21 @@ class EditMonitor:
         self.shown = self.rows[:shown]
 
     def __call__(self, model: Method, path: Path) -> dict[str, float]:
-        """Measures by their keys in `recombine.evaluation.measures`, `edit_success` by attribute; the grid goes to `path`."""
+        """Measures by their keys in `evaluation.measures`, `edit_success` by attribute; the grid goes to `path`."""
         images = self.pack.batch(self.rows).images.to(device_of(model))
         codes = model.encode(images)
         reconstructed = model.decode(codes)
         measures = {"mse": ((reconstructed - images) / 2).square().mean().item()}
-        if moved := sensitivity(model, self.pack, self.rows, attributes=with_own_part(model, codes), codes=codes):
+        own = [a.name for a in model.schema.attributes if a.kind in ("binary", "categorical") and a.name in codes]
+        if moved := sensitivity(model, self.pack, self.rows, attributes=own, codes=codes):
             measures["sensitivity"] = pooled(list(moved.values())).value
         if self.classifier is not None:
             originals = seen_originals(model, self.pack, self.rows, self.classifier, codes=codes)
             success = edit_success(model, self.pack, self.rows, self.classifier, originals=originals)
             measures |= {f"edit_success/{name}": share for name, share in success.items()}
         path.parent.mkdir(parents=True, exist_ok=True)
-        count = len(self.shown)
-        save_images(self.examples(model, images[:count], codes[:count], reconstructed[:count]), path)
+        first = slice(len(self.shown))
+        save_images(self.examples(model, images[first], codes[first], reconstructed[first]), path)
         return measures
 
     def examples(self, model: Method, images: Tensor, codes: Codes, reconstructed: Tensor) -> Tensor:
@@ -74,11 +71,6 @@ def next_that_differs(labels: np.ndarray, start: int) -> int:
     """The first position after `start`, going round, with another known label; `start` itself where there is none."""
     after = [(start + step) % len(labels) for step in range(1, len(labels))]
     return next((i for i in after if MISSING != labels[i] != labels[start]), start)
-
-
-def with_own_part(model: Method, codes: Codes) -> list[str]:
-    """Binary and categorical attributes that have a part of their own."""
-    return [a.name for a in model.schema.attributes if a.kind in ("binary", "categorical") and a.name in codes]
 
 
 def diagnose(measures: Mapping[str, float], fraction: float, hints: Sequence[str] = ()) -> dict[str, str]:

@@ -27,12 +27,7 @@ from recombine.training.settings import check_names, check_settings, config_clas
 
 
 def build(name: str, settings: Mapping[str, Any], schema: Schema) -> Method:
-    """A new method with its own settings.
-
-    Args:
-        name: Its short name.
-        settings: Fields of its `Config`; those left out keep their defaults.
-        schema: Attributes and image format the networks are built for.
+    """A new method, by its short name, for a schema; fields of its `Config` that are left out keep their defaults.
 
     Raises:
         ValueError: There is no such method or setting, or the method cannot work with this schema.
@@ -58,23 +53,12 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Method:
 
 
 def start(
-    recipe: Recipe,
-    pack: Pack,
-    run: str | Path,
-    *,
-    monitor: Monitor | None = None,
-    allow: bool = False,
+    recipe: Recipe, pack: Pack, run: str | Path, *, monitor: Monitor | None = None, allow: bool = False,
     quiet: bool = False,
-) -> Path:
-    """Train a recipe in a run folder, or go on where an earlier call stopped.
+) -> Path:  # fmt: skip
+    """Train a recipe in a run folder, or go on where an earlier call stopped; options as for `engine.fit`.
 
-    Args:
-        recipe: What to train.
-        pack: Its data.
-        run: The run's folder.
-        monitor: See `recombine.training.engine.fit`.
-        allow: Go on although settings that do not change the model differ from those the run was begun with.
-        quiet: No progress bar.
+    With `allow`, settings that do not change the model may differ from those that the run was begun with.
 
     Raises:
         ValueError: The run was begun with other settings; the message lists them.
