@@ -10,9 +10,8 @@ from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 from recombine import __version__
 from recombine.commands.compare import compare
 from recombine.commands.data import data
-from recombine.commands.demo import demo
 from recombine.commands.edit import edit
-from recombine.commands.evaluate import evaluate
+from recombine.commands.evaluate import demo, evaluate
 from recombine.commands.tables import tables
 from recombine.commands.train import train
 from recombine.messages import command_line

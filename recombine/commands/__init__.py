@@ -1,1 +1,1 @@
-"""The commands, one file each. Heavy modules are imported inside the functions, so that `--help` answers at once."""
+"""The commands. Heavy modules are imported inside the functions, so that `--help` answers at once."""

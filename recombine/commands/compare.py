@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter, Token
 
-from recombine.commands.options import Flag, Names, best_device, print_json, say, stoppable
+from recombine.commands.options import Flag, Names, best_device, print_json, print_table, say, stoppable
 from recombine.commands.reading import Reading, pixels
 
 if TYPE_CHECKING:
@@ -166,23 +166,18 @@ def show(page: Path, as_json: bool) -> None:
     content = json.loads(page.with_name("report.json").read_text())
     if as_json:
         return print_json({**content, "page": str(page)})
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     from recombine.comparison.content import rank, remarks
     from recombine.evaluation.measures import COMPARED, shown
 
-    console = Console(highlight=False)
     for name, data in content["data"].items():
         used = [m for m in COMPARED if m.headline and any(m.key in row["metrics"] for row in data["methods"].values())]
         titles = [f"{m.title}{', ' * bool(m.unit)}{m.unit}" for m in used]
-        table = Table(name, "Pareto-optimal", *titles, box=None, pad_edge=False, header_style="bold")
+        rows = []
         for method, row in data["methods"].items():
             found = [(row["metrics"].get(m.key), m.unit) for m in used]
             cells = [f"{shown(f['value'], unit, with_unit=False)} [{rank(f)}]" if f else "" for f, unit in found]
-            table.add_row(Text(method), "yes" if row["front"] else "", *map(Text, cells))
-        console.print(table)
+            rows.append((method, "yes" if row["front"] else "", *cells))
+        print_table((name, "Pareto-optimal", *titles), rows)
         for text in remarks(data):
-            console.print(Text(text))
+            print(text)
     return print(f"page: {page}")

@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from recombine.commands.options import Flag, print_json
+from recombine.commands.options import Flag, print_json, print_table
 from recombine.commands.reading import Reading, look
 from recombine.data.sources.cells import Note
 from recombine.messages import option
@@ -152,15 +152,12 @@ def listed(texts: list[str]) -> str:
 def show(found: dict) -> None:
     """Print a table of attributes, and every problem with what to do about it."""
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
     console = Console(highlight=False)
     console.print(Text(headline(found)))
-    table = Table("attribute", "kind", "values", "missing", box=None, pad_edge=False, header_style="bold")
-    for entry in found["attributes"]:
-        table.add_row(Text(entry["name"]), entry["kind"], Text(values(entry)), str(entry["missing"] or ""))
-    console.print(table)
+    rows = [(a["name"], a["kind"], values(a), str(a["missing"] or "")) for a in found["attributes"]]
+    print_table(("attribute", "kind", "values", "missing"), rows)
     for entry in found["notes"]:
         style = {"error": "bold red", "warning": "yellow"}.get(entry["level"], "")
         cure = f"; {entry['fix']}" if entry["fix"] else ""

@@ -1,11 +1,23 @@
-"""`recombine evaluate`: how good a run is, in numbers with intervals and on a page with images."""
+"""`recombine evaluate`: how good a run is, in numbers and on a page; `recombine demo`: from nothing to such a page."""
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from recombine.commands.options import Flag, JudgeImages, best_device, print_json, say
+from recombine.commands.options import (
+    Flag,
+    JudgeImages,
+    best_device,
+    find_classifier,
+    print_json,
+    print_table,
+    say,
+    stoppable,
+    watcher,
+)
+from recombine.commands.reading import Reading, find_pack
 
 if TYPE_CHECKING:
     from recombine.evaluation.judgement import Judgement
@@ -52,6 +64,52 @@ def evaluate(
         print(f"page: {page}")
 
 
+def demo(*, out: Path = Path("runs/avatars"), judge_images: JudgeImages = 1000, json: Flag = False) -> None:
+    """Generate faces, train on them, judge, and write a page with images and numbers.
+
+    For example:
+
+        recombine demo
+
+    It takes some minutes on two cores. Stopped, the same command goes on. The
+    trained run can then be used like any other:
+
+        recombine edit set runs/avatars face.png --label mouth=smile --out smiling
+
+    Args:
+        out: The run's folder.
+        judge_images: At most so many images are judged.
+        json: Print the numbers and times as JSON.
+    """
+    from recombine.files import check_writable
+    from recombine.recipes import RECIPES
+    from recombine.training.runs import start
+
+    def since(moment: float) -> float:
+        return round((time.monotonic() - moment) / 60, 2)
+
+    recipe, began, minutes = RECIPES["avatars.demo"](), time.monotonic(), {}
+    check_writable(out)
+    say("generating faces")
+    pack = find_pack(recipe, [], out, Reading())
+    minutes["drawing"] = since(began)
+    say("training the classifier that judges edits")
+    find_classifier(pack, "quick")
+    say("training")
+    trained = time.monotonic()
+    with stoppable():
+        start(recipe, pack, out, monitor=watcher(pack, "quick"))
+    minutes["training"] = since(trained)
+    judgement, page = judge_run(out, images=judge_images)
+    minutes["total"] = since(began)
+    if json:
+        print_json({"page": str(page), "minutes": minutes, "judgement": judgement.to_json()})
+        return
+    show(judgement)
+    print(f"{minutes['total']} minutes, {minutes['training']} of them training")
+    print(f"the page with images and numbers: {page.resolve()}")
+
+
 def judge_run(
     run: Path, data: Path | None = None, split: str = "val", images: int = 1000, allow_training_data: bool = False
 ) -> tuple[Judgement, Path]:
@@ -70,28 +128,17 @@ def judge_run(
 
 def show(judgement: Judgement) -> None:
     """Print the headline numbers, then a line for each attribute, each number with its interval."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     from recombine.evaluation.measures import MEASURES, shown, shown_interval
 
-    plain: dict[str, Any] = {"box": None, "pad_edge": False, "header_style": "bold"}
-    overall = Table("", "value", "95 % interval", "n", **plain)
-    for measure in (MEASURES[key] for key in HEADLINES):
-        if found := measure.read(judgement):
-            value, interval = shown(found.value, measure.unit), shown_interval(found, measure.unit)
-            overall.add_row(measure.title, value, interval, str(found.n))
+    overall = [(m.title, m.unit, found) for m in (MEASURES[key] for key in HEADLINES) if (found := m.read(judgement))]
+    rows = [(title, shown(e.value, unit), shown_interval(e, unit), str(e.n)) for title, unit, e in overall]
+    print_table(("", "value", "95 % interval", "n"), rows)
     columns = [MEASURES[key] for key in ("edit_success", "edit_kept") if MEASURES[key].read(judgement)]
-    attributes = Table("attribute", *(measure.title for measure in columns), "n", **plain)
-    each = [measure.by_attribute(judgement) for measure in columns if measure.by_attribute]
-    for name in each[0] if each else ():
-        pairs = zip(each, columns, strict=True)
-        values = [shown(own[name].value, measure.unit) if name in own else "" for own, measure in pairs]
-        attributes.add_row(Text(name), *values, str(each[0][name].n))
-    console = Console(highlight=False)
-    console.print(overall)
-    if attributes.row_count:
-        console.print(attributes)
+    if each := [measure.by_attribute(judgement) for measure in columns if measure.by_attribute]:
+        rows = []
+        for name, success in each[0].items():
+            values = [shown(own[name].value, "%") if name in own else "" for own in each]
+            rows.append((name, *values, str(success.n)))
+        print_table(("attribute", *(measure.title for measure in columns), "n"), rows)
     for name, reason in judgement.left_out.items():
-        console.print(Text(f"not measured: {name}: {reason}"))
+        print(f"not measured: {name}: {reason}")

@@ -80,7 +80,6 @@ class EvaluationContext:
         self.seconds[name] = round(time.perf_counter() - started, 2)
 
     def leave_out(self, name: str, reason: object) -> None:
-        """Note why something is not measured."""
         self.left_out[name] = str(reason)
 
     @cached_property
@@ -98,7 +97,6 @@ class EvaluationContext:
 
     @cached_property
     def codes(self) -> Codes:
-        """Codes of the judged images."""
         with inference.evaluation_mode(self.model):
             return inference.encode_rows(self.model, self.pack, self.rows, self.chunk)
 
@@ -146,7 +144,6 @@ class EvaluationContext:
         raise CannotMeasure("the data set has no attribute that could be looked for")
 
     def labels(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        """Labels of every attribute for some rows."""
         return {name: np.asarray(self.pack.labels[name])[rows] for name in self.pack.schema.names}
 
     def attributes(self) -> list[str]:

@@ -66,7 +66,6 @@ class Verdicts:
         return len(self.edits)
 
     def of(self, attribute: str) -> Verdicts:
-        """Only the edits of one attribute."""
         which = [i for i, edit in enumerate(self.edits) if edit.attribute == attribute]
         sides = {side: getattr(self, side)[which] for side in ("before", "reconstructed", "after")}
         return replace(self, edits=tuple(self.edits[i] for i in which), **sides)

@@ -316,7 +316,6 @@ class Training:
         return {"method": name, "config": self.settings.get("config", {})}
 
     def resume(self) -> None:
-        """Read the newest checkpoint, if there is one."""
         found = checkpoint.newest_resume(self.run)
         if found is None:
             return
@@ -328,7 +327,6 @@ class Training:
         self.sampler = self.new_sampler()
 
     def restore(self, found: checkpoint.Resume) -> None:
-        """Weights, averages, optimisers, controllers and position of a checkpoint."""
         self.players.load_weights(found.tensors["weights"])
         if self.prototypes:
             load_child(self.prototypes, "codebook", found.tensors["weights"])

@@ -80,7 +80,6 @@ class Journal:
             self.bar.say(f"{name}: {text}")
 
     def advance(self, images_seen: int) -> None:
-        """Move the bar."""
         if self.since[1] is None:
             self.since = (time.monotonic(), images_seen)
         self.bar.reach(images_seen)

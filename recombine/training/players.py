@@ -27,12 +27,7 @@ class Gradients:
 
 
 class Players:
-    """The networks of a method and one optimiser for each player.
-
-    Args:
-        fabric: Wraps every network on its own.
-        method: Its child networks are replaced by the wrapped ones.
-    """
+    """The networks of a method, which are replaced by ones that Fabric wraps, and one optimiser for each player."""
 
     def __init__(self, fabric: Fabric, method: Method):
         assert isinstance(method, nn.Module)
@@ -69,7 +64,6 @@ class Players:
         self.phase = None
 
     def set_learning_rates(self, factor: float) -> None:
-        """Give every optimiser the method's rate times a factor."""
         for player, optimizer in self.optimizers.items():
             for group, rate in zip(optimizer.param_groups, self.rates[player], strict=True):
                 group["lr"] = rate * factor
@@ -83,7 +77,10 @@ class Players:
         turns: list[Turn] = []
         weights: list[nn.Parameter] = []
         for place, game in enumerate(games):
-            with self._unsynchronised(place < len(games) - 1):
+            with ExitStack() as stack:
+                if self.fabric.world_size > 1 and place < len(games) - 1:   # gradients are joined with the last
+                    for name in self.networks:
+                        stack.enter_context(self.fabric.no_backward_sync(getattr(self.method, name)))
                 turn = next(game, None)
                 if turn is None:
                     continue
@@ -95,14 +92,6 @@ class Players:
         if not turns:
             return None
         return Gradients(turns, torch.nn.utils.get_total_norm([w.grad for w in weights if w.grad is not None]))
-
-    @contextmanager
-    def _unsynchronised(self, enabled: bool) -> Iterator[None]:
-        """Gradients stay in this process until the last micro-batch."""
-        with ExitStack() as stack:
-            for name in self.networks if enabled and self.fabric.world_size > 1 else ():
-                stack.enter_context(self.fabric.no_backward_sync(getattr(self.method, name)))
-            yield
 
     def not_finite(self, gradients: Gradients) -> str:
         """The first term that is NaN or infinite; empty where there is none on any process."""
@@ -129,7 +118,6 @@ class Players:
         return tensors, {player: rest for player, (_, rest) in flat.items()}
 
     def load_optimizers(self, tensors: Mapping[str, Mapping[str, Tensor]], states: Mapping[str, dict]) -> None:
-        """Take over what `optimizer_states` gave."""
         for player, optimizer in self.optimizers.items():
             optimizer.load_state_dict(unflatten_optimizer(tensors.get(f"optimizer-{player}", {}), states[player]))
             for parameter, state in optimizer.state.items():    # in the parameter's memory layout, else steps are slow
