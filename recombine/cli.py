@@ -50,14 +50,7 @@ for place, (name, command) in enumerate(COMMANDS.items()):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command.
-
-    Args:
-        arguments: What stands after `recombine`; the process's own when None.
-
-    Returns:
-        The exit code: 0 done, 1 wrong input, 2 wrong usage; 130 and 143 when stopped by a signal.
-    """
+    """Run one command, of the process's own arguments when None is given; returns the exit code, as in the epilogue."""
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
     try:

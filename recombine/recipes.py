@@ -16,8 +16,9 @@ from recombine.training.settings import config_class
 
 FOUR = ("expression", "lighting", "glasses", "hair_color")  # attributes of the avatars on which methods are compared
 POSE = ("yaw", "pitch", "roll")             # degrees, for example from OpenFace
-VARIANTS = (  # rows of Creswell et al.'s Tables 1 and 3; the first is the preset `small`, others `small-without-aux`, ...
-    "ours", "without_aux", "without_kl", "without_gan", "class_loss_on_reconstruction", "alpha_20_times", "uniform_guess",
+VARIANTS = (  # rows of Creswell et al.'s Tables 1 and 3; the presets are `small`, `small-without-aux`, ...
+    "ours", "without_aux", "without_kl", "without_gan", "class_loss_on_reconstruction", "alpha_20_times",
+    "uniform_guess",
 )  # fmt: skip
 
 

@@ -170,12 +170,7 @@ def weighted(text: str) -> tuple[str, Path, float]:
 
 
 def find_images(given: list[Path]) -> list[tuple[Path, Path]]:
-    """Every image file among files and folders, in order of name, with its path below the folder that was given.
-
-    Raises:
-        ValueError: A folder holds no images.
-        FileNotFoundError: A file or folder does not exist.
-    """
+    """Every image file among files and folders, in order of name, with its path below the folder that was given."""
     found = []
     for path in given:
         if path.is_dir():
@@ -259,27 +254,23 @@ class Editing:
         """Which images, and these `[batch, channels, height, width]`; unreadable ones are left out with `on_bad`."""
         import torch
 
+        from recombine.data.decoding import BadImage
         from recombine.progress import Bar
 
         count, size = len(self.files), self.writing.batch
         with Bar("editing", count, shown=sys.stderr.isatty()) as bar:
             for start in range(0, count, size):
-                batch = range(start, min(start + size, count))
-                images = {i: image for i in batch if (image := self._read_or_skip(self.files[i])) is not None}
+                images = {}
+                for i, path in enumerate(self.files[start : start + size], start):
+                    try:
+                        images[i] = self._read(path)
+                    except BadImage as error:
+                        if self.writing.on_bad == "error":
+                            raise
+                        self.skipped[str(path)] = str(error)
                 if images:
                     yield list(images), torch.cat(list(images.values()))
-                bar.reach(batch.stop)
-
-    def _read_or_skip(self, path: Path) -> Tensor | None:
-        from recombine.data.decoding import BadImage
-
-        try:
-            return self._read(path)
-        except BadImage as error:
-            if self.writing.on_bad == "error":
-                raise
-            self.skipped[str(path)] = str(error)
-            return None
+                bar.reach(min(start + size, count))
 
     def _read(self, path: Path) -> Tensor:
         from recombine.data.decoding import decode_noted
@@ -294,11 +285,7 @@ class Editing:
 
 
 def plan(files: list[Path], endings: Sequence[str], writing: Writing) -> list[list[Path]]:
-    """Where every edited image goes: one row a file, one path for each ending; with --grid all share one path.
-
-    Raises:
-        ValueError: `--out` is a file where a folder is needed or the other way round, or two images share a name.
-    """
+    """Where every edited image goes: one row a file, one path for each ending; with --grid all share one path."""
     single = writing.grid or len(files) * len(endings) == 1
     if writing.out.suffix.lower() == ".png" and single:
         return [[writing.out] * len(endings)] * len(files)

@@ -159,16 +159,11 @@ class EvaluationContext:
 
 
 def resolved(roles: Mapping[str, Role], pack: Pack, parts: Sequence[str]) -> dict[str, list[str]]:
-    """Part -> names of the attributes of the data set that it is meant to carry; none for a part such as `rest`.
-
-    Args:
-        roles: The method's.
-        pack: The data set with all its attributes.
-        parts: Of the codes, in their order.
+    """Part -> names of the attributes of the whole data set that it is meant to carry; none for a part such as `rest`.
 
     Raises:
-        ValueError: A part is meant to carry all that no other part does, and a group by which these are told apart is
-            not in the data.
+        ValueError: A part is meant to carry all that no other part does, and the group that divides them is not in the
+            data.
     """
     found: dict[str, list[str]] = {}
     divided = any(role.all_else for role in roles.values())

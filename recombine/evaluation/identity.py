@@ -75,8 +75,7 @@ def identity_preserved(
     image that has a partner gets one part, drawn from those that carry nothing which its group shares, of an image of
     another group, and is compared with its partner.
 
-    Raises:
-        CannotMeasure: The verifier is near chance, or no part of the codes may be changed.
+    Raises CannotMeasure where the verifier is near chance, or no part of the codes may be changed.
     """
     shared = set(shared_by(context.pack, [name]))
     free = [part for part, names in context.roles.items() if names and not shared & set(names)]

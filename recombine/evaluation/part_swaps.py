@@ -41,17 +41,9 @@ def part_swaps(
 ) -> PartSwaps:  # fmt: skip
     """Give every image each part of another one that differs in what the part carries, and classify the results.
 
-    Args:
-        model: The method to judge.
-        pack: The data set, with all labels that are judged.
-        rows: Its rows; the classifier must never have seen them.
-        classifier: Reads the attributes of edited images.
-        carries: Part -> what it carries.
-        truth: Draws what swaps should have become; None where that is not known.
-        seed: Of the sources, drawn row by row from `rows`, and of the swaps that are compared with the truth.
-        chunk: Images encoded, decoded and classified together.
-        truths: Swaps of every part that are compared with the truth; all when None.
-        originals: Of these rows, where they are there already.
+    `truth` draws what swaps should have become, None where that is not known; `truths` swaps of every part are compared
+    with it, all when None. `seed` is that of the sources, drawn row by row from `rows`, and of the compared swaps.
+    Other arguments are those of `transfer.label_edits`.
 
     Returns:
         Of all swaps, and of those of each part: `success`, over every judged attribute in which source and image

@@ -138,16 +138,8 @@ def label_edits(
 ) -> Verdicts:  # fmt: skip
     """Set every attribute of every image to another value, and classify the results.
 
-    Args:
-        model: The method to judge.
-        pack: The data set.
-        rows: Its rows to edit.
-        classifier: Reads the attributes of edited images.
-        attributes: Which ones are edited; all that the method and the classifier both have when None.
-        per_image: How many other values each attribute of an image is set to, drawn by `seed`; every one when None.
-        seed: Of the draw; it depends on the row, not on the order.
-        chunk: See the module.
-        originals: Of these rows, where they are there already.
+    Without `attributes`, all that the method and the classifier both have are edited, each to `per_image` other values,
+    drawn by `seed` and the row, or to every one when None. `originals` are those of the rows, where there already.
     """
     edits = []
     for name in _edited(model, classifier, attributes):

@@ -203,12 +203,7 @@ def sealed(contents: Mapping[str, bytes]) -> bytes:
 
 
 def read_checked(folder: Path) -> dict[str, bytes]:
-    """All files of a checkpoint that stand in its manifest, each equal to what was written.
-
-    Raises:
-        CorruptCheckpoint: The manifest or a file is missing or was changed.
-        NewerFormat: A later version wrote it.
-    """
+    """All files of a checkpoint that stand in its manifest; raises CorruptCheckpoint where one is not as written."""
     body = manifest.unsealed(folder, CorruptCheckpoint)
     if body["format"] > FORMAT:
         raise NewerFormat(
@@ -249,11 +244,7 @@ def check_compatible(saved: Mapping, wanted: Mapping) -> None:
 
 
 def load_weights(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Give a network exactly these weights, all of them or none.
-
-    Raises:
-        Incompatible: Names or shapes differ; the message lists the first few.
-    """
+    """Give a network exactly these weights; raises Incompatible, and loads none, where names or shapes differ."""
     wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     saved = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     wrong = [f"{name} {saved.get(name, 'missing')} saved, {wanted.get(name, 'not')} wanted"
@@ -267,11 +258,7 @@ def load_weights(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
 
 
 def pack_tensors(tensors: Mapping[str, Tensor]) -> bytes:
-    """Tensors as the bytes of a safetensors file; ones that share memory are written each on its own.
-
-    Raises:
-        ValueError: One holds NaN or infinity; such a checkpoint would be worth nothing.
-    """
+    """The bytes of a safetensors file, tensors that share memory each on its own; raises ValueError for NaN."""
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise ValueError(f"{name} holds NaN or infinity and is not saved; go back to the last good checkpoint")
@@ -291,11 +278,7 @@ def parsed(folder: Path, name: str, contents: Mapping[str, bytes]) -> dict:
 
 
 def flatten_optimizer(state_dict: dict) -> tuple[dict[str, Tensor], dict]:
-    """An optimiser's state as named tensors and a JSON-able rest, from which `unflatten_optimizer` makes it again.
-
-    Raises:
-        ValueError: It holds something that is no tensor, number, text, None, list, tuple or dict.
-    """
+    """An optimiser's state as named tensors and a JSON-able rest, from which `unflatten_optimizer` makes it again."""
     tensors: dict[str, Tensor] = {}
 
     def described(value: Any, name: str) -> Any:
@@ -309,8 +292,8 @@ def flatten_optimizer(state_dict: dict) -> tuple[dict[str, Tensor], dict]:
             return {"tuple" if isinstance(value, tuple) else "list": entries}
         if value is None or isinstance(value, (bool, int, float, str)):
             return value
-        expected = "a tensor, number, text, None, or a list or dict of them"
-        raise ValueError(f"{name} is a {type(value).__name__}; expected {expected}")
+        of_these = "a tensor, number, text, None, or a list or dict of them"
+        raise ValueError(f"{name} is a {type(value).__name__}; expected {of_these}")
 
     return tensors, described(state_dict, "optimizer")
 

@@ -67,20 +67,12 @@ def fit(
 ) -> Path:  # fmt: skip
     """Train a method until `config.images` images have been seen, or go on where an earlier call stopped.
 
-    Under `torchrun` every process calls this; together they do what one process would do.
+    Under `torchrun` every process calls this; together they do what one process would do. The method is a new one; an
+    earlier training's weights are read from the folder `run`, which is made if it is not there, and returned.
 
-    Args:
-        method: A new method; an earlier training's weights are read from `run`.
-        pack: The data.
-        config: How to train.
-        run: The run's folder, made if it is not there.
-        settings: Written to `config.json` beside the training's own; `method` and `config` are what `load` needs.
-        monitor: Called with the averaged method in eval mode and the path for an image grid, at the start and every
-            `evaluate_every` images; what it returns is logged.
-        quiet: No progress bar.
-
-    Returns:
-        The run's folder.
+    `settings` are what `load` needs to build the method: `method`, its short name, and `config`. The monitor is called
+    with the averaged method in eval mode and the path for an image grid, at the start and every `evaluate_every`
+    images; what it returns is logged.
 
     Raises:
         Interrupted: A signal asked to stop; everything was saved.

@@ -35,22 +35,14 @@ NOTHING = Nothing()
 
 
 def config_class(method: str) -> type:
-    """The `Config` of a method.
-
-    Raises:
-        ValueError: There is no such method; the message names those that exist and the nearest.
-    """
+    """The `Config` of a method; raises ValueError, with the names that exist and the nearest, where there is none."""
     if method not in METHODS:
         raise ValueError(f"no method {method!r}; there are {shown(list(METHODS), 40)}{nearest(method, list(METHODS))}")
     return METHODS[method][1]
 
 
 def preset(method: str, name: str) -> Any:
-    """The `Config` that a method's file names.
-
-    Raises:
-        ValueError: There is no such method or preset; the message names those that exist and the nearest.
-    """
+    """The `Config` that a method's file names; raises ValueError, with the names that exist, where there is none."""
     config_class(method)
     known = presets(method)
     if name not in known:
@@ -68,11 +60,7 @@ def check_names(method: str, names: Sequence[str], *parts: Any) -> None:
 
 
 def changed(method: str, config: Any, settings: Mapping[str, str]) -> Any:
-    """A method's `Config` with some of its fields given as text.
-
-    Raises:
-        ValueError: There is no such setting, or the text does not read as its type.
-    """
+    """A method's `Config` with fields given as text; raises ValueError for other names, and text of another type."""
     check_names(method, list(settings), config)
     return replace(config, **{name: parse(config, name, text) for name, text in settings.items()})
 
@@ -108,11 +96,7 @@ def labelled(label: str) -> tuple[str, str, dict[str, str]]:
 
 
 def parse(config: Any, name: str, text: str) -> Any:
-    """A setting's text as the type that its dataclass declares.
-
-    Raises:
-        ValueError: It does not read as that type; the message says what would.
-    """
+    """A setting's text as the type that its dataclass declares; raises ValueError, with that type, for other text."""
     kind = get_type_hints(type(config))[name]
     options = get_args(kind)
     if type(None) in options:
@@ -171,12 +155,8 @@ def complete(saved: Mapping, defaults: Any) -> dict:
 def check_settings(path: Path, wanted: Mapping, allow: bool) -> None:
     """Refuse to go on with other settings than a run was begun with.
 
-    What changes the model or the data is always refused; what changes the course of the training needs `allow`.
-
-    Args:
-        path: The run's `config.json`; without it the run is new, and nothing is refused.
-        wanted: What would be written there.
-        allow: Go on although the course differs.
+    What changes the model or the data is always refused; what changes the course of the training needs `allow`. Without
+    the run's `config.json` at the path the run is new, and nothing is refused.
 
     Raises:
         ValueError: With every setting that differs, and what to do.
