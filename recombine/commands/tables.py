@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from recombine.commands.options import Flag, print_json, say, stoppable
 
 if TYPE_CHECKING:
-    from recombine.papers import DataFolders, Table
+    from recombine.papers import DataFolders
 
 
 def tables(
@@ -45,14 +45,17 @@ def tables(
         out: Where trainings and tables are written.
         json: Print JSON.
     """
+    from rich.console import Console
+
     from recombine.files import check_writable
     from recombine.papers import TABLES, DataFolders, Workspace, run_table
-    from recombine.papers.running import SIGNS
+    from recombine.papers.running import SIGNS, printable
 
     folders = DataFolders.sort(data or [])
     if list_ or not names:
         return show_list(folders, images, json)
     check_writable(out)
+    console = Console(highlight=False, width=None if Console().is_terminal else 200)
     workspace, results = Workspace(out, folders, judge, say), []
     chosen = [TABLES[name] for name in choose(names)]
     missing = {table.name: why for table in chosen if (why := table.missing(folders))}
@@ -65,7 +68,8 @@ def tables(
         with stoppable():
             results.append(run_table(table, workspace, images, seeds))
         if not json:
-            show(table, results[-1])
+            console.print(printable(table, results[-1]))
+            console.print()
     if json:
         print_json(results)
     elif len(results) > 1:
@@ -113,14 +117,3 @@ def show_list(folders: DataFolders, images: int | None, json: bool) -> None:
     count = sum(not row["missing"] for row in rows)
     print(f"{count} of {len(rows)} can be run with what is given")
     return None
-
-
-def show(table: Table, result: dict) -> None:
-    """Print a table."""
-    from rich.console import Console
-
-    from recombine.papers.running import printable
-
-    console = Console(highlight=False, width=None if Console().is_terminal else 200)
-    console.print(printable(table, result))
-    console.print()

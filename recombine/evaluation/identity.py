@@ -37,7 +37,13 @@ def recognition(context: EvaluationContext) -> dict[str, Recognition]:
             few = f"fewer than {FOLDS} pairs of judged images are of one {name}, or of two"
             context.leave_out(f"recognition of {name}", few)
             continue
-        report[name] = _by_parts(context, groups, pairs)
+        found: dict = {"verification": {}, "retrieval": {}}
+        for part in context.probed:
+            codes = context.probed[part].numpy()
+            found["verification"][part] = measures.verification(codes, pairs, FOLDS, context.seed)["accuracy"]
+            found["retrieval"][part] = measures.retrieval(codes, groups)
+        found["retrieval_by_chance"] = measures.retrieval(np.zeros((len(groups), 1)), groups)["map"]["value"]
+        report[name] = structured(Recognition, found)
         try:
             report[name] = replace(report[name], identity_preserved=identity_preserved(context, name, groups, pairs))
         except CannotMeasure as reason:
@@ -53,16 +59,6 @@ def drawn_pairs(groups: np.ndarray, seed: int) -> measures.Pairs | None:
     together, count = int((sizes * (sizes - 1) // 2).sum()), int(sizes.sum())
     fewer = min(together, count * (count - 1) // 2 - together, MOST_PAIRS // 2)
     return measures.verification_pairs(groups, 2 * fewer, seed) if fewer >= FOLDS else None
-
-
-def _by_parts(context: EvaluationContext, groups: np.ndarray, pairs: measures.Pairs) -> Recognition:
-    found: dict = {"verification": {}, "retrieval": {}}
-    for part in context.probed:
-        codes = context.probed[part].numpy()
-        found["verification"][part] = measures.verification(codes, pairs, FOLDS, context.seed)["accuracy"]
-        found["retrieval"][part] = measures.retrieval(codes, groups)
-    found["retrieval_by_chance"] = measures.retrieval(np.zeros((len(groups), 1)), groups)["map"]["value"]
-    return structured(Recognition, found)
 
 
 def identity_preserved(
