@@ -137,7 +137,7 @@ def test_set_writes_what_the_library_would(here, capsys):
     model = rc.load("model")
     codes = model.encode(rc.read_images("anna.png", schema=model.schema))
     expected = model.decode(rc.set_label(model, codes, mouth="smile", strength=0.5))
-    assert (rc.read_images("new/anna.png") - expected).abs().max() <= 1 / 255
+    assert (rc.read_images("new/anna.png") - expected).abs().max() <= 1 / 255 + 1e-6  # of rounding, and of floats
 
 
 def test_swap_with_one_source_and_with_a_folder_of_sources(here, capsys):
