@@ -67,7 +67,7 @@ def cross_entropy(logits: Float[Tensor, "batch values"], target: Int[Tensor, " b
 
 
 def cross_entropy_to_uniform(logits: Float[Tensor, "batch values"]) -> Float[Tensor, " batch"]:
-    """Cross-entropy of a softmax `[batch, values]` to the uniform distribution, less its minimum log(values): `[batch]`.
+    """Cross-entropy of a softmax `[batch, values]` to a uniform distribution, less its minimum log(values): `[batch]`.
 
     Example:
         >>> cross_entropy_to_uniform(torch.tensor([[3.0, 3.0], [4.0, 0.0]]))

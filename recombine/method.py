@@ -85,8 +85,8 @@ class Method(Protocol):
 
     Optional are the members of `Phased`, `Controlled`, `OwnSampler`, `Paired` and `Hinting` below, and a child module
     `codebook` of class means and probes (`recombine.methods.shared.prototypes`), which the engine fits on the training
-    images before every evaluation and at the end. What is written here holds for every method; a method's own docstrings
-    add what is particular to it.
+    images before every evaluation and at the end. What is written here holds for every method; its own docstrings add
+    what is particular to it.
     """
 
     schema: Schema                          # attributes and image format the networks were built for

@@ -189,7 +189,7 @@ class AdvAttr(nn.Module):
         yield Turn("generator", losses)
 
     def _permuted(self, batch: Batch, z: list[Tensor]) -> tuple[list[Tensor], dict[str, Tensor], dict[str, Tensor]]:
-        """Codes of every attribute in an order of its own, the rest in place; `known`, labels likewise (Eqs. 5 and 6)."""
+        """Codes of every attribute in an order of its own, the rest in place; labels likewise (Eqs. 5 and 6)."""
         orders = {name: batch.uniform(f"order of {name}").argsort() for name in self.schema.names}
         codes = [code[order] for code, order in zip(z[:-1], orders.values(), strict=True)]
         known, labels = ({name: of[name][o] for name, o in orders.items()} for of in (batch.known, batch.labels))
@@ -234,7 +234,8 @@ def encoder(channels: int, config: Config, more: int = 0) -> nn.Sequential:
     widths = [*grown, config.code_width]
     layers: list[nn.Module] = [same(channels, widths[0], config.kernel), normal(config.norm, widths[0]), nn.ReLU()]
     for inputs, outputs in pairwise(widths):
-        layers += [nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(inputs, outputs, 3, 2), normal(config.norm, outputs), nn.ReLU()]
+        layers += [nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(inputs, outputs, 3, 2)]
+        layers += [normal(config.norm, outputs), nn.ReLU()]
     return nn.Sequential(*layers)
 
 

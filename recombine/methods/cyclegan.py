@@ -204,7 +204,7 @@ def from_history(critic: Critic, fakes: Tensor, valid: Tensor, uniform: Tensor) 
     Until the history is full, every image is shown and kept. Nothing is kept outside training. Processes that share a
     batch exchange all of its images, so that their histories stay the same.
 
-    Of the `fakes` `[batch, channels, height, width]`, those that are not `valid`, bool `[batch]`, are shown and not kept;
+    Of the `fakes` `[batch, channels, height, width]`, those not `valid`, bool `[batch]`, are shown and not kept;
     `uniform` numbers in [0, 1), `[batch, 2]`, decide whether an older image is shown, and which.
     """
     size = len(critic.history)

@@ -62,7 +62,7 @@ TINY = Config(width=4, pose_size=3, appearance_size=3)  # for tests
 
 
 class CycleVAE(nn.Module):
-    """The method; parts of its codes are `pose` and `appearance`. Attributes that pairs do not share are only probed."""
+    """The method; parts of its codes are `pose` and `appearance`. Attributes that pairs do not share are probed."""
 
     sampler = "pairs"
     kinds = ("group",)

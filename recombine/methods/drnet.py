@@ -58,7 +58,7 @@ TINY = Config(width=4, pose_size=3, appearance_size=3, scene_width=8)  # for tes
 
 
 class DrNet(nn.Module):
-    """The method; parts of its codes are `pose` and `appearance`. Attributes that pairs do not share are only probed."""
+    """The method; parts of its codes are `pose` and `appearance`. Attributes that pairs do not share are probed."""
 
     sampler = "pairs"
     kinds = ("group",)
@@ -141,7 +141,7 @@ def encoder(config: Config, schema: Schema, outputs: int) -> nn.Sequential:
 def scene_loss(same: Tensor, other: Tensor, negative: Tensor) -> Tensor:
     """Section 3, L_adversarial(C): the mean of the cross-entropies of pairs of one clip and of two clips, a scalar.
 
-    Logits `[batch, 1]` of the `same` clip and of a neighbour's (`other`), which counts where `negative` `[batch]` is true.
+    Logits `[batch, 1]` of the `same` clip and of a neighbour's (`other`), which counts where `negative` `[batch]`.
     """
     apart = (binary_cross_entropy(other, 0.0) * negative).sum() / negative.sum().clamp(min=1)
     return 0.5 * (binary_cross_entropy(same, 1.0).mean() + apart)

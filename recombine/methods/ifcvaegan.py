@@ -64,7 +64,7 @@ SMALL = Config(
     detach_label_head=False, learning_rate=5e-4,
 )  # fmt: skip
 
-# Differs from the paper: every synthetic factor is an attribute, so little is left for the rest; images are reconstructed
+# Differs from the paper: every synthetic factor is an attribute, the rest is small; images are reconstructed
 # from the true labels, drawings without noise need no critic, and Adam takes larger steps than RMSprop.
 ALL_FACTORS = replace(
     SMALL, width=24, decoder_width=48, num_latents=16, aux_width=128, kl_weight=1e-5, number_weight=3.0, gan_weight=0.0,

@@ -164,7 +164,8 @@ class MAD(nn.Module):
         self.trained = [*([self.numbers] if self.numbers else []), *others]  # sets of attributes, one of which a batch trains
         if config.rounds and len(config.rounds) != len(self.trained):
             sets = shown(["+".join(names) for names in self.trained])
-            raise ValueError(f"rounds has {len(config.rounds)} numbers for the {len(self.trained)} that are trained: {sets}")
+            given, count = len(config.rounds), len(self.trained)
+            raise ValueError(f"rounds has {given} numbers for the {count} that are trained: {sets}")
 
         size, channels, latents = schema.image_size, schema.channels, config.num_latents
         # Differs from the paper: no further stage for images of 256 px, which are averaged over a larger last layer.
@@ -357,7 +358,7 @@ class MAD(nn.Module):
         return torch.tensor(mask, device=like.device)
 
     def _unit_columns(self, like: Tensor) -> Tensor:
-        """Mask of the numbers that the cycle compares: all but continuous attributes, as released, if there are others."""
+        """Mask of the numbers in the cycle: all but continuous attributes, as released, where there are others."""
         unit = ~self._columns(self.numbers, like)
         return unit if unit.any() else ~unit
 

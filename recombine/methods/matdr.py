@@ -64,7 +64,7 @@ class Config:
 
 # Differs from the paper: 64 and 32 px and tens of thousands of images in place of 3 million. The learning rate is 20
 # times as high; networks are narrow, with one or two blocks each, and do nothing at full size; the class loss weighs
-# 200 times as much beside the critic's other terms, which otherwise keep it from learning labels for thousands of images,
+# 200 times as much beside the critic's other terms, which else keep it from learning labels for thousands of images,
 # while the decoder learns to ignore units; the first decoding is compared with its image, wholly where nothing is
 # exchanged, weakly elsewhere; on avatars labels are exchanged one by one, since pairs differ in nearly all of them.
 SMALL = Config(
@@ -282,7 +282,7 @@ class MATDR(nn.Module):
 def swap_mask(equal: Tensor, different: Tensor, coins: Tensor, exchange_labels: Tensor) -> Tensor:
     """Mask of the units of a pair to exchange: A and N where labels are exchanged, else A, a random subset of P.
 
-    Either way the new images' combinations of labels are those of the pair. P are `equal` labels and N `different` ones,
+    Either way the new images' combinations of labels are those of the pair. P are `equal` and N `different` labels,
     bool `[pairs, attributes]`; missing labels are in neither. Fair `coins` pick A. `exchange_labels` is strategy 1 in
     place of 2, bool `[pairs, 1]`, or one for each attribute.
     """

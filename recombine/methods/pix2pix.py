@@ -92,7 +92,7 @@ class UNet(nn.Module):
         self.dropped = [(c, height << level, wide << level) for level, c in enumerate(sizes[-2::-1], start=1)][:dropped]
 
     def forward(self, images: Tensor, noise: Tensor | None = None) -> Tensor:
-        """`[batch, channels, h, w]`, and the same back in [-1, 1]; dropout's `noise` `[batch, num_drops]` is in [0, 1)."""
+        """`[batch, channels, h, w]`, and the same back in [-1, 1]; dropout's `noise` `[batch, num_drops]` in [0, 1)."""
         skips = []
         for down in self.down:
             images = down(images)

@@ -223,7 +223,7 @@ def tower(config: Config, inputs: int) -> nn.Sequential:
 
 
 class RoDi(nn.Module):
-    """The method; parts of its codes are `pose` and `appearance`. Attributes that pairs do not share are only probed."""
+    """The method; parts of its codes are `pose` and `appearance`. Attributes that pairs do not share are probed."""
 
     sampler = "pairs"
     kinds = ("group",)

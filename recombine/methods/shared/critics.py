@@ -31,7 +31,7 @@ def code_critic(num_latents: int, width: int, dropout: float) -> nn.Sequential:
 
 
 def image_critic(image_size: tuple[int, int], channels: int, width: int) -> nn.Sequential:
-    """DCGAN's critic: images -> logit `[batch, 1]`, the mean score of 4 x 4 windows of the image halved to 4 to 7 pixels."""
+    """DCGAN's critic: images -> logit `[batch, 1]`, the mean score of 4 x 4 windows at 4 to 7 pixels."""
     sizes = [channels, *widths(width, num_halvings(image_size))]
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(sizes):

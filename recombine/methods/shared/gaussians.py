@@ -34,7 +34,7 @@ class DiagonalGaussian:
 
 @dataclass(frozen=True)
 class FullGaussian:
-    """Normal distributions of covariance L L^T: mean `[batch, size]`, L `[batch, size, size]`, log L_ii `[batch, size]`."""
+    """Normal, of covariance L L^T: mean `[batch, size]`, L `[batch, size, size]`, log L_ii `[batch, size]`."""
 
     mean: Tensor
     lower: Tensor

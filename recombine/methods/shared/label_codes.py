@@ -55,7 +55,7 @@ class LabelCodes:
         return {a.name: forms[a.kind](part) for a, part in self.columns(logits)}
 
     def given(self, batch: Batch, guesses: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The batch's labels as the decoder takes them, attribute -> `[batch, units]`; a missing one is its detached guess."""
+        """The batch's labels as the decoder takes them, attribute -> `[batch, units]`; else its detached guess."""
         known = {name: batch.known[name][:, None] for name in self.schema.names}
         truth = {a.name: hard(a, batch.labels[a.name]).to(guesses[a.name]) for a in self.schema.attributes}
         return {name: torch.where(known[name], truth[name], guesses[name].detach()) for name in truth}
@@ -67,7 +67,7 @@ class LabelCodes:
     def loss(
         self, logits: Tensor, labels: Mapping[str, Tensor], known: Mapping[str, Tensor], number_weight: float = 1.0
     ) -> Tensor:
-        """Cross-entropy (continuous: squared error), batch mean, added up over attributes; a missing label adds nothing.
+        """Cross-entropy (continuous: squared error), batch mean, added up over attributes; missing labels add 0.
 
         `logits` are a head's, `[batch, label units]`; `labels` and `known` are attribute -> `[batch]`, as of a batch.
         """
@@ -92,7 +92,7 @@ class LabelCodes:
         return wrong
 
     def code(self, name: str, value: object) -> Tensor:
-        """The part for an image that shows `value`: `[1, 1]` or one-hot `[1, values]`; ValueError where there is none."""
+        """The part for an image that shows `value`: `[1, 1]` or one-hot `[1, values]`; ValueError if there is none."""
         attribute = attribute_of(self.schema, name)
         label = attribute.number(value) if attribute.kind == "continuous" else attribute.index(value)
         return hard(attribute, torch.tensor([label]))

@@ -147,7 +147,7 @@ class LatentUnits(nn.Module):
         units: Units of every attribute; the others are `rest`.
 
     Raises:
-        ValueError: An attribute is neither binary nor categorical, or units are too few for all attributes and the rest.
+        ValueError: An attribute is neither binary nor categorical, or units are too few for attributes and the rest.
     """
 
     def __init__(self, schema: Schema, num_latents: int, units: int):
@@ -156,8 +156,8 @@ class LatentUnits(nn.Module):
         self.units, left = units, num_latents - units * len(schema.attributes)
         if units < 1 or left < 1:
             raise ValueError(
-                f"{num_latents} latent units are too few for {len(schema.attributes)} attributes with {units} each and a "
-                "rest; change units or num_latents"
+                f"{num_latents} latent units are too few for {len(schema.attributes)} attributes with {units} each and "
+                "a rest; change units or num_latents"
             )
         self.sizes = {**dict.fromkeys(schema.names, units), "rest": left}
         # As in Creswell et al., 2017, Fig. 7: a linear classifier for each attribute reads the whole code.

@@ -85,7 +85,7 @@ def pair_attributes(method: str, pair_by: Sequence[str], schema: Schema) -> tupl
 
 
 def same_thing(batch: Batch, names: Sequence[str]) -> Tensor:
-    """Which images of a batch show the same thing, `[batch, batch]` bool: every attribute in `names` is known and equal."""
+    """Which images show the same thing, `[batch, batch]` bool: every attribute in `names` is known and equal."""
     same = torch.ones(batch.size, batch.size, dtype=torch.bool, device=batch.images.device)
     for name in names:
         labels, known = batch.labels[name], batch.known[name]
