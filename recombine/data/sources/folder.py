@@ -48,7 +48,10 @@ def read_source(path: Path | str, options: SourceOptions | None = None, *, stric
         raise ValueError(f"a pattern takes labels from names, and the table {table} has them too; give one of the two")
     options, listing = replace(options, table=table), walk(root, options.links)
     source = next(source for read in LAYOUTS if (source := read(listing, options)) is not None)
-    return source.checked() if strict else source
+    if strict and source.errors:            # where no attribute is left the warnings tell why
+        reasons = source.errors if source.table.attributes else [note for note in source.notes if note.level != "info"]
+        raise BadTable("\n".join(map(str, reasons)))
+    return source
 
 
 def _located(path: Path | str, table: Path | str | None) -> tuple[Path, Path | None]:

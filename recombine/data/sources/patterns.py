@@ -160,17 +160,6 @@ class Pattern:
         return f"{printable(path)} fits {fits!r}, then {wrong}{hint}" if fits else f"{printable(path)}: {wrong}{hint}"
 
 
-def find_naming(pattern: str) -> Naming:
-    """A pattern of the user's own, or one of `PATTERNS` by its name; raises ValueError where it is neither."""
-    if pattern.lower() in PATTERNS:
-        return PATTERNS[pattern.lower()]
-    if "{" not in pattern:
-        names = list(PATTERNS)
-        text = f"the pattern {pattern!r} names no label, such as {{identity}}/*.jpg does, and is none of {shown(names)}"
-        raise ValueError(text + nearest(pattern, names))
-    return Naming((pattern,))
-
-
 def read_pattern(listing: Listing, options: SourceOptions) -> Source | None:
     """Images labelled by their paths; None where no pattern was given.
 
@@ -180,7 +169,11 @@ def read_pattern(listing: Listing, options: SourceOptions) -> Source | None:
     """
     if options.pattern is None:
         return None
-    naming, paths = find_naming(options.pattern), listing.images
+    pattern, names, paths = options.pattern, list(PATTERNS), listing.images
+    naming = PATTERNS.get(pattern.lower(), Naming((pattern,)))
+    if "{" not in naming.patterns[0]:
+        text = f"the pattern {pattern!r} names no label, such as {{identity}}/*.jpg does, and is none of {shown(names)}"
+        raise ValueError(text + nearest(pattern, names))
     used, found = _matches(list(map(Pattern, naming.patterns)), paths)
     columns = {name: [labels[name] for labels in found.values()] for name in used.fields}
     columns.update(_translated(columns, naming))
@@ -189,8 +182,8 @@ def read_pattern(listing: Listing, options: SourceOptions) -> Source | None:
     kept = options.unlabelled == "keep"
     if unmatched := [path for path in paths if path not in found]:
         closest = _closest([used], unmatched)
-        names = shown(list(map(printable, unmatched)), NAMED)
-        text = f"{len(unmatched)} of {len(paths)} images do not match the pattern: {names}"
+        missed = shown(list(map(printable, unmatched)), NAMED)
+        text = f"{len(unmatched)} of {len(paths)} images do not match the pattern: {missed}"
         text = f"{text}; the nearest miss: {used.explain(closest[1])}" if closest else text
         notes.append(Note("warning", text, "" if kept else "they were dropped"))
     if naming.caution:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from recombine.data.schema import Attribute, Kind
-from recombine.data.sources.cells import BadTable, Note
+from recombine.data.sources.cells import Note
 
 if TYPE_CHECKING:
     from recombine.data.sources.labels import LabelTable
@@ -51,14 +51,3 @@ class Source:
     def errors(self) -> list[Note]:
         """What makes it unusable as it is."""
         return [note for note in self.notes if note.level == "error"]
-
-    def checked(self) -> Source:
-        """The source itself.
-
-        Raises:
-            BadTable: It has errors; all of them, and where no attribute is left also the warnings, which tell why.
-        """
-        reasons = self.errors if self.table.attributes else [note for note in self.notes if note.level != "info"]
-        if self.errors:
-            raise BadTable("\n".join(map(str, reasons)))
-        return self

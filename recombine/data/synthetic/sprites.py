@@ -47,24 +47,21 @@ class Sheets:
         """Names of a layer's variants, numbers in their own order."""
         return tuple(self.layers[layer])
 
-    def cell(self, layer: str, variant: str, row: int, column: int) -> np.ndarray:
-        """One cell, `[64, 64, 4]` uint8 RGBA; a sheet is read when it is first needed."""
-        return self._cells(layer, variant)[row, column]
-
     def complete(self, layer: str, actions: Sequence[str]) -> tuple[str, ...]:
         """The variants that have something drawn in each of these actions, and those that are clear everywhere.
 
         Raises:
             ValueError: There is none.
         """
-        names = tuple(name for name in self.variants(layer) if not missing(self._cells(layer, name), actions))
+        names = tuple(name for name in self.variants(layer) if not missing(self.cells(layer, name), actions))
         if not names:
-            lacking = {name: missing(self._cells(layer, name), actions) for name in self.variants(layer)}
+            lacking = {name: missing(self.cells(layer, name), actions) for name in self.variants(layer)}
             gaps = shown([f"{name} lacks {shown(absent)}" for name, absent in lacking.items()])
             raise ValueError(f"no sheet of {layer!r} has all of {shown(list(actions))}: {gaps}; ask for fewer actions")
         return names
 
-    def _cells(self, layer: str, variant: str) -> np.ndarray:
+    def cells(self, layer: str, variant: str) -> np.ndarray:
+        """All cells of a sheet, `[21, 13, 64, 64, 4]` uint8 RGBA; it is read when it is first needed."""
         path = self.layers[layer][variant]
         if path not in self._read:
             self._read[path] = read_sheet(path)
@@ -132,7 +129,7 @@ def render(sheets: Sheets, factors: Mapping[str, str], background: tuple[int, in
     image = np.empty((CELL, CELL, 3), np.float32)
     image[:] = background
     for layer in LAYERS:
-        cell = sheets.cell(layer, factors[layer], row, column).astype(np.float32)
+        cell = sheets.cells(layer, factors[layer])[row, column].astype(np.float32)
         opacity = cell[..., 3:] / 255
         image += opacity * (cell[..., :3] - image)
     return np.rint(image).astype(np.uint8).transpose(2, 0, 1)
