@@ -34,13 +34,10 @@ class Locked(RuntimeError):
 
 @contextmanager
 def lock(folder: str | Path) -> Iterator[None]:
-    """Keep every other run out of a folder while this one works in it.
+    """Keep every other run out of a folder while this one works in it; raises Locked where another one is, or may be.
 
     A run whose process holds the lease on the folder also takes over the lock that an earlier holder on another machine
     left there.
-
-    Raises:
-        Locked: Another process works there, or one on another machine may; the message names it.
     """
     path = Path(folder) / "lock"
     lease = read_holder(path.with_name(LEASE))

@@ -33,7 +33,6 @@ class Bar:
         self._bar.update(self._task, completed=done, speed=speed)
 
     def say(self, text: str) -> None:
-        """A line of text above the bar."""
         self._console.print(text, highlight=False, markup=False)
 
     def close(self) -> None:

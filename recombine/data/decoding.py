@@ -91,13 +91,9 @@ class RawImage:
 
 
 def decode(source: str | Path | bytes, schema: Schema) -> np.ndarray:
-    """An image in the format of the schema, from a file or its bytes; what is odd but bearable is a Python warning.
+    """An image [channels, height, width] in the format of the schema, from a file or its bytes.
 
-    Returns:
-        [channels, height, width] uint8 or, for 16 bits, uint16.
-
-    Raises:
-        BadImage: The file cannot be used, with why and what to do.
+    What is odd but bearable is a Python warning; raises BadImage where the file cannot be used.
     """
     pixels, notes = decode_noted(source, schema)
     for note in notes:
@@ -158,7 +154,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def identify(data: bytes, name: object) -> str:
-    """The format by its first bytes, never by its name; BadImage says what else a file is."""
+    """The format by its first bytes, never by its name; BadImage names what else a file is."""
     if not data:
         raise BadImage(name, "is empty (0 bytes); get the file again", "not an image")
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":

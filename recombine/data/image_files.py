@@ -44,7 +44,7 @@ def read_images(
         One tensor [1, channels, height, width] for one path; a list of them for several.
 
     Raises:
-        BadImage: A file cannot be used; the message names it and says why.
+        BadImage: A file cannot be used; the message names it and the reason.
     """
     if not paths:
         raise ValueError("read_images needs at least one path")
@@ -92,11 +92,7 @@ def save_images(
 
 
 def encoded(pixels: np.ndarray, suffix: str, note: str | None = None) -> bytes:
-    """An image file's bytes from pixels [1 or 3, height, width], uint8 or uint16.
-
-    Raises:
-        ValueError: Another number of channels, an unknown ending, or 16 bits and not PNG.
-    """
+    """An image file's bytes from pixels [1 or 3, height, width], uint8, or uint16 for PNG; ValueError for others."""
     if len(pixels) not in (1, 3):
         raise ValueError(f"an image file has 1 or 3 channels, this image has {len(pixels)}; save it with numpy.save")
     if suffix not in (".png", ".jpg", ".jpeg", ".webp"):

@@ -87,11 +87,7 @@ class Joined(Pack):
         return rows if self.source is None else rows[self.sources[rows] == self.source]
 
     def only(self, source: int) -> Joined:
-        """The same pack, whose `rows` are those of one data set, so that a sampler draws from it alone.
-
-        Raises:
-            ValueError: There is no pack at this position.
-        """
+        """The same pack, whose `rows` are those of the data set at a position, so that samplers draw from it alone."""
         if source not in range(len(self.packs)):
             raise ValueError(f"there are data sets 0 to {len(self.packs) - 1}, not {source}")
         part = copy.copy(self)
@@ -108,7 +104,6 @@ class Joined(Pack):
         return join([pack.whole() for pack in self.packs], self.shared)
 
     def problems(self) -> dict[str, list]:
-        """What packing left out and noticed, in all packs."""
         found: dict[str, list] = {}
         for pack in self.packs:
             for name, entries in pack.problems().items():

@@ -39,7 +39,7 @@ Column = Sequence | np.ndarray              # one value for each image
 
 
 class BadPack(ValueError):
-    """A folder that is no complete, undamaged pack; the message says what is wrong and what to do."""
+    """A folder that is no complete, undamaged pack; the message states what is wrong and what to do."""
 
 
 def damaged(folder: Path, name: str, expected: str, found: str) -> BadPack:
@@ -147,11 +147,7 @@ class Pack:
         return json.loads(path.read_text("utf-8")) if path.exists() else {}
 
     def verify(self) -> None:
-        """Read every byte and compare it with the manifest.
-
-        Raises:
-            BadPack: A file is not what was written; the message names it.
-        """
+        """Read every byte and compare it with the manifest; raises BadPack that names a file that was changed."""
         for name, entry in self.manifest["files"].items():
             manifest.check(self.path, name, entry, damaged)
 

@@ -92,7 +92,6 @@ class Iid:
         self.epochs = Epochs(len(self.rows), seed, name)
 
     def draw(self, position: int, batch_size: int) -> Draw:
-        """The next images; a batch may reach into the next epoch."""
         rows = self.rows[self.epochs.order(position, batch_size)]
         return Draw(rows, self.epochs.flips(position, batch_size) if self.mirror else None)
 
@@ -217,7 +216,7 @@ class InTurn:
         self.round = np.array([source for _, source in sorted(turns)])
 
     def draw(self, position: int, batch_size: int) -> Draw:
-        """The next batch of the data set whose turn it is; `source` says which. All batches must have one size."""
+        """The next batch of the data set whose turn it is; `source` is its number. All batches must have one size."""
         rounds, place = divmod(position // batch_size, len(self.round))
         source = int(self.round[place])
         before = rounds * int((self.round == source).sum()) + int((self.round[:place] == source).sum())

@@ -40,7 +40,6 @@ class Attribute:
 
     @property
     def num_values(self) -> int:
-        """Number of distinct values; 0 for a continuous attribute."""
         return len(self.values)
 
     def index(self, value: object) -> int:
@@ -98,7 +97,6 @@ class Schema:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of all attributes, in order."""
         return tuple(a.name for a in self.attributes)
 
     @property
@@ -123,7 +121,6 @@ class Schema:
         raise KeyError(f"no attribute {name!r}; there are {shown(self.names)}{nearest(name, self.names)}")
 
     def select(self, *names: str) -> Schema:
-        """The same schema with only these attributes, in this order."""
         return replace(self, attributes=tuple(self[name] for name in names))
 
     def to_json(self) -> dict:

@@ -19,11 +19,8 @@ from recombine.messages import printable
 
 IMAGES = "img_align_celeba"
 ATTRIBUTES = ("list_attr_celeba.txt", "list_attr_celeba.csv")
-COMPANIONS = {  # file name -> the column it brings
-    "identity_CelebA.txt": "identity",
-    "list_eval_partition.txt": "split",
-    "list_eval_partition.csv": "split",
-}
+PARTITIONS = ("list_eval_partition.txt", "list_eval_partition.csv")
+COMPANIONS = {"identity_CelebA.txt": "identity", **dict.fromkeys(PARTITIONS, "split")}  # file -> the column it brings
 
 
 def read_celeba(listing: Listing, options: SourceOptions) -> Source | None:

@@ -44,12 +44,10 @@ class Column:
 
     @property
     def known(self) -> int:
-        """Number of cells that are not missing."""
         return int(self.counts.sum())
 
     @property
     def label(self) -> str:
-        """The name, safe to show."""
         return printable(self.name)
 
     def cells_with(self, codes: Sequence[int]) -> int:

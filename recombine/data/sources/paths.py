@@ -51,16 +51,14 @@ class Listing:
 
 
 def walk(root: Path | str, links: Links = "inside") -> Listing:
-    """List a folder: hidden files, loops, devices, unreadable files and links out of it (if `inside`) are skipped.
+    """List a folder, or raise NotADirectoryError where there is none.
 
-    Raises:
-        NotADirectoryError: There is no such folder.
+    Hidden files, loops, devices, unreadable files and, with `inside`, links out of the folder are skipped.
     """
     given, root = Path(root), Path(root).resolve()
     if not root.is_dir():
         raise NotADirectoryError(f"{root} is not a folder; expected a folder of images")
-    files, skipped, linked, visited = [], defaultdict(list), [], set()
-    pending = [""]
+    files, skipped, pending, linked, visited = [], defaultdict(list), [""], [], set()
     while pending or linked:
         folder = pending.pop() if pending else linked.pop(0)
         state = os.stat(root / folder)

@@ -1,4 +1,4 @@
-r"""Labels that stand in names: a pattern says which part of a path means what, and fills the label table.
+r"""Labels that stand in names: a pattern states which part of a path means what, and fills the label table.
 
 A pattern describes the whole path of an image below the folder that is read, from left to right:
 
@@ -9,7 +9,7 @@ A pattern describes the whole path of an image below the folder that is read, fr
     **/                 any number of folders, or none
     anything else       stands for itself
 
-Without an ending such as `.jpg` a pattern takes every image format. A field `split` says train, val or test.
+Without an ending such as `.jpg` a pattern takes every image format. A field `split` holds train, val or test.
 """
 
 from __future__ import annotations

@@ -49,5 +49,4 @@ class Source:
 
     @property
     def errors(self) -> list[Note]:
-        """What makes it unusable as it is."""
         return [note for note in self.notes if note.level == "error"]

@@ -48,11 +48,7 @@ class Sheets:
         return tuple(self.layers[layer])
 
     def complete(self, layer: str, actions: Sequence[str]) -> tuple[str, ...]:
-        """The variants that have something drawn in each of these actions, and those that are clear everywhere.
-
-        Raises:
-            ValueError: There is none.
-        """
+        """The variants that show something in each of these actions, and those clear everywhere; ValueError if none."""
         names = tuple(name for name in self.variants(layer) if not missing(self.cells(layer, name), actions))
         if not names:
             lacking = {name: missing(self.cells(layer, name), actions) for name in self.variants(layer)}
@@ -69,11 +65,7 @@ class Sheets:
 
 
 def open_sheets(folder: str | Path) -> Sheets:
-    """Find the sheets of every layer in a folder that holds one folder of PNG files for each of `LAYERS`.
-
-    Raises:
-        ValueError: The folder or a layer is not there, or a layer has no sheet.
-    """
+    """The sheets of a folder with a folder of PNG files for each of `LAYERS`; raises ValueError where one has none."""
     root = Path(folder)
     layout = f"one folder of PNG sheets for each of {shown(LAYERS)}"
     if not root.is_dir():
