@@ -146,7 +146,7 @@ class IcGAN(nn.Module):
     def _one_wrong(self, batch: Batch, labels: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Labels with one wrong value `[batch, label units]`, and which images have one: those with a known label.
 
-        Differs from the paper: exactly one attribute, random for every image, is wrong, so that the critic must use all.
+        Differs from the paper: exactly one attribute, random for every image, is wrong, so the critic must use all.
         """
         known = torch.stack([batch.known[name] for name in self.schema.names], 1)
         chosen = torch.where(known, batch.uniform("which", known.shape[1]), -1).argmax(1)
