@@ -92,6 +92,11 @@ def judge(
         if name not in names:
             there = f"the data set has {shown(names)}{nearest(name, names)}"
             raise ValueError(f"no attribute {name!r} to look for; {there}")
+    for probe in probes:
+        if probe not in PROBES:
+            raise ValueError(f"no probe {probe!r}; there are {shown(list(PROBES))}{nearest(probe, list(PROBES))}")
+    if learnt < 1:
+        raise ValueError(f"probes learn from 1 training image or more, not {learnt}")
     rows = judged_rows(pack, split, images, seed)
     seen = training_rows(pack, rows, split, trained_on)
     if len(seen) and not allow_training_data:
@@ -111,14 +116,16 @@ def judge(
 
     protocol = Protocol(learnt, tuple(probes), None if attributes is None else tuple(attributes))
     context = EvaluationContext(
-        model, pack, rows, find_classifier, protocol, report, seed, chunk, goes_with, roles, extractor, perceptual,
-        render or true_edits(pack), true_swaps(pack), truths, workers,
+        model=model, pack=pack, rows=rows, find_classifier=find_classifier, protocol=protocol, progress=report,
+        seed=seed, chunk=chunk, goes_with=goes_with, given_roles=roles, extractor=extractor, perceptual=perceptual,
+        render=render or true_edits(pack), swapped=true_swaps(pack), truths=truths, workers=workers,
     )  # fmt: skip
     context.measure("carries", "roles", lambda context: {part: tuple(names) for part, names in context.roles.items()})
     for name in chosen:
         context.measure(name, *SECTIONS[name])
     return Judgement(
-        split, len(rows), len(pack.rows(split)), seed, pack.fingerprint, on_training_data=bool(len(seen)),
+        split=split, images=len(rows), available=len(pack.rows(split)), seed=seed, fingerprint=pack.fingerprint,
+        on_training_data=bool(len(seen)),
         goes_with={name: tuple(others) for name, others in goes_with.items()}, protocol=protocol,
         left_out=context.left_out, seconds=context.seconds, **context.sections,
     )  # fmt: skip
@@ -135,6 +142,8 @@ def checked_sections(sections: Collection[str] | None) -> list[str]:
 
 def judged_rows(pack: Pack, split: str, images: int | None, seed: int = 0) -> np.ndarray:
     """The judged rows: all of a split, or `images` drawn by `seed`, in order; raises ValueError where there is none."""
+    if images is not None and images < 1:
+        raise ValueError(f"a judgement needs 1 image or more, not {images}")
     rows = np.asarray(pack.rows(split))
     if not len(rows):
         raise ValueError(f"the split {split!r} of this data set holds no image; there is nothing to judge on")

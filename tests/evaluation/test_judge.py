@@ -110,6 +110,12 @@ def test_the_same_rows_are_drawn_for_every_method(signs):
     assert rows.tolist() == judged_rows(signs, "val", 20).tolist() != judged_rows(signs, "val", 20, seed=1).tolist()
 
 
+@pytest.mark.parametrize("images", [0, -5])
+def test_no_image_is_refused(sign_editor, signs, images):
+    with pytest.raises(ValueError, match=f"a judgement needs 1 image or more, not {images}"):
+        judge(sign_editor(), signs, images=images)
+
+
 def test_truths_are_the_same_drawn_alone_or_in_parallel(monkeypatch):
     jobs = [(row, "lamp", value) for row in range(20) for value in (0.0, 1.0)]
     alone = render_all(lambda row, name, value: row + value, jobs, workers=1)
@@ -330,3 +336,12 @@ def test_the_protocol_stands_in_the_judgement_and_narrows_what_codes_are_asked(s
     assert set(found.parts.parts) == {"colour", "lamp", "stripes"}, "swaps are made of every part all the same"
     with pytest.raises(ValueError, match=r"no attribute 'lamps' to look for; .*did you mean 'lamp'"):
         judging.judge(CompactEditor(), signs, classifier=sign_reader, attributes=["lamps"])
+
+
+def test_a_protocol_that_cannot_be_is_refused_before_anything_is_measured(signs, sign_reader, monkeypatch):
+    model = CompactEditor()
+    monkeypatch.setattr(model, "encode", lambda images: pytest.fail("an image was encoded"))
+    with pytest.raises(ValueError, match=r"no probe 'two_layers'; there are linear, two_layer; did you mean 'two_layer'"):
+        judging.judge(model, signs, classifier=sign_reader, probes=["linear", "two_layers"])
+    with pytest.raises(ValueError, match="probes learn from 1 training image or more, not 0"):
+        judging.judge(model, signs, classifier=sign_reader, learnt=0)
