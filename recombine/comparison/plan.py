@@ -11,7 +11,7 @@ from recombine import files
 from recombine.data.packed import Pack
 from recombine.data.samplers import first_group
 from recombine.data.synthetic.truth import of_avatars
-from recombine.evaluation.judge import LEARNT, checked_sections
+from recombine.evaluation.judge import LEARNT, check_protocol, checked_sections
 from recombine.locks import waiting
 from recombine.messages import option, shown
 from recombine.methods import METHODS
@@ -71,6 +71,7 @@ def check(
     if not 1 <= shard[0] <= shard[1]:
         raise ValueError(f"a shard is i/n with i from 1 to n, such as 1/2, not {shard[0]}/{shard[1]}")
     checked_sections(judging.sections)
+    check_protocol(judging.images, judging.probes, judging.learnt)
     if judging.split == "train" and not judging.allow_training_data:
         raise ValueError(
             "every run is trained on the split 'train'; a judgement on it says nothing about new images. Choose val or "

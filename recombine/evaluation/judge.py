@@ -86,17 +86,13 @@ def judge(
             part or attribute.
     """
     chosen = checked_sections(sections)
+    check_protocol(images, probes, learnt)
     pack = pack.whole()
     names = pack.schema.names
     for name in attributes or ():
         if name not in names:
             there = f"the data set has {shown(names)}{nearest(name, names)}"
             raise ValueError(f"no attribute {name!r} to look for; {there}")
-    for probe in probes:
-        if probe not in PROBES:
-            raise ValueError(f"no probe {probe!r}; there are {shown(list(PROBES))}{nearest(probe, list(PROBES))}")
-    if learnt < 1:
-        raise ValueError(f"probes learn from 1 training image or more, not {learnt}")
     rows = judged_rows(pack, split, images, seed)
     seen = training_rows(pack, rows, split, trained_on)
     if len(seen) and not allow_training_data:
@@ -140,10 +136,19 @@ def checked_sections(sections: Collection[str] | None) -> list[str]:
     return [name for name in known if sections is None or name in sections]
 
 
-def judged_rows(pack: Pack, split: str, images: int | None, seed: int = 0) -> np.ndarray:
-    """The judged rows: all of a split, or `images` drawn by `seed`, in order; raises ValueError where there is none."""
+def check_protocol(images: int | None, probes: Sequence[str], learnt: int) -> None:
+    """Raise ValueError for a number of images or of training images below 1, or a probe that does not exist."""
+    for probe in probes:
+        if probe not in PROBES:
+            raise ValueError(f"no probe {probe!r}; there are {shown(list(PROBES))}{nearest(probe, list(PROBES))}")
+    if learnt < 1:
+        raise ValueError(f"probes learn from 1 training image or more, not {learnt}")
     if images is not None and images < 1:
         raise ValueError(f"a judgement needs 1 image or more, not {images}")
+
+
+def judged_rows(pack: Pack, split: str, images: int | None, seed: int = 0) -> np.ndarray:
+    """The judged rows: all of a split, or `images` drawn by `seed`, in order; raises ValueError where there is none."""
     rows = np.asarray(pack.rows(split))
     if not len(rows):
         raise ValueError(f"the split {split!r} of this data set holds no image; there is nothing to judge on")

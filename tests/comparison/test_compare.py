@@ -220,6 +220,8 @@ def test_who_cannot_work_or_fails_is_listed_and_stops_nobody(signs, tmp_path, mo
         ({"attributes": ("hat",)}, "no data set has an attribute 'hat'"),
         ({"attributes": ("maker",)}, "no data set has an attribute 'maker' with values"),
         ({"judging": compare.Judging(sections=("leaks",))}, "no measure 'leaks'"),
+        ({"judging": compare.Judging(images=0)}, "a judgement needs 1 image or more, not 0"),
+        ({"judging": compare.Judging(probes=("cubic",))}, "no probe 'cubic'; there are linear, two_layer"),
         ({"judging": compare.Judging(split="train")}, "every run is trained on the split 'train'"),
     ],
 )
