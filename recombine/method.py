@@ -27,12 +27,14 @@ class Turn:
     """One player's losses at one moment of the game.
 
     `losses` maps the paper's name of a term to (weight, value); the player's networks descend the weighted sum.
-    `measures` are logged, and handed to the method's `control`, and have no gradient.
+    `measures` are logged, and handed to the method's `control`, and have no gradient. With `keep_graph` a later turn of
+    the same step descends losses of the same graph; no weight on their way may have been stepped in between.
     """
 
     player: str
     losses: Mapping[str, tuple[float, Tensor]]
     measures: Mapping[str, Tensor] = field(default_factory=dict)
+    keep_graph: bool = False
 
     def total(self) -> Tensor:
         """The weighted sum of the losses, a scalar."""

@@ -87,7 +87,7 @@ class Players:
                 weights = [w for w in self.parameters[turn.player] if w.requires_grad]
                 if place == 0:
                     self.optimizers[turn.player].zero_grad()
-                self.fabric.backward(turn.total() / len(games), inputs=weights)
+                self.fabric.backward(turn.total() / len(games), inputs=weights, retain_graph=turn.keep_graph)
             turns.append(turn)
         if not turns:
             return None
