@@ -89,13 +89,17 @@ def examine(path: Path, target: Path | None, reading: Reading) -> dict:
 
 def examine_pack(path: Path) -> dict:
     """`examine`, of a folder that --pack made; its files are compared with their hashes."""
+    import numpy as np
+
+    from recombine.data.compact import Lazy
     from recombine.data.packed import Pack
     from recombine.data.sources.folder import describe
     from recombine.data.sources.labels import LabelTable, check_counts, check_lone
 
     packed = Pack(path)
     packed.verify()
-    table = LabelTable(packed.schema.attributes, packed.files, packed.labels, packed.splits)
+    columns = Lazy(packed.schema.names, lambda name: np.asarray(packed.labels[name]))
+    table = LabelTable(packed.schema.attributes, packed.files, columns, np.asarray(packed.splits))
     notes = [*check_counts(table), *check_lone(table), *problem_notes(packed, "skip")]
     return {**describe(table), "root": str(path), "notes": list(map(asdict, notes))}
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from recombine.data.compact import Lazy, Texts, below, narrowed
 from recombine.data.packed import Pack
 from recombine.data.schema import MISSING, Attribute, Mirror
 from recombine.messages import nearest, shown
@@ -59,16 +60,26 @@ class Joined(Pack):
         _check_format(packs)
         self.schema = replace(packs[0].schema, attributes=_joint_attributes(packs, shared))
         self.sources = np.repeat(np.arange(len(packs)), [len(pack) for pack in packs])
-        self.files = [f"{number}/{file}" for number, pack in enumerate(packs, 1) for file in pack.files]
-        self.splits = np.concatenate([pack.splits for pack in packs])
+        self.splits = below(pack.splits for pack in packs)
         self.labels = {
-            a.name: np.concatenate([recoded(a, n, p, shared) for n, p in enumerate(packs, 1)])
+            a.name: below(narrowed(recoded(a, n, p, shared)) for n, p in enumerate(packs, 1))
             for a in self.schema.attributes
         }
         names = [name for name in packs[0].index if all(name in pack.index for pack in packs)]
-        self.index = {name: np.concatenate([pack.index[name] for pack in packs]) for name in names}
+        self.index = Lazy(names, self._stamps)
         self.images = Images(packs)  # type: ignore[assignment]
         self.source: int | None = None
+
+    def _stamps(self, name: str) -> np.ndarray:
+        return np.concatenate([pack.index[name] for pack in self.packs])
+
+    @cached_property
+    def files(self) -> Texts:
+        """One name an image, below its pack's number."""
+        return Texts.below([pack.files.after(f"{number}/") for number, pack in enumerate(self.packs, 1)])
+
+    def pixel_hashes(self) -> Texts:
+        return Texts.below([pack.pixel_hashes() for pack in self.packs])
 
     def __repr__(self) -> str:
         which = "" if self.source is None else f"only {self.source} of "
@@ -206,7 +217,7 @@ def recoded(attribute: Attribute, number: int, pack: Pack, shared: Sequence[str]
         return attribute.missing(len(pack))
     column, own = pack.labels[attribute.name], pack.schema[attribute.name]
     if attribute.kind in ("continuous", "binary"):
-        return column
+        return np.asarray(column)
     place = {value: index for index, value in enumerate(attribute.values)}
     table = [place[_own_name(own, value, number, attribute.name in shared)] for value in own.values]
     return np.array([*table, MISSING], dtype=np.int64)[column]

@@ -21,11 +21,13 @@ from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 
 from recombine import manifest
 from recombine.data.batch import Batch
+from recombine.data.compact import Compact, IndexFile, Lazy, Texts, narrowed, pieces
 from recombine.data.images import to_float
 from recombine.data.schema import MISSING, Attribute, Schema
 from recombine.files import digest, new_file, publish, write_text
@@ -33,6 +35,7 @@ from recombine.messages import shown
 
 FORMAT = 1
 SPLITS = ("train", "val", "test")
+NAMES = np.array(SPLITS)                    # what the numbers of splits stand for
 IMAGES, INDEX, SCHEMA, PROBLEMS = "images.npy", "index.parquet", "schema.json", "problems.json"
 CHUNK = 256                                 # images written at a time
 Column = Sequence | np.ndarray              # one value for each image
@@ -53,10 +56,10 @@ class Pack:
     Attributes:
         path: The folder.
         schema: Attributes and image format.
-        files: One name an image, relative to the folder that was packed.
-        labels: name -> [images]; int64 with -1 for missing, continuous float32 with NaN for missing.
+        labels: name -> [images]; int64 with -1 for missing, continuous float32 with NaN for missing. What is taken
+            from a column is an array; the column itself is `Compact` where that saves memory.
         splits: [images] of "train", "val" or "test".
-        index: The other columns of `index.parquet`: hashes, size and time of every source.
+        index: The other columns of `index.parquet`, each read when asked for: hashes, size and time of every source.
 
     Raises:
         BadPack: The folder is unfinished, damaged, or was written by a newer version.
@@ -66,15 +69,20 @@ class Pack:
         self.path = Path(path)
         self.manifest = check(self.path)
         self.schema = Schema.from_json(json.loads((self.path / SCHEMA).read_text("utf-8")))
-        table = pq.read_table(self.path / INDEX)
-        self.files: list[str] = table["file"].to_pylist()
-        self.splits = np.asarray(table["split"].to_pylist(), dtype=str)
-        self.labels = {a.name: table[f"label.{a.name}"].to_numpy() for a in self.schema.attributes}
-        self.index = {n: table[n].to_numpy() for n in table.column_names if n.startswith(("source_", "pixel_"))}
-        self.images = open_images(self.path / IMAGES, len(self.files), self.schema)
+        self.table = IndexFile(self.path / INDEX)
+        self.splits: np.ndarray | Compact = Compact(split_numbers(self.table), NAMES)
+        self.labels = {a.name: narrowed(self.table.array(f"label.{a.name}")) for a in self.schema.attributes}
+        stamps = (name for name in self.table.names if name.startswith(("source_", "pixel_")))
+        self.index: Mapping[str, np.ndarray] = Lazy(stamps, self.table.array)
+        self.images = open_images(self.path / IMAGES, len(self), self.schema)
+
+    @cached_property
+    def files(self) -> Texts:
+        """One name an image, relative to the folder that was packed; a sequence like a list of them."""
+        return self.table.texts("file")
 
     def __len__(self) -> int:
-        return len(self.files)
+        return len(self.splits)
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{name} {len(self.rows(name))}" for name in SPLITS if len(self.rows(name)))
@@ -85,7 +93,7 @@ class Pack:
 
     def __setstate__(self, state: dict) -> None:
         self.__dict__.update(state)
-        self.images = open_images(self.path / IMAGES, len(self.files), self.schema)
+        self.images = open_images(self.path / IMAGES, len(self), self.schema)
 
     def rows(self, split: str | None = None) -> np.ndarray:
         """Row numbers, int64, of one split or of all images."""
@@ -99,11 +107,17 @@ class Pack:
     def fingerprint(self) -> str:
         """16 hexadecimal digits that change when any image, label or split changes."""
         digest = hashlib.blake2b(json.dumps(self.schema.to_json(), sort_keys=True).encode(), digest_size=8)
-        for column in (self.index["pixel_hash"], self.splits):
-            digest.update("\n".join(column).encode())
+        for column in (self.pixel_hashes(), self.splits):
+            for number, piece in enumerate(pieces(column)):
+                digest.update(("\n" * (number > 0) + "\n".join(piece)).encode())
         for name in self.schema.names:
-            digest.update(np.ascontiguousarray(self.labels[name]).tobytes())
+            for piece in pieces(self.labels[name]):
+                digest.update(np.ascontiguousarray(piece).data)
         return digest.hexdigest()
+
+    def pixel_hashes(self) -> Texts:
+        """A hash of each image's pixels."""
+        return self.table.texts("pixel_hash")
 
     def batch(self, rows: Sequence[int] | np.ndarray, *, mirror: np.ndarray | None = None) -> Batch:
         """Images and labels of some rows.
@@ -244,6 +258,12 @@ def mirrored(attribute: Attribute, labels: np.ndarray) -> np.ndarray:
         i, j = attribute.index(a), attribute.index(b)
         swapped[i], swapped[j] = j, i
     return swapped[labels]
+
+
+def split_numbers(table: IndexFile) -> np.ndarray:
+    """The split of each row as its place in `SPLITS`, [rows] uint8."""
+    places = pc.index_in(table.column("split"), value_set=pa.array(SPLITS))  # type: ignore[attr-defined]
+    return places.to_numpy().astype(np.uint8)
 
 
 def write_header(target: BinaryIO, count: int, schema: Schema) -> None:

@@ -6,7 +6,7 @@ Any part of a batch can be drawn by itself: `draw(0, 8)` is `draw(0, 4)` followe
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
@@ -17,6 +17,8 @@ from recombine.data.batch import mix_seed
 from recombine.data.packed import Pack
 from recombine.data.schema import MISSING
 from recombine.messages import shown
+
+KEPT = 2                                    # epochs of which what was drawn is kept, as a batch may lie in two
 
 
 @dataclass(frozen=True)
@@ -50,11 +52,11 @@ class Epochs:
 
     def __init__(self, count: int, seed: int, name: str):
         self.count, self.seed, self.name = count, seed, name
-        self._kept: OrderedDict[tuple[str, int], np.ndarray] = OrderedDict()
+        self._kept: dict[str, dict[int, np.ndarray]] = defaultdict(dict)
 
     def order(self, position: int, size: int) -> np.ndarray:
         """[size] int64: the things at some positions."""
-        return self._read("order", lambda rng: rng.permutation(self.count), position, size)
+        return self._read("order", lambda rng: short(rng.permutation(self.count)), position, size).astype(np.int64)
 
     def flips(self, position: int, size: int, name: str = "mirror") -> np.ndarray:
         """[size] bool: a fair coin for each position."""
@@ -71,13 +73,13 @@ class Epochs:
         return np.concatenate(parts)
 
     def epoch(self, name: str, make: Callable, epoch: int) -> np.ndarray:
-        """What `make` draws for one epoch, from (seed, name, epoch); kept for a while."""
-        key = (name, int(epoch))
-        if key not in self._kept:
-            self._kept[key] = make(np.random.default_rng(mix_seed(self.seed, self.name, *key)))
-            while len(self._kept) > 8:
-                self._kept.popitem(last=False)
-        return self._kept[key]
+        """What `make` draws for one epoch, from (seed, name, epoch); kept until two others were drawn."""
+        kept, epoch = self._kept[name], int(epoch)
+        if epoch not in kept:
+            if len(kept) == KEPT:
+                del kept[next(iter(kept))]
+            kept[epoch] = make(np.random.default_rng(mix_seed(self.seed, self.name, name, epoch)))
+        return kept[epoch]
 
 
 class Iid:
@@ -242,11 +244,11 @@ class Groups:
         self.rows = rows[kept][order]
         self.sizes = sizes[sizes >= least]
         self.starts = np.cumsum(self.sizes) - self.sizes
-        self.member = np.repeat(np.arange(len(self.sizes)), self.sizes)
+        self.member = short(np.repeat(np.arange(len(self.sizes)), self.sizes))
 
     def nth(self, epochs: Epochs, epoch: int, groups: np.ndarray, numbers: np.ndarray) -> np.ndarray:
         """The things with some numbers in some groups, in an order of each group that is drawn anew for each epoch."""
-        order = epochs.epoch(self.name, lambda rng: np.lexsort((rng.random(len(self.rows)), self.member)), epoch)
+        order = epochs.epoch(self.name, lambda rng: short(np.lexsort((rng.random(len(self.rows)), self.member))), epoch)
         return self.rows[order[self.starts[groups] + numbers % self.sizes[groups]]]
 
 
@@ -270,6 +272,11 @@ def combined(pack: Pack, names: Sequence[str], rows: np.ndarray) -> np.ndarray:
         known &= column != MISSING
         codes = np.unique(codes * (column.max() + 2) + column + 1, return_inverse=True)[1]
     return np.where(known, codes, MISSING)
+
+
+def short(places: np.ndarray) -> np.ndarray:
+    """Places among as many things, in 4 bytes each where that suffices."""
+    return places.astype(np.int32) if len(places) <= np.iinfo(np.int32).max else places
 
 
 def some(rows: np.ndarray, pack: Pack, split: str) -> np.ndarray:

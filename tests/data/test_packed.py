@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from recombine.data import compact
 from recombine.data.packed import BadPack, Pack, mirrored, write_pack
 from recombine.data.schema import MISSING, Attribute, Schema
 
@@ -124,6 +125,20 @@ def test_the_fingerprint_changes_with_any_picture_label_or_split(tmp_path):
     ]
     assert len({pack.fingerprint for pack in packs}) == 5
     assert write(tmp_path / "f").fingerprint == packs[0].fingerprint
+
+
+def test_the_fingerprint_never_changes_as_runs_and_classifiers_are_found_by_it(tmp_path, monkeypatch):
+    assert write(tmp_path / "pack").fingerprint == "99059b87eb7fc4e0"
+    assert Pack(tmp_path / "pack").select("yaw", "lamp").fingerprint == "7667f7328574f626"
+    monkeypatch.setattr(compact, "PIECE", 3)
+    assert Pack(tmp_path / "pack").fingerprint == "99059b87eb7fc4e0"
+
+
+def test_an_open_pack_holds_a_byte_for_each_label_and_no_name(tmp_path):
+    pack = write(tmp_path / "pack")
+    assert [column.codes.nbytes for column in (pack.splits, *(pack.labels[n] for n in ("lamp", "side", "parting")))] == [4] * 4
+    assert pack.labels["yaw"].nbytes == 16 and "files" not in vars(pack) and pack.labels["side"][[0, 3]].dtype == np.int64
+    assert pack.index["pixel_hash"].tolist() == pack.index["pixel_hash"].tolist() != [] and list(pack.index) == ["pixel_hash"]
 
 
 def test_pictures_may_come_in_chunks_and_replace_an_older_pack(tmp_path):

@@ -1,3 +1,5 @@
+import hashlib
+
 import numpy as np
 import pytest
 
@@ -57,6 +59,33 @@ def test_a_batch_is_the_same_in_one_piece_or_many_and_in_any_order_of_asking(pac
     parts = {start: columns(fresh.draw(35 + start, 30)) for start in (60, 0, 30)}
     for i, column in enumerate(whole):
         assert np.array_equal(column, np.concatenate([parts[start][i] for start in (0, 30, 60)]))
+
+
+DRAWN = {
+    "iid": "e0486749e411e0d1",
+    "two_batches": "8c79a6ea76757584",
+    "pairs": "588dfc69e328b412",
+    "macro": "506db0b8d168d655",
+    "macro of clips": "a1a295df46ca770c",
+}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_what_is_drawn_never_changes_as_runs_that_go_on_rely_on_it(pack, name):
+    sampler, digest = ALL[name](pack, seed=7, mirror=True), hashlib.blake2b(digest_size=8)
+    for position in range(0, 600, 24):
+        for column in columns(sampler.draw(position, 24)):
+            digest.update(column.tobytes())
+    assert digest.hexdigest() == DRAWN[name]
+
+
+def test_what_is_kept_of_the_epochs_is_little(pack):
+    sampler = Pairs(pack, mirror=True)
+    for position in range(0, 4000, 8):
+        sampler.draw(position, 8)
+    assert {name: len(epochs) for name, epochs in sampler.epochs._kept.items()} == dict.fromkeys(
+        ("order", "partner", "mirror", "partner mirror"), 2
+    )
 
 
 @pytest.mark.parametrize("name", ALL)

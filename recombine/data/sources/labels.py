@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from recombine.data.batch import mix_seed
+from recombine.data.compact import Lazy
 from recombine.data.schema import MISSING, Attribute, Schema
 from recombine.data.sources.cells import Cells, Note
 from recombine.data.sources.columns import PERSONS, Column, factorise, named, natural, tidy, type_column, yes_or_no
@@ -33,8 +34,8 @@ class LabelTable:
     """Labels of all images, one row for each file."""
 
     attributes: tuple[Attribute, ...]
-    files: list[str]                        # relative to the root, as in the folder, posix
-    columns: dict[str, np.ndarray]          # int64 with MISSING; continuous: float32 with NaN
+    files: Sequence[str]                    # relative to the root, as in the folder, posix
+    columns: Mapping[str, np.ndarray]       # int64 with MISSING; continuous: float32 with NaN
     splits: np.ndarray | None = None        # "train", "val" or "test" of each row; None: not stated
 
     def __len__(self) -> int:
@@ -185,7 +186,8 @@ def scarce(pack: Pack, names: Sequence[str] = (), few: int = FEW) -> list[str]:
     `names` are the attributes to be learnt, all but groups unless given; values with fewer images than `few` are named.
     """
     names = names or [a.name for a in pack.schema.attributes if a.kind != "group"]
-    table = LabelTable(pack.schema.attributes, pack.files, pack.labels).take(pack.rows("train")).select(*names)
+    rows, attributes = pack.rows("train"), tuple(pack.schema[name] for name in names)
+    table = LabelTable(attributes, pack.files[rows], Lazy(names, lambda name: pack.labels[name][rows]))
     return [str(note) for note in [*check_counts(table, few, "training images"), *check_lone(table)]]
 
 
