@@ -12,11 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageFile
 
 import recombine as rc
 from recombine.cli import APP, COMMANDS, main
+from recombine.commands.data import data
 from recombine.commands.options import METHOD_NAMES
+from recombine.data import decoding, workers
+from recombine.data.packed import Pack
 from recombine.data.schema import Attribute, Schema
 from recombine.methods import METHODS
 
@@ -293,6 +296,72 @@ def test_data_names_unreadable_pictures_copies_and_slips_with_what_to_do(photos,
     ):
         assert any(text in note for note in notes), (text, notes)
     assert not any("made larger" in note for note in notes), "the check decodes at another size than training"
+
+
+@pytest.fixture
+def decodes(monkeypatch):
+    """How many images were decoded since it was asked last."""
+    count, load = [], ImageFile.ImageFile.load
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda image: (count.append(1) if image.tile else None, load(image))[1])
+    if decoding.simplejpeg:
+        fast = decoding.simplejpeg.decode_jpeg
+        monkeypatch.setattr(decoding.simplejpeg, "decode_jpeg", lambda *a, **more: (count.append(1), fast(*a, **more))[1])
+
+    def asked():
+        found = len(count)
+        count.clear()
+        return found
+
+    return asked
+
+
+def test_data_decodes_every_image_once(photos, capsys, decodes):
+    for number in range(0, 30, 3):
+        face(number).save(photos / f"{number}.png", "JPEG")
+    assert run(capsys, *"data photos".split())[0] == 0 and decodes() == 30
+    assert run(capsys, *"data photos --pack packs/photos".split())[0] == 0 and decodes() == 30
+    assert run(capsys, *"data photos --pack packs/photos".split())[0] == 0 and decodes() == 0
+    assert run(capsys, *"data packs/photos".split())[0] == 0 and decodes() == 0
+    face(99).save(photos / "7.png")
+    assert run(capsys, *"data photos --pack packs/photos".split())[0] == 0 and decodes() == 1
+
+
+def test_data_that_was_interrupted_decodes_only_what_it_lacks(here, capsys, monkeypatch, decodes):
+    Path("photos/a").mkdir(parents=True)
+    Path("photos/b").mkdir()
+    for number in range(200):
+        face(number).save(f"photos/{'ab'[number % 2]}/{number}.png")
+    one, stops = workers.Job.one, iter(range(300))
+
+    def stopping(job, file):
+        if next(stops) == 100:
+            raise KeyboardInterrupt
+        return one(job, file)
+
+    monkeypatch.setattr(workers.Job, "one", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        data(Path("photos"), pack=Path("pack"))
+    assert decodes() == 100
+    data(Path("photos"), pack=Path("pack"))
+    assert decodes() == 200 - 100 // workers.CHUNK * workers.CHUNK and len(Pack("pack")) == 200
+
+
+@pytest.mark.parametrize("packing", [True, False], ids=["packed", "reported"])
+def test_broken_images_do_not_decide_on_the_format_of_the_others(here, capsys, decodes, packing):
+    Path("grey/a").mkdir(parents=True)
+    Path("grey/b").mkdir()
+    for number in range(20):
+        face(number).convert("L").save(f"grey/{'ab'[number % 2]}/{number}.png")
+    broken = Path("grey/a/0.png")
+    face(0).save(broken)
+    broken.write_bytes(broken.read_bytes()[:200])
+    arguments = ["data", "grey", "--on-bad", "skip", "--json", *(["--pack", "pack"] if packing else [])]
+    code, out, _ = run(capsys, *arguments)
+    assert code == 0 and json.loads(out)["looks"] == {"pictures": 19, "grey": 19, "16 bits": 0, "sizes": {"16x16": 19}}
+    decodes()
+    if packing:
+        assert Pack("pack").images.shape == (19, 1, 64, 64)
+        assert run(capsys, *arguments)[:2] == (code, out) and decodes() == 0, "the finished pack is what would come out"
 
 
 def test_data_reports_images_none_of_which_can_be_used_with_all_else(photos, capsys):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections import Counter
 from dataclasses import asdict, replace
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from recombine.commands.options import Flag, print_json, print_table
-from recombine.commands.reading import Reading, look
+from recombine.commands.reading import Looks, Reading, look
 from recombine.data.sources.cells import Note
 from recombine.messages import option
 
@@ -68,23 +67,22 @@ def examine(path: Path, target: Path | None, reading: Reading) -> dict:
         return examine_pack(path)
     source = reading.source(path, strict=False)
     looks = look(source)
-    seen = {"pictures": looks.images, "grey": looks.grey, "16 bits": looks.deep, "sizes": looks.sizes}
-    found = {**describe(source), "looks": seen}
+    found = {**describe(source), "looks": as_values(looks)}
     if target is not None and not source.errors:
-        return added(found, reading.pack_source(source, looks, target), "skip") | {"pack": str(target)}
+        return added(found, reading.pack_source(source, looks, target), looks, "skip") | {"pack": str(target)}
     if not len(source.table):
         return found
     if source.stored is not None:                       # images that are no files were checked when they were found
         given = source.table.splits if source.table.splits is not None else split_by_group(source.table, seed=0)
         return {**found, "splits": {split: int((given == split).sum()) for split in ("train", "val", "test")}}
-    schema = replace(reading, size=CHECKED_AT).schema(source, looks)
+    checking = replace(reading, size=CHECKED_AT, on_bad="skip")
     with tempfile.TemporaryDirectory() as folder:
         try:
-            shown, decoder = sys.stderr.isatty(), decode_to_check
-            checked = packing.pack(source, Path(folder), schema, on_bad="skip", progress=shown, decoder=decoder)
-            return added(found, checked, reading.on_bad)
+            checked = checking.pack_source(source, looks, Path(folder), decoder=decode_to_check)
+            return added(found, checked, looks, reading.on_bad)
         except packing.BadImages as none:               # not one can be used
-            return {**found, "notes": found["notes"] + [asdict(unusable_note(none.problems, "repair or replace them"))]}
+            notes = found["notes"] + [asdict(unusable_note(none.problems, "repair or replace them"))]
+            return {**found, "looks": as_values(looks.without(none.problems)), "notes": notes}
 
 
 def examine_pack(path: Path) -> dict:
@@ -115,10 +113,17 @@ def decode_to_check(
     return fitted(image, schema, name_of(image_file)), notes
 
 
-def added(found: dict, packed: Pack, on_bad: str) -> dict:
+def added(found: dict, packed: Pack, looks: Looks, on_bad: str) -> dict:
     """What was found, with what packing found."""
     splits = {split: len(packed.rows(split)) for split in ("train", "val", "test")}
-    return {**found, "splits": splits, "notes": found["notes"] + list(map(asdict, problem_notes(packed, on_bad)))}
+    notes = found["notes"] + list(map(asdict, problem_notes(packed, on_bad)))
+    usable = looks.without(packed.problems().get("excluded", ()))
+    return {**found, "looks": as_values(usable), "splits": splits, "notes": notes}
+
+
+def as_values(looks: Looks) -> dict:
+    """What a sample of the images is like, as plain values."""
+    return {"pictures": looks.images, "grey": looks.grey, "16 bits": looks.deep, "sizes": looks.sizes}
 
 
 def problem_notes(packed: Pack, on_bad: str) -> list[Note]:

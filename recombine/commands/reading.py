@@ -6,7 +6,10 @@ import os
 import re
 import sys
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -15,9 +18,11 @@ from cyclopts import Parameter
 from recombine.commands.options import pairs
 
 if TYPE_CHECKING:
+    from recombine.data.decoding import Look
     from recombine.data.packed import Pack
     from recombine.data.schema import Schema
     from recombine.data.sources.source import Source
+    from recombine.data.workers import Decoder
     from recombine.training.recipe import Recipe
 
 MOST_LOOKED_AT = 100    # images, to see what they are like
@@ -82,22 +87,55 @@ class Reading:
         source = self.source(path)
         return self.pack_source(source, look(source), folder, size)
 
-    def pack_source(self, source: Source, looks: Looks, folder: Path, size: int = 64) -> Pack:
-        """`pack`, of a source that was read and looked at already."""
+    def pack_source(
+        self, source: Source, looks: Looks, folder: Path, size: int = 64, decoder: Decoder | None = None
+    ) -> Pack:
+        """`pack`, of a source that was read and looked at already; `decoder` as for `packing.pack`."""
         from recombine.data import packing
+        from recombine.data.decoding import decode_noted
 
-        schema = self.schema(source, looks, size)
-        return packing.pack(source, folder, schema, on_bad=self.on_bad, progress=sys.stderr.isatty())
+        def packed(looks: Looks) -> Pack:
+            read = decoder or decode_noted
+            return packing.pack(source, folder, schema(looks), on_bad=self.on_bad, progress=shown, decoder=read)
+
+        schema, shown = partial(self.schema, source, size=size), sys.stderr.isatty()
+        looks = looks.without(packing.left_out(folder, source.root))
+        pack = packed(looks)
+        sound = looks.without(pack.problems().get("excluded", ()))      # the others must not decide on the format
+        return pack if schema(sound) == schema(looks) else packed(sound)
 
 
 @dataclass(frozen=True)
 class Looks:
     """What a sample of a source's images is like, and the channels and bits that all of them fit into."""
 
-    images: int = 0                 # how many were decoded
-    grey: int = 0                   # how many of them have no colour
-    deep: int = 0                   # how many have 16 bits
-    sizes: dict[str, int] = field(default_factory=dict)     # HEIGHTxWIDTH in pixels -> images, the most frequent ones
+    seen: Sequence[tuple[str, Look]] = ()   # file, and what its header tells
+
+    def without(self, excluded: Iterable[Mapping]) -> Looks:
+        """The looks of the others, once packing has found that some images cannot be decoded."""
+        from recombine.data.decoding import UNSTATED
+
+        bad = {entry["file"] for entry in excluded if entry["kind"] != UNSTATED}
+        return Looks([(file, look) for file, look in self.seen if file not in bad])
+
+    @property
+    def images(self) -> int:
+        return len(self.seen)
+
+    @property
+    def grey(self) -> int:
+        """How many have no colour."""
+        return sum(look.grey for _, look in self.seen)
+
+    @property
+    def deep(self) -> int:
+        """How many have 16 bits."""
+        return sum(look.deep for _, look in self.seen)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """HEIGHTxWIDTH in pixels -> images, the most frequent ones."""
+        return dict(Counter(f"{look.height}x{look.width}" for _, look in self.seen).most_common(5))
 
     @property
     def channels(self) -> Literal[1, 3]:
@@ -109,27 +147,17 @@ class Looks:
 
 
 def look(source: Source) -> Looks:
-    """Decode some of the images to see what they are like."""
-    from PIL.Image import Image
-
-    from recombine.data.decoding import BadImage, read
+    """Read the headers of some of the images to see what they are like; nothing is decoded."""
+    from recombine.data import decoding
 
     if (stored := source.stored) is not None:
-        count = len(stored)
-        grey, deep, size = stored.channels == 1, stored.bits == 16, "x".join(map(str, stored.size))
-        return Looks(count, count * grey, count * deep, {size: count})
-    files, sizes, grey, deep = source.table.files, Counter(), 0, 0
+        height, width = stored.size
+        return Looks([("", decoding.Look(width, height, stored.channels == 1, stored.bits == 16))] * len(stored))
+    files, seen = source.table.files, []
     for file in files[:: max(1, len(files) // MOST_LOOKED_AT)]:
-        try:
-            image = read(source.root / file)
-        except BadImage:
-            continue
-        width, height = image.size
-        sizes[f"{height}x{width}"] += 1
-        found = image.pixels                            # opacity is a channel, too
-        grey += (len(found.getbands()) if isinstance(found, Image) else found.shape[2]) < 3
-        deep += image.deep
-    return Looks(sizes.total(), grey, deep, dict(sizes.most_common(5)))
+        with suppress(decoding.BadImage):
+            seen.append((file, decoding.look(source.root / file)))
+    return Looks(seen)
 
 
 def pixels(text: str) -> tuple[int, int]:

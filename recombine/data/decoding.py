@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps
@@ -32,7 +33,9 @@ MIN_SIDE = 8                                # pixels; smaller images are refused
 MAX_ASPECT = 8                              # longer side by shorter side; beyond, refused whatever the fit
 MAX_PIXELS = 50_000_000                     # unless the environment sets recombine_MAX_PIXELS
 MAX_PROFILE = 4_000_000                     # bytes of a colour profile that is still read
-ORIENTATION = 0x0112                        # EXIF tag
+ORIENTATION = 0x0112                        # EXIF tag ...
+SIDEWAYS = (5, 6, 7, 8)                     # ... and its values for images that lie on their side
+UNSTATED = "range not stated"               # kind of images that can be decoded and still not be used
 TRUNCATED = ("truncated", "premature end", "unexpected end", "incomplete", "not enough")    # in decoders' complaints
 GREY = (0.299, 0.587, 0.114)                # ITU-R 601, as Pillow's mode L
 
@@ -90,6 +93,16 @@ class RawImage:
         return not isinstance(self.pixels, Image.Image)
 
 
+@dataclass(frozen=True)
+class Look:
+    """What an image is like, upright, as its header tells."""
+
+    width: int                              # pixels
+    height: int                             # pixels
+    grey: bool                              # whether it has no colour
+    deep: bool                              # whether it has more than 8 bits
+
+
 def decode(source: str | Path | bytes, schema: Schema) -> np.ndarray:
     """An image [channels, height, width] in the format of the schema, from a file or its bytes.
 
@@ -114,12 +127,8 @@ def decode_noted(
 
 def read(source: str | Path | bytes, allow_truncated: bool = False) -> RawImage:
     """Decode a file without fitting it to a schema."""
-    name = name_of(source)
-    data = source if isinstance(source, bytes) else read_bytes(Path(source))
-    kind = identify(data, name)
+    name, (data, kind, image) = name_of(source), opened(source)
     notes: list[str] = []
-    image = open_image(data, kind, name)
-    _check_size(image, name)
     try:
         if getattr(image, "is_animated", False):
             notes.append("has several frames or pages; only the first is used")
@@ -135,6 +144,32 @@ def read(source: str | Path | bytes, allow_truncated: bool = False) -> RawImage:
         if truncated:
             raise BadImage(name, "is cut off (truncated); get the file again", "truncated") from error
         raise BadImage(name, f"is a damaged {kind}: {error}") from error
+
+
+def look(source: str | Path | bytes) -> Look:
+    """What `read` would find, by the header alone; BadImage where that tells that the file cannot be used."""
+    name, (_, kind, image) = name_of(source), opened(source)
+    try:
+        numbers = form(image)
+        plain = image.mode in ("1", "L", "La", "LA") and "transparency" not in image.info
+        exif = {} if kind == "TIFF" else Image.Image.getexif(image)     # TIFF is upright; PNG's own would decode it
+        width, height = image.size[::-1] if exif.get(ORIENTATION, 1) in SIDEWAYS else image.size
+        grey = {"eight": plain, "colour": raw_mode(image).startswith("LA")}.get(numbers, True)
+        return Look(width, height, grey, deep=numbers != "eight")
+    except BadImage as error:
+        raise BadImage(name, error.reason, error.kind) from error
+    except Exception as error:
+        raise BadImage(name, f"is a damaged {kind}: {error}") from error
+
+
+def opened(source: str | Path | bytes) -> tuple[bytes, str, ImageFile]:
+    """A file's bytes, its format, and the image of which the header alone was read; BadImage where one is refused."""
+    name = name_of(source)
+    data = source if isinstance(source, bytes) else read_bytes(Path(source))
+    kind = identify(data, name)
+    image = open_image(data, kind, name)
+    _check_size(image, name)
+    return data, kind, image
 
 
 def read_bytes(path: Path) -> bytes:
@@ -207,21 +242,35 @@ def _max_pixels() -> int:
     return int(float(os.environ.get("recombine_MAX_PIXELS", MAX_PIXELS)))
 
 
-def decoded(image: ImageFile, data: bytes, notes: list[str]) -> tuple[Image.Image | np.ndarray, bool, bool]:
-    """Pixels, whether they have their own unit, whether the last channel is opacity."""
+def form(image: ImageFile) -> Literal["own", "grey", "colour", "eight"]:
+    """What the numbers of an image are: of its own unit, grey or colour of 16 bits, or 8 bits; BadImage for others."""
     tags = getattr(image, "tag_v2", {})
     if image.mode in ("F", "I"):
-        return own_numbers(image, unsigned=tags.get(258) == (32,) and tags.get(339, (1,)) == (1,)), True, False
+        return "own"
     if image.mode.startswith("I;16"):
-        return sixteen_grey(image), False, "transparency" in image.info
+        return "grey"
     planes = tags.get(284) == 2
     if ";16" in raw_mode(image) and not planes:     # which Pillow would take to 8 bits
+        if raw_mode(image).startswith("CMYK"):
+            raise BadImage("", "is CMYK of 16 bits, which cannot be read; convert it to RGB", "unusual")
+        return "colour"
+    if max(tags.get(258, (8,))) > 8 or 2 in tags.get(339, ()):
+        raise BadImage("", "is a TIFF whose numbers cannot be read without loss; save it as 16-bit PNG", "unusual")
+    return "eight"
+
+
+def decoded(image: ImageFile, data: bytes, notes: list[str]) -> tuple[Image.Image | np.ndarray, bool, bool]:
+    """Pixels, whether they have their own unit, whether the last channel is opacity."""
+    numbers, tags = form(image), getattr(image, "tag_v2", {})
+    if numbers == "own":
+        return own_numbers(image, unsigned=tags.get(258) == (32,) and tags.get(339, (1,)) == (1,)), True, False
+    if numbers == "grey":
+        return sixteen_grey(image), False, "transparency" in image.info
+    if numbers == "colour":
         pixels = sixteen_colour(image, data)
         if image.info.get("icc_profile"):
             notes.append("its colour profile is not applied, because the image has 16 bits")
         return pixels, False, pixels.shape[-1] in (2, 4)
-    if max(tags.get(258, (8,))) > 8 or 2 in tags.get(339, ()):
-        raise BadImage("", "is a TIFF whose numbers cannot be read without loss; save it as 16-bit PNG", "unusual")
     eight = eight_bits(image, data, notes)
     return eight, False, eight.mode in ("LA", "RGBA")
 
@@ -260,8 +309,6 @@ def sixteen_colour(image: ImageFile, data: bytes) -> np.ndarray:
     Grey with opacity comes out as four bytes at once.
     """
     mode = raw_mode(image)
-    if mode.startswith("CMYK"):
-        raise BadImage("", "is CMYK of 16 bits, which cannot be read; convert it to RGB", "unusual")
     if mode.startswith("LA"):
         bytes_ = _unpacked(data, str(image.format), "RGBA").astype(np.float32)
         return (bytes_[..., 0::2] * 256 + bytes_[..., 1::2]) / np.float32(65535)
@@ -348,7 +395,7 @@ def fractions(raw: RawImage, schema: Schema, name: object) -> np.ndarray:
         pixels = pixels / 255
     if raw.own_unit and (schema.low is None or schema.high is None):
         found = f"holds numbers of its own unit, from {pixels.min():.6g} to {pixels.max():.6g}, without a natural range"
-        raise BadImage(name, f"{found}; state low and high", "range not stated")
+        raise BadImage(name, f"{found}; state low and high", UNSTATED)
     low, high = schema.low or 0.0, 1.0 if schema.high is None else schema.high
     if not high > low:
         raise ValueError(f"the range must rise: low is {low}, high is {high}")

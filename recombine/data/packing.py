@@ -158,8 +158,7 @@ class Packing:
         """Whether the finished pack is what would come out."""
         if self.old is None or self.old.schema != self.job.schema or self.changed:
             return False
-        root, found = self.job.root, self.old.problems()["excluded"]
-        excluded = {e["file"]: Entry(e["file"], e["source_size"], e["source_time"]) for e in found}
+        root, excluded = self.job.root, {e["file"]: as_entry(e) for e in self.old.problems()["excluded"]}
         repaired = any(not entry.fresh(root) and (root / file).exists() for file, entry in excluded.items())
         if repaired or (excluded and on_bad == "error"):
             return False
@@ -286,6 +285,20 @@ class Packing:
 def stale(pack: Pack, root: str | Path, verify: bool = False) -> list[str]:
     """Files that were changed or removed after packing, by size and time, or with `verify` by every byte."""
     return [entry.file for entry in packed_entries(pack) if not entry.fresh(Path(root), verify)]
+
+
+def left_out(folder: Path, root: Path) -> list[dict]:
+    """What an earlier packing into this folder reported of images that cannot be used and are as they were."""
+    try:
+        found = json.loads((folder / packed.PROBLEMS).read_text("utf-8")).get("excluded", [])
+    except (FileNotFoundError, ValueError):
+        return []
+    return [problem for problem in found if as_entry(problem).fresh(root)]
+
+
+def as_entry(problem: Mapping) -> Entry:
+    """The state of a file when it was found that it cannot be used."""
+    return Entry(problem["file"], problem["source_size"], problem["source_time"])
 
 
 def packed_entries(pack: Pack) -> list[Entry]:

@@ -12,7 +12,7 @@ import torch
 from PIL import Image, ImageCms, ImageFile
 
 from recombine.data import decoding
-from recombine.data.decoding import BadImage, decode, decode_noted, read
+from recombine.data.decoding import BadImage, Look, decode, decode_noted, look, read
 from recombine.data.image_files import NOTE, encoded, grid, read_images, save_images
 from recombine.data.images import from_unit, to_float, to_pixels, to_unit
 from recombine.data.schema import Schema
@@ -154,6 +154,58 @@ def test_stretch_keeps_all_and_fills():
     pixels = np.repeat(np.array([[0] * 8 + [240] * 24], np.uint8), 16, axis=0)
     result = decode(saved(pixels, "PNG"), replace(EIGHT, fit="stretch"))
     assert (result[:, :, :2] < 5).all() and (result[:, :, 6:] > 235).all()
+
+
+def every_kind():
+    """The bytes of an image of each kind that is read, by name."""
+    colour, deep = noise(16, 12, 3), noise(16, 12, 4, most=65535)
+    sideways, grey = Image.Exif(), Image.fromarray(colour[..., 0])
+    sideways[0x0112] = 6
+    opacity = Image.fromarray(np.dstack([colour, colour[..., 0]]))
+    alike = {"1": grey.convert("1"), "L": grey, "LA": grey.convert("LA"), "P": Image.fromarray(colour).quantize(4), "RGB": Image.fromarray(colour)}
+    alike |= {"RGBA": opacity, "CMYK": Image.fromarray(colour).convert("CMYK"), "I;16": Image.fromarray(deep[..., 0])}
+    alike |= {"F": Image.fromarray(colour[..., 0].astype(np.float32)), "I": Image.fromarray(colour[..., 0].astype(np.int32))}
+    for kind in ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP"):
+        for mode, image in alike.items():
+            try:
+                yield f"{kind} {mode}", saved(image, kind)
+                yield f"{kind} {mode} on its side", saved(image, kind, exif=sideways)
+                yield f"{kind} {mode} with a transparent value", saved(image, kind, transparency=0)
+            except (OSError, KeyError, TypeError, ValueError):  # a format that does not have it
+                continue
+    chunk = (b"eXIf", sideways.tobytes().removeprefix(b"Exif\0\0"))
+    for name, channels, colour_type in (("grey", 1, 0), ("colour", 3, 2), ("grey, opacity", 2, 4), ("colour, opacity", 4, 6)):
+        yield f"PNG, 16 bits, {name}", png(deep[..., :channels], colour_type, chunk)
+    yield "PNG, 16 bits, transparent grey", png(deep[..., :1], 0, (b"tRNS", struct.pack(">H", 1000)))
+    yield "PNG, 16 bits, transparent colour", png(deep[..., :3], 2, (b"tRNS", struct.pack(">HHH", 1000, 1000, 1000)))
+    for order in "<>":
+        yield f"TIFF {order}, 16 bits", tiff(deep[..., :3], order)
+        yield f"TIFF {order}, 16 bits, opacity", tiff(deep, order, extra=2)
+    yield "TIFF, 16 bits, planes", tiff(deep[..., :3], planes=2)
+    yield "TIFF, white is zero", tiff(deep[..., :1], photometric=0)
+    yield "TIFF, 32 bits", tiff(deep[..., :1], photometric=1, size=4)
+    frames = [Image.fromarray(colour), Image.fromarray(colour[::-1].copy())]
+    yield "animation", saved(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    yield "not an image", b"words"
+    yield "too small", saved(noise(4, 4), "PNG")
+    yield "no header", saved(colour, "PNG")[:20]
+
+
+@pytest.mark.parametrize(("name", "data"), [pytest.param(*pair, id=pair[0]) for pair in every_kind()])
+def test_the_header_tells_what_decoding_finds(name, data, monkeypatch):
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda image: pytest.fail("the header alone is read"))
+    try:
+        found = look(data)
+    except BadImage as error:
+        found = error.kind
+    monkeypatch.undo()
+    try:
+        image = read(data)
+    except BadImage as error:
+        assert found == error.kind
+        return
+    bands = len(image.pixels.getbands()) if isinstance(image.pixels, Image.Image) else image.pixels.shape[2]
+    assert found == Look(*image.size, grey=bands < 3, deep=image.deep)
 
 
 def test_a_small_picture_is_made_larger_with_a_note():
