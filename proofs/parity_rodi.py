@@ -99,17 +99,21 @@ def their_modules(folder: Path) -> SimpleNamespace:
     return SimpleNamespace(**{name: importlib.import_module(f"rodi.{name}") for name in ("models", "iterator", "losses")})
 
 
-def their_trainer(theirs: SimpleNamespace) -> Any:
-    """Their trainer, without the half of its constructor that loads example images; `logged` is what its losses logged last."""
-    torch.manual_seed(0)
-    config = {"loss": "rodi.losses.RoDi", "MIMin": {"warmup_it": WARM_UP, "lambda_init": LAMBDA}}
+def their_trainer(theirs: SimpleNamespace, minimisation: dict) -> Any:
+    """Their trainer, without the half of its constructor that loads example images; it is handed tensors."""
+    config = {"loss": "rodi.losses.RoDi", "MIMin": minimisation}
     trainer = theirs.iterator.Trainer.__new__(theirs.iterator.Trainer)
     trainer.eval_triplets = False
     theirs.iterator.Iterator.__init__(trainer, config, theirs.models.VAE(config))
     trainer.totorch = lambda images: images
-    trainer.loss.register_forward_hook(lambda _, inputs, __: setattr(trainer, "logged", {name: inputs[-1]["scalars"][name].item() for name in TERMS}))
     for estimator in estimators(trainer):
         estimator.optimizer.step = unchecked(estimator.optimizer, estimator.optimizer.step)
+    return trainer
+
+
+def watched(trainer: Any) -> Any:
+    """Their trainer, which keeps what its losses logged last as `logged`."""
+    trainer.loss.register_forward_hook(lambda _, inputs, __: setattr(trainer, "logged", {name: inputs[-1]["scalars"][name].item() for name in TERMS}))
     return trainer
 
 
@@ -260,7 +264,8 @@ def compare(theirs: SimpleNamespace, ours: type[RoDi], repaired: bool) -> dict:
     config = replace(PRESETS["sprites"], warmup_images=WARM_UP * BATCH, multiplier=LAMBDA)
     random = torch.Generator().manual_seed(1)
     with ExitStack() as stack:
-        trainer = their_trainer(theirs)
+        torch.manual_seed(0)
+        trainer = watched(their_trainer(theirs, {"warmup_it": WARM_UP, "lambda_init": LAMBDA}))
         finish = repair(theirs, trainer, stack) if repaired else lambda: None
         method = ours(config, shape)
         names = NETWORKS | (VISUALISERS if method.config.visualisers else {})

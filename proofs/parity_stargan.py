@@ -22,6 +22,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -36,6 +37,7 @@ from recombine.methods.stargan import Config, StarGAN
 from recombine.training.engine import TrainConfig, Training, launch
 
 SIZE, WIDTH, BLOCKS, BATCH, STEPS = 64, 8, 2, 6, 5
+NEVER = 10**9                               # steps between two things that they are not to do
 FORMS = {  # their name of a data set -> our attributes: labels one by one, or one of several values
     "CelebA": tuple(Attribute(name, "binary", ("0", "1")) for name in ("black", "blond", "brown", "male", "young")),
     "RaFD": (Attribute("expression", "categorical", tuple("abcdefgh")),),
@@ -63,7 +65,7 @@ def train_ours(method: StarGAN, pack: Pack, run: Path) -> tuple[list[dict[str, f
     course = TrainConfig(images=BATCH * STEPS, batch_size=BATCH, precision="64-true", mirror=False)
     training, losses, batches = Training(launch(course), method, pack, course, run, {}, quiet=True), [], []
     for _ in range(STEPS):
-        batches.append(training.reader.batch(training.state.images_seen))
+        batches.append(training.batch())
         training.step()
         losses.append(training.meter.take())
     return losses, batches
@@ -93,22 +95,31 @@ def import_theirs(folder: Path) -> types.ModuleType:
     return solver
 
 
-def train_theirs(solver: types.ModuleType, form: str, config: Config, weights: dict[str, dict[str, Tensor]], batches: list[Batch]):
-    """Their own training on our batches from our weights; returns their solver afterwards."""
-    attributes, columns = FORMS[form], [torch.stack([b.labels[a.name] for a in FORMS[form]], 1) for b in batches]
-    labels = [column.double() if form == "CelebA" else column[:, 0] for column in columns]
-    loader = [(batch.images, y) for batch, y in zip(batches, labels, strict=True)]
+def their_solver(solver: types.ModuleType, form: str, config: Config, loader: object, **course: object) -> Any:
+    """Their solver for the networks, losses and learning rates of a configuration of ours, without logs and files.
+
+    `form` is one of FORMS, `loader` what they take batches from; `course` are `num_iters`, `batch_size` and others of theirs.
+    """
+    attributes = FORMS[form]
     settings = {
         "c_dim": sum(1 if a.kind == "binary" else a.num_values for a in attributes), "c2_dim": 0, "image_size": SIZE,
         "g_conv_dim": config.width, "d_conv_dim": config.critic_width, "g_repeat_num": config.blocks, "d_repeat_num": 5,
         "lambda_cls": config.class_weight, "lambda_rec": config.rec_weight, "lambda_gp": config.gp_weight, "n_critic": config.critic_steps,
-        "dataset": form, "batch_size": BATCH, "num_iters": STEPS, "num_iters_decay": 0, "resume_iters": None, "test_iters": STEPS,
+        "dataset": form, "num_iters_decay": 0, "resume_iters": None, "test_iters": None,
         "g_lr": config.learning_rate, "d_lr": config.learning_rate, "beta1": 0.5, "beta2": 0.999,
-        "selected_attrs": [a.name for a in attributes], "use_tensorboard": True, "log_step": 1,
-        "sample_step": STEPS + 1, "model_save_step": STEPS + 1, "lr_update_step": STEPS + 1,
-        **dict.fromkeys(("log_dir", "sample_dir", "model_save_dir", "result_dir"), ""),
+        "selected_attrs": [a.name for a in attributes], "use_tensorboard": False, "log_step": NEVER,
+        "sample_step": NEVER, "model_save_step": NEVER, "lr_update_step": NEVER,
+        **dict.fromkeys(("log_dir", "sample_dir", "model_save_dir", "result_dir"), ""), **course,
     }  # fmt: skip
-    theirs = solver.Solver(First(loader), First(loader), types.SimpleNamespace(**settings))
+    return solver.Solver(loader, loader, types.SimpleNamespace(**settings))
+
+
+def train_theirs(solver: types.ModuleType, form: str, config: Config, weights: dict[str, dict[str, Tensor]], batches: list[Batch]):
+    """Their own training on our batches from our weights; returns their solver afterwards."""
+    columns = [torch.stack([b.labels[a.name] for a in FORMS[form]], 1) for b in batches]
+    labels = [column.double() if form == "CelebA" else column[:, 0] for column in columns]
+    loader = First([(batch.images, y) for batch, y in zip(batches, labels, strict=True)])
+    theirs = their_solver(solver, form, config, loader, batch_size=BATCH, num_iters=STEPS, use_tensorboard=True, log_step=1)
     for network, own in weights.items():
         getattr(theirs, network).load_state_dict(own, strict=False)
     orders, shares = ([draw(batch) for batch in batches] for draw in (order, share))

@@ -16,6 +16,9 @@ import torch
 from recombine.evaluation.judgement import plain
 
 ROOT = Path(__file__).parent.parent
+FEATURES = (                                # of processors, on which the speed of matrix products depends
+    "avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16", "asimd", "sve", "bf16",
+)  # fmt: skip
 
 
 def record(name: str, claim: str, values: dict, n: dict, **more: object) -> None:
@@ -46,7 +49,18 @@ def git(*arguments: str) -> str:
 
 
 def machine() -> str:
-    """Cores, memory, accelerator and versions."""
+    """Processor with its features, cores, memory, accelerator and versions."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
-    return f"{os.cpu_count()} cores, {memory:.0f} GiB, {device}, Python {platform.python_version()}, torch {torch.__version__}"
+    cores = f"{os.cpu_count()} cores of {processor()}"
+    return f"{cores}, {memory:.0f} GiB, {device}, Python {platform.python_version()}, torch {torch.__version__}"
+
+
+def processor() -> str:
+    """The processor's name and which of FEATURES it has."""
+    path = Path("/proc/cpuinfo")
+    lines = dict(line.split(":", 1) for line in path.read_text().splitlines() if ":" in line) if path.exists() else {}
+    facts = {name.strip(): value.strip() for name, value in lines.items()}
+    flags = (facts.get("flags") or facts.get("Features") or "").split()
+    name = facts.get("model name") or platform.processor() or platform.machine()
+    return f"{name} ({', '.join(feature for feature in FEATURES if feature in flags) or 'features unknown'})"
