@@ -65,7 +65,7 @@ def train_ours(method: StarGAN, pack: Pack, run: Path) -> tuple[list[dict[str, f
     course = TrainConfig(images=BATCH * STEPS, batch_size=BATCH, precision="64-true", mirror=False)
     training, losses, batches = Training(launch(course), method, pack, course, run, {}, quiet=True), [], []
     for _ in range(STEPS):
-        batches.append(training.batch())
+        batches.append(training.reader.batch(training.state.images_seen))
         training.step()
         losses.append(training.meter.take())
     return losses, batches

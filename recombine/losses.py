@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from recombine.precision import full_precision
+
 
 def binary_cross_entropy(
     logits: Float[Tensor, " batch *each"], target: Float[Tensor, " batch *each"] | float
@@ -94,7 +96,7 @@ def gradient_penalty(
     fake: Float[Tensor, "batch channels height width"],
     mix: Float[Tensor, " batch"],
 ) -> Float[Tensor, " batch"]:
-    """Squared distance from 1 of the critic's slope between real and fake images: `[batch]`.
+    """Squared distance from 1 of the critic's slope between real and fake images: `[batch]`; always in full precision.
 
     Gulrajani et al., "Improved Training of Wasserstein GANs", 2017, Eq. 3. https://arxiv.org/abs/1704.00028
 
@@ -111,7 +113,7 @@ def gradient_penalty(
     """
     share = mix.reshape(-1, *[1] * (real.ndim - 1)).to(real)
     between = (real + share * (fake - real)).detach().requires_grad_(True)
-    with torch.enable_grad():
+    with torch.enable_grad(), full_precision():
         scores = critic(between)
         (slope,) = torch.autograd.grad(scores.sum(), between, create_graph=True)
     return (slope.flatten(1).norm(dim=1) - 1).square()

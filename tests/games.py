@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from recombine.data.batch import Batch
 from recombine.data.schema import Attribute, Schema
@@ -27,7 +28,7 @@ def batch(shape: Schema, count: int = 8, seed: int = 0, partner: bool = False) -
     labels = {a.name: torch.from_numpy(column(rng, a, count)) for a in shape.attributes}
     known = {a.name: torch.ones(count, dtype=torch.bool) for a in shape.attributes}
     other = batch(shape, count, seed + 1) if partner else None
-    return Batch(images, labels, known, torch.arange(count), partner=other, seed=seed, whole=count)
+    return Batch(images, labels, known, torch.arange(count), partner=other, seed=seed, whole=count, labelled=frozenset(shape.names))
 
 
 def bright(shape: Schema, count: int = 32, seed: int = 0, noise: float = 0.1) -> Batch:
@@ -54,6 +55,23 @@ class Stub(nn.Module):
     def forward(self, *inputs: Tensor) -> Tensor:
         self.seen.append(tuple(value.detach().clone() for value in inputs))
         return self.function(*inputs)
+
+
+class Asking(TorchDispatchMode):
+    """Notes what makes a processor wait for a device: numbers and shapes that depend on what a tensor holds."""
+
+    ALWAYS = ("_local_scalar_dense", "nonzero", "masked_select", "equal", "_unique2", "unique_dim")
+
+    def __init__(self):
+        super().__init__()
+        self.asked: list[str] = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = str(function).split(".")[1]
+        by_mask = name in ("index", "index_put", "index_put_") and any(i is not None and i.dtype == torch.bool for i in args[1])
+        if name in self.ALWAYS or by_mask:
+            self.asked.append(str(function))
+        return function(*args, **(kwargs or {}))
 
 
 def constant(layer: nn.Module, value: float = 0.0) -> None:

@@ -204,6 +204,7 @@ def test_package_states_lower_bounds_only_and_constraints_no_local_versions():
 
 MODULES = {  # distribution -> what is imported, where the names differ
     "lightning-fabric": "lightning_fabric",
+    "lightning-utilities": "lightning_utilities",
     "pillow": "PIL",
     "scikit-learn": "sklearn",
     "scikit-image": "skimage",

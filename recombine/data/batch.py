@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,7 @@ class Batch:
     seed: int = 0                           # of this step; noise() derives everything from it
     offset: int = 0                         # position of the first sample in the step's whole batch ...
     whole: int = 0                          # ... and the size of that whole batch, over all processes and micro-batches
+    labelled: frozenset[str] = frozenset()  # attributes that some image read with this one is known to have
 
     @property
     def size(self) -> int:
@@ -48,9 +49,12 @@ class Batch:
     def _draw(self, draw: str, name: str, shape: tuple[int, ...]) -> Tensor:
         import torch
 
-        generator = torch.Generator().manual_seed(mix_seed(self.seed, name))
+        generator, device = torch.Generator().manual_seed(mix_seed(self.seed, name)), self.images.device
         numbers = getattr(torch, draw)(max(self.whole, self.offset + self.size), *shape, generator=generator)
-        return numbers[self.offset : self.offset + self.size].to(self.images.device, self.images.dtype)
+        numbers = numbers[self.offset : self.offset + self.size]
+        if device.type == "cuda":           # which would wait for memory that is not pinned
+            numbers = numbers.pin_memory()
+        return numbers.to(device, self.images.dtype, non_blocking=True)
 
     def split(self, count: int) -> Iterator[Batch]:
         """`count` consecutive micro-batches of equal size; raises ValueError where that does not divide."""
@@ -66,7 +70,8 @@ class Batch:
         labels, known = ({name: c[part] for name, c in each.items()} for each in (self.labels, self.known))
         partner = self.partner.slice(start, stop) if self.partner else None
         place = {"offset": self.offset + start, "whole": self.whole or self.size}
-        return Batch(self.images[part], labels, known, self.rows[part], partner, self.source, self.seed, **place)
+        images, rows = self.images[part], self.rows[part]
+        return replace(self, images=images, labels=labels, known=known, rows=rows, partner=partner, **place)
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Batch:
         """The same batch on another device, its images in another floating-point type."""
@@ -75,6 +80,38 @@ class Batch:
         labels, known = ({n: column.to(device, non_blocking=True) for n, column in each.items()} for each in moved)
         partner = self.partner.to(device, dtype) if self.partner else None
         return replace(self, images=images, labels=labels, known=known, partner=partner)
+
+
+@dataclass(frozen=True)
+class StoredBatch:
+    """Images as a pack stores them, not yet mirrored, with their labels: what goes to a device, in few transfers."""
+
+    pixels: Tensor                          # [batch, channels, height, width] uint8 or uint16
+    mirror: Tensor | None                   # [batch] bool: to be flipped left to right; None = none
+    rows: Tensor                            # [batch] int64
+    classes: Tensor                         # [attributes, batch] int64: labels of all that are not continuous, mirrored
+    numbers: Tensor                         # [attributes, batch] float32: labels of the continuous ones, mirrored
+    known: Tensor                           # [attributes, batch] bool, of `names`
+    names: tuple[str, ...]                  # of all attributes
+    continuous: tuple[str, ...]             # of those that are
+    labelled: frozenset[str]                # of those that some image has
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> StoredBatch:
+        """The same batch with every tensor changed."""
+        tensors = {name: getattr(self, name) for name in ("pixels", "mirror", "rows", "classes", "numbers", "known")}
+        return replace(self, **{name: change(tensor) for name, tensor in tensors.items() if tensor is not None})
+
+    def batch(self) -> Batch:
+        """The batch, on the device where this one is."""
+        from recombine.data.images import to_float
+
+        images = to_float(self.pixels)
+        if self.mirror is not None:
+            images = images.where(~self.mirror[:, None, None, None], images.flip(3))
+        classes, numbers = iter(self.classes), iter(self.numbers)
+        labels = {name: next(numbers if name in self.continuous else classes) for name in self.names}
+        known = dict(zip(self.names, self.known, strict=True))
+        return Batch(images, labels, known, self.rows, labelled=self.labelled)
 
 
 def mix_seed(*parts: object) -> int:

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 
-def to_float(pixels: np.ndarray) -> Tensor:
+def to_float(pixels: np.ndarray | Tensor) -> Tensor:
     """Unsigned 8- or 16-bit pixels of any shape as float32 in [-1, 1]; 0 becomes -1, the largest value +1."""
-    half = np.iinfo(pixels.dtype).max / 2
-    return torch.from_numpy(np.require(pixels, requirements=["C", "W"])).to(torch.float32).div_(half).sub_(1)
+    if not isinstance(pixels, Tensor):
+        pixels = torch.from_numpy(np.require(pixels, requirements=["C", "W"]))
+    return pixels.to(torch.float32).div_(torch.iinfo(pixels.dtype).max / 2).sub_(1)
 
 
 def to_pixels(images: Tensor, bits: int = 8) -> np.ndarray:

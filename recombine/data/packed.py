@@ -26,9 +26,8 @@ import pyarrow.parquet as pq
 import torch
 
 from recombine import manifest
-from recombine.data.batch import Batch
+from recombine.data.batch import Batch, StoredBatch
 from recombine.data.compact import Compact, IndexFile, Lazy, Texts, narrowed, pieces
-from recombine.data.images import to_float
 from recombine.data.schema import MISSING, Attribute, Schema
 from recombine.files import digest, new_file, publish, write_text
 from recombine.messages import shown
@@ -129,19 +128,34 @@ class Pack:
         Returns:
             A batch; labels that are missing are 0 there, and `known` is false.
         """
+        return self.stored(rows, mirror=mirror).batch()
+
+    def stored(self, rows: Sequence[int] | np.ndarray, *, mirror: np.ndarray | None = None) -> StoredBatch:
+        """What `batch` is made of; arguments as there."""
         rows = np.asarray(rows, dtype=np.int64)
-        pixels = self.images[rows]
-        if mirror is not None:
-            pixels[mirror] = pixels[mirror, ..., ::-1]
-        labels = {name: column[rows] for name, column in self.labels.items()}
-        known = {a.name: a.known(labels[a.name]) for a in self.schema.attributes}
+        labels, known = {}, []
         for attribute in self.schema.attributes:
-            column = labels[attribute.name]
-            column[~known[attribute.name]] = 0
+            column = np.array(self.labels[attribute.name][rows])
+            there = attribute.known(column)
+            column[~there] = 0
             if mirror is not None and attribute.mirror != "keep":
                 column[mirror] = mirrored(attribute, column[mirror])
-        found, there = ({n: torch.from_numpy(column) for n, column in each.items()} for each in (labels, known))
-        return Batch(to_float(pixels), found, there, torch.from_numpy(rows))
+            labels[attribute.name] = column
+            known.append(there)
+        continuous = tuple(a.name for a in self.schema.attributes if a.kind == "continuous")
+
+        def stacked(columns: list[np.ndarray], dtype: type) -> torch.Tensor:
+            return torch.from_numpy(np.array(columns, dtype).reshape(len(columns), len(rows)))
+
+        return StoredBatch(
+            pixels=torch.from_numpy(self.images[rows]),
+            mirror=None if mirror is None else torch.from_numpy(np.asarray(mirror)),
+            rows=torch.from_numpy(rows),
+            classes=stacked([column for name, column in labels.items() if name not in continuous], np.int64),
+            numbers=stacked([labels[name] for name in continuous], np.float32),
+            known=stacked(known, np.bool_), names=self.schema.names, continuous=continuous,
+            labelled=frozenset(name for name, there in zip(self.schema.names, known, strict=True) if there.any()),
+        )  # fmt: skip
 
     def select(self, *attributes: str) -> Pack:
         """The same images with only these attributes."""

@@ -213,13 +213,12 @@ def from_history(critic: Critic, fakes: Tensor, valid: Tensor, uniform: Tensor) 
     own = dist.get_rank() * len(fakes) if dist.is_initialized() else 0
     shown, count = [], len(fakes)
     for image, keep, (coin, place) in zip(*map(gathered, (fakes, valid, uniform)), strict=True):
-        shown.append(image)
-        if keep and critic.kept < size:
-            critic.history[critic.kept] = image
-            critic.kept.add_(1)
-        elif keep and coin < 0.5:
-            shown[-1] = critic.history[int(place * size)].clone()
-            critic.history[int(place * size)] = image
+        filling = keep & (critic.kept < size)
+        slot = torch.where(filling, critic.kept, (place * size).long())[None]
+        older, exchanging = critic.history.index_select(0, slot), keep & ~filling & (coin < 0.5)
+        shown.append(torch.where(exchanging, older[0], image))
+        critic.history.index_copy_(0, slot, torch.where(filling | exchanging, image, older))
+        critic.kept.add_(filling)
     return torch.stack(shown[own : own + count])
 
 

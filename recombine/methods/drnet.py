@@ -114,7 +114,8 @@ class DrNet(nn.Module):
         negative = ~same_thing(batch, self.pair_by).roll(1, 1).diagonal()
         first, second = pose_1.detach(), pose_2.detach()
         same, other = self._scene(first, second), self._scene(first, second.roll(1, 0))
-        accuracy = torch.cat([same > 0, (other < 0)[negative]]).float().mean()
+        right = (same > 0).sum() + ((other < 0) & negative[:, None]).sum()
+        accuracy = right / (len(same) + negative.sum())
         yield Turn("scene", {"bce": (1.0, scene_loss(same, other, negative))}, {"scene_accuracy": accuracy})  # Sec. 3, L_adversarial(C)
 
         x_rec, x_2 = self._decoded(pose_2, content_1), to_unit(target)

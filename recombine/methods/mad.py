@@ -309,23 +309,24 @@ class MAD(nn.Module):
             losses[f"label_{'+'.join(shaped)}"] = (self._weight(shaped), loss)                            # Eq. 7, L_f_k
 
         order = batch.uniform("order").argsort()
-        swapped = torch.where(self._columns(names, f), f[order], f).detach()  # f*, detached: else f could lower the cycle's error by collapsing
+        own, others = self._parted(f), self._parted(f[order])
+        swapped = torch.cat([(others if part in names else own)[part] for part in self.parts], 1).detach()  # f*, detached: else f could lower the cycle's error by collapsing
         if c.cycle_weight or c.augmentation_weight:
             again = self.forward_map(self.encoder(self.decoder(self.backward_map(swapped))))              # Eq. 9, I(f*)
-            unit = self._unit_columns(f)
-            losses["cyc"] = (c.cycle_weight, absolute_error(again[:, unit], swapped[:, unit]).mean())     # Eq. 8, L_cyc
+            moved = absolute_error(self._cycled(again), self._cycled(swapped))
+            losses["cyc"] = (c.cycle_weight, moved.mean())                                                # Eq. 8, L_cyc
             augmented = self._label_loss(names, again, shuffled(batch, order), "augmented")
             losses[f"aug_{'+'.join(names)}"] = (c.augmentation_weight * self._weight(names), augmented)   # Eq. 10, L_aug
         return {name: (c.maps_weight * weight, value) for name, (weight, value) in losses.items()}        # Eq. 14, L_Phi
 
     def _label_loss(self, names: tuple[str, ...], f: Tensor, batch: Batch, purpose: str) -> Tensor:
         """F_k of Eq. 7, a scalar: triplet loss, or error of continuous attributes; 0 without labels."""
-        columns = {name: f[:, self._columns((name,), f)] for name in names}
+        columns = self._parted(f)
         if names == self.numbers:
             form = squared_error if self.config.number_error == "squared" else absolute_error
             errors = []
-            for name, part in columns.items():
-                known = batch.known[name]
+            for name in names:
+                part, known = columns[name], batch.known[name]
                 truth = self._scaled(self.schema[name], batch.labels[name][:, None].to(part))
                 errors.append(torch.where(known, form(part, truth), 0).sum() / known.sum().clamp(min=1))  # Eq. 11, F_p
             return torch.stack(errors).mean()
@@ -350,17 +351,16 @@ class MAD(nn.Module):
         """Attributes that a batch trains: those it was drawn for, or else the next ones that it labels."""
         first = batch.source % len(self.trained)
         order = self.trained[first:] + self.trained[:first]
-        return next((names for names in order if any(batch.known[name].any() for name in names)), order[0])
+        return next((names for names in order if not batch.labelled.isdisjoint(names)), order[0])
 
-    def _columns(self, names: Sequence[str], like: Tensor) -> Tensor:
-        """Mask of the numbers of f that belong to some parts, `[features]` bool."""
-        mask = [part in names for part, width in self.parts.items() for _ in range(width)]
-        return torch.tensor(mask, device=like.device)
+    def _parted(self, f: Tensor) -> dict[str, Tensor]:
+        """The numbers of f, part by part."""
+        return dict(zip(self.parts, f.split(list(self.parts.values()), 1), strict=True))
 
-    def _unit_columns(self, like: Tensor) -> Tensor:
-        """Mask of the numbers in the cycle: all but continuous attributes, as released, where there are others."""
-        unit = ~self._columns(self.numbers, like)
-        return unit if unit.any() else ~unit
+    def _cycled(self, f: Tensor) -> Tensor:
+        """The numbers of f in the cycle: all but continuous attributes, as released, where there are others."""
+        parts = self._parted(f)
+        return torch.cat([part for name, part in parts.items() if name not in self.numbers] or list(parts.values()), 1)
 
     def _scaled(self, attribute: Attribute, values: Tensor) -> Tensor:
         """Values of a continuous attribute in the unit of its part: radians, or -1 to 1 over its range."""

@@ -33,7 +33,7 @@ from recombine.losses import absolute_error, gradient_penalty
 from recombine.method import Progress, Role, Turn, schema_image_size
 from recombine.methods.shared.label_codes import LabelCodes
 from recombine.methods.shared.schemas import check_kinds, named_roles
-from recombine.networks import Skip, num_halvings, with_planes
+from recombine.networks import Conv2d, InstanceNorm2d, Skip, num_halvings, with_planes
 
 
 @dataclass(frozen=True)
@@ -73,12 +73,12 @@ TINY = Config(width=4, blocks=1, critic_width=4, critic_steps=1)  # for tests
 def residual_block(channels: int, running: bool) -> Skip:
     """Conv k3, IN, ReLU, conv k3, IN, added to the input."""
     first, second = (nn.Conv2d(channels, channels, 3, padding=1, bias=False) for _ in range(2))
-    return Skip(first, norm(channels, running), nn.ReLU(), second, norm(channels, running))
+    return Skip(first, norm(channels, running), nn.ReLU(inplace=True), second, norm(channels, running))
 
 
-def norm(channels: int, running: bool) -> nn.InstanceNorm2d:
+def norm(channels: int, running: bool) -> InstanceNorm2d:
     """Instance normalisation with a learned scale and shift."""
-    return nn.InstanceNorm2d(channels, affine=True, track_running_stats=running)
+    return InstanceNorm2d(channels, affine=True, track_running_stats=running)
 
 
 class Generator(nn.Module):
@@ -90,12 +90,13 @@ class Generator(nn.Module):
         kernel, stride, running = config.outer_kernel, config.outer_stride, config.running_statistics
         outer, last = (kernel, stride, (kernel - stride + 1) // 2), nn.ConvTranspose2d if stride > 1 else nn.Conv2d
         first = nn.Conv2d(channels + num_labels, sizes[0], *outer, bias=False)
-        layers: list[nn.Module] = [first, norm(sizes[0], running), nn.ReLU()]
+        layers: list[nn.Module] = [first, norm(sizes[0], running), nn.ReLU(inplace=True)]
         for before, after in pairwise(sizes):
-            layers += [nn.Conv2d(before, after, 4, 2, 1, bias=False), norm(after, running), nn.ReLU()]
+            layers += [nn.Conv2d(before, after, 4, 2, 1, bias=False), norm(after, running), nn.ReLU(inplace=True)]
         layers += [residual_block(sizes[-1], running) for _ in range(config.blocks)]
         for before, after in pairwise(sizes[::-1]):
-            layers += [nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False), norm(after, running), nn.ReLU()]
+            doubling = nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False)
+            layers += [doubling, norm(after, running), nn.ReLU(inplace=True)]
         self.layers = nn.Sequential(*layers, last(sizes[0], channels, *outer, bias=False), nn.Tanh())
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
@@ -110,7 +111,8 @@ class Critic(nn.Module):
         super().__init__()
         halvings = num_halvings(image_size, 2)
         sizes = [channels, *(width << level for level in range(halvings))]
-        layers = [layer for a, b in pairwise(sizes) for layer in (nn.Conv2d(a, b, 4, 2, 1), nn.LeakyReLU(0.01))]
+        slope = nn.LeakyReLU(0.01, inplace=True)
+        layers = [layer for a, b in pairwise(sizes) for layer in (Conv2d(a, b, 4, 2, 1), slope)]
         self.trunk = nn.Sequential(*layers)
         self.real = nn.Conv2d(sizes[-1], 1, 3, padding=1, bias=False)
         last = (image_size[0] >> halvings, image_size[1] >> halvings)
@@ -171,18 +173,21 @@ class StarGAN(nn.Module):
 
         real, logits = self.critic(x)
         y = self.labels.joined(self.labels.given(batch, self.labels.soft(logits)))                                    # c, the image's own
-        with torch.no_grad():
+        moves = (progress.images_seen // (batch.whole or batch.size) + 1) % c.critic_steps == 0
+        reused = moves and not c.running_statistics  # a second pass is the same, but for the statistics
+        with torch.set_grad_enabled(reused):
             x_fake = self.generator(x, y[order])
-        slope = gradient_penalty(lambda images: self.critic(images)[0], x, x_fake, batch.uniform("between"))
+        fake = x_fake.detach()
+        slope = gradient_penalty(lambda images: self.critic(images)[0], x, fake, batch.uniform("between"))
         yield Turn("critic", {
-            "adv": (c.adv_weight, self.critic(x_fake)[0].mean() - real.mean()),                           # Eq. 5 and 8, -L_adv
+            "adv": (c.adv_weight, self.critic(fake)[0].mean() - real.mean()),                             # Eq. 5 and 8, -L_adv
             "gp": (c.gp_weight, slope.mean()),                                                            # Eq. 8, gradient penalty, lambda_gp
             "class": (c.class_weight, self.labels.loss(logits, batch.labels, batch.known)),             # Eq. 2, L_cls^r
         })  # fmt: skip
 
-        if (progress.images_seen // (batch.whole or batch.size) + 1) % c.critic_steps:
+        if not moves:
             return
-        x_fake = self.generator(x, y[order])
+        x_fake = x_fake if reused else self.generator(x, y[order])
         fake, logits = self.critic(x_fake)
         losses = {
             "adv": (c.adv_weight, -fake.mean()),                                                          # Eq. 6 and 8, L_adv

@@ -11,16 +11,14 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
-from torch import Tensor
 
 from recombine import files, locks
 from recombine.data.batch import Batch, mix_seed
@@ -30,8 +28,10 @@ from recombine.method import Controlled, Hinting, Method, OwnSampler, Phase, Pha
 from recombine.methods.shared.prototypes import fit_prototypes, prototypes_of
 from recombine.training import checkpoint
 from recombine.training.log import Journal, Meter
+from recombine.training.lowered import LOWERED, Lowered, quickest
 from recombine.training.monitor import diagnose
 from recombine.training.players import Average, Players, load_child
+from recombine.training.reader import Reader
 from recombine.training.recipe import TrainConfig, crossed, learning_rate_factor, progress_at
 
 
@@ -55,6 +55,7 @@ class State:
     images_seen: int = 0
     rollbacks: int = 0                      # each changes the order of the images and halves the learning rate
     bad_in_row: int = 0
+    precision: str = ""                     # in which the networks run, where it was measured
     controllers: dict[str, float] = field(default_factory=dict)
 
 
@@ -88,6 +89,8 @@ def fit(
         training = Training(fabric, method, pack, config, run, settings or {}, quiet)
         stop = stack.enter_context(stop_signals())
         stack.callback(training.journal.close)
+        stack.callback(training.reader.close)
+        stack.enter_context(tensor_float_32(fabric.device))
         training.resume()
         training.go(stop, monitor)
     return run
@@ -100,9 +103,12 @@ def launch(config: TrainConfig) -> Fabric:
         parts = f"{world} processes x {config.accumulate} micro-batches"
         raise ValueError(f"batch_size {config.batch_size} must be a multiple of {parts}")
     strategy = DDPStrategy(broadcast_buffers=False) if world > 1 else "auto"
-    precision: Any = config.precision
-    fabric = Fabric(devices=local, num_nodes=world // local, precision=precision, strategy=strategy)
+    lowered = Lowered() if config.precision in ("auto", LOWERED) else None
+    precision: Any = {"plugins": lowered} if lowered else {"precision": config.precision}
+    fabric = Fabric(devices=local, num_nodes=world // local, strategy=strategy, **precision)
     fabric.launch()
+    if lowered:
+        lowered.device = fabric.device.type
     return fabric
 
 
@@ -115,11 +121,12 @@ class Training:
         self.fabric, self.method, self.pack = fabric, method, pack
         self.config, self.run, self.settings = config, run, settings
         self.state = State(controllers=dict(method.controllers) if isinstance(method, Controlled) else {})
-        self.players = Players(fabric, method)
+        self.players = Players(fabric, method, config.compiled)
         self.dtype = next(method.parameters()).dtype
         self.average = Average(self.players.networks, config.ema_images)
         self.prototypes = prototypes_of(method)
         self.phases = method.phases() if isinstance(method, Phased) else [Phase("train")]
+        self.reader = Reader(fabric, pack, config.batch_size, self.dtype)
         self.sampler = self.new_sampler()
         self.journal, self.meter = Journal(run, config.images, enabled=fabric.is_global_zero, quiet=quiet), Meter()
         self.measured: dict[str, float] = {}  # in the newest line of the log
@@ -132,6 +139,8 @@ class Training:
         if not self.state.images_seen and isinstance(self.sampler, LeavesOut) and self.sampler.left_out:
             alone = f"{self.sampler.left_out} training images stand alone in their group"
             self.journal.event(0, "left out", f"{alone}, form no pair and are not used")
+        if self.config.precision == "auto":
+            self.settle_precision()
         self.evaluate(monitor, when=self.state.images_seen == 0)
         while self.state.images_seen < self.config.images:
             self.round(stop, monitor)
@@ -158,10 +167,7 @@ class Training:
     def step(self) -> None:
         """One batch through every turn of the game; abandoned at the first value that is not finite."""
         state = self.state
-        phase, progress = progress_at(state.images_seen, self.config.images, self.phases)
-        self.players.enter(phase)
-        torch.manual_seed(mix_seed(self.seed, self.fabric.global_rank, state.images_seen))
-        batch = self.batch()
+        batch, progress = self.begin()
         self.players.set_learning_rates(self.learning_rate_factor())
         bad, measured = self.play(batch, progress)
         if bad:
@@ -169,24 +175,65 @@ class Training:
         else:
             state.bad_in_row = 0
             if isinstance(self.method, Controlled):
-                self.control(self.method, measured, progress)
+                self.method.control(measured, progress)
+                state.controllers = dict(self.method.controllers)
         self.average.update(state.images_seen, self.config.batch_size)
         state.images_seen += self.config.batch_size
         if state.bad_in_row >= self.config.patience:
             self.roll_back(bad)
 
-    def play(self, batch: Batch, progress: Progress) -> tuple[str, dict[str, Tensor]]:
+    def begin(self) -> tuple[Batch, Progress]:
+        """The next step's batch and place, with everything that it depends on set."""
+        seen = self.state.images_seen
+        phase, progress = progress_at(seen, self.config.images, self.phases)
+        self.players.enter(phase)
+        torch.manual_seed(mix_seed(self.seed, self.fabric.global_rank, seen))
+        return self.reader.batch(seen), progress
+
+    def play(self, batch: Batch, progress: Progress) -> tuple[str, dict[str, float]]:
         """Take every turn on a batch; returns what is not finite, "" where all is, and the mean of every term."""
         games = [self.method.turns(part, progress) for part in batch.split(self.config.accumulate)]
-        buffers, measured = self.players.buffers(), {}
+        self.players.keep_buffers()
+        measured: dict[str, float] = {}
         while (gradients := self.players.backward(games)) is not None:
-            if bad := self.players.not_finite(gradients):
-                for buffer, before in buffers:
-                    buffer.copy_(before)
+            means, bad = gradients.measured(self.fabric)
+            if bad:
+                self.players.take_back_buffers()
                 return bad, {}
             self.players.optimizers[gradients.player].step()
-            measured.update(self.meter.add(gradients.turns, gradients.norm))
+            self.meter.add(means)
+            measured |= means
         return "", measured
+
+    def settle_precision(self) -> None:
+        """Take the precision that the training began with, or measure which is quickest on its own step."""
+        lowered = self.fabric.strategy.precision
+        assert isinstance(lowered, Lowered)
+        if not self.state.precision:
+            self.state.precision, seconds = quickest(self.rehearse, self.config.batch_size // self.fabric.world_size)
+            took = ", ".join(f"{name} {1000 * value:.0f} ms" for name, value in seconds.items())
+            self.journal.event(self.state.images_seen, "precision", f"{self.state.precision}; a step took: {took}")
+        lowered.lowered = self.state.precision == LOWERED
+
+    def rehearse(self, precision: str, images: int) -> float:
+        """Seconds that the next step takes in a precision on so many of its images, the longest of any process.
+
+        Its gradients are thrown away, and its buffers taken back.
+        """
+        lowered = self.fabric.strategy.precision
+        assert isinstance(lowered, Lowered)
+        lowered.lowered = precision == LOWERED
+        batch, progress = self.begin()
+        game = self.method.turns(batch.slice(0, images), progress)
+        self.players.keep_buffers()
+        start = time.perf_counter()
+        while (gradients := self.players.backward([game])) is not None:
+            gradients.norm.item()           # waits for the device
+        seconds = torch.tensor(time.perf_counter() - start, device=self.fabric.device)
+        self.players.take_back_buffers()
+        if self.fabric.world_size > 1:
+            dist.all_reduce(seconds, op=dist.ReduceOp.MAX)
+        return seconds.item()
 
     def skip(self, batch: Batch, bad: str) -> str:
         """Count and log a step that was not taken; returns what was wrong, where."""
@@ -213,34 +260,14 @@ class Training:
         self.sampler = self.new_sampler()
         self.journal.event(self.state.images_seen, "rolled back", f"{bad}; going on with half the learning rate")
 
-    def control(self, method: Controlled, measured: dict[str, Tensor], progress: Progress) -> None:
-        """Hand the step's averages over all processes to the method's controllers."""
-        values = torch.stack([value.float() for value in measured.values()])
-        means = self.fabric.all_reduce(values, reduce_op="mean").tolist()  # type: ignore[union-attr]
-        method.control(dict(zip(measured, means, strict=True)), progress)
-        self.state.controllers = dict(method.controllers)
-
-    def batch(self) -> Batch:
-        """This process's share of the step's batch."""
-        seen, size, ranks = self.state.images_seen, self.config.batch_size, self.fabric.world_size
-        share = slice(self.fabric.global_rank * size // ranks, (self.fabric.global_rank + 1) * size // ranks)
-        draw = self.sampler.draw(seen, size)
-        seed = mix_seed(self.seed, seen)
-
-        def view(rows: np.ndarray, mirror: np.ndarray | None, seed: int) -> Batch:
-            images = self.pack.batch(rows[share], mirror=None if mirror is None else mirror[share])
-            return replace(images, seed=seed, offset=share.start, whole=size, source=draw.source)
-
-        batch = view(draw.rows, draw.mirror, seed)
-        if draw.partner is not None:
-            batch = replace(batch, partner=view(draw.partner, draw.partner_mirror, mix_seed(seed, "partner")))
-        return batch.to(self.fabric.device, self.dtype)
-
     def new_sampler(self) -> Sampler:
-        """The order of the images; another one after every rollback."""
+        """The order of the images, which the reader follows from now on; another one after every rollback."""
         if isinstance(self.method, OwnSampler):
-            return self.method.make_sampler(self.pack, self.seed, self.config.mirror)
-        return SAMPLERS[self.method.sampler](self.pack, "train", seed=self.seed, mirror=self.config.mirror)
+            sampler = self.method.make_sampler(self.pack, self.seed, self.config.mirror)
+        else:
+            sampler = SAMPLERS[self.method.sampler](self.pack, "train", seed=self.seed, mirror=self.config.mirror)
+        self.reader.follow(sampler, self.seed)
+        return sampler
 
     @property
     def seed(self) -> int:
@@ -324,9 +351,21 @@ class Training:
             load_child(self.prototypes, "codebook", found.tensors["weights"])
         self.average.load(found.tensors.get("average", {}))
         self.players.load_optimizers(found.tensors, found.state["optimizers"])
-        self.state = State(**{name: found.state[name] for name in vars(self.state)})
+        self.state = State(**{name: value for name, value in found.state.items() if name in vars(self.state)})
         if isinstance(self.method, Controlled):
             self.method.controllers.update(self.state.controllers)
+
+
+@contextmanager
+def tensor_float_32(device: torch.device) -> Iterator[None]:
+    """Matrix products in float32 with the 19 bits of TF32 inside, on GPUs, where convolutions have them anyway."""
+    before = torch.get_float32_matmul_precision()
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 @contextmanager

@@ -7,35 +7,25 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
 from recombine import files
-from recombine.method import Turn
 from recombine.progress import Bar
 
 
 class Meter:
-    """Averages of losses and gradient norms since the last line of the log, added up on the device."""
+    """Averages of losses, measures and gradient norms since the last line of the log."""
 
     def __init__(self):
-        self.sums: dict[str, tuple[Tensor, int]] = {}
+        self.sums: dict[str, tuple[float, int]] = {}
 
-    def add(self, turns: Sequence[Turn], norm: Tensor) -> dict[str, Tensor]:
-        """Count one turn of all micro-batches; returns its averages over them."""
-        means = {}
-        for name in turns[0].losses:
-            means[f"{turns[0].player}/{name}"] = torch.stack([turn.losses[name][1].detach() for turn in turns]).mean()
-        for name in turns[0].measures:
-            means[name] = torch.stack([turn.measures[name].detach() for turn in turns]).mean()
-        for name, value in {**means, f"gradient_norm/{turns[0].player}": norm}.items():
+    def add(self, measured: Mapping[str, float]) -> None:
+        """Count one turn."""
+        for name, value in measured.items():
             total, count = self.sums.get(name, (0.0, 0))
             self.sums[name] = (total + value, count + 1)
-        return means
 
     def take(self) -> dict[str, float]:
         """The averages, which start anew."""
-        taken = {name: (total / count).item() for name, (total, count) in self.sums.items()}
+        taken = {name: total / count for name, (total, count) in self.sums.items()}
         self.sums = {}
         return taken
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from recombine.method import Method, Phase, Turn
+from recombine.precision import full_precision
 from recombine.training.checkpoint import flatten_optimizer, unflatten_optimizer
 
 
@@ -25,23 +27,43 @@ class Gradients:
     def player(self) -> str:
         return self.turns[0].player
 
+    def measured(self, fabric: Fabric) -> tuple[dict[str, float], str]:
+        """Means over micro-batches and processes, by name, and the first loss or norm that is NaN or infinite, or "".
+
+        This is the only question that a turn asks the device.
+        """
+        losses, measures = self.turns[0].losses, self.turns[0].measures
+        columns = {f"{self.player}/{name}": [turn.losses[name][1] for turn in self.turns] for name in losses}
+        columns[f"gradient_norm/{self.player}"] = [self.norm] * len(self.turns)
+        asked = len(columns)
+        columns |= {name: [turn.measures[name] for turn in self.turns] for name in measures}
+        means = torch.stack([value.detach().to(self.norm) for each in columns.values() for value in each])
+        means = means.reshape(len(columns), -1).mean(1)
+        values = fabric.all_reduce(means, reduce_op="mean").tolist()  # type: ignore[union-attr]
+        found = dict(zip(columns, values, strict=True))
+        bad = [f"{name} is {value}" for name, value in list(found.items())[:asked] if not math.isfinite(value)]
+        return found, bad[0] if bad else ""
+
 
 class Players:
     """The networks of a method, which are replaced by ones that Fabric wraps, and one optimiser for each player."""
 
-    def __init__(self, fabric: Fabric, method: Method):
+    def __init__(self, fabric: Fabric, method: Method, compiled: bool = False):
         assert isinstance(method, nn.Module)
         self.fabric, self.method = fabric, method
         children = dict(method.named_children())
         self.networks = {name: child for name, child in children.items() if any(True for _ in child.parameters())}
         for name, network in self.networks.items():
             laid_out = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            if compiled:
+                laid_out.compile()
             setattr(method, name, fabric.setup_module(laid_out))
         self.parameters = {
             player: [weight for name in names for weight in self.networks[name].parameters()]
             for player, names in method.players().items()
         }
-        self.optimizers = {player: method.optimizer(player, weights) for player, weights in self.parameters.items()}
+        made = {player: method.optimizer(player, weights) for player, weights in self.parameters.items()}
+        self.optimizers = {player: fused(optimizer) for player, optimizer in made.items()}
         self.rates = {player: [group["lr"] for group in o.param_groups] for player, o in self.optimizers.items()}
         self.phase: Phase | None = None     # that the networks' modes belong to; None = they have to be set
 
@@ -54,13 +76,17 @@ class Players:
             frozen = child in phase.frozen
             getattr(self.method, child).train(not frozen)
             network.requires_grad_(not frozen)
+        moving = [network for child, network in self.networks.items() if child not in phase.frozen]
+        self.live = [buffer for network in moving for buffer in network.buffers()]
+        self.kept = [buffer.clone() for buffer in self.live]
 
     @contextmanager
     def evaluated(self) -> Iterator[None]:
-        """All networks in eval mode; the next step sets the phase's modes again."""
+        """All networks in eval mode and full precision; the next step sets the phase's modes again."""
         for name in self.networks:
             getattr(self.method, name).eval()
-        yield
+        with full_precision():
+            yield
         self.phase = None
 
     def set_learning_rates(self, factor: float) -> None:
@@ -68,9 +94,17 @@ class Players:
             for group, rate in zip(optimizer.param_groups, self.rates[player], strict=True):
                 group["lr"] = rate * factor
 
-    def buffers(self) -> list[tuple[Tensor, Tensor]]:
-        """Every buffer of the networks with a copy of it, from which it can be set back."""
-        return [(buffer, buffer.clone()) for network in self.networks.values() for buffer in network.buffers()]
+    @torch.no_grad()
+    def keep_buffers(self) -> None:
+        """Remember the buffers that a step changes, from which it can be taken back."""
+        if self.live:
+            torch._foreach_copy_(self.kept, self.live)
+
+    @torch.no_grad()
+    def take_back_buffers(self) -> None:
+        """Set the buffers to what `keep_buffers` remembered."""
+        if self.live:
+            torch._foreach_copy_(self.live, self.kept)
 
     def backward(self, games: Sequence[Iterator[Turn]]) -> Gradients | None:
         """The next turn of every micro-batch, with its player's gradients alone; None when the step is over."""
@@ -93,14 +127,6 @@ class Players:
             return None
         return Gradients(turns, torch.nn.utils.get_total_norm([w.grad for w in weights if w.grad is not None]))
 
-    def not_finite(self, gradients: Gradients) -> str:
-        """The first term that is NaN or infinite; empty where there is none on any process."""
-        terms = {f"{turn.player}/{name}": value for turn in gradients.turns for name, (_, value) in turn.losses.items()}
-        terms[f"gradient_norm/{gradients.player}"] = gradients.norm
-        bad = next((f"{name} is {value.item()}" for name, value in terms.items() if not torch.isfinite(value)), "")
-        anywhere = self.fabric.all_reduce(torch.tensor(float(bool(bad)), device=self.fabric.device), reduce_op="sum")
-        return bad or ("a loss on another process is not finite" if anywhere else "")
-
     def weights(self) -> dict[str, Tensor]:
         """Parameters and buffers by `network.key`."""
         return flat_states({name: network.state_dict() for name, network in self.networks.items()})
@@ -119,7 +145,10 @@ class Players:
 
     def load_optimizers(self, tensors: Mapping[str, Mapping[str, Tensor]], states: Mapping[str, dict]) -> None:
         for player, optimizer in self.optimizers.items():
-            optimizer.load_state_dict(unflatten_optimizer(tensors.get(f"optimizer-{player}", {}), states[player]))
+            saved = unflatten_optimizer(tensors.get(f"optimizer-{player}", {}), states[player])
+            for group, own in zip(saved["param_groups"], optimizer.param_groups, strict=True):
+                group |= {name: own[name] for name in ("fused", "foreach") if name in own}
+            optimizer.load_state_dict(saved)
             for parameter, state in optimizer.state.items():    # in the parameter's memory layout, else steps are slow
                 for name, value in state.items():
                     if isinstance(value, Tensor) and value.shape == parameter.shape:
@@ -138,6 +167,9 @@ class Average:
         self.half_life = half_life
         self.live = flat_states({name: network.state_dict(keep_vars=True) for name, network in networks.items()})
         self.tensors = {key: value.detach().clone() for key, value in self.live.items()} if half_life else {}
+        pairs = [(average, self.live[key].detach()) for key, average in self.tensors.items()]
+        self.floats = [list(side) for side in zip(*(p for p in pairs if p[0].is_floating_point()), strict=True)]
+        self.others = [list(side) for side in zip(*(p for p in pairs if not p[0].is_floating_point()), strict=True)]
 
     @torch.no_grad()
     def update(self, images_seen: int, batch_size: int) -> None:
@@ -146,11 +178,9 @@ class Average:
             return
         half_life = min(self.half_life, max(images_seen, 1) / 10)
         step = 1 - 0.5 ** (batch_size / half_life)
-        floats = [key for key, value in self.live.items() if value.is_floating_point()]
-        torch._foreach_lerp_([self.tensors[key] for key in floats], [self.live[key].detach() for key in floats], step)
-        for key, value in self.live.items():
-            if not value.is_floating_point():
-                self.tensors[key].copy_(value)
+        torch._foreach_lerp_(self.floats[0], self.floats[1], step)
+        if self.others:
+            torch._foreach_copy_(self.others[0], self.others[1])
 
     @torch.no_grad()
     def load(self, tensors: Mapping[str, Tensor]) -> None:
@@ -172,6 +202,14 @@ class Average:
             own = self.live[key].detach().clone()
             self.live[key].copy_(value)
             value.copy_(own)
+
+
+def fused(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+    """The optimiser, new, made to step all its weights in one pass where it can."""
+    if isinstance(optimizer, torch.optim.Adam | torch.optim.AdamW | torch.optim.SGD):
+        for group in optimizer.param_groups:
+            group |= {"fused": True, "foreach": False}
+    return optimizer
 
 
 def flat_states(states: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:

@@ -17,7 +17,8 @@ class TrainConfig:
     batch_size: int = 64                    # over all processes and micro-batches
     accumulate: int = 1                     # micro-batches a step is split into, to fit the memory
     seed: int = 0
-    precision: str = "32-true"              # Fabric's name; "bf16-mixed" where the hardware has it
+    precision: str = "auto"                 # "32-true", "bf16-mixed", or what the device is faster with, measured at the start
+    compiled: bool = False                  # compile every network; takes minutes at the start
     mirror: bool = True                     # show images mirrored half of the time, with mirrored labels
     decay: float = 0.0                      # last share of the training in which the learning rate falls to 0
     ema_images: int = 0                     # half-life of the averaged weights, in images; 0 = no average

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -76,6 +76,10 @@ def start(
     }
     files.make_folder(run)
     check_settings(run / "config.json", settings, allow)
+    if recipe.train.precision == "auto" and (run / "config.json").exists():  # which then is what the run began with
+        begun = json.loads((run / "config.json").read_text())["train"]["precision"]
+        recipe = replace(recipe, train=replace(recipe.train, precision=begun))
+        settings["train"]["precision"] = begun
     versions = {name: version(name) for name in ("recombine", "torch", "lightning-fabric", "numpy")}
     versions["python"] = platform.python_version()
     files.write_text(run / "config.json", json.dumps({**settings, "versions": versions}, indent=2))

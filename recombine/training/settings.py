@@ -18,7 +18,7 @@ from recombine.messages import nearest, shown
 from recombine.methods import METHODS, presets
 from recombine.training.recipe import Recipe, TrainConfig
 
-LESS_EXACT = ("batch_size", "precision", "accumulate")  # may change, but the end is then not the same bit for bit
+LESS_EXACT = ("batch_size", "precision", "compiled", "accumulate")  # may change, but the end is then not the same bit for bit
 HARMLESS = ("images", "log_every", "evaluate_every", "save_seconds", "patience", "rollbacks")  # may change
 KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
@@ -156,7 +156,7 @@ def check_settings(path: Path, wanted: Mapping, allow: bool) -> None:
     """Refuse to go on with other settings than a run was begun with.
 
     What changes the model or the data is always refused; what changes the course of the training needs `allow`. Without
-    the run's `config.json` at the path the run is new, and nothing is refused.
+    the run's `config.json` at the path the run is new, and nothing is refused. Precision "auto" is whatever the run has.
 
     Raises:
         ValueError: With every setting that differs, and what to do.
@@ -169,6 +169,8 @@ def check_settings(path: Path, wanted: Mapping, allow: bool) -> None:
     if begun["method"] == now["method"]:
         begun["config"] = complete(begun["config"], config_class(begun["method"])())
     begun["train"] = complete(begun["train"], TrainConfig())
+    if now["train"]["precision"] == "auto":
+        now["train"]["precision"] = begun["train"]["precision"]
     news = {name: f"{name} was {a!r}, now {b!r}" for name, a, b in differing(begun, now)}
     inexact = [line for name, line in news.items() if name.split(".")[-1] in LESS_EXACT]
     if inexact:

@@ -9,7 +9,7 @@ from dataclasses import asdict, fields, replace
 import numpy as np
 import pytest
 import torch
-from games import HAIR, SMILING, batch, optimizers, parameters, schema
+from games import HAIR, SMILING, Asking, batch, optimizers, parameters, schema
 from safetensors.torch import load_file
 from torch import nn
 
@@ -285,13 +285,25 @@ def test_a_value_that_no_training_image_shows_stops_nothing(name, signs, sign_re
 
 
 @every_method
-def test_an_interrupted_training_ends_with_the_same_bits(name, signs, tmp_path):
+def test_a_step_waits_for_no_device(name):
+    method = make(name)
+    data = some(method)
+    for progress, _ in courses(method):
+        game, asking = method.turns(data, progress), Asking()
+        with asking:
+            losses = [value for turn in game for _, value in turn.losses.values()]
+        assert losses and not asking.asked, progress.phase
+
+
+@every_method
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_an_interrupted_training_ends_with_the_same_bits(name, precision, signs, tmp_path):
     pack = signs.select(*columns_of(name))
     made = {"method": name, "config": json.loads(json.dumps(settings(name)))}
 
     def train(run, stop=False):
         torch.manual_seed(0)
-        course = TrainConfig(images=96, batch_size=16, ema_images=32, evaluate_every=48)
+        course = TrainConfig(images=96, batch_size=16, ema_images=32, evaluate_every=48, precision=precision)
         method = build(name, made["config"], pack.schema)
 
         def monitor(_, path):
@@ -307,6 +319,7 @@ def test_an_interrupted_training_ends_with_the_same_bits(name, signs, tmp_path):
         train(tmp_path / "parts", stop=True)
     rest = train(tmp_path / "parts")
     assert whole.keys() == rest.keys() and all(torch.equal(whole[key], rest[key]) for key in whole)
+    assert all(value.dtype != torch.bfloat16 for value in whole.values())
 
 
 @every_method

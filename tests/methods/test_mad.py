@@ -62,7 +62,8 @@ def routes(method, data, phase):
 
 
 def known_as(data, **known):
-    return replace(data, known={**data.known, **{name: torch.tensor(value) for name, value in known.items()}})
+    known = {**data.known, **{name: torch.tensor(value) for name, value in known.items()}}
+    return replace(data, known=known, labelled=frozenset(name for name, there in known.items() if there.any()))
 
 
 def test_parameter_counts_are_those_of_the_released_networks():
@@ -376,10 +377,9 @@ def test_mirrored_faces_look_and_lean_the_other_way(tmp_path):
 
 def test_cycle_compares_all_but_the_numbers():
     method = MAD(SMALL, schema(YAW, SMILING))
-    like = torch.zeros(1)
-    assert method._unit_columns(like).tolist() == [False] + [True] * 8
+    assert method._cycled(torch.arange(9)[None]).tolist() == [[1, 2, 3, 4, 5, 6, 7, 8]]
     alone = MAD(replace(SMALL, rest_width=0), schema(YAW, PITCH))
-    assert alone._unit_columns(like).tolist() == [True, True] and torch.isfinite(losses(alone, batch(alone.schema))["embedding/cyc"][1])
+    assert alone._cycled(torch.tensor([[3, 4]])).tolist() == [[3, 4]] and torch.isfinite(losses(alone, batch(alone.schema))["embedding/cyc"][1])
 
 
 def test_unit_parts_have_length_one_also_after_edits():

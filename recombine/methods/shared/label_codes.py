@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from recombine.data.batch import Batch
-from recombine.data.schema import MISSING, Attribute, Schema
+from recombine.data.schema import Attribute, Schema
 from recombine.losses import binary_cross_entropy, cross_entropy, squared_error
 from recombine.methods.shared.schemas import attribute_of
 
@@ -31,7 +31,7 @@ def hard(attribute: Attribute, labels: Tensor) -> Tensor:
         return ((labels - low) / max(high - low, 1e-12) * 2 - 1)[:, None].float()
     if attribute.kind == "binary":
         return labels.clamp(min=0)[:, None].float()
-    return nn.functional.one_hot(labels.clamp(min=0), attribute.num_values).float() * (labels != MISSING)[:, None]
+    return (labels[:, None] == torch.arange(attribute.num_values, device=labels.device)).float()
 
 
 @dataclass(frozen=True)
