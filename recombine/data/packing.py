@@ -320,8 +320,9 @@ def recoded(attribute: Attribute, table: LabelTable) -> np.ndarray:
         raise ValueError(f"{attribute.name} is {own.kind} in the table and {attribute.kind} in the schema")
     if attribute.kind == "continuous" or attribute.values == own.values:
         return column
-    number = np.array([*map(attribute.index, own.values), MISSING])
-    return number[column]
+    places = {value: place for place, value in enumerate(attribute.values)}
+    number = [places[value] if value in places else attribute.index(value) for value in own.values]
+    return np.array([*number, MISSING])[column]
 
 
 def duplicates(entries: Sequence[Entry], images: np.ndarray, splits: Sequence[str] | np.ndarray) -> list[dict]:

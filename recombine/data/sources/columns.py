@@ -11,6 +11,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import count
 from typing import Any, get_args
 
@@ -28,6 +29,7 @@ PERSONS = ("identity", "identities", "person", "subject", "individual", "celebri
 GROUPS = (*IDENTITIES, *PERSONS, "clip", "video", "sequence", "session", "track", "specimen")
 MEASURES = tuple("yaw pitch roll age angle degrees azimuth elevation gaze intensity score x y z".split())
 MOST_LEVELS = 10    # whole numbers with more values than this are numbers, with fewer they are categories
+OFTEN = 8           # times as many images as a slip of the pen has the word that was meant
 MOST_WORDS = 200    # words with more values than this are groups
 SIDES = {"left": "right", "Left": "Right", "LEFT": "RIGHT", "l": "r", "L": "R"}
 SIDES |= {right: left for left, right in SIDES.items()}
@@ -49,6 +51,15 @@ class Column:
     @property
     def label(self) -> str:
         return printable(self.name)
+
+    @cached_property
+    def frequent(self) -> dict[str, list[int]]:
+        """Positions of the texts that a slip of the pen may have meant, by each of their `shortened` forms."""
+        found: dict[str, list[int]] = defaultdict(list)
+        for code in np.flatnonzero(self.counts >= OFTEN).tolist():
+            for form in shortened(self.texts[code]):
+                found[form].append(code)
+        return found
 
     def cells_with(self, codes: Sequence[int]) -> int:
         return int(self.counts[list(codes)].sum())
@@ -167,7 +178,7 @@ def as_stated(column: Column, stated: Stated) -> tuple[Kind, list[int]]:
     if kind not in get_args(Kind):
         expected = f"{shown(get_args(Kind))}, or a list of values"
         raise ValueError(f"{column.name}: unknown kind {stated!r}; expected {expected}")
-    facts, values, texts = Facts(column), stated_values(stated), list(enumerate(column.texts))
+    facts, values, texts = Facts(column), set(stated_values(stated)), list(enumerate(column.texts))
     if kind == "group":
         return kind, []
     if kind == "continuous":
@@ -218,9 +229,21 @@ def typos(column: Column) -> list[int]:
 
 def correction(column: Column, code: int) -> str | None:
     """The most frequent text that a rare one may stand for."""
-    frequent = [c for c in range(len(column.texts)) if column.counts[c] >= 8 * column.counts[code]]
+    near = {c for form in shortened(column.texts[code]) for c in column.frequent.get(form, ())}
+    frequent = sorted(c for c in near if column.counts[c] >= OFTEN * column.counts[code])
     alike = [c for c in frequent if slip(column.texts[code], column.texts[c])]
     return column.texts[max(alike, key=lambda c: column.counts[c])] if alike else None
+
+
+def letters(text: str) -> str:
+    """A word without case and separators."""
+    return re.sub(r"[\W_]+", "", text).casefold()
+
+
+def shortened(text: str) -> set[str]:
+    """A word and what is left of it without one letter; words that are a `slip` apart have one of these in common."""
+    word = letters(text)
+    return {word, *(word[:place] + word[place + 1 :] for place in range(len(word)))}
 
 
 def slip(text: str, other: str) -> bool:
@@ -228,7 +251,7 @@ def slip(text: str, other: str) -> bool:
 
     Differing digits are no slip: `type1` and `type2` are two values.
     """
-    a, b = (re.sub(r"[\W_]+", "", word).casefold() for word in (text, other))
+    a, b = letters(text), letters(other)
     if re.sub(r"\D", "", a) != re.sub(r"\D", "", b):
         return False
     if a == b or min(len(a), len(b)) < 4:
@@ -281,17 +304,18 @@ def _stray_note(
     column: Column, kind: Kind, strays: list[str], cells: Cells, stated: Stated | None, new_values: NewValues
 ) -> Note:
     """What becomes of texts that do not belong, or what to do about them."""
-    codes = [column.texts.index(text) for text in strays]
+    stray, places = set(strays), {text: code for code, text in enumerate(column.texts)}
+    codes = [places[text] for text in strays]
     total = column.cells_with(codes)
     if new_values == "missing":
         values = shown(list(map(repr, strays)))
         return Note("warning", f"{column.label}: {total} cells with {values} were read as missing")
     rows = np.flatnonzero(np.isin(column.codes, codes))[:10]
     allowed = () if kind == "binary" else stated_values(stated)
-    expected = allowed or sorted((text for text in column.texts if text not in strays), key=natural)
-    places = [f"{cells.place(row)}, column {column.label}" for row in rows]
+    expected = allowed or sorted((text for text in column.texts if text not in stray), key=natural)
+    origins = [f"{cells.place(row)}, column {column.label}" for row in rows]
     reasons = [_complaint(column, int(column.codes[row]), kind, expected, not allowed) for row in rows]
-    text = "; ".join(map(": ".join, zip(places, reasons, strict=True)))
+    text = "; ".join(map(": ".join, zip(origins, reasons, strict=True)))
     more = f" (and {total - len(rows)} more)" if total > len(rows) else ""
     add = "" if kind == "continuous" else f"{option('new_values', 'add')} (a value of its own) or "
     fix = f"correct the cell, or give {add}{option('new_values', 'missing')} (not labelled)"

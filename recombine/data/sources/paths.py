@@ -41,6 +41,11 @@ class Listing:
     def known(self) -> frozenset[str]:
         return frozenset(self.files)
 
+    @cached_property
+    def reasons(self) -> dict[str, str]:
+        """Why each name that was not followed was not."""
+        return {name: why for why, names in reversed(self.skipped.items()) for name in names}
+
     def find(self, key: Callable[[str], str], text: str) -> Sequence[str]:
         """The files, for `stem` the images, with this key: one of `composed`, `folded`, `stem` and `name_alone`."""
         if key not in self._indices:
@@ -127,7 +132,7 @@ class Resolver:
         if path.startswith(own) and not self.base:
             inner = self.find(path[len(own) :])
             return Found(inner.file, "leaving out the folder's own name") if inner.file else inner
-        return Found(None, next((why for why, names in self.listing.skipped.items() if path in names), "absent"))
+        return Found(None, self.listing.reasons.get(path, "absent"))
 
     def _clean(self, text: str) -> tuple[str | None, str]:
         """A path relative to the root, without `./`, `..` and backslashes; None when it leaves the root."""

@@ -1,8 +1,13 @@
 """Which kind a column has, and which of its texts are slips of the pen."""
 
+import itertools
+
+import numpy as np
 import pytest
 
-from recombine.data.sources.columns import factorise, infer, named, slip
+from recombine.data.sources import columns
+from recombine.data.sources.cells import Cells
+from recombine.data.sources.columns import correction, factorise, infer, named, slip, type_column
 
 
 def kind_of(name, texts):
@@ -67,6 +72,22 @@ def test_what_does_not_belong_to_the_inferred_kind(name, texts, kind, strays):
 )  # fmt: skip
 def test_what_counts_as_a_slip(a, b, expected):
     assert slip(a, b) is expected and slip(b, a) is expected
+
+
+def test_words_are_compared_only_where_they_may_be_a_slip_apart(monkeypatch):
+    rng, calls = np.random.default_rng(0), []
+    frequent = ["".join(rng.choice(list("abcde1 _"), 5)) for _ in range(60)]
+    rare = ["".join(rng.choice(list("abcdeA1 _"), size)) for size in rng.integers(3, 7, 300)]
+    column = factorise("hair", frequent * 9 + rare)
+    often = [code for code in range(len(column.texts)) if column.counts[code] >= 9]
+    for code in range(len(column.texts)):
+        alike = [c for c in often if column.counts[c] >= 8 * column.counts[code] and slip(column.texts[code], column.texts[c])]
+        expected = column.texts[max(alike, key=lambda c: column.counts[c])] if alike else None
+        assert correction(column, code) == expected
+    monkeypatch.setattr(columns, "slip", lambda a, b: calls.append(1) or slip(a, b))
+    words = [f"{word}{word[::-1]}" for word in map("".join, itertools.product("abcdefghij", repeat=3))]
+    type_column(factorise("hair", [*words * 9, *(word[1:] for word in words)]), Cells({}, [], []), "categorical", "missing", True)
+    assert 0 < len(calls) < 20 * len(words)
 
 
 def test_names_of_columns_are_split_into_words():
