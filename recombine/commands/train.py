@@ -30,6 +30,7 @@ def train(
     images: int | None = None,
     batch_size: int | None = None,
     seed: int | None = None,
+    precision: Literal["auto", "32-true", "bf16-mixed"] | None = None,
     settings: Annotated[list[str] | None, Parameter(name="--set")] = None,
     judge: Literal["quick", "none"] = "quick",
     allow: Flag = False,
@@ -61,6 +62,7 @@ def train(
         images: Images to be seen in all.
         batch_size: Images in a step, over all processes.
         seed: Of everything random in the training.
+        precision: Of the networks; what this device is faster with, measured at the start, when not given.
         settings: NAME=VALUE of the method's or the training's settings; may be given several times.
         judge: Whether an independent classifier, about a minute's training, measures how many edits succeed meanwhile.
         allow: Go on although settings that leave the model as it is differ from those the run was begun with.
@@ -73,7 +75,8 @@ def train(
 
     recipe, folders = find_recipe(what, data or [])
     out = out or Path("runs") / Path(what).resolve().name
-    recipe = adjusted(recipe, method, preset, pairs(settings, "--set"), images=images, batch_size=batch_size, seed=seed)
+    given = {"images": images, "batch_size": batch_size, "seed": seed, "precision": precision}
+    recipe = adjusted(recipe, method, preset, pairs(settings, "--set"), **given)
     recipe = replace(recipe, attributes=attributes or recipe.attributes)
     check_writable(out)
     pack = find_pack(recipe, folders, out, reading or Reading())
