@@ -27,6 +27,20 @@ def evaluation_mode(model: Method) -> Iterator[None]:
             module.training = mode
 
 
+@contextmanager
+def channels_last(model: Method, on: bool = True) -> Iterator[None]:
+    """Weights of convolutions laid out so that decoding takes less time inside; the usual layout is back after.
+
+    Inside, `on=False` has the usual layout for a while: that of encoding, on which the last digits of codes depend.
+    """
+    formats = (torch.channels_last, torch.contiguous_format) if on else (torch.contiguous_format, torch.channels_last)
+    model.to(memory_format=formats[0])
+    try:
+        yield
+    finally:
+        model.to(memory_format=formats[1])
+
+
 def encode_rows(model: Method, pack: Pack, rows: np.ndarray, chunk: int = 128) -> Codes:
     """Codes of any number of rows, encoded a chunk at a time."""
     device = device_of(model)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter, Token
 
-from recombine.commands.options import Flag, Names, best_device, print_json, print_table, say, stoppable
+from recombine.commands.options import Flag, Judge, Names, best_device, print_json, print_table, say, stoppable
 from recombine.commands.reading import Reading, pixels
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def compare(
     judge_images: Annotated[int, Parameter(name=("--judge-images", "--judge-pictures"))] = 400,
     split: Literal["train", "val", "test"] = "val",
     measures: Names | None = None,
-    judge: Annotated[Literal["quick", "thorough", "auto"], Parameter(name=("--judge", "--referee"))] = "auto",
+    judge: Annotated[Judge, Parameter(name=("--judge", "--referee"))] = "auto",
     avatars: int = 8_000,
     allow_training_data: Flag = False,
     retry: Flag = False,
@@ -87,7 +87,7 @@ def compare(
         judge_images: At most so many images are judged.
         split: The split that is judged.
         measures: Some of reconstruction, judge, edits, truth, parts, leakage, information, realism, disentanglement.
-        judge: Training of the classifier that judges edits; auto is thorough where quick is not good.
+        judge: Training of the classifier of edits, once for a data set; auto is thorough where quick is not good.
         avatars: How many avatars are generated.
         allow_training_data: Judge images that runs were trained on, and mark the result.
         retry: Work again on what failed, or could not work with the data.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from recombine.commands.options import (
     Flag,
+    Judge,
     JudgeImages,
     best_device,
     find_classifier,
@@ -35,6 +36,7 @@ def evaluate(
     data: Path | None = None,
     split: Literal["train", "val", "test"] = "val",
     judge_images: JudgeImages = 1000,
+    judge: Judge = "auto",
     allow_training_data: Flag = False,
     json: Flag = False,
 ) -> None:
@@ -46,17 +48,18 @@ def evaluate(
         recombine evaluate runs/avatars --split test --json
 
     Edits are judged by an independent classifier, which is trained when a data set is
-    judged for the first time.
+    first trained on or judged, and kept with it.
 
     Args:
         run: The run's folder.
         data: Another packed folder to judge on; the one trained on when not given.
         split: The split that is judged.
         judge_images: At most so many images of it.
+        judge: Training of the classifier of edits, once for a data set; auto is thorough where quick is not good.
         allow_training_data: Judge images that the run was trained on, and mark the result.
         json: Print the judgement as JSON instead of a table.
     """
-    judgement, page = judge_run(run, data, split, judge_images, allow_training_data)
+    judgement, page = judge_run(run, data, split, judge_images, judge, allow_training_data)
     if json:
         print_json({**judgement.to_json(), "page": str(page)})
     else:
@@ -64,7 +67,9 @@ def evaluate(
         print(f"page: {page}")
 
 
-def demo(*, out: Path = Path("runs/avatars"), judge_images: JudgeImages = 1000, json: Flag = False) -> None:
+def demo(
+    *, out: Path = Path("runs/avatars"), judge_images: JudgeImages = 1000, judge: Judge = "auto", json: Flag = False
+) -> None:
     """Generate faces, train on them, judge, and write a page with images and numbers.
 
     For example:
@@ -79,6 +84,7 @@ def demo(*, out: Path = Path("runs/avatars"), judge_images: JudgeImages = 1000, 
     Args:
         out: The run's folder.
         judge_images: At most so many images are judged.
+        judge: Training of the classifier of edits, once for a data set; auto is thorough where quick is not good.
         json: Print the numbers and times as JSON.
     """
     from recombine.files import check_writable
@@ -93,14 +99,13 @@ def demo(*, out: Path = Path("runs/avatars"), judge_images: JudgeImages = 1000, 
     say("generating faces")
     pack = find_pack(recipe, [], out, Reading())
     minutes["drawing"] = since(began)
-    say("training the classifier that judges edits")
-    find_classifier(pack, "quick")
+    find_classifier(pack, judge)
     say("training")
     trained = time.monotonic()
     with stoppable():
-        start(recipe, pack, out, monitor=watcher(pack, "quick"))
+        start(recipe, pack, out, monitor=watcher(pack, judge, recipe.train))
     minutes["training"] = since(trained)
-    judgement, page = judge_run(out, images=judge_images)
+    judgement, page = judge_run(out, images=judge_images, classifier=judge)
     minutes["total"] = since(began)
     if json:
         print_json({"page": str(page), "minutes": minutes, "judgement": judgement.to_json()})
@@ -111,8 +116,9 @@ def demo(*, out: Path = Path("runs/avatars"), judge_images: JudgeImages = 1000, 
 
 
 def judge_run(
-    run: Path, data: Path | None = None, split: str = "val", images: int = 1000, allow_training_data: bool = False
-) -> tuple[Judgement, Path]:
+    run: Path, data: Path | None = None, split: str = "val", images: int = 1000, classifier: str = "auto",
+    allow_training_data: bool = False,
+) -> tuple[Judgement, Path]:  # fmt: skip
     """The judgement of a run and the page that shows it."""
     from recombine.data.packed import Pack
     from recombine.evaluation.judge import judge
@@ -121,8 +127,10 @@ def judge_run(
 
     model = load(run, best_device())
     pack = Pack(data).select(*model.schema.names) if data else pack_of(run)
-    allow = allow_training_data
-    judgement = judge(model, pack, split=split, images=images, allow_training_data=allow, progress=say)
+    judgement = judge(
+        model, pack, split=split, images=images, classifier=classifier, allow_training_data=allow_training_data,
+        progress=say,
+    )  # fmt: skip
     return judgement, report(run, judgement, model=model, pack=pack)
 
 

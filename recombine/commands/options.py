@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter, Token
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from recombine.data.packed import Pack
     from recombine.evaluation.classifier import Classifier
     from recombine.training.engine import Monitor
+    from recombine.training.recipe import TrainConfig
 
 
 def split_at_commas(_: object, tokens: Sequence[Token]) -> tuple[str, ...]:
@@ -29,6 +30,7 @@ METHOD_NAMES = sorted(  # without importing them, which takes seconds
 )
 Names = Annotated[tuple[str, ...], Parameter(converter=split_at_commas, n_tokens=1)]
 Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
+Judge = Literal["auto", "quick", "thorough", "none"]  # training of the classifier, the same in all commands
 JudgeImages = Annotated[int, Parameter(name=("--judge-images", "--pictures"))]  # the second is the older name
 
 
@@ -82,11 +84,11 @@ def number(text: str, option: str) -> float:
         raise ValueError(f"{option} takes numbers, not {text!r}") from None
 
 
-def watcher(pack: Pack, judge: str) -> Monitor:
+def watcher(pack: Pack, judge: str, train: TrainConfig) -> Monitor:
     """Measures edits during the training; its classifier is trained when it is first needed, after all checks."""
-    from recombine.training.monitor import EditMonitor
+    from recombine.training.monitor import EditMonitor, affordable
 
-    monitor = cache(lambda: EditMonitor(pack, find_classifier(pack, judge)))
+    monitor = cache(lambda: EditMonitor(pack, find_classifier(pack, judge), made=affordable(train)))
     return lambda method, path: monitor()(method, path)
 
 

@@ -19,7 +19,7 @@ def tables(
     data: list[str] | None = None,
     images: int | None = None,
     seeds: int = 1,
-    judge: Literal["quick", "auto"] = "quick",
+    judge: Literal["auto", "quick", "thorough"] = "auto",
     out: Path = Path("runs/tables"),
     json: Flag = False,
 ) -> None:
@@ -41,7 +41,7 @@ def tables(
         data: Labelled photographs, a pack of them, sprite sheets, or avatars (always there); may be repeated.
         images: Images seen by every training; thousands, the table's own number, when not given.
         seeds: Trainings of every row.
-        judge: Training of the classifier that judges edits; auto trains longer where quick is often wrong.
+        judge: Training of the classifier of edits, once for a data set; auto is thorough where quick is not good.
         out: Where trainings and tables are written.
         json: Print JSON.
     """

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from recombine.commands.options import METHOD_NAMES, Flag, Names, pairs, print_json, say, stoppable, watcher
+from recombine.commands.options import METHOD_NAMES, Flag, Judge, Names, pairs, print_json, say, stoppable, watcher
 from recombine.commands.reading import Reading, find_pack
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def train(
     seed: int | None = None,
     precision: Literal["auto", "32-true", "bf16-mixed"] | None = None,
     settings: Annotated[list[str] | None, Parameter(name="--set")] = None,
-    judge: Literal["quick", "none"] = "quick",
+    judge: Judge = "auto",
     allow: Flag = False,
     reading: Reading | None = None,
     json: Flag = False,
@@ -64,7 +64,7 @@ def train(
         seed: Of everything random in the training.
         precision: Of the networks; what this device is faster with, measured at the start, when not given.
         settings: NAME=VALUE of the method's or the training's settings; may be given several times.
-        judge: Whether an independent classifier, about a minute's training, measures how many edits succeed meanwhile.
+        judge: Training of the classifier of edits, once for a data set; auto is thorough where quick is not good.
         allow: Go on although settings that leave the model as it is differ from those the run was begun with.
         reading: How images are read.
         json: Print what was trained as JSON.
@@ -83,7 +83,7 @@ def train(
     for sentence in scarce(pack, recipe.attributes):
         say(f"warning: {sentence}")
     with stoppable():
-        start(recipe, pack, out, monitor=watcher(pack, judge), allow=allow)
+        start(recipe, pack, out, monitor=watcher(pack, judge, recipe.train), allow=allow)
     if json:
         print_json({"run": out, "model": out / "model", "images": recipe.train.images})
     else:

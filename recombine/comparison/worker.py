@@ -21,7 +21,7 @@ from recombine.evaluation.judge import judge
 from recombine.locks import LEASE, holder_of, take, waiting
 from recombine.training.engine import Diverged, Interrupted
 from recombine.training.log import read_log
-from recombine.training.monitor import EditMonitor
+from recombine.training.monitor import EditMonitor, affordable
 from recombine.training.recipe import Recipe
 from recombine.training.runs import load, start
 
@@ -115,7 +115,8 @@ class Worker:
         images = self.images(cell, pack)
         line = max(1, images // (LOOKS * LINES))
         train = replace(recipe.train, images=images, seed=cell.seed, evaluate_every=LINES * line, log_every=line)
-        monitor = EditMonitor(pack.select(*self.attributes[cell.data]), self.classifier_of(cell.data))
+        shown = pack.select(*self.attributes[cell.data])
+        monitor = EditMonitor(shown, self.classifier_of(cell.data), made=affordable(train))
         return start(replace(recipe, train=train), pack, folder, monitor=monitor, quiet=True)
 
     def images(self, cell: Cell, pack: Pack) -> int:
@@ -134,6 +135,8 @@ class Worker:
 
     def classifier_of(self, name: str) -> Classifier | None:
         """The classifier that judges edits on a data set; trained by one process while the others wait."""
+        if self.preset == "none":
+            return None
         if name not in self.classifiers:
             with waiting(self.out / "referee.claim"), torch.enable_grad():
                 try:
@@ -149,9 +152,10 @@ class Worker:
         """Judge a run, and keep what the page shows of it."""
         pack, attributes = self.packs[cell.data], self.attributes[cell.data]
         model, how = load(run, self.device), asdict(self.judging)
+        wanted = self.preset if isinstance(self.preset, str) else None
         found = judge(
-            model, pack, attributes=attributes, classifier=self.classifier_of(cell.data), trained_on=cell.trained_on,
-            workers=1, **how,
+            model, pack, attributes=attributes, classifier=self.classifier_of(cell.data) or wanted,
+            trained_on=cell.trained_on, workers=1, **how,
         )  # fmt: skip
         cost = {
             "seconds": {"training": training_seconds(run), "judging": round(sum(found.seconds.values()), 2)},

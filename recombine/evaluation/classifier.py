@@ -8,6 +8,7 @@ attributes and its own settings, so that all methods and runs on the same data h
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -57,6 +58,8 @@ QUICK = Settings()
 THOROUGH = Settings(width=32, images=100_000, decay=0.05, dropout=0.3, shift=1 / 16, erase=0.3, average=0.995)
 PRESETS = {"quick": QUICK, "thorough": THOROUGH}
 GOOD = 0.97  # mean accuracy of the quick classifier that makes a thorough one unnecessary
+PASSES = 100  # through the training images at most, of a preset: a small data set does not keep its training waiting
+SETTLED = 10  # steps after which it can be said how long the others will take
 
 
 class Classifier(nn.Module):
@@ -129,9 +132,10 @@ def judge_classifier(
             selected, so that all methods share one classifier.
         folder: Where classifiers are kept; a folder `judge` inside the pack's when None.
         preset: "quick" (about a minute on two cores), "thorough" (several), "auto" (quick, then thorough where quick
-            is right on less than 97 % of the held-out part), or settings of your own.
+            is right on less than 97 % of the held-out part), or settings of your own. Presets see an image 100 times
+            at most.
         device: Where it is trained and used.
-        progress: Called with a line of text at every evaluation.
+        progress: Called with a line of text before one is trained, and at every evaluation.
 
     Raises:
         ValueError: There is nothing to learn from, or no such preset.
@@ -139,15 +143,27 @@ def judge_classifier(
     if isinstance(preset, str) and preset not in (*PRESETS, "auto"):
         raise ValueError(f"no preset {preset!r} of the classifier; there are auto, {', '.join(PRESETS)}")
     pack = pack.whole()
-    folder = Path(folder) if folder else pack.path / "judge"
+    folder, count = Path(folder) if folder else pack.path / "judge", len(pack.rows("train"))
     if preset != "auto":
-        settings = PRESETS[preset] if isinstance(preset, str) else preset
+        settings = bounded(PRESETS[preset], count) if isinstance(preset, str) else preset
         return _stored(pack, folder, settings, device, progress)
-    quick = _stored(pack, folder, QUICK, device, progress)
+    quick = _stored(pack, folder, bounded(QUICK, count), device, progress)
     if quick.info["accuracy"] >= GOOD:
         return quick
-    thorough = _stored(pack, folder, THOROUGH, device, progress)
+    thorough = _stored(pack, folder, bounded(THOROUGH, count), device, progress)
     return max(quick, thorough, key=lambda classifier: classifier.info["accuracy"])
+
+
+def bounded(settings: Settings, count: int) -> Settings:
+    """The same settings for so many training images, of which each is seen 100 times at most.
+
+    Fewer steps average their weights over a fifth of them at most.
+    """
+    images = max(settings.batch, PASSES * count)
+    if images >= settings.images:
+        return settings
+    average = min(settings.average, max(0.0, 1 - 5 * settings.batch / images))
+    return replace(settings, images=images, average=average)
 
 
 def feature_extractor(classifier: Classifier) -> Extractor:
@@ -216,6 +232,7 @@ class _Training:
         )
         best: tuple[float, dict, int] | None = None
         looks = set(np.linspace(0, steps, settings.evaluations + 1).round().astype(int)[1:].tolist())
+        started = time.monotonic()
         for step, batch in zip(range(1, steps + 1), self._batches(), strict=False):
             self.classifier.train()
             loss = self._loss(batch.to(self.device))
@@ -224,11 +241,14 @@ class _Training:
             optimizer.step()
             schedule.step()
             average.update_parameters(self.classifier)
+            if step == SETTLED < steps:
+                self.progress(f"classifier: {_left(started, step, steps)}")
             if step in looks:
                 right = self._right(average.module)  # type: ignore[arg-type]
                 score = float(np.mean(list(right.values())))
-                seen = f"{step * settings.batch} images seen"
-                self.progress(f"classifier: {seen}, {score:.1%} right of the held-out ones")
+                seen = f"{step * settings.batch:,} of {steps * settings.batch:,} images seen"
+                left = f", {_left(started, step, steps)}" if step < steps else ""
+                self.progress(f"classifier: {seen}, {score:.1%} right of the held-out ones{left}")
                 if best is None or score >= best[0]:
                     best = score, {k: v.clone() for k, v in average.module.state_dict().items()}, step
                 if min(right.values()) >= settings.enough:
@@ -288,6 +308,9 @@ def _stored(pack: Pack, folder: Path, settings: Settings, device, progress) -> C
         classifier.load_state_dict(load_file(str(weights_file)))
         classifier.info = about["info"]
         return classifier.to(device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    if progress:
+        told = f"training the classifier that judges edits on {settings.images:,} images"
+        progress(f"{told}, once for this data set; it is kept in {folder}")
     classifier = train_classifier(pack, settings, device=device, progress=progress)
     about = {"schema": classifier.schema.to_json(), "settings": asdict(classifier.settings), "info": classifier.info}
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in classifier.state_dict().items()}
@@ -298,6 +321,11 @@ def _stored(pack: Pack, folder: Path, settings: Settings, device, progress) -> C
     except OSError as error:
         warn(f"the classifier cannot be kept in {folder} and will be trained again next time: {error}", stacklevel=3)
     return classifier
+
+
+def _left(started: float, step: int, steps: int) -> str:
+    seconds = (time.monotonic() - started) / step * (steps - step)
+    return f"about {seconds:.0f} s left" if seconds < 100 else f"about {seconds / 60:.0f} minutes left"
 
 
 def _readings(

@@ -43,7 +43,8 @@ def probed(context: EvaluationContext, kind: str) -> Matrix:
             raise CannotMeasure(f"probes are judged on {FEWEST} images or more, and there are {len(context.rows)}")
         rows, codes = context.learnt
         train, test = (codes, context.labels(rows)), (context.probed, context.labels(context.rows))
-        matrix = probe_parts(*train, *test, context.probed_attributes, kind, context.seed)  # type: ignore[arg-type]
+        attributes, workers = context.probed_attributes, context.workers
+        matrix = probe_parts(*train, *test, attributes, kind, context.seed, workers)  # type: ignore[arg-type]
         if not any(matrix.values()):
             few = f"no attribute has {FEWEST} labelled training images for a probe to learn from"
             raise CannotMeasure(f"{few} and {FEWEST} to judge it on")
@@ -95,8 +96,10 @@ def disentanglement(context: EvaluationContext) -> Disentanglement:
     if not truth:
         raise CannotMeasure("every attribute has a single value on the judged images")
     numbers, side = _numbers(context)
+    sap, dci = (partial(measure, workers=context.workers) for measure in (factors.sap, factors.dci))
+    measures = {"mig": factors.mig, "sap": sap, "dci": partial(dci, trees=TREES)}
     found: dict = {"numbers": numbers.shape[1], "pooled": side, "factors": tuple(truth)}
-    for name, measure in (("mig", factors.mig), ("sap", factors.sap), ("dci", partial(factors.dci, trees=TREES))):
+    for name, measure in measures.items():
         try:
             found[name] = measure(numbers[rows], truth, seed=context.seed)
         except ValueError as reason:

@@ -7,7 +7,7 @@ them by `roles`; which attributes all images of one group (a person, a clip) hav
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -30,6 +30,7 @@ from recombine.metrics.leakage import Matrix
 from recombine.metrics.probes import reduced
 from recombine.metrics.realism import Extractor
 
+KEPT = 2**26                                # numbers of all reconstructions that are kept: 256 MiB
 SHARED = 0.99                               # of the other images of a group that must show an image's value
 
 
@@ -65,6 +66,7 @@ class EvaluationContext:
     truths: int
     workers: int | None
     matrices: dict[str, Matrix] = field(default_factory=dict)   # kind of probe -> what it read
+    features: dict[int, np.ndarray] = field(default_factory=dict)  # row -> what the extractor sees in the image
     sections: dict[str, Any] = field(default_factory=dict)  # field of `Judgement` -> what was measured
     left_out: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -93,12 +95,26 @@ class EvaluationContext:
     @cached_property
     def originals(self) -> transfer.Originals:
         """The judged images' codes, and what the classifier sees in them and in their reconstructions."""
-        return transfer.seen_originals(self.model, self.pack, self.rows, self.classifier, self.chunk, self.codes)
+        return transfer.seen_originals(
+            self.model, self.pack, self.rows, self.classifier, self.chunk, self.codes, self.reconstructions()
+        )
 
     @cached_property
     def codes(self) -> Codes:
-        with inference.evaluation_mode(self.model):
+        with inference.evaluation_mode(self.model), inference.channels_last(self.model, on=False):
             return inference.encode_rows(self.model, self.pack, self.rows, self.chunk)
+
+    def reconstructions(self) -> Iterator[Tensor]:
+        """The judged images encoded and decoded, a chunk at a time."""
+        yield from self._kept or inference.decode_chunks(self.model, self.codes, self.chunk)
+
+    @cached_property
+    def _kept(self) -> list[Tensor]:
+        """The reconstructions, decoded once; none where they would take too much memory."""
+        if len(self.rows) * self.pack.schema.channels * np.prod(self.pack.schema.image_size) > KEPT:
+            return []
+        with inference.evaluation_mode(self.model):
+            return list(inference.decode_chunks(self.model, self.codes, self.chunk))
 
     @cached_property
     def probed(self) -> Codes:
@@ -112,7 +128,7 @@ class EvaluationContext:
         if not len(rows):
             raise CannotMeasure("fresh probes learn from training images that are not judged, and there are none")
         rows = np.sort(np.random.default_rng(mix_seed(self.seed, "learnt")).permutation(rows)[: self.protocol.learnt])
-        with inference.evaluation_mode(self.model):
+        with inference.evaluation_mode(self.model), inference.channels_last(self.model, on=False):
             chunks = [rows[i : i + self.chunk] for i in range(0, len(rows), self.chunk)]
             parts = [inference.encode_rows(self.model, self.pack, chunk, self.chunk).map(reduced) for chunk in chunks]
         return Learnt(rows, Codes.concatenate(parts))

@@ -50,8 +50,7 @@ def reconstruction(context: EvaluationContext) -> Reconstruction:
         measures["lpips"] = context.perceptual
     values: dict[str, list] = {name: [] for name in measures}
     with inference.evaluation_mode(context.model):
-        again = inference.decode_chunks(context.model, context.codes, context.chunk)
-        for images, made in zip(images_of(context, context.rows), again, strict=True):
+        for images, made in zip(images_of(context, context.rows), context.reconstructions(), strict=True):
             for name, measure in measures.items():
                 values[name].append(measure(made, images.to(made)).reshape(-1).cpu())
     return Reconstruction(**{name: mean(torch.cat(parts).numpy()) for name, parts in values.items()})
@@ -178,9 +177,13 @@ def realism(context: EvaluationContext) -> Realism:
         raise CannotMeasure(f"{needs}, and {len(context.rows)} are judged")
     sets: dict = {}
     with inference.evaluation_mode(context.model):
-        real = extract(extractor, images_of(context, context.rows))
-        for name, made in _made_sets(context).items():
-            features = extract(extractor, made)
+        real = features_of(context, context.rows)
+        made = {name: extract(extractor, images) for name, images in _made_sets(context).items()}
+        others = np.setdiff1d(context.pack.rows("train"), context.rows)
+        if len(others) >= len(context.rows):
+            chosen = np.random.default_rng(mix_seed(context.seed, "real")).permutation(others)[: len(context.rows)]
+            made["real"] = features_of(context, np.sort(chosen))
+        for name, features in made.items():
             sets[name] = {"kid": kernel_distance(real, features, extractor.name, seed=context.seed)}
             try:
                 sets[name]["frechet"] = frechet_distance(real, features, extractor.name, seed=context.seed)
@@ -198,17 +201,22 @@ def extractor_of(context: EvaluationContext) -> Extractor:
     return feature_extractor(context.classifier)
 
 
+def features_of(context: EvaluationContext, rows: np.ndarray) -> np.ndarray:
+    """Features `[rows, features]` of images of the pack, each taken once."""
+    missing = np.array([row for row in dict.fromkeys(rows.tolist()) if row not in context.features], dtype=np.int64)
+    if len(missing):
+        found = extract(extractor_of(context), images_of(context, missing))
+        context.features.update(zip(missing.tolist(), found, strict=True))
+    return np.stack([context.features[row] for row in rows.tolist()])
+
+
 def _made_sets(context: EvaluationContext) -> dict[str, Iterator[Tensor]]:
-    sets = {"reconstructions": inference.decode_chunks(context.model, context.codes, context.chunk)}
+    sets = {"reconstructions": context.reconstructions()}
     swappable = [part for part, names in context.roles.items() if names] or list(context.codes)
     if len(context.codes) > 1:
         sets["swaps"] = _any_swaps(context, swappable)
     else:
         context.leave_out("realism of swaps", "the codes have a single part, so a swap is the other image")
-    others = np.setdiff1d(context.pack.rows("train"), context.rows)
-    if len(others) >= len(context.rows):
-        chosen = np.random.default_rng(mix_seed(context.seed, "real")).permutation(others)[: len(context.rows)]
-        sets["real"] = images_of(context, np.sort(chosen))
     return sets
 
 

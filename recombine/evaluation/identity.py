@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from recombine import inference
 from recombine.codes import Codes
@@ -15,7 +14,7 @@ from recombine.data.batch import mix_seed
 from recombine.data.schema import MISSING
 from recombine.edit import swap
 from recombine.evaluation.context import CannotMeasure, EvaluationContext, shared_by
-from recombine.evaluation.edits import extractor_of, images_of
+from recombine.evaluation.edits import extractor_of, features_of
 from recombine.evaluation.judgement import IdentityPreserved, Recognition, structured
 from recombine.metrics import recognition as measures
 from recombine.metrics.intervals import Estimate, share
@@ -77,8 +76,8 @@ def identity_preserved(
     free = [part for part, names in context.roles.items() if names and not shared & set(names)]
     if not free:
         raise CannotMeasure(f"every part that carries something carries something that a {name} is known by")
-    embed = metric_of(context, name)
-    known = embed(images_of(context, context.rows))
+    embed, extractor = metric_of(context, name), extractor_of(context)
+    known = embed(features_of(context, context.rows))
     found = measures.verification(known, pairs, FOLDS, context.seed)
     accuracy = structured(Estimate, found["accuracy"])
     if accuracy.low < BARELY:
@@ -93,13 +92,13 @@ def identity_preserved(
         return ((made - known[partners]) ** 2).sum(1) < threshold
 
     def embedded(codes: Codes) -> np.ndarray:
-        return embed(inference.decode_chunks(context.model, codes, context.chunk))
+        return embed(extract(extractor, inference.decode_chunks(context.model, codes, context.chunk)))
 
     which = np.random.default_rng(mix_seed(context.seed, "part given", name)).integers(0, len(free), len(targets))
     edited = np.zeros(len(targets), bool)
     own, lent = (context.codes[torch.from_numpy(places)] for places in (targets, others))
     with inference.evaluation_mode(context.model):
-        reconstructed = embedded(own)
+        reconstructed = embed(extract(extractor, context.reconstructions())[targets])
         for place, part in enumerate(free):
             chosen = np.flatnonzero(which == place)
             if len(chosen):
@@ -115,18 +114,17 @@ def identity_preserved(
     )
 
 
-def metric_of(context: EvaluationContext, name: str) -> Callable[[Iterator[Tensor]], np.ndarray]:
-    """Learns, from training groups, what tells groups apart: images -> vectors `[images, numbers]`."""
+def metric_of(context: EvaluationContext, name: str) -> Callable[[np.ndarray], np.ndarray]:
+    """Learns, from training groups, what tells groups apart: features -> vectors `[images, numbers]`."""
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-    extractor = extractor_of(context)
     rows = _whole_groups(context, name)
-    features, groups = extract(extractor, images_of(context, rows)), np.asarray(context.pack.labels[name])[rows]
+    features, groups = features_of(context, rows), np.asarray(context.pack.labels[name])[rows]
     try:
         lda = LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto").fit(standardised(features)[0], groups)
     except np.linalg.LinAlgError as reason:
         raise CannotMeasure(f"the extractor's features do not vary within one {name}") from reason
-    return lambda images: lda.transform(standardised(features, extract(extractor, images))[1])
+    return lambda others: lda.transform(standardised(features, others)[1])
 
 
 def _whole_groups(context: EvaluationContext, name: str, most: int = 3_000, fewest: int = 10) -> np.ndarray:

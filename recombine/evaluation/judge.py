@@ -14,7 +14,7 @@ from recombine.evaluation import codes, edits, identity
 from recombine.evaluation.classifier import Classifier, judge_classifier
 from recombine.evaluation.context import EvaluationContext
 from recombine.evaluation.judgement import Judgement, Protocol
-from recombine.inference import device_of
+from recombine.inference import channels_last, device_of
 from recombine.messages import nearest, option, shown
 from recombine.method import Method
 from recombine.metrics.realism import Extractor
@@ -43,7 +43,7 @@ def judge(
     model: Method, pack: Pack, *,
     sections: Collection[str] | None = None, split: str = "val", images: int | None = 1000,
     attributes: Sequence[str] | None = None, probes: Sequence[str] = PROBES, learnt: int = LEARNT, truths: int = 300,
-    classifier: Classifier | None = None, extractor: Extractor | None = None,
+    classifier: Classifier | str | None = None, extractor: Extractor | None = None,
     perceptual: Callable[[Tensor, Tensor], Tensor] | None = None, render: Render | None = None,
     goes_with: Mapping[str, Collection[str]] | None = None, roles: Mapping[str, Sequence[str]] | None = None,
     trained_on: Collection[str] = (), allow_training_data: bool = False, seed: int = 0, chunk: int = 128,
@@ -64,7 +64,8 @@ def judge(
         probes: Kinds of fresh probes that look for leakage: "linear", "two_layer".
         learnt: Training images at most whose codes these learn from.
         truths: Edits that are compared with their true image, where it can be drawn.
-        classifier: Reads the attributes of edited images; the pack's own, trained if there is none yet, when None.
+        classifier: Reads the attributes of edited images, or the preset of the pack's own, which is trained if there
+            is none yet: "auto" when None; with "none" what it would measure is left out.
         extractor: Of the features by which realism and identity are measured; the classifier's own when None.
         perceptual: LPIPS or another distance `[batch]` of two batches of images in [-1, 1]; left out when None.
         render: Draws the true result of an edit; may be called in other processes. The built-in avatars' own when None.
@@ -75,7 +76,7 @@ def judge(
         allow_training_data: Judge rows of the training split all the same, and mark the result.
         seed: Of every draw.
         chunk: Images encoded and decoded together.
-        workers: Processes that draw truths; one per core when None, 1 = none but this one.
+        workers: Processes that draw truths and train probes; one per core when None, 1 = none but this one.
         progress: Called with a line of text at every section.
 
     Returns:
@@ -106,9 +107,13 @@ def judge(
     report = progress or (lambda line: None)
 
     def find_classifier() -> Classifier:
-        if classifier is None and not len(pack.rows("train")):
+        if classifier == "none":
+            raise ValueError("none was wanted")
+        if classifier is not None and not isinstance(classifier, str):
+            return classifier
+        if not len(pack.rows("train")):
             raise ValueError("the data set has no training split from which an independent classifier could learn")
-        return classifier or judge_classifier(pack, device=device_of(model), progress=report)
+        return judge_classifier(pack, preset=classifier or "auto", device=device_of(model), progress=report)
 
     protocol = Protocol(learnt, tuple(probes), None if attributes is None else tuple(attributes))
     context = EvaluationContext(
@@ -116,9 +121,10 @@ def judge(
         seed=seed, chunk=chunk, goes_with=goes_with, given_roles=roles, extractor=extractor, perceptual=perceptual,
         render=render or true_edits(pack), swapped=true_swaps(pack), truths=truths, workers=workers,
     )  # fmt: skip
-    context.measure("carries", "roles", lambda context: {part: tuple(names) for part, names in context.roles.items()})
-    for name in chosen:
-        context.measure(name, *SECTIONS[name])
+    with channels_last(model):
+        carries = ("carries", "roles", lambda context: {part: tuple(names) for part, names in context.roles.items()})
+        for name, section, measure in (carries, *((name, *SECTIONS[name]) for name in chosen)):
+            context.measure(name, section, measure)
     return Judgement(
         split=split, images=len(rows), available=len(pack.rows(split)), seed=seed, fingerprint=pack.fingerprint,
         on_training_data=bool(len(seen)),

@@ -104,14 +104,16 @@ class Originals:
 
 
 def seen_originals(
-    model: Method, pack: Pack, rows: Rows, classifier: Classifier, chunk: int = 128, codes: Codes | None = None
-) -> Originals:
-    """Encode some rows, unless their codes are given, and classify them before and after they are reconstructed."""
+    model: Method, pack: Pack, rows: Rows, classifier: Classifier, chunk: int = 128, codes: Codes | None = None,
+    reconstructions: Iterator[Tensor] | None = None,
+) -> Originals:  # fmt: skip
+    """Encode and decode some rows, unless codes and reconstructions are given, and classify them before and after."""
     rows = np.asarray(rows)
     with evaluation_mode(model):
         codes = encode_rows(model, pack, rows, chunk) if codes is None else codes
         before = _seen(classifier, (pack.batch(rows[i : i + chunk]).images for i in range(0, len(rows), chunk)))
-        return Originals(codes, classifier.names, before, _seen(classifier, decode_chunks(model, codes, chunk)))
+        again = decode_chunks(model, codes, chunk) if reconstructions is None else reconstructions
+        return Originals(codes, classifier.names, before, _seen(classifier, again))
 
 
 def unedited(originals: Originals, edits: Sequence[Edit], goes_with: Mapping[str, Collection[str]]) -> Verdicts:
@@ -238,9 +240,18 @@ def preserved_of(verdicts: Verdicts) -> dict[str, dict[str, Estimate]]:
     return report
 
 
-def edit_success(model: Method, pack: Pack, rows: Rows, classifier: Classifier, **options) -> dict[str, float]:
-    """Share of label edits that succeed, per attribute and over `all`: what a training logs."""
-    verdicts = label_edits(model, pack, rows, classifier, **options)
+def edit_success(
+    model: Method, pack: Pack, rows: Rows, classifier: Classifier, *, codes: Codes | None = None, **options
+) -> dict[str, float]:
+    """Share of label edits that succeed, per attribute and over `all`: what a training logs.
+
+    Options are those of `label_edits`; `codes` are those of the rows, where there already. Originals are not looked at.
+    """
+    unseen = np.full((len(rows), len(classifier.names)), MISSING)
+    with evaluation_mode(model):
+        codes = encode_rows(model, pack, np.asarray(rows)) if codes is None else codes
+    originals = Originals(codes, classifier.names, unseen, unseen)
+    verdicts = label_edits(model, pack, rows, classifier, originals=originals, **options)
     shares = {name: float(verdicts.of(name).shows().mean()) for name in verdicts.edited()}
     return {"all": float(verdicts.shows().mean()), **shares} if shares else {}
 

@@ -21,7 +21,9 @@ from jaxtyping import Num, Shaped
 
 from recombine.metrics.intervals import Estimate, jackknife, mean, share
 from recombine.metrics.probes import standardised
+from recombine.processes import spread
 
+FEW_FITS, FEW_TREES = 300, 300              # that are done sooner than a process starts
 GROUPS = 10                                 # of images, left out in turn: how sure a number is
 FEWEST = 2 * GROUPS                         # images
 Numbers = Num[np.ndarray, "images numbers"]
@@ -59,29 +61,23 @@ def mig(codes: Numbers, factors: Factors, bins: int = BINS, seed: int = 0) -> di
     return _jackknifed(gaps, factors, seed)
 
 
-def sap(codes: Numbers, factors: Factors, seed: int = 0) -> dict:
+def sap(codes: Numbers, factors: Factors, seed: int = 0, workers: int | None = 1) -> dict:
     """Separated attribute predictability: the gap in reading each factor linearly from the best number and the second.
 
     Values are read by logistic regression of the one number, on the images that it was fitted to: two or three
-    parameters do not learn images by heart. Arguments, result and errors as for `mig`.
+    parameters do not learn images by heart. Arguments, result and errors as for `mig`; many readers are fitted in
+    `workers` processes, one per core when None.
 
     Example:
         >>> lamp = np.arange(40) % 2
         >>> sap(np.stack([lamp, np.zeros(40)], 1), {"lamp": lamp})["all"]["value"]  # 1, less the half that a guess gets
         0.5
     """
-    from sklearn.linear_model import LogisticRegression
-
     codes, factors = _checked(codes, factors)
     (scaled,) = standardised(codes)
-
-    def read(number: np.ndarray, factor: np.ndarray) -> np.ndarray:
-        return LogisticRegression(C=100).fit(number[:, None], factor).predict(number[:, None])
-
-    hits = {                                # [numbers, images]
-        name: np.stack([read(number, factor) == factor for number in scaled.T])
-        for name, factor in factors.items() if not _continuous(factor)
-    }
+    named = {name: factor for name, factor in factors.items() if not _continuous(factor)}
+    jobs = [(scaled, factor) for factor in named.values()]
+    hits = dict(zip(named, spread(_hits, jobs, workers, few=max(1, FEW_FITS // codes.shape[1])), strict=True))
 
     def gaps(rows: np.ndarray) -> list[float]:
         return [
@@ -92,11 +88,21 @@ def sap(codes: Numbers, factors: Factors, seed: int = 0) -> dict:
     return _jackknifed(gaps, factors, seed)
 
 
-def dci(codes: Numbers, factors: Factors, trees: int = 30, seed: int = 0) -> dict:
+def _hits(scaled: np.ndarray, factor: np.ndarray) -> np.ndarray:
+    """Where a reader of each number alone is right, bool `[numbers, images]`."""
+    from sklearn.linear_model import LogisticRegression
+
+    readers = (LogisticRegression(C=100).fit(number[:, None], factor) for number in scaled.T)
+    pairs = zip(readers, scaled.T, strict=True)
+    return np.stack([reader.predict(number[:, None]) == factor for reader, number in pairs])
+
+
+def dci(codes: Numbers, factors: Factors, trees: int = 30, seed: int = 0, workers: int | None = 1) -> dict:
     """Disentanglement, completeness and informativeness.
 
     Ten forests per factor, each of `trees`, are grown without one group of images and read the factor of that group.
-    Importances are the mean over forests; their scatter gives the intervals. Codes and factors are as for `mig`.
+    Importances are the mean over forests; their scatter gives the intervals. Codes and factors are as for `mig`. Many
+    forests are grown in `workers` processes, one per core when None.
 
     Returns:
         `disentanglement` and `completeness`, each `value`, `n`, `low`, `high`; `informativeness`, factor -> the
@@ -111,22 +117,16 @@ def dci(codes: Numbers, factors: Factors, trees: int = 30, seed: int = 0) -> dic
         >>> dci(np.stack(list(factors.values()), 1), factors, trees=2)["disentanglement"]["value"]
         1.0
     """
-    from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
-
     codes, factors = _checked(codes, factors)
     if len(factors) < 2:
         raise ValueError("DCI needs two factors or more; with one there is nothing to tell it apart from")
     group = _groups(len(codes), seed)
     importance = np.empty((GROUPS, codes.shape[1], len(factors)))
     informativeness = {}
-    for place, (name, factor) in enumerate(factors.items()):
-        pred = np.empty(len(codes), factor.dtype)
-        for g in range(GROUPS):
-            kind = RandomForestRegressor if _continuous(factor) else RandomForestClassifier
-            forest = kind(trees, max_features=None, min_samples_leaf=5, random_state=seed)  # type: ignore[arg-type]
-            forest.fit(codes[group != g], factor[group != g])
-            pred[group == g] = forest.predict(codes[group == g])
-            importance[g, :, place] = forest.feature_importances_
+    jobs = [(codes, factor, group, trees, seed) for factor in factors.values()]
+    grown = spread(_forests, jobs, workers, few=max(1, FEW_TREES // (GROUPS * trees)))
+    for place, ((name, factor), (pred, own)) in enumerate(zip(factors.items(), grown, strict=True)):
+        importance[:, :, place] = own
         if _continuous(factor):
             errors = mean((pred - factor) ** 2 / factor.var())
             informativeness[name] = _estimate(1 - errors.value, errors.n, 1 - errors.high, 1 - errors.low)
@@ -139,6 +139,22 @@ def dci(codes: Numbers, factors: Factors, trees: int = 30, seed: int = 0) -> dic
         report[name] = _estimate(measure(whole), len(codes), *ends)
     report["importance"] = {name: whole[:, place].tolist() for place, name in enumerate(factors)}
     return report
+
+
+def _forests(
+    codes: np.ndarray, factor: np.ndarray, group: np.ndarray, trees: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """What forests grown without each group read of it, `[images]`, and their importances `[groups, numbers]`."""
+    from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+
+    pred, importance = np.empty(len(codes), factor.dtype), np.empty((GROUPS, codes.shape[1]))
+    for g in range(GROUPS):
+        kind = RandomForestRegressor if _continuous(factor) else RandomForestClassifier
+        forest = kind(trees, max_features=None, min_samples_leaf=5, random_state=seed)  # type: ignore[arg-type]
+        forest.fit(codes[group != g], factor[group != g])
+        pred[group == g] = forest.predict(codes[group == g])
+        importance[g] = forest.feature_importances_
+    return pred, importance
 
 
 def disentanglement(importance: Num[np.ndarray, "numbers factors"]) -> float:

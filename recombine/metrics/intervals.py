@@ -7,13 +7,15 @@ bootstrap. Several verdicts on one image are not independent: they then count as
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
 
 CONFIDENCE = 0.95
+KEPT = 2_000_000                            # rows of bootstrap samples that are kept, or drawn at a time
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,8 @@ def mean(values: Sequence[float] | np.ndarray, samples: int = 1000, seed: int = 
     if not len(values) or not np.isfinite(values).all():
         infinite = np.sum(~np.isfinite(values))
         raise ValueError(f"a mean needs finite measurements, got {len(values)}, {infinite} not finite")
-    low, high = bootstrap(lambda rows: values[rows].mean(), len(values), samples, seed)
-    return Estimate(float(values.mean()), low, high, len(values))
+    means = [values[rows].mean(1) for rows in _resampled(len(values), samples, seed)]
+    return Estimate(float(values.mean()), *percentiles(np.concatenate(means)), len(values))
 
 
 def bootstrap(
@@ -102,8 +104,7 @@ def bootstrap(
         >>> bootstrap(lambda rows: values[rows].mean(), 3)
         (1.0, 1.0)
     """
-    rng = np.random.default_rng(seed)
-    return percentiles([statistic(rng.integers(0, count, count)) for _ in range(samples)])
+    return percentiles([statistic(rows) for block in _resampled(count, samples, seed) for rows in block])
 
 
 def bootstrap_counts(count: int, samples: int, seed: int) -> np.ndarray:
@@ -114,6 +115,21 @@ def bootstrap_counts(count: int, samples: int, seed: int) -> np.ndarray:
         array([4, 4, 4])
     """
     return np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), samples)
+
+
+def _resampled(count: int, samples: int, seed: int) -> Iterator[np.ndarray]:
+    """Rows of every bootstrap sample, `[some samples, count]` at a time; a judgement draws the same ones many times."""
+    if count * samples <= KEPT:
+        yield _kept_rows(count, samples, seed)
+        return
+    rng, most = np.random.default_rng(seed), max(1, KEPT // count)
+    for start in range(0, samples, most):
+        yield rng.integers(0, count, (min(most, samples - start), count))
+
+
+@lru_cache(maxsize=4)
+def _kept_rows(count: int, samples: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, count, (samples, count))
 
 
 def percentiles(values: Sequence[float] | np.ndarray) -> tuple[float, float]:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -30,10 +31,12 @@ from recombine.data.schema import Attribute
 from recombine.messages import shown
 from recombine.metrics.intervals import Estimate, bootstrap, bootstrap_counts, mean, percentiles, share
 from recombine.metrics.probes import Probes, Task, features, train_probes
+from recombine.processes import spread
 
 Probe = Literal["linear", "two_layer", "both"]
 Labels = Mapping[str, np.ndarray]
 
+FEW = 30                                    # probes that are trained sooner than a process starts
 FEWEST = 20                                 # labelled codes that a probe needs to train on, and as many to be judged on
 VAL_SHARE = 0.2                             # of the training codes, that choose between probes
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)   # C of the logistic regression: 1 / its L2 penalty
@@ -96,12 +99,14 @@ def leakage(
     attributes: Sequence[Attribute],
     probe: Probe = "linear",
     seed: int = 0,
+    workers: int | None = 1,
 ) -> Matrix:
     """Probe every part for every attribute, trained on codes of the training split and judged on those of other images.
 
     Labels are attribute -> `[images]`, with `MISSING`, or NaN where continuous, for those that are not there. Maps of
     more than 1,024 features are average-pooled to 4 x 4 first (finer places are not probed), and every feature is
-    brought to mean 0 and deviation 1 over the training codes.
+    brought to mean 0 and deviation 1 over the training codes. Many probes are trained in `workers` processes, one per
+    core when None.
 
     Returns:
         Part -> attribute -> reading; `matrix_json` makes plain values of it. Left out are groups, since a probe can
@@ -123,22 +128,29 @@ def leakage(
         for a in attributes:
             if len(labels[a.name]) != codes.batch_size:
                 raise ValueError(f"{len(labels[a.name])} labels of {a.name!r} for codes of {codes.batch_size} images")
-    matrix: Matrix = {}
-    for part in codes_train:
-        train, test = features(codes_train[part], codes_test[part])
-        order = np.random.default_rng(mix_seed(seed, part)).permutation(len(train))
-        cells = []
-        for a in attributes:
-            target, test_target = np.asarray(labels_train[a.name]), np.asarray(labels_test[a.name])
-            known = order[a.known(target)[order]]
-            if a.kind != "group" and min(len(known), a.known(test_target).sum()) >= FEWEST:
-                val_rows, train_rows = np.split(known, [round(VAL_SHARE * len(known))])
-                cells.append(_Cell(a, train, target, train_rows, val_rows, test, test_target))
-        tries = [[_linear(cell) for cell in cells]] if probe != "two_layer" else []
-        if probe != "linear" and cells:
-            tries.append(_two_layers(cells, mix_seed(seed, part)))
-        matrix[part] = {reading.attribute.name: reading for reading in _best(tries)}
-    return matrix
+    read = partial(_readings_of, labels_train=labels_train, labels_test=labels_test, attributes=attributes, probe=probe)
+    jobs = [(*features(codes_train[part], codes_test[part]), mix_seed(seed, part)) for part in codes_train]
+    rows = spread(read, jobs, workers, few=max(1, FEW // max(1, len(attributes))))
+    return dict(zip(codes_train, rows, strict=True))
+
+
+def _readings_of(
+    train: np.ndarray, test: np.ndarray, seed: int, labels_train: Labels, labels_test: Labels,
+    attributes: Sequence[Attribute], probe: Probe,
+) -> dict[str, Reading]:  # fmt: skip
+    """The readings of one part, of features `[images, features]`."""
+    order = np.random.default_rng(seed).permutation(len(train))
+    cells = []
+    for a in attributes:
+        target, test_target = np.asarray(labels_train[a.name]), np.asarray(labels_test[a.name])
+        known = order[a.known(target)[order]]
+        if a.kind != "group" and min(len(known), a.known(test_target).sum()) >= FEWEST:
+            val_rows, train_rows = np.split(known, [round(VAL_SHARE * len(known))])
+            cells.append(_Cell(a, train, target, train_rows, val_rows, test, test_target))
+    tries = [[_linear(cell) for cell in cells]] if probe != "two_layer" else []
+    if probe != "linear" and cells:
+        tries.append(_two_layers(cells, seed))
+    return {reading.attribute.name: reading for reading in _best(tries)}
 
 
 def matrix_json(matrix: Matrix) -> dict[str, dict[str, dict]]:

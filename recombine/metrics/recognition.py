@@ -120,11 +120,14 @@ def retrieval(codes: CodeArray, groups: Labels, chunk: int = 200) -> dict:
     everything = torch.from_numpy(codes)
     for start in range(0, len(codes), chunk):  # equal codes are exactly 0 apart
         block = torch.cdist(everything[start : start + chunk], everything, compute_mode="donot_use_mm_for_euclid_dist")
-        for place, row in enumerate(block.square().numpy(), start):
-            alike, distances = (np.delete(side, place) for side in (groups == groups[place], row))
-            if alike.any():
-                precisions.append(average_precision(distances, alike))
-                tops.append(alike[distances == distances.min()].mean())
+        distances, places = block.square().numpy(), np.arange(start, start + len(block))
+        distances[places - start, places] = np.inf                              # the image itself comes last ...
+        alike = groups[places, None] == groups
+        alike[places - start, places] = False                                   # ... and is never of the group
+        found = _searched(distances, alike)
+        precisions += [float(own[which].mean()) for own, which in zip(*found, strict=True) if which.any()]
+        nearest = distances == distances.min(1, keepdims=True)
+        tops += [row[near].mean() for row, near in zip(alike, nearest, strict=True) if row.any()]
     if not precisions:
         raise ValueError("retrieval needs a group with two images; here every image is alone in its group")
     return {"map": mean(precisions).to_json(), "top1": share(np.array(tops)).to_json()}
@@ -139,8 +142,22 @@ def average_precision(distances: Num[np.ndarray, " images"], alike: Bool[np.ndar
         >>> average_precision(np.array([1.0, 2.0, 3.0]), np.array([True, False, False]))
         1.0
     """
-    everything, found = np.sort(distances), np.sort(distances[alike])
-    return float((np.searchsorted(found, found, "right") / np.searchsorted(everything, found, "right")).mean())
+    (precisions,), (found,) = _searched(np.asarray(distances)[None], np.asarray(alike)[None])
+    return float(precisions[found].mean())
+
+
+def _searched(distances: np.ndarray, alike: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of every search `[searches, images]`, nearest first: the precision up to every image, and which are alike.
+
+    Images at equal distance are found together.
+    """
+    order = np.argsort(distances, 1, kind="stable")
+    distances, alike = (np.take_along_axis(side, order, 1) for side in (distances, alike))
+    places = np.arange(distances.shape[1])
+    last = np.append(distances[:, 1:] != distances[:, :-1], np.ones((len(distances), 1), bool), 1)
+    ends = np.where(last, places, places[-1])
+    ends = np.minimum.accumulate(ends[:, ::-1], 1)[:, ::-1]                     # of the images as near as each
+    return np.take_along_axis(alike.cumsum(1), ends, 1) / (ends + 1), alike
 
 
 def one_vs_rest_auc(

@@ -88,7 +88,7 @@ class Workspace:
 
     out: Path
     folders: DataFolders = field(default_factory=DataFolders)
-    preset: str | Settings = "quick"        # of the classifier; see judge_classifier
+    preset: str | Settings = "auto"         # of the classifier; see judge_classifier
     progress: Callable[[str], None] = print
 
     @cached_property

@@ -15,24 +15,30 @@ from recombine.data.packed import Pack
 from recombine.data.schema import MISSING
 from recombine.edit import swap
 from recombine.evaluation.classifier import Classifier
-from recombine.evaluation.transfer import edit_success, seen_originals, sensitivity
+from recombine.evaluation.transfer import edit_success, sensitivity
 from recombine.inference import device_of
 from recombine.messages import shown
 from recombine.method import Method
 from recombine.metrics.intervals import pooled
+from recombine.training.recipe import TrainConfig
 
 
 class EditMonitor:
     """Measures edits on images of `val`, or `train` where there are none, and shows the same few every time.
 
-    Without an independent classifier, the success of edits is not measured.
+    Without an independent classifier, the success of edits is not measured. Measured are at most `images`, and as many
+    fewer, down to those `shown`, as keep an evaluation within about `made` decoded images: three of every attribute
+    and image.
     """
 
-    def __init__(self, pack: Pack, classifier: Classifier | None, images: int = 128, shown: int = 8):
+    def __init__(
+        self, pack: Pack, classifier: Classifier | None, images: int = 128, shown: int = 8, made: int = 2_000
+    ):
         rows = pack.rows("val")
         rows = rows if len(rows) else pack.rows("train")
         self.pack, self.classifier = pack, classifier
-        self.rows = np.random.default_rng(0).permutation(rows)[:images]
+        count = min(images, max(shown, made // (2 + 3 * len(pack.schema.names))))
+        self.rows = np.random.default_rng(0).permutation(rows)[:count]
         self.shown = self.rows[:shown]
 
     def __call__(self, model: Method, path: Path) -> dict[str, float]:
@@ -45,8 +51,7 @@ class EditMonitor:
         if moved := sensitivity(model, self.pack, self.rows, attributes=own, codes=codes):
             measures["sensitivity"] = pooled(list(moved.values())).value
         if self.classifier is not None:
-            originals = seen_originals(model, self.pack, self.rows, self.classifier, codes=codes)
-            success = edit_success(model, self.pack, self.rows, self.classifier, originals=originals)
+            success = edit_success(model, self.pack, self.rows, self.classifier, codes=codes)
             measures |= {f"edit_success/{name}": share for name, share in success.items()}
         path.parent.mkdir(parents=True, exist_ok=True)
         first = slice(len(self.shown))
@@ -65,6 +70,15 @@ class EditMonitor:
             sources = torch.tensor([next_that_differs(labels, i) for i in range(len(labels))], device=codes.device)
             rows.append(model.decode(swap(codes, codes[sources], name)[0]))
         return grid(torch.cat(rows).cpu(), columns=len(images))
+
+
+def affordable(train: TrainConfig) -> int:
+    """Images that an evaluation may decode: a tenth of those that are seen between two of them.
+
+    A decoded and classified image costs at most half of one that is trained on, which passes encoder and decoder
+    forwards and backwards, so evaluations take at most 5 % of the training's time.
+    """
+    return min(train.evaluate_every, train.images) // 10
 
 
 def next_that_differs(labels: np.ndarray, start: int) -> int:

@@ -11,9 +11,11 @@ from recombine.data.packed import write_pack
 from recombine.data.schema import Attribute, Schema
 from recombine.evaluation.classifier import (
     QUICK,
+    THOROUGH,
     Classifier,
     _held_out,
     accuracies,
+    bounded,
     judge_classifier,
     train_classifier,
 )
@@ -90,13 +92,14 @@ def test_it_is_kept_and_found_again(signs, tmp_path):
     lines = []
     short = replace(SMALL, images=320, evaluations=1)
     first = judge_classifier(signs, tmp_path, short, progress=lines.append)
-    assert len(lines) == 1 and {path.suffix for path in tmp_path.iterdir()} == {".json", ".safetensors"}
+    assert len(lines) == 2 and "once for this data set" in lines[0] and str(tmp_path) in lines[0]
+    assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".safetensors"}
     again = judge_classifier(signs, tmp_path, short, progress=lines.append)
     probe = signs.batch(signs.rows("val")).images
-    assert len(lines) == 1 and again.info == first.info
+    assert len(lines) == 2 and again.info == first.info
     assert torch.equal(first.probabilities(probe)["lamp"], again.probabilities(probe)["lamp"])
     judge_classifier(signs, tmp_path, replace(short, seed=7), progress=lines.append)
-    assert len(lines) == 2 and len(list(tmp_path.iterdir())) == 4
+    assert len(lines) == 4 and len(list(tmp_path.iterdir())) == 4
 
 
 def test_a_damaged_judge_is_trained_again(signs, tmp_path):
@@ -106,7 +109,7 @@ def test_a_damaged_judge_is_trained_again(signs, tmp_path):
         [path] = tmp_path.glob(f"*.{damage}")
         path.write_bytes(path.read_bytes()[:50])
         judge_classifier(signs, tmp_path, short, progress=lines.append)
-    assert len(lines) == 2
+    assert len(lines) == 4
 
 
 def test_a_judge_that_cannot_be_kept_still_judges(signs, tmp_path):
@@ -114,6 +117,27 @@ def test_a_judge_that_cannot_be_kept_still_judges(signs, tmp_path):
     with pytest.warns(UserWarning, match="cannot be kept in .*file and will be trained again"):
         judge = judge_classifier(signs, tmp_path / "file", replace(SMALL, images=64, evaluations=1))
     assert judge.names == ("colour", "lamp", "stripes")
+
+
+def test_the_time_left_is_said_before_the_first_look(signs, tmp_path):
+    lines = []
+    judge_classifier(signs, tmp_path, replace(SMALL, images=640, evaluations=2), progress=lines.append)
+    assert len(lines) == 4 and all("left" in line for line in lines[1:3]) and "left" not in lines[3], lines
+
+
+def test_a_small_data_set_is_seen_a_bounded_number_of_times():
+    assert bounded(QUICK, 480) is QUICK and bounded(THOROUGH, 1_000) is THOROUGH, "normal data sets keep their classifier"
+    few = bounded(THOROUGH, 100)
+    assert few.images == 10_000 and few.average == pytest.approx(0.968) and few != THOROUGH
+    assert bounded(QUICK, 0).images == QUICK.batch
+
+
+def test_presets_are_bounded_and_own_settings_are_not(signs, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr("recombine.evaluation.classifier.train_classifier", lambda pack, settings, **_: seen.append(settings) or train_classifier(pack, replace(SMALL, images=32)))
+    for preset in ("auto", SMALL):
+        judge_classifier(signs, tmp_path, preset)
+    assert [settings.images for settings in seen] == [30_000, 30_000, 3_000], "quick, thorough, as given"
 
 
 def test_missing_labels_teach_nothing(signs, tmp_path):

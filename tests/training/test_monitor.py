@@ -4,7 +4,8 @@ import pytest
 from PIL import Image
 
 from recombine.evaluation.measures import MEASURES
-from recombine.training.monitor import EditMonitor, diagnose
+from recombine.training.monitor import EditMonitor, affordable, diagnose
+from recombine.training.recipe import TrainConfig
 
 
 @pytest.mark.parametrize(("kind", "success"), [("perfect", 1.0), ("ignoring", 0.0)])
@@ -18,6 +19,19 @@ def test_edit_success_of_methods_whose_answer_is_known(signs, sign_editor, sign_
     assert {key.split("/")[0] for key in measures} == {"mse", "sensitivity", "edit_success"} <= set(MEASURES)
     with Image.open(tmp_path / "grids" / "1.png") as grid:
         assert grid.width > 5 * 16
+
+
+def test_an_evaluation_stays_within_its_budget(signs, sign_editor, sign_reader, tmp_path, monkeypatch):
+    pack, model, decoded = signs.select("colour", "lamp", "stripes"), sign_editor("perfect"), []
+    decode = type(model).decode
+    monkeypatch.setattr(type(model), "decode", lambda self, codes: decoded.append(codes.batch_size) or decode(self, codes))
+    for made in (110, 330):
+        monitor = EditMonitor(pack, sign_reader, shown=4, made=made)
+        decoded.clear()
+        monitor(model, tmp_path / "1.png")
+        assert len(monitor.rows) == made // 11 and sum(decoded) <= made + 4 * 4
+    assert len(EditMonitor(pack, sign_reader, made=0).rows) == 8
+    assert affordable(TrainConfig()) == 2_000 and affordable(TrainConfig(images=500)) == 50
 
 
 def test_named_causes():

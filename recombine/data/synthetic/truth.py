@@ -6,7 +6,6 @@ for several factors (mouth and brows make the expression): these move together.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
@@ -14,6 +13,7 @@ import numpy as np
 from recombine.data.images import to_float
 from recombine.data.packed import Pack
 from recombine.data.synthetic import avatars
+from recombine.processes import spread
 
 # Row, attribute and value -> the true image [channels, height, width] in [-1, 1], or None where no truth is known.
 Render = Callable[[int, str, object], np.ndarray | None]
@@ -75,13 +75,7 @@ def render_all(render: Render | Truth, jobs: Sequence[tuple], workers: int | Non
 
     `render` is that of `true_edits` or `true_swaps`, `jobs` are its arguments for each image; 1 worker is this process.
     """
-    workers = min(workers or os.cpu_count() or 1, len(jobs) // FEW)
-    if workers < 2:
-        return [render(*job) for job in jobs]
-    from joblib import Parallel, delayed, parallel_config
-
-    with parallel_config("loky", n_jobs=workers, inner_max_num_threads=1, idle_worker_timeout=20):
-        return list(Parallel(batch_size=16)(delayed(render)(*job) for job in jobs))  # type: ignore[arg-type]
+    return spread(render, jobs, workers, FEW, batch=16)
 
 
 def _render(factors: avatars.Factors, pack: Pack) -> np.ndarray:
