@@ -106,7 +106,7 @@ def train_step(method: Method, steppers: Mapping[str, torch.optim.Optimizer], da
     taken = []
     for turn in method.turns(data, progress or Progress()):
         steppers[turn.player].zero_grad()
-        turn.total().backward(inputs=parameters(method, *method.players()[turn.player]))
+        turn.total().backward(inputs=parameters(method, *method.players()[turn.player]), retain_graph=turn.keep_graph)
         steppers[turn.player].step()
         taken.append(turn)
     return taken

@@ -201,7 +201,7 @@ class IFcVAEGAN(nn.Module):
         mean, log_variance, logits = self.encoder(x)
         deviation = (log_variance / 2).exp()
         z = mean + deviation * batch.noise("z", self.config.num_latents)
-        guessed, x_prior = self.labels.soft(logits), None
+        guessed, fakes = self.labels.soft(logits), None
         true = self.labels.given(batch, guessed)
         x_rec = self._decoder_logits(self._rec_labels(batch, progress, guessed, true), z)
 
@@ -213,8 +213,8 @@ class IFcVAEGAN(nn.Module):
         }
         if w["gen"]:
             x_prior = self._decoder_logits(true, batch.noise("prior", self.config.num_latents))
-            fooled = [binary_cross_entropy(self.critic(logit.sigmoid()), 1.0).mean() for logit in (x_rec, x_prior)]
-            losses["gen"] = (w["gen"], torch.stack(fooled).mean())                                        # Eq. 2, L_gan
+            fakes = self.critic(torch.cat([x_rec, x_prior]).sigmoid())
+            losses["gen"] = (w["gen"], binary_cross_entropy(fakes, 1.0).mean())                           # Eq. 2, L_gan
         if w["aux"]:
             z_again = mean + deviation * batch.noise("z_again", self.config.num_latents)
             guess = self.aux(z_again)
@@ -226,16 +226,15 @@ class IFcVAEGAN(nn.Module):
             # Differs from the paper: never detached, since through a detached head this loss would not reach the decoder.
             again = self.encoder(x_rec.sigmoid(), attached=True)[2]
             losses["class_rec"] = (w["class_rec"], self._label_loss(again, batch))                        # Table 1, row 3
-        yield Turn("autoencoder", losses)
+        yield Turn("autoencoder", losses, keep_graph=fakes is not None)
 
         yield Turn("aux", {"aux": (1.0, self._label_loss(self.aux(z.detach()), batch))})                  # Eqs. 5 and 6, L_aux
 
         if w["gen"]:
-            assert x_prior is not None
-            real, *fakes = (self.critic(image) for image in (x, x_rec.detach().sigmoid(), x_prior.detach().sigmoid()))
-            terms = [binary_cross_entropy(real, 1.0), *(binary_cross_entropy(fake, 0.0) for fake in fakes)]
-            gan = torch.stack(terms).mean()
-            right = torch.cat([real > 0, *(fake < 0 for fake in fakes)]).float().mean()
+            assert fakes is not None  # the critic has not moved since it judged them
+            real = self.critic(x)
+            gan = torch.cat([binary_cross_entropy(real, 1.0), binary_cross_entropy(fakes, 0.0)]).mean()
+            right = torch.cat([real > 0, fakes < 0]).float().mean()
             yield Turn("critic", {"gan": (1.0, gan)}, {"critic_accuracy": right})                         # Eq. 2, L_gan
 
     def _decoder_logits(self, labels: Mapping[str, Tensor], rest: Tensor) -> Tensor:

@@ -303,7 +303,8 @@ class RoDi(nn.Module):
         pose = distribution.sample(batch.noise("pose", *self.pose_shape))
         appearance = self.appearance_encoder(x_1)
         x_rec = self.decoder(pose, appearance)
-        mi = self.mi(pose, appearance.detach()).diagonal().mean()                                         # Eqs. 10 and 11, I_T
+        logits = self.mi(pose, appearance.detach())
+        mi = logits.diagonal().mean()                                                                     # Eqs. 10 and 11, I_T
 
         losses = {
             "rec": (1.0, self._reconstruction(x_2, x_rec, batch)),                                        # Eqs. 4 and 20, L_rec
@@ -312,10 +313,11 @@ class RoDi(nn.Module):
         if self.config.adversary and progress.images_seen >= self.config.warmup_images:
             losses["mi"] = (1.0, constraint(mi, self.config.target, weight, self.config.penalty))         # Eq. 22, L_MI
         controllers = {"lambda": mi.new_tensor(weight), "gamma": mi.new_tensor(gamma)}
-        yield Turn("autoencoder", losses, {"I_T": mi, **controllers})
+        yield Turn("autoencoder", losses, {"I_T": mi, **controllers}, keep_graph="mi" in losses)
 
+        # T has not moved since the encoders' turn, so its logits are those of that turn.
         pose, appearance, marginal = pose.detach(), appearance.detach(), self._marginal(batch)
-        yield Turn("mi", {"t": (1.0, estimation(self.mi(pose, appearance), marginal))})                   # Eq. 12, L_T
+        yield Turn("mi", {"t": (1.0, estimation(logits, marginal))})                                      # Eq. 12, L_T
 
         logits = self.mi_measured(pose, appearance)
         yield Turn("mi_measured", {"t": (1.0, estimation(logits, marginal))}, {"I_T'": logits.diagonal().mean()})  # Eq. 12, L_T'

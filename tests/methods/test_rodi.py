@@ -206,14 +206,31 @@ def test_every_loss_reaches_its_networks_and_no_other(config):
     }
 
 
-def test_estimators_and_visualisers_are_cut_off_from_the_codes():
+def test_what_measures_and_visualisers_are_cut_off_from_the_codes():
     method = make(replace(SMALL, visualisers=True))
     own = method.players()
     for turn in method.turns(batch(SHAPE, partner=True), Progress()):
         others = [w for player, names in own.items() if player != turn.player for w in parameters(method, *names)]
-        if turn.player != "autoencoder":
+        if turn.player not in ("autoencoder", "mi"):
             slopes = torch.autograd.grad(turn.total(), others, retain_graph=True, allow_unused=True)
             assert all(slope is None for slope in slopes), turn.player
+
+
+@EVERY
+@pytest.mark.parametrize("warmup_images", [0, 100])
+def test_the_estimator_descends_as_if_it_judged_the_codes_anew_after_the_encoders_have_moved(config, warmup_images):
+    method, seen = make(replace(config, warmup_images=warmup_images, multiplier=1.0)), []
+    method.mi.register_forward_pre_hook(lambda _, codes: seen.append([code.detach() for code in codes]))
+    data, own = batch(SHAPE, partner=True), parameters(method, "mi")
+    game, stepper = method.turns(data, Progress()), optimizers(method)["autoencoder"]
+    turn = next(game)
+    turn.total().backward(inputs=parameters(method, *method.players()["autoencoder"]), retain_graph=turn.keep_graph)
+    stepper.step()
+    turn, codes = next(game), *seen
+    anew = estimation(method.mi(*codes), method._marginal(data))
+    assert turn.player == "mi" and turn.total().item() == pytest.approx(anew.item(), abs=1e-6)
+    for found, wanted in zip(torch.autograd.grad(turn.total(), own), torch.autograd.grad(anew, own), strict=True):
+        assert torch.allclose(found, wanted, atol=1e-6)
 
 
 def test_measuring_estimator_changes_no_gradient_of_the_encoders():
