@@ -117,8 +117,8 @@ def in_turns(sides: Mapping[str, Side], turns: int, seconds: float) -> dict[str,
     for name, side in sides.items():
         side.launch()
         side.answer()
-        side.take(1)                        # which reserves memory and picks algorithms
-        units[name] = max(1, round(seconds / side.take(1)))
+        first = side.take(1)                # which reserves memory and picks algorithms
+        units[name] = 1 if first > 2 * seconds else max(1, round(seconds / side.take(1)))
         side.seconds, side.processor_seconds = [], []
     for turn in range(turns):
         for name in list(sides)[:: -1 if turn % 2 else 1]:
@@ -169,7 +169,7 @@ def beside(setup: Setup, theirs: Side, ours: Mapping[str, Side]) -> dict:
     found = {}
     for threads in sorted({CORES, 1}, reverse=True):
         sides = {name: replace(side, threads=threads) for name, side in {"theirs": theirs, **ours}.items()}
-        speeds = in_turns(sides, setup.turns if threads == CORES else setup.turns // 2 + 1, setup.seconds)
+        speeds = in_turns(sides, setup.turns if threads == CORES else (setup.turns + 1) // 2, setup.seconds)
         found[f"threads_{threads}"] = {**speeds, "over_theirs": {name: over(sides, name, "theirs") for name in ours}}
     return found
 
@@ -403,8 +403,8 @@ if __name__ == "__main__":
     parser.add_argument("peers", nargs="*", metavar="PEER=FOLDER", help="stargan and rodi, and where they were cloned")
     parser.add_argument("--only", nargs="+", choices=PARTS, help="print these parts and write nothing")
     parser.add_argument("--before", default=BEFORE, help="the earlier commit")
-    parser.add_argument("--turns", type=int, default=6, help="of every side of a comparison")
-    parser.add_argument("--seconds", type=float, default=4.0, help="of a turn, at least one unit of work")
+    parser.add_argument("--turns", type=int, default=5, help="of every side of a comparison")
+    parser.add_argument("--seconds", type=float, default=3.0, help="of a turn, at least one unit of work")
     parser.add_argument("--small", action="store_true", help="narrow networks, to see whether everything runs; writes nothing")
     with tempfile.TemporaryDirectory() as temporary:
         main(parser.parse_args(), Path(temporary).resolve())
