@@ -197,14 +197,14 @@ if __name__ == "__main__":
         taken = {f"{name}, {n} attributes": evaluation_percent(name, n, Path(folder) / f"{name}{n}") for name, n in EVALUATED}
     print(taken, flush=True)
     if options.only:
-        found = json.loads((ROOT / "results" / "judge.json").read_text())["values"]
-        found = {name: value for name, value in found.items() if name.startswith(("planted", "mi"))}
+        kept = json.loads((ROOT / "results" / "judge.json").read_text())["values"]
+        probes = {name: value for name, value in kept.items() if name.startswith(("planted", "mi"))}
     else:
-        found = probed()
+        probes = probed()
     record(
         "judge",
         "A judgement takes a minute; a leak that no single direction shows is found by the two-layer probe; information is right.",
-        {**timed, "evaluation_percent": max(each["percent"] for each in taken.values()), "evaluations": taken, **found},
+        {**timed, "evaluation_percent": max(each["percent"] for each in taken.values()), "evaluations": taken, **probes},
         {
             "judged_pictures": newest["images"],
             "attributes": newest["attributes"],

@@ -34,11 +34,11 @@ def channels_last(model: Method, on: bool = True) -> Iterator[None]:
     Inside, `on=False` has the usual layout for a while: that of encoding, on which the last digits of codes depend.
     """
     formats = (torch.channels_last, torch.contiguous_format) if on else (torch.contiguous_format, torch.channels_last)
-    model.to(memory_format=formats[0])
+    model.to(memory_format=formats[0])  # type: ignore[attr-defined]
     try:
         yield
     finally:
-        model.to(memory_format=formats[1])
+        model.to(memory_format=formats[1])  # type: ignore[attr-defined]
 
 
 def encode_rows(model: Method, pack: Pack, rows: np.ndarray, chunk: int = 128) -> Codes:
