@@ -35,7 +35,7 @@ from recombine.losses import absolute_error, cross_entropy, cross_entropy_to_uni
 from recombine.method import Progress, Role, Turn, schema_image_size
 from recombine.methods.shared.prototypes import Prototypes
 from recombine.methods.shared.schemas import check_kinds, named_roles
-from recombine.networks import BatchNorm2d, Skip, check_divisible, num_halvings
+from recombine.networks import BatchNorm2d, Conv2d, InstanceNorm2d, Skip, check_divisible, num_halvings
 
 Norm = Literal["instance", "batch", "none"]
 
@@ -167,7 +167,8 @@ class AdvAttr(nn.Module):
 
         if c.adv_weight:
             fake = x_new.detach()
-            scores = self.critic(fake).mean() - self.critic(x).mean()                            # Eqs. 7 and 9, L_D, scores
+            on_fake, on_real = self.critic(torch.cat([fake, x])).chunk(2)
+            scores = on_fake.mean() - on_real.mean()                                              # Eqs. 7 and 9, L_D, scores
             slope = gradient_penalty(self.critic, x, fake, batch.uniform("mix")).mean()           # Eq. 9, L_D, gradient penalty
             yield Turn("critic", {"scores": (1.0, scores), "gp": (c.gp_weight, slope)})           # Eqs. 7 and 9, L_D
 
@@ -256,7 +257,7 @@ def critic(channels: int, width: int, halvings: int) -> nn.Sequential:
     widths = [channels, *(width << level for level in range(halvings))]
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(widths):
-        layers += [nn.Conv2d(inputs, outputs, 4, 2, 1), nn.LeakyReLU(0.01)]
+        layers += [Conv2d(inputs, outputs, 4, 2, 1), nn.LeakyReLU(0.01, inplace=True)]
     return nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 3, padding=1))
 
 
@@ -295,7 +296,7 @@ def same(inputs: int, outputs: int, kernel: int) -> nn.Conv2d:
 def normal(kind: Norm, channels: int) -> nn.Module:
     """A normalisation with a learnable scale and shift; instance normalisation as released, eps 1e-6."""
     if kind == "instance":
-        return nn.InstanceNorm2d(channels, eps=1e-6, affine=True)
+        return InstanceNorm2d(channels, eps=1e-6, affine=True)
     return BatchNorm2d(channels) if kind == "batch" else nn.Identity()
 
 

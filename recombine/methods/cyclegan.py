@@ -36,7 +36,7 @@ from recombine.method import Progress, Role, Turn, schema_image_size
 from recombine.methods.shared.critics import masked_mean, patch_critic
 from recombine.methods.shared.label_codes import LabelCodes
 from recombine.methods.shared.schemas import named_roles, only_binary, partner
-from recombine.networks import Skip, image_head
+from recombine.networks import InstanceNorm2d, Skip, image_head
 
 
 @dataclass(frozen=True)
@@ -83,18 +83,18 @@ class Domains:
 def residual_block(channels: int) -> Skip:
     """Conv k3, IN, ReLU, conv k3, IN, added to the input; padded by reflection."""
     first, second = (nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect") for _ in range(2))
-    return Skip(first, nn.InstanceNorm2d(channels), nn.ReLU(), second, nn.InstanceNorm2d(channels))
+    return Skip(first, InstanceNorm2d(channels), nn.ReLU(), second, InstanceNorm2d(channels))
 
 
 def generator(channels: int, width: int, blocks: int) -> nn.Sequential:
     """Image -> image `[batch, channels, height, width]` in [-1, 1]."""
     sizes = [width, 2 * width, 4 * width]
-    layers = [nn.Conv2d(channels, width, 7, padding=3, padding_mode="reflect"), nn.InstanceNorm2d(width), nn.ReLU()]
+    layers = [nn.Conv2d(channels, width, 7, padding=3, padding_mode="reflect"), InstanceNorm2d(width), nn.ReLU()]
     for before, after in pairwise(sizes):
-        layers += [nn.Conv2d(before, after, 3, 2, 1), nn.InstanceNorm2d(after), nn.ReLU()]
+        layers += [nn.Conv2d(before, after, 3, 2, 1), InstanceNorm2d(after), nn.ReLU()]
     layers += [residual_block(sizes[-1]) for _ in range(blocks)]
     for before, after in pairwise(sizes[::-1]):
-        layers += [nn.ConvTranspose2d(before, after, 3, 2, 1, 1), nn.InstanceNorm2d(after), nn.ReLU()]
+        layers += [nn.ConvTranspose2d(before, after, 3, 2, 1, 1), InstanceNorm2d(after), nn.ReLU()]
     return nn.Sequential(*layers, nn.Conv2d(width, channels, 7, padding=3, padding_mode="reflect"), nn.Tanh())
 
 

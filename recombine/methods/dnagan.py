@@ -163,8 +163,9 @@ class DNAGAN(nn.Module):
         y, known = labels_of_both(batch, self.schema.names)
         columns = zip(self.schema.attributes, y.T, known.T, strict=True)
         bits = torch.cat([hard(a, labels).bool() & k[:, None] for a, labels, k in columns], 1)            # units that images have
-        owners = torch.arange(len(self.bits), device=bits.device)
-        own = (owners == place).repeat_interleave(torch.tensor(self.bits, device=bits.device))
+        first = sum(self.bits[:place])
+        own = torch.zeros_like(bits[0])
+        own[first : first + self.bits[place]] = True
         y, known = y[:, place], known[:, place]
         pair = known & known.roll(batch.size, 0) & (y != y.roll(batch.size, 0))
 

@@ -34,7 +34,7 @@ from recombine.method import Progress, Role, Turn, schema_image_size
 from recombine.methods.shared.label_codes import hard, units
 from recombine.methods.shared.prototypes import Prototypes
 from recombine.methods.shared.schemas import check_kinds, labels_of_both, named_roles, partner
-from recombine.networks import BatchNorm2d, Skip, check_divisible, exchanged, num_halvings
+from recombine.networks import BatchNorm2d, Conv2d, Skip, check_divisible, exchanged, num_halvings
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class Critic(nn.Module):
         sizes = [channels, *(width << level for level in range(halvings))]
         layers: list[nn.Module] = []
         for before, after in pairwise(sizes):
-            layers += [spectral_norm(nn.Conv2d(before, after, 4, 2, 1)), nn.LeakyReLU(0.01)]
+            layers += [spectral_norm(Conv2d(before, after, 4, 2, 1)), nn.LeakyReLU(0.01, inplace=True)]
         self.trunk = nn.Sequential(*layers)
         self.real = spectral_norm(nn.Conv2d(sizes[-1], 1, 3, padding=1, bias=False))
         self.bits = nn.Conv2d(sizes[-1], units, (image_size[0] >> halvings, image_size[1] >> halvings), bias=False)
@@ -274,9 +274,10 @@ class MATDR(nn.Module):
     def _class_loss(self, logits: Tensor, y: Tensor, known: Tensor) -> Tensor:
         """Cross-entropy, averaged over label bits and images; the bits of a missing label add nothing."""
         bits = torch.cat([hard(a, y[:, place]) for place, a in enumerate(self.schema.attributes)], 1).to(logits)
-        widths = torch.tensor([units(a) for a in self.schema.attributes], device=known.device)
+        columns = zip(self.schema.attributes, known.split(1, 1), strict=True)
+        known = torch.cat([column.expand(-1, units(a)) for a, column in columns], 1)
         loss = F.binary_cross_entropy_with_logits(logits, bits, reduction="none")
-        return torch.where(known.repeat_interleave(widths, 1), loss, 0).mean()
+        return torch.where(known, loss, 0).mean()
 
 
 def swap_mask(equal: Tensor, different: Tensor, coins: Tensor, exchange_labels: Tensor) -> Tensor:

@@ -37,7 +37,7 @@ from recombine.method import Progress, Role, Turn, schema_image_size
 from recombine.methods.shared.critics import masked_mean, patch_critic
 from recombine.methods.shared.label_codes import LabelCodes
 from recombine.methods.shared.schemas import named_roles, only_binary, partner
-from recombine.networks import image_head, num_halvings, widths
+from recombine.networks import InstanceNorm2d, image_head, num_halvings, widths
 
 
 @dataclass(frozen=True)
@@ -79,12 +79,12 @@ class UNet(nn.Module):
         sizes = widths(width, halvings)
         self.down = nn.ModuleList([nn.Conv2d(channels, width, 4, 2, 1, bias=False)])
         for level, (before, after) in enumerate(pairwise(sizes), start=2):
-            norm = [nn.InstanceNorm2d(after, affine=True)] if level < halvings else []
+            norm = [InstanceNorm2d(after, affine=True)] if level < halvings else []
             self.down.append(nn.Sequential(nn.LeakyReLU(0.2), nn.Conv2d(before, after, 4, 2, 1, bias=False), *norm))
         self.up = nn.ModuleList()
         for level, after in enumerate(sizes[-2::-1]):
             before = sizes[-1 - level] * (2 if level else 1)
-            layers = nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False), nn.InstanceNorm2d(after, affine=True)
+            layers = nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False), InstanceNorm2d(after, affine=True)
             self.up.append(nn.Sequential(nn.ReLU(), *layers))
         last = nn.ConvTranspose2d(2 * width if halvings > 1 else width, channels, 4, 2, 1)
         self.up.append(nn.Sequential(nn.ReLU(), last, nn.Tanh()))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from recombine.data.schema import Schema
 from recombine.losses import binary_cross_entropy
-from recombine.networks import BatchNorm2d, num_halvings, widths
+from recombine.networks import BatchNorm2d, InstanceNorm2d, num_halvings, widths
 
 
 def real_loss(logits: Tensor) -> Tensor:
@@ -62,7 +62,7 @@ def patch_critic(schema: Schema, channels: int, width: int, halvings: int, affin
     layers: list[nn.Module] = [nn.Conv2d(channels, width, 4, 2, 1), nn.LeakyReLU(0.2)]
     for level, (before, after) in enumerate(pairwise(sizes), start=1):
         stride = 2 if level < halvings else 1
-        layers += [nn.Conv2d(before, after, 4, stride, 1, bias=not affine), nn.InstanceNorm2d(after, affine=affine)]
+        layers += [nn.Conv2d(before, after, 4, stride, 1, bias=not affine), InstanceNorm2d(after, affine=affine)]
         layers += [nn.LeakyReLU(0.2)]
     return nn.Sequential(*layers, nn.Conv2d(sizes[-1], 1, 4, 1, 1))
 
