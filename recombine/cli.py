@@ -14,7 +14,7 @@ from recombine.commands.edit import edit
 from recombine.commands.evaluate import demo, evaluate
 from recombine.commands.tables import tables
 from recombine.commands.train import train
-from recombine.messages import command_line
+from recombine.messages import command_line, process_number
 
 COMMANDS = {
     "demo": demo, "data": data, "train": train, "edit": edit,
@@ -74,8 +74,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def fail(message: str, code: int) -> int:
-    """Say what went wrong on stderr; returns the exit code."""
-    print(f"recombine: {message}", file=sys.stderr)
+    """Say what went wrong on stderr, and where several processes work in which one; returns the exit code."""
+    number = process_number()
+    print(f"recombine{f' (process {number})' if number else ''}: {message}", file=sys.stderr)
     return code
 
 

@@ -1,7 +1,8 @@
-"""Lists, near misses and options as messages show them."""
+"""Lists, near misses and options as messages show them, and which process shows them."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -24,6 +25,11 @@ def option(name: str, value: str | bool | None = None) -> str:
     if not _on_command_line.get():
         return f"the option {name}" if value is None else f"{name}={value!r}"
     return f"--{name.replace('_', '-')}" + (f" {value}" if isinstance(value, str) else "")
+
+
+def process_number() -> int:
+    """This process's number among those that `torchrun` started, the first of which speaks for all; 0 where alone."""
+    return int(os.environ.get("RANK", 0)) if int(os.environ.get("WORLD_SIZE", 1)) > 1 else 0
 
 
 def shown(names: tuple[str, ...] | list[str], most: int = 12) -> str:

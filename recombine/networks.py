@@ -4,26 +4,42 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.distributed.nn.functional as dist_functional
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+
+class SumOfProcesses(torch.autograd.Function):
+    """The sum of a tensor over all processes, through which gradients flow."""
+
+    @staticmethod
+    def forward(ctx: Any, own: Tensor) -> Tensor:
+        total = own.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> Any:
+        return SumOfProcesses.apply(slopes[0].contiguous())
 
 
 class BatchNorm2d(nn.BatchNorm2d):
     """Batch normalisation whose statistics are those of the whole batch, also when processes share it.
 
-    `torch.nn.SyncBatchNorm` does this on GPUs only; with one process this is `torch.nn.BatchNorm2d`.
+    `torch.nn.SyncBatchNorm` does this on GPUs only; with one process this is `torch.nn.BatchNorm2d`. The statistics of
+    bfloat16 are float32.
     """
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalise `[batch, channels, height, width]`."""
         if not self.training or not dist.is_initialized() or dist.get_world_size() == 1:
             return super().forward(images)
-        moments = torch.stack([images.mean((0, 2, 3)), images.square().mean((0, 2, 3))])
-        moments = dist_functional.all_reduce(moments) / dist.get_world_size()
+        exact = images.to(torch.promote_types(images.dtype, torch.float32))
+        moments = torch.stack([exact.mean((0, 2, 3)), exact.square().mean((0, 2, 3))])
+        moments = SumOfProcesses.apply(moments) / dist.get_world_size()
         mean, variance = moments[0], moments[1] - moments[0].square()
         count = dist.get_world_size() * images.numel() // images.shape[1]
         momentum = 0.1 if self.momentum is None else self.momentum
@@ -32,8 +48,8 @@ class BatchNorm2d(nn.BatchNorm2d):
             self.running_mean.lerp_(mean, momentum)  # type: ignore[union-attr]
             self.running_var.lerp_(variance * count / (count - 1), momentum)  # type: ignore[union-attr]
         shape = (1, -1, 1, 1)
-        normal = (images - mean.view(shape)) * torch.rsqrt(variance + self.eps).view(shape)
-        return normal * self.weight.view(shape) + self.bias.view(shape)
+        normal = (exact - mean.view(shape)) * torch.rsqrt(variance + self.eps).view(shape)
+        return (normal * self.weight.view(shape) + self.bias.view(shape)).to(images.dtype)
 
 
 class InstanceNorm2d(nn.InstanceNorm2d):

@@ -2,7 +2,9 @@
 
 import pytest
 
-from recombine.messages import command_line, option, printable
+from recombine.cli import fail
+from recombine.commands.options import print_json, say
+from recombine.messages import command_line, option, printable, process_number
 
 
 @pytest.mark.parametrize(
@@ -27,3 +29,16 @@ def test_options_are_spelled_for_the_reader(name, value, python, shell):
 )
 def test_control_characters_are_escaped(name, shown):
     assert printable(name) == shown
+
+
+@pytest.mark.parametrize(("world", "rank", "number"), [(None, None, 0), ("1", "3", 0), ("4", "0", 0), ("4", "3", 3)])
+def test_only_one_of_several_processes_speaks(monkeypatch, capsys, world, rank, number):
+    for name, value in (("WORLD_SIZE", world), ("RANK", rank)):
+        monkeypatch.delenv(name, raising=False) if value is None else monkeypatch.setenv(name, value)
+    assert process_number() == number
+    say("done")
+    print_json({"done": True})
+    said = capsys.readouterr()
+    assert bool(said.out) == bool(said.err) == (number == 0)
+    fail("the disk is gone", 1)
+    assert capsys.readouterr().err == ("recombine (process 3): the disk is gone\n" if number else "recombine: the disk is gone\n")

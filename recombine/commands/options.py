@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter, Token
 
+from recombine.messages import process_number
+
 if TYPE_CHECKING:
     from recombine.data.packed import Pack
     from recombine.evaluation.classifier import Classifier
@@ -47,8 +49,9 @@ def pairs(given: Sequence[str] | None, option: str) -> dict[str, str]:
 
 
 def say(text: str) -> None:
-    """Write a line to stderr, so that stdout holds results alone."""
-    print(text, file=sys.stderr)
+    """Write a line to stderr, so that stdout holds results alone; of several processes only the first does."""
+    if process_number() == 0:
+        print(text, file=sys.stderr)
 
 
 def best_device() -> str:
@@ -59,7 +62,9 @@ def best_device() -> str:
 
 
 def print_json(result: Any) -> None:
-    """Write a result to stdout as JSON."""
+    """Write a result to stdout as JSON; of several processes only the first does."""
+    if process_number():
+        return
     json.dump(result, sys.stdout, indent=2, ensure_ascii=False, default=str)
     print()
 

@@ -6,6 +6,9 @@ stopped and resumed at any step ends with the same bits as one that was not.
 
 from __future__ import annotations
 
+import atexit
+import inspect
+import logging
 import os
 import signal
 import time
@@ -19,6 +22,7 @@ import torch
 import torch.distributed as dist
 from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
+from torch.nn.parallel import DistributedDataParallel
 
 from recombine import files, locks
 from recombine.data.batch import Batch, mix_seed
@@ -102,14 +106,30 @@ def launch(config: TrainConfig) -> Fabric:
     if config.batch_size % (world * config.accumulate):
         parts = f"{world} processes x {config.accumulate} micro-batches"
         raise ValueError(f"batch_size {config.batch_size} must be a multiple of {parts}")
-    strategy = DDPStrategy(broadcast_buffers=False) if world > 1 else "auto"
+    strategy = DDPStrategy(**without_buffers()) if world > 1 else "auto"
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)     # each process would introduce itself
     lowered = Lowered() if config.precision in ("auto", LOWERED) else None
     precision: Any = {"plugins": lowered} if lowered else {"precision": config.precision}
     fabric = Fabric(devices=local, num_nodes=world // local, strategy=strategy, **precision)
     fabric.launch()
+    if dist.is_initialized() and dist.get_backend() == "gloo":  # whose threads, outliving the interpreter, abort the process
+        atexit.unregister(leave)
+        atexit.register(leave)
     if lowered:
         lowered.device = fabric.device.type
     return fabric
+
+
+def leave() -> None:
+    """Leave the other processes, at the end of this one."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def without_buffers() -> dict[str, Any]:
+    """That buffers are every process's own, as this version of PyTorch wants it said: what changes them is the same."""
+    known = inspect.signature(DistributedDataParallel).parameters
+    return {"forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers": False}
 
 
 class Training:
@@ -247,7 +267,7 @@ class Training:
     def roll_back(self, bad: str) -> None:
         """Go back to the newest checkpoint with another order of images and half the learning rate, or give up."""
         used = self.state.rollbacks
-        found = checkpoint.newest_resume(self.run) if used < self.config.rollbacks else None
+        found = self.newest() if used < self.config.rollbacks else None
         if found is None:
             untouched = f"the newest checkpoint in {self.run / 'resume'} is untouched"
             saved = untouched if self.saved_once or used else "nothing had been saved yet"
@@ -334,8 +354,19 @@ class Training:
         name = self.settings.get("method", type(self.method).__name__)
         return {"method": name, "config": self.settings.get("config", {})}
 
-    def resume(self) -> None:
+    def newest(self) -> checkpoint.Resume | None:
+        """The newest checkpoint, the same on every process; raises RuntimeError where they do not see the same."""
         found = checkpoint.newest_resume(self.run)
+        own = found.step_images if found else 0
+        first = self.fabric.broadcast(own)
+        if own != first:
+            seen = f"the first process goes on after {first:,} images, process {self.fabric.global_rank} after {own:,}"
+            cure = "the run's folder must be on a disk that all machines share"
+            raise RuntimeError(f"{seen}, each from the newest checkpoint that it finds in {self.run}; {cure}")
+        return found
+
+    def resume(self) -> None:
+        found = self.newest()
         if found is None:
             return
         saved, own = found.state["method"], self.identity()

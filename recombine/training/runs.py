@@ -18,6 +18,7 @@ from recombine.data.batch import mix_seed
 from recombine.data.joined import open_places, places
 from recombine.data.packed import Pack
 from recombine.data.schema import Schema
+from recombine.messages import process_number
 from recombine.method import Method
 from recombine.methods import METHODS
 from recombine.training import checkpoint
@@ -80,11 +81,17 @@ def start(
         begun = json.loads((run / "config.json").read_text())["train"]["precision"]
         recipe = replace(recipe, train=replace(recipe.train, precision=begun))
         settings["train"]["precision"] = begun
+    if process_number() == 0:
+        write_settings(run, settings, pack.schema)
+    return fit(method, pack, recipe.train, run, settings=settings, monitor=monitor, quiet=quiet)
+
+
+def write_settings(run: Path, settings: Mapping[str, Any], schema: Schema) -> None:
+    """Write what a run is trained with, and by which versions."""
     versions = {name: version(name) for name in ("recombine", "torch", "lightning-fabric", "numpy")}
     versions["python"] = platform.python_version()
     files.write_text(run / "config.json", json.dumps({**settings, "versions": versions}, indent=2))
-    files.write_text(run / "labels.json", json.dumps(pack.schema.to_json(), indent=2))
-    return fit(method, pack, recipe.train, run, settings=settings, monitor=monitor, quiet=quiet)
+    files.write_text(run / "labels.json", json.dumps(schema.to_json(), indent=2))
 
 
 def pack_of(run: str | Path) -> Pack:

@@ -14,7 +14,7 @@ from dataclasses import asdict, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from recombine.messages import nearest, shown
+from recombine.messages import nearest, process_number, shown
 from recombine.methods import METHODS, presets
 from recombine.training.recipe import Recipe, TrainConfig
 
@@ -173,7 +173,7 @@ def check_settings(path: Path, wanted: Mapping, allow: bool) -> None:
         now["train"]["precision"] = begun["train"]["precision"]
     news = {name: f"{name} was {a!r}, now {b!r}" for name, a, b in differing(begun, now)}
     inexact = [line for name, line in news.items() if name.split(".")[-1] in LESS_EXACT]
-    if inexact:
+    if inexact and process_number() == 0:
         print(f"going on, though not bit for bit as without the change: {'; '.join(inexact)}", file=sys.stderr)
     different = [line for name, line in news.items() if name.split(".")[-1] not in HARMLESS + LESS_EXACT]
     fatal = [line for line in different if not line.startswith("train.")]

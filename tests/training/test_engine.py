@@ -91,6 +91,13 @@ def test_going_on_after_the_end_changes_nothing(signs, tmp_path):
     assert_same(before, weights(tmp_path))
 
 
+def test_processes_that_find_other_checkpoints_do_not_go_on(signs, tmp_path, monkeypatch):
+    fit(toy(signs), signs, SHORT, tmp_path, quiet=True)
+    monkeypatch.setattr(training.Fabric, "broadcast", lambda fabric, own: 0)  # what the first process found
+    with pytest.raises(RuntimeError, match=r"first process goes on after 0 images, process 0 after 320.*a disk that all machines share"):
+        fit(toy(signs), signs, SHORT, tmp_path, quiet=True)
+
+
 def test_seed_decides_the_end(signs, tmp_path):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         fit(toy(signs), signs, replace(SHORT, seed=seed), tmp_path / name, quiet=True)
@@ -102,6 +109,17 @@ def test_seed_decides_the_end(signs, tmp_path):
 def largest_difference(first, second):
     assert first.keys() == second.keys()
     return max((first[name].double() - second[name].double()).abs().max().item() for name in first)
+
+
+def gradients(run):
+    """What the optimisers keep of the first step's gradients, by player."""
+    players = checkpoint.newest_resume(run).tensors.items()
+    return {stem: torch.cat([v.flatten() for _, v in sorted(kept.items()) if v.ndim]) for stem, kept in players if stem.startswith("optimizer")}
+
+
+def largest_share(first, second):
+    assert first.keys() == second.keys()
+    return max(((first[name] - second[name]).norm() / second[name].norm()).item() for name in first)
 
 
 def test_microbatches_give_the_weights_of_one_batch(signs, tmp_path):
@@ -122,6 +140,11 @@ def test_two_processes_give_the_weights_of_one(signs, tmp_path):
     for run, which in (("toy-norm", "toy-norm"), ("ifcvaegan", "ifcvaegan"), ("toy-microbatches", "toy")):
         train(which, signs.select("lamp"), tmp_path / "one" / run)
         assert largest_difference(weights(tmp_path / "one" / run), weights(tmp_path / "two" / run)) < 1e-7, run
+    lowered, full = (tmp_path / "one" / precision for precision in ("bf16-mixed", "32-true"))
+    for run in (lowered, full):             # one step, beyond which rounding decides where the training goes
+        train("ifcvaegan", signs.select("lamp"), run, precision=run.name, steps=1)
+    rounding = largest_share(gradients(lowered), gradients(full))  # .005
+    assert largest_share(gradients(tmp_path / "two" / "ifcvaegan-bf16"), gradients(lowered)) < 3 * rounding < 0.05
 
 
 def test_a_turn_changes_its_own_player_alone(signs, tmp_path):
