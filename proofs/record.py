@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import shlex
+import shutil
 import subprocess
 import sys
 from datetime import date
@@ -23,7 +24,15 @@ FEATURES = (                                # of processors, on which the speed 
 
 def record(name: str, claim: str, values: dict, n: dict, **more: object) -> None:
     """Write one result; `more` holds settings that a reader needs to understand the numbers."""
-    result = {
+    found = result(claim, values, n, **more)
+    path = ROOT / "results" / f"{name}.json"
+    path.write_text(json.dumps(found, indent=2) + "\n")
+    print(json.dumps(found, indent=2))
+
+
+def result(claim: str, values: dict, n: dict, **more: object) -> dict:
+    """What a result's file holds."""
+    return {
         "claim": claim,
         "command": shlex.join(["python", str(Path(sys.argv[0]).resolve().relative_to(ROOT)), *map(without_place, sys.argv[1:])]),
         "commit": git("rev-parse", "--short", "HEAD") + ("-dirty" if git("status", "--porcelain", "--", "recombine") else ""),
@@ -33,9 +42,6 @@ def record(name: str, claim: str, values: dict, n: dict, **more: object) -> None
         "n": n,
         **more,
     }
-    path = ROOT / "results" / f"{name}.json"
-    path.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result, indent=2))
 
 
 def without_place(argument: str) -> str:
@@ -44,7 +50,9 @@ def without_place(argument: str) -> str:
 
 
 def git(*arguments: str) -> str:
-    """What git prints."""
+    """What git prints; nothing where it is not there."""
+    if not shutil.which("git"):
+        return ""
     return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True).stdout.strip()
 
 
