@@ -267,10 +267,9 @@ def first_step(turns: Turns, pack: str) -> None:
 
 
 def reset_peak_mib() -> float:
-    """The most memory since the last call, MiB, which counts anew; elsewhere than on Linux since the start."""
+    """`peak_mib` since the last call, where Linux counts anew; elsewhere since the start."""
     peak, reset = peak_mib(), Path("/proc/self/clear_refs")
     if reset.exists():
-        peak = int(next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")).split()[1]) / 2**10
         reset.write_text("5")
     return peak
 
@@ -293,7 +292,10 @@ def seconds_of_edits(model: Method, data: Pack, count: int) -> float:
 
 
 def peak_mib() -> float:
-    """The most memory that this process has had, MiB."""
+    """The most memory that this process has had, MiB; on Linux `getrusage` begins with that of the process that started this one."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM")) / 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 

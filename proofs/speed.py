@@ -7,7 +7,7 @@
 Every side of a comparison is a process of its own (`sides.py`), which works when it is its turn: A B C C B A and so on, so
 that what else the machine does falls on all alike. What is reported are medians and quartiles over turns, ratios turn by
 turn, with as many threads as there are cores and with one. A peer that is not named is left out; `--only` prints some parts
-and writes nothing, as does `--small`, with numbers that mean nothing. About 12 minutes on two idle cores; the peers' code is read from the folders and stays there.
+and writes nothing, as does `--small`, with numbers that mean nothing. About 13 minutes on two idle cores; the peers' code is read from the folders and stays there.
 
 What is fair and what is not: the peers train their own networks on their own losses, log nothing, and take their batches
 from memory, where ours reads and mirrors them; ours writes its log, and the time of a checkpoint a minute is added to it. `rodi` trains its decoders of
@@ -210,7 +210,7 @@ def photos(setup: Setup) -> dict:
         sides["before"].tree = tree
         speeds = in_turns(sides, setup.turns, setup.seconds)
     rates = {f"photos_{name}": speed["images_per_second"] for name, speed in speeds.items()}
-    return {**rates, "photos": {**speeds, "after_over_before": over(sides, "after", "before"), "before": setup.before}}
+    return {**rates, "photos": {**speeds, "after_over_before": over(sides, "after", "before"), "before_commit": setup.before}}
 
 
 def edits(setup: Setup) -> dict:
@@ -222,7 +222,7 @@ def edits(setup: Setup) -> dict:
         sides = {name: Side("our_edits", {**settings, "model": str(model)}, 5 * batch) for name, model in models.items()}
         if "stargan" in setup.peers:
             sides["theirs"] = Side("their_edits", {**settings, "folder": str(setup.peers["stargan"]), "config": setup.stargan()}, 5 * batch)
-        speeds = in_turns(sides, setup.turns, setup.seconds)
+        speeds = in_turns(sides, (setup.turns + 1) // 2 + 1, setup.seconds)
         ratio = {"over_theirs": over(sides, "stargan", "theirs")} if "theirs" in sides else {}
         found[f"batch_{batch}"] = {**{f"{name}_edits_per_second": s["images_per_second"] for name, s in speeds.items()}, **ratio}
     ratios = [of["over_theirs"]["ratio"] for of in found.values() if "over_theirs" in of]
@@ -246,12 +246,13 @@ def overhead(setup: Setup) -> dict:
     """What the engine costs over the shortest loop that takes the same steps, in percent."""
     pack, found = make_pack(setup.folder / "pack"), {}
     for name, precision in (("f32", "32-true"), ("bf16", "bf16-mixed")):
-        engine = training(pack, "ifcvaegan", 10, setup.less(64), preset="small", attributes=NAMES, precision=precision)
+        engine = training(pack, "ifcvaegan", 3, setup.less(64), preset="small", attributes=NAMES, precision=precision)
         bare = Side("bare", {**engine.settings, "config": {}}, engine.images)
         sides = {"engine": engine, "bare": bare}
-        speeds = in_turns(sides, 3 * setup.turns, setup.seconds / 2)
+        speeds = in_turns(sides, 4 * setup.turns, setup.seconds / 2)
         ratio = over(sides, "bare", "engine")
-        found[name] = {**speeds, "percent": 100 * (ratio["ratio"] - 1), "quartiles": [100 * (q - 1) for q in ratio["quartiles"]], "turns": ratio["turns"]}
+        percent = {"percent": ratio["ratio"], "quartiles": ratio["quartiles"], "percent_by_processor_seconds": ratio["by_processor_seconds"]}
+        found[name] = {**speeds, **{key: (100 * (np.array(value) - 1)).tolist() for key, value in percent.items()}, "turns": ratio["turns"]}
     return {"overhead_percent": max(of["percent"] for of in found.values()), "overhead": found}
 
 
@@ -403,7 +404,7 @@ if __name__ == "__main__":
     parser.add_argument("peers", nargs="*", metavar="PEER=FOLDER", help="stargan and rodi, and where they were cloned")
     parser.add_argument("--only", nargs="+", choices=PARTS, help="print these parts and write nothing")
     parser.add_argument("--before", default=BEFORE, help="the earlier commit")
-    parser.add_argument("--turns", type=int, default=5, help="of every side of a comparison")
+    parser.add_argument("--turns", type=int, default=4, help="of every side of a comparison")
     parser.add_argument("--seconds", type=float, default=3.0, help="of a turn, at least one unit of work")
     parser.add_argument("--small", action="store_true", help="narrow networks, to see whether everything runs; writes nothing")
     with tempfile.TemporaryDirectory() as temporary:
