@@ -240,7 +240,7 @@ def our_step(method: RoDi, optimizers: dict[str, torch.optim.Optimizer], batch: 
     with mock.patch.object(Batch, "noise", lambda *_: noise):
         for turn in method.turns(batch, progress):
             optimizers[turn.player].zero_grad()
-            turn.total().backward(inputs=list(owned(optimizers[turn.player])))
+            turn.total().backward(inputs=list(owned(optimizers[turn.player])), retain_graph=turn.keep_graph)
             optimizers[turn.player].step()
             measured |= {name: value.item() for name, value in turn.measures.items()}
             found |= {NAMES.get(turn.player, name): value.item() for name, (weight, value) in turn.losses.items() if weight}

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils.parametrizations import spectral_norm
 
 from recombine.networks import Conv2d, InstanceNorm2d
 
@@ -51,6 +52,19 @@ def test_a_convolution_of_few_places_is_close_in_bfloat16_and_gives_it():
     assert (out - expected).abs().max() < 0.02 * expected.abs().max()
     slopes = [torch.autograd.grad(each.float().square().sum(), images)[0] for each in (out, expected)]
     assert (slopes[0] - slopes[1]).abs().max() < 0.02 * slopes[1].abs().max()
+
+
+def test_spectral_norm_takes_as_many_steps_as_with_torchs_convolution():
+    layers = []
+    for kind in (Conv2d, nn.Conv2d):
+        torch.manual_seed(0)
+        layers.append(spectral_norm(kind(100, 128, 4, 2, 1).double()).to(memory_format=torch.channels_last))
+    images = torch.randn(2, 100, 4, 4, dtype=torch.float64).to(memory_format=torch.channels_last)
+    assert layers[0]._is_product(images)
+    found, expected = (layer(images) for layer in layers)
+    assert torch.allclose(found, expected, rtol=1e-10, atol=1e-10)
+    for a, b in zip(layers[0].buffers(), layers[1].buffers(), strict=True):
+        assert torch.equal(a, b)
 
 
 @pytest.mark.parametrize(
