@@ -54,8 +54,8 @@ METHODS = {                                 # preset, attributes it learns, batc
 BATCHES = (256, 128, 64, 32, 16, 8)         # the largest that fits is measured beside the paper's
 SECTIONS = ("reconstruction", "edits", "swaps", "leakage")
 SHARES = {                                  # of the minutes, in order
-    "tests": 0.13, "peak": 0.01, **{f"speed-{name}": 0.03 for name in METHODS}, "stargan": 0.20, "classifier": 0.06,
-    **{f"train-{name}": 0.12 for name in METHODS},
+    "images": 0.03, "tests": 0.12, "peak": 0.01, **{f"speed-{name}": 0.05 for name in METHODS}, "stargan": 0.18, "classifier": 0.04,
+    **{f"train-{name}": 0.11 for name in METHODS},
 }  # fmt: skip
 GRACE = 25.0                                # seconds in which a part that is past its share may save and end
 
@@ -273,6 +273,12 @@ def seconds_of(call: Callable[[], object], device: str) -> float:
     return time.perf_counter() - began
 
 
+def images(setup: Setup) -> dict:
+    """The images that the other parts use."""
+    pack = pack_of(setup)
+    return {"pack": repr(pack), "fingerprint": pack.fingerprint}
+
+
 def pack_of(setup: Setup) -> Any:
     """The images: a pack as it is, one made of what was carried, or a drawn one."""
     from recombine.data.packed import Pack, is_pack
@@ -367,9 +373,10 @@ def measured(setup: Setup, name: str, pack: Any, batch: int) -> dict:
         torch.cuda.reset_peak_memory_stats()
     with engine_of(recipe_of(setup, name, pack, batch_size=batch), pack) as training:
         device = training.fabric.device.type
-        steps = 2 if setup.tiny else 20
         for _ in range(1 if setup.tiny else 5):
             training.step()
+        once = seconds_of(training.step, device)
+        steps = 2 if setup.tiny else max(3, min(20, int(0.1 * setup.left / once)))
         seconds = min(seconds_of(lambda: [training.step() for _ in range(steps)], device) / steps for _ in range(1 if setup.tiny else 3))
         busy = None if setup.tiny else busy_seconds(training, steps) / steps
         found = {
@@ -558,7 +565,7 @@ def summarise(setup: Setup, command: str) -> None:
 
 
 PARTS: dict[str, Callable[..., dict]] = {
-    "tests": tests, "peak": peak, "speed": speed, "stargan": stargan, "classifier": classifier, "train": train,
+    "images": images, "tests": tests, "peak": peak, "speed": speed, "stargan": stargan, "classifier": classifier, "train": train,
 }  # fmt: skip
 
 if __name__ == "__main__":

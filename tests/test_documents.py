@@ -91,6 +91,20 @@ def test_commands_of_the_pages_on_comparisons_and_tables_are_understood(line):
     assert unused == []
 
 
+MANY = (ROOT / "docs" / "many.md").read_text()
+
+
+@pytest.mark.parametrize("line", re.findall(r"^.*(?<!/)\brecombine (?:train|data) packs?.*$|^recombine .*$", MANY, re.MULTILINE))
+def test_commands_of_the_page_on_many_processes_are_understood(line):
+    _, _, unused = APP.parse_known_args(shlex.split(line, comments=True)[shlex.split(line).index("recombine") + 1 :])[:3]
+    assert unused == []
+
+
+def test_the_script_for_slurm_is_one_that_bash_reads():
+    assert subprocess.run(["bash", "-n", str(ROOT / "docs" / "slurm.sh")]).returncode == 0
+    assert all((ROOT / "docs" / target).exists() for target in re.findall(r"\]\((?!http)([^)]+)\)", MANY))
+
+
 def test_the_page_on_comparisons_shows_python_that_runs(signs, tmp_path, monkeypatch):
     (code,) = re.findall(r"^```python\n(.*?)^```", PAGES["compare.md"], re.DOTALL | re.MULTILINE)
     monkeypatch.chdir(tmp_path)
