@@ -57,6 +57,7 @@ SHARES = {                                  # of the minutes, in order
     "images": 0.03, "tests": 0.12, "peak": 0.01, **{f"speed-{name}": 0.05 for name in METHODS}, "stargan": 0.18, "classifier": 0.04,
     **{f"train-{name}": 0.11 for name in METHODS},
 }  # fmt: skip
+NO_KERNELS = ("Mem", "Optimizer.", "ProfilerStep", "Context Sync", "Stream ", "Event ", "cuda")  # what else a profile has of a GPU
 GRACE = 25.0                                # seconds in which a part that is past its share may save and end
 
 
@@ -426,8 +427,8 @@ def busy_seconds(training: Any, steps: int) -> float:
         for _ in range(steps):
             training.step()
         torch.cuda.synchronize()
-    kernels = [event for event in profiler.events() if event.device_type == torch.autograd.DeviceType.CUDA and not event.name.startswith("Mem")]
-    spans = sorted((event.time_range.start, event.time_range.end) for event in kernels)
+    on_device = (event for event in profiler.events() if event.device_type == torch.autograd.DeviceType.CUDA)
+    spans = sorted((event.time_range.start, event.time_range.end) for event in on_device if not event.name.startswith(NO_KERNELS))
     busy, reached = 0.0, float("-inf")
     for start, end in spans:
         busy += max(0.0, end - max(start, reached))

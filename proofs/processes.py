@@ -250,5 +250,6 @@ if __name__ == "__main__":
         "Two processes train as one does, stop together when SLURM's time is over, and go on to the same bits.",
         values,
         {"methods": len(METHODS), "steps_of_methods": 3, "steps_of_throughput": STEPS, "turns": TURNS},
+        command="python proofs/processes.py",
         settings=f"throughput: ifcvaegan, defaults for photographs, 64 px, batches of {BATCH}; two processes with one thread, or one with two",
     )
