@@ -84,10 +84,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class StoredBatch:
-    """Images as a pack stores them, not yet mirrored, with their labels: what goes to a device, in few transfers."""
+    """Images as a pack stores them, with their labels: what goes to a device, in few transfers."""
 
     pixels: Tensor                          # [batch, channels, height, width] uint8 or uint16
-    mirror: Tensor | None                   # [batch] bool: to be flipped left to right; None = none
+    mirror: Tensor | None                   # [batch] bool: still to be flipped left to right; None = none
     rows: Tensor                            # [batch] int64
     classes: Tensor                         # [attributes, batch] int64: labels of all that are not continuous, mirrored
     numbers: Tensor                         # [attributes, batch] float32: labels of the continuous ones, mirrored

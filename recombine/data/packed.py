@@ -130,9 +130,14 @@ class Pack:
         """
         return self.stored(rows, mirror=mirror).batch()
 
-    def stored(self, rows: Sequence[int] | np.ndarray, *, mirror: np.ndarray | None = None) -> StoredBatch:
-        """What `batch` is made of; arguments as there."""
+    def stored(
+        self, rows: Sequence[int] | np.ndarray, *, mirror: np.ndarray | None = None, flip: bool = True
+    ) -> StoredBatch:
+        """What `batch` is made of; arguments as there. Without `flip`, turning pixels round is left to the device."""
         rows = np.asarray(rows, dtype=np.int64)
+        pixels = self.images[rows]
+        if flip and mirror is not None:
+            pixels[mirror] = pixels[mirror, ..., ::-1]
         labels, known = {}, []
         for attribute in self.schema.attributes:
             column = np.array(self.labels[attribute.name][rows])
@@ -148,8 +153,8 @@ class Pack:
             return torch.from_numpy(np.array(columns, dtype).reshape(len(columns), len(rows)))
 
         return StoredBatch(
-            pixels=torch.from_numpy(self.images[rows]),
-            mirror=None if mirror is None else torch.from_numpy(np.asarray(mirror)),
+            pixels=torch.from_numpy(pixels),
+            mirror=None if flip or mirror is None else torch.from_numpy(mirror),
             rows=torch.from_numpy(rows),
             classes=stacked([column for name, column in labels.items() if name not in continuous], np.int64),
             numbers=stacked([labels[name] for name in continuous], np.float32),

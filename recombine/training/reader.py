@@ -79,9 +79,10 @@ class Reader:
 
     def sent(self, rows: np.ndarray, mirror: np.ndarray | None) -> StoredBatch:
         """The share of some rows, on its way to a device with streams, else where it was read."""
-        stored = self.pack.stored(rows[self.share], mirror=None if mirror is None else mirror[self.share])
+        part, turned = rows[self.share], None if mirror is None else mirror[self.share]
         if self.stream is None:
-            return stored
+            return self.pack.stored(part, mirror=turned)
+        stored = self.pack.stored(part, mirror=turned, flip=False)
         with torch.cuda.stream(self.stream):
             return stored.map(lambda tensor: tensor.pin_memory().to(self.device, non_blocking=True))
 

@@ -90,7 +90,9 @@ def test_mirrored_images_and_labels(tmp_path, bits):
     pixels = np.random.default_rng(0).integers(0, 2**bits, (4, 1, 2, 3)).astype(f"u{bits // 8}")
     labels = {"yaw": np.array([0.5, np.nan, -0.25, 1.0]), "left": np.array([1, 0, -1, 1])}
     pack = write_pack(tmp_path, pixels, Schema(attributes, 2, 3, channels=1, bits=bits), list("abcd"), labels, ["train"] * 4)
-    batch = pack.batch([0, 1, 2, 3], mirror=np.array([True, False, True, False]))
+    turned = np.array([True, False, True, False])
+    batch, late = pack.batch([0, 1, 2, 3], mirror=turned), pack.stored([0, 1, 2, 3], mirror=turned, flip=False).batch()
+    assert torch.equal(batch.images, late.images)  # as a device turns them round
     expected = pixels / ((2**bits - 1) / 2) - 1
     expected[[0, 2]] = expected[[0, 2], ..., ::-1]
     assert torch.allclose(batch.images, torch.from_numpy(expected).float(), atol=1e-6)
