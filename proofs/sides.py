@@ -202,9 +202,9 @@ def their_edits(turns: Turns, batch_size: int, repeats: int, **settings: Any) ->
                     solver.G(images, target)
 
 
-def our_edits(turns: Turns, model: str, pack: str, batch_size: int, repeats: int) -> None:
+def our_edits(turns: Turns, model: str, pack: str, batch_size: int, repeats: int, precision: str) -> None:
     """Images are encoded once and shown with each of five labels, by the functions of the README."""
-    found = rc.load(model, "cuda" if torch.cuda.is_available() else "cpu")
+    found = rc.load(model, "cuda" if torch.cuda.is_available() else "cpu", precision)
     images = Pack(pack).batch(range(batch_size)).images.to(next(found.parameters()).device)
     for _ in turns:
         for _ in range(repeats):

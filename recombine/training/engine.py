@@ -63,6 +63,7 @@ class State:
     controllers: dict[str, float] = field(default_factory=dict)
 
 
+SAVES = 40                                  # times as long as a checkpoint takes lie between two at least: 2.5 % of the time
 Monitor = Callable[[Method, Path], dict[str, float]]
 
 
@@ -151,7 +152,7 @@ class Training:
         self.journal, self.meter = Journal(run, config.images, enabled=fabric.is_global_zero, quiet=quiet), Meter()
         self.measured: dict[str, float] = {}  # in the newest line of the log
         self.warned_of: set[str] = set()
-        self.saved_at = time.monotonic()
+        self.saved_at, self.save_took = time.monotonic(), 0.0  # seconds
         self.saved_once = self.warned = False
 
     def go(self, stop: list[int], monitor: Monitor | None) -> None:
@@ -246,10 +247,11 @@ class Training:
         batch, progress = self.begin()
         game = self.method.turns(batch.slice(0, images), progress)
         self.players.keep_buffers()
-        start = time.perf_counter()
+        clock = time.process_time if self.fabric.device.type == "cpu" else time.perf_counter  # the former is deaf to others
+        start = clock()
         while (gradients := self.players.backward([game])) is not None:
             gradients.norm.item()           # waits for the device
-        seconds = torch.tensor(time.perf_counter() - start, device=self.fabric.device)
+        seconds = torch.tensor(clock() - start, device=self.fabric.device)
         self.players.take_back_buffers()
         if self.fabric.world_size > 1:
             dist.all_reduce(seconds, op=dist.ReduceOp.MAX)
@@ -299,7 +301,8 @@ class Training:
     def agree(self, stop: list[int]) -> tuple[int, bool]:
         """The signal to stop for and whether a checkpoint is due, the same on every process."""
         stopping = stop[0] if stop else 0
-        due = time.monotonic() - self.saved_at >= self.config.save_seconds
+        every = self.config.save_seconds and max(self.config.save_seconds, SAVES * self.save_took)
+        due = time.monotonic() - self.saved_at >= every
         if self.fabric.world_size > 1:
             both = torch.tensor([stopping, int(due)], device=self.fabric.device)
             dist.all_reduce(both, op=dist.ReduceOp.MAX)
@@ -326,7 +329,7 @@ class Training:
 
     def save(self) -> None:
         """Write a checkpoint and the model; a full disk costs nothing but the attempt."""
-        self.saved_at = time.monotonic()
+        started = time.monotonic()
         if self.fabric.is_global_zero:
             try:
                 self.write()
@@ -337,6 +340,8 @@ class Training:
                     self.journal.event(self.state.images_seen, "save failed", sentence)
                 self.warned = True
         self.fabric.barrier()
+        self.saved_at = time.monotonic()
+        self.save_took = self.saved_at - started
 
     def write(self) -> None:
         """The checkpoint first, then the model that it would make."""

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
+from lightning_fabric import Fabric
 from lightning_fabric.plugins.precision import Precision
 from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor, nn
@@ -49,6 +50,21 @@ class Lowered(Precision):
             return tensor.float() if tensor.dtype == torch.bfloat16 else tensor
 
         return apply_to_collection(data, Tensor, full)
+
+
+def lower(method: nn.Module, device: torch.device) -> None:
+    """Let every network of a method, which is on a device, compute in bfloat16 from now on."""
+    lowered = Lowered()
+    lowered.device = device.type
+    fabric = Fabric(accelerator="cpu", devices=1, plugins=lowered)
+    for name, network in trained_networks(method).items():
+        laid_out = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        setattr(method, name, fabric.setup_module(laid_out, move_to_device=False))
+
+
+def trained_networks(method: nn.Module) -> dict[str, nn.Module]:
+    """Child modules that have weights, by name."""
+    return {name: child for name, child in method.named_children() if any(True for _ in child.parameters())}
 
 
 def spared(forward: Callable[[Tensor], Tensor], stride: int) -> Callable[[Tensor], Tensor]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from recombine.method import Method, Phase, Turn
 from recombine.precision import full_precision
 from recombine.training.checkpoint import flatten_optimizer, unflatten_optimizer
+from recombine.training.lowered import trained_networks
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,7 @@ class Players:
     def __init__(self, fabric: Fabric, method: Method, compiled: bool = False):
         assert isinstance(method, nn.Module)
         self.fabric, self.method = fabric, method
-        children = dict(method.named_children())
-        self.networks = {name: child for name, child in children.items() if any(True for _ in child.parameters())}
+        self.networks = trained_networks(method)
         for name, network in self.networks.items():
             laid_out = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             if compiled:

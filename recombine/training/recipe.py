@@ -24,7 +24,7 @@ class TrainConfig:
     ema_images: int = 0                     # half-life of the averaged weights, in images; 0 = no average
     log_every: int = 2_000                  # images between two lines of the log
     evaluate_every: int = 20_000            # images between two evaluations and image grids
-    save_seconds: float = 60.0              # between two checkpoints
+    save_seconds: float = 60.0              # between two checkpoints at least
     patience: int = 3                       # steps with NaN or infinity in a row before going back to a checkpoint
     rollbacks: int = 2                      # times the training goes back before it gives up
 

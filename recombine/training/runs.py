@@ -23,6 +23,7 @@ from recombine.method import Method
 from recombine.methods import METHODS
 from recombine.training import checkpoint
 from recombine.training.engine import Monitor, fit
+from recombine.training.lowered import FULL, LOWERED, lower
 from recombine.training.recipe import Recipe
 from recombine.training.settings import check_names, check_settings, config_class
 
@@ -38,19 +39,27 @@ def build(name: str, settings: Mapping[str, Any], schema: Schema) -> Method:
     return METHODS[name][0](config(**settings), schema)
 
 
-def load(path: str | Path, device: str | torch.device = "cpu") -> Method:
+def load(path: str | Path, device: str | torch.device = "cpu", precision: str = FULL) -> Method:
     """Open a trained model: a run folder or its `model` folder.
+
+    With precision "bf16-mixed" its networks compute in bfloat16, which is often twice as fast; 99.9 % of the pixels of
+    the demo's images are then off by less than two steps of 8 bits. Codes and images are float32 all the same.
 
     Raises:
         FileNotFoundError: There is no finished model.
         CorruptCheckpoint: A file is not what was written.
-        ValueError: It needs a newer version, or is a pickle, which is never opened.
+        ValueError: It needs a newer version, or is a pickle, which is never opened; or there is no such precision.
     """
+    if precision not in (FULL, LOWERED):
+        raise ValueError(f"a model is opened with precision {FULL!r} or {LOWERED!r}, not {precision!r}")
     found = checkpoint.read_model(path)
     model = build(found.config["method"], found.config["config"], found.schema)
     assert isinstance(model, nn.Module)
     checkpoint.load_weights(model, found.tensors)
-    return model.to(device).eval().requires_grad_(False)  # type: ignore[return-value]
+    model.to(device).eval().requires_grad_(False)
+    if precision == LOWERED:
+        lower(model, torch.device(device))
+    return model
 
 
 def start(

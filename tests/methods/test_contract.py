@@ -254,6 +254,11 @@ def test_trains_saves_and_loads_the_same_model(name, signs, tmp_path):
     first, second = model.decode(model.encode(images)), load(tmp_path / "model").decode(model.encode(images))
     assert torch.equal(first, second) and not first.requires_grad
     assert model.schema == pack.schema
+    lowered = load(tmp_path, precision="bf16-mixed")
+    codes = lowered.encode(images)
+    again = lowered.decode(codes)
+    assert again.dtype == torch.float32 and all(part.dtype == torch.float32 for part in codes.values())
+    assert 0 < (again - first).abs().max() < 0.1
 
 
 @every_method

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -222,6 +223,15 @@ def test_full_disk_costs_the_attempt_alone(signs, tmp_path, monkeypatch):
     assert [event["event"] for event in events] == ["save failed"]
     assert "No space left on device" in events[0]["text"] and "tries again" in events[0]["text"]
     assert checkpoint.newest_resume(tmp_path).step_images == 320
+
+
+def test_slow_checkpoints_come_less_often(signs, tmp_path):
+    config = replace(SHORT, save_seconds=60)
+    running = training.Training(training.launch(config), toy(signs), signs, config, tmp_path, {}, quiet=True)
+    for took, waited, due in ((0.0, 59, False), (0.0, 61, True), (12.0, 61, False), (12.0, 481, True)):
+        running.save_took, running.saved_at = took, time.monotonic() - waited
+        assert running.agree([]) == (0, due), (took, waited)
+    running.reader.close()
 
 
 def test_disk_that_stays_full_is_an_error_at_the_end(signs, tmp_path, monkeypatch):

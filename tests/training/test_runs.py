@@ -28,6 +28,11 @@ def test_a_run_holds_what_the_design_says(signs, tmp_path):
     assert pack_of(tmp_path / "run").schema.names == ("lamp",)
 
 
+def test_a_model_is_opened_in_one_of_two_precisions(untrained):
+    with pytest.raises(ValueError, match="'32-true' or 'bf16-mixed', not 'auto'"):
+        load(untrained, precision="auto")
+
+
 def test_other_settings_are_refused_with_the_difference(signs, tmp_path):
     start(RECIPE, signs, tmp_path, quiet=True)
     with pytest.raises(ValueError, match=r"begun with other settings: config.width was 4, now 8; give another folder"):
