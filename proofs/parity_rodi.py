@@ -221,7 +221,7 @@ class AsReleased(RoDi):
         seen = self.pose_visualiser(pose), self.appearance_visualiser(self.appearance_encoder(batch.images))                      # 4
         aux = torch.stack([0.5 * x_2[0].numel() * squared_error(picture, x_2).mean() for picture in seen]).sum()
         silent = {"mi": (0.0, autoencoder.measures["I_T"])}  # during the warm-up theirs has a gradient of zero, which Adam counts
-        yield mi                                                                                                                  # 2
+        yield replace(mi, keep_graph=True)  # which the autoencoder descends as well                                              # 2
         yield mi_measured
         yield Turn("autoencoder", {**silent, **autoencoder.losses, "aux": (1.0, aux)}, autoencoder.measures)
 
