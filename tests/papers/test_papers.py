@@ -225,7 +225,7 @@ def test_a_table_from_end_to_end(tmp_path):
     assert quoted["ours"] is not None and quoted["quoted"]
     assert result["claim"]["holds"] in (True, False, None) and result["claim"]["why"]
     assert result["differs"]["n"]["ours"] == "40 to 80" and "64 by each training" in result["differs"]["images seen"]["ours"]
-    trained = [line for line in lines if line.startswith("training")]
+    trained = [line for line in lines if line.startswith("training") and " images: " in line]
     assert len(trained) == 3
 
     folder = tmp_path / "out" / "ifcvaegan.table1"
