@@ -219,15 +219,15 @@ def edits(setup: Setup) -> dict:
     models, found = {name: make_model(setup, pack, name) for name in ("stargan", "ifcvaegan")}, {}
     for batch in (setup.less(16), setup.less(64)):
         settings = {"pack": str(pack), "batch_size": batch, "repeats": 1}
-        ours = {name + ending: {"model": str(model), "precision": precision} for name, model in models.items() for ending, precision in PRECISIONS}
+        ours = {name + ending: {"model": str(model), "precision": precision} for name, model in models.items() for ending, precision in EDITED}
         sides = {name: Side("our_edits", {**settings, **own}, 5 * batch) for name, own in ours.items()}
         if "stargan" in setup.peers:
             sides["theirs"] = Side("their_edits", {**settings, "folder": str(setup.peers["stargan"]), "config": setup.stargan()}, 5 * batch)
         speeds = in_turns(sides, (setup.turns + 1) // 2 + 1, setup.seconds)
-        endings = [ending for ending, _ in PRECISIONS] if "theirs" in sides else []
+        endings = [ending for ending, _ in EDITED] if "theirs" in sides else []
         ratio = {f"over_theirs{ending}": over(sides, f"stargan{ending}", "theirs") for ending in endings}
         found[f"batch_{batch}"] = {**{f"{name}_edits_per_second": s["images_per_second"] for name, s in speeds.items()}, **ratio}
-    keys = {f"over_theirs{ending}" for ending, _ in PRECISIONS if "stargan" in setup.peers}
+    keys = {f"over_theirs{ending}" for ending, _ in EDITED if "stargan" in setup.peers}
     return {**{f"edits_{key}": min(of[key]["ratio"] for of in found.values()) for key in keys}, "edits": found}
 
 
@@ -370,7 +370,7 @@ def commit_of(folder: Path) -> str:
     return subprocess.run(["git", "-C", str(folder), "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
 
 
-PRECISIONS = (("", "bf16-mixed"), ("_f32", "32-true"))  # of `recombine edit` and `rc.load`, which take float32 unless told
+EDITED = (("", "bf16-mixed"), ("_f32", "32-true"))  # of `recombine edit` and `rc.load`, which take float32 unless told
 PARTS = {part.__name__: part for part in (stargan, rodi, photos, edits, loader, overhead, growth)}
 ASKED = {
     "stargan_over_theirs": 2.0, "stargan_over_theirs_f32": 1.2, "rodi_over_theirs": 2.0, "rodi_over_theirs_f32": 1.2,
