@@ -102,7 +102,7 @@ def judged_by(tree: Path, run: Path, threads: int) -> dict:
     """A judgement by the package in a tree, in a process of its own, and the load before it."""
     environment = {**os.environ, "PYTHONPATH": str(tree), "OMP_NUM_THREADS": str(threads)}
     load = os.getloadavg()[0]
-    done = subprocess.run([sys.executable, "-c", TIMED, str(run.resolve())], env=environment, check=True, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", TIMED, str(run.resolve())], cwd=tree, env=environment, check=True, capture_output=True, text=True)
     return {**json.loads(done.stdout), "load_before": round(load, 1)}
 
 
