@@ -45,8 +45,9 @@ def result(claim: str, values: dict, n: dict, **more: object) -> dict:
 
 
 def without_place(argument: str) -> str:
-    """An argument without the folders that only this machine has."""
-    return Path(argument).name if Path(argument).is_absolute() else argument
+    """An argument, or the value in NAME=VALUE, without the folders that only this machine has."""
+    name, separator, value = argument.rpartition("=")
+    return f"{name}{separator}{Path(value).name}" if Path(value).is_absolute() else argument
 
 
 def git(*arguments: str) -> str:

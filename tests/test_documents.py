@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import json
 import re
 import runpy
 import shlex
@@ -249,3 +250,9 @@ def test_every_import_is_declared_and_every_dependency_is_used():
     helpers = {path.stem for path in (ROOT / "tests").rglob("*.py")}
     assert imported("tests") - helpers <= declared([*project["dependencies"], *extras["fast"], *extras["dev"]])
     assert declared(extras["dev"]) <= imported("tests")
+
+
+def test_results_name_no_place_of_a_machine():
+    for path in sorted((ROOT / "results").glob("*.json")):
+        command = json.loads(path.read_text())["command"]
+        assert not re.search(r"[ =]/", command), f"{path.name}: {command}"

@@ -233,7 +233,7 @@ class Training:
         if not self.state.precision:
             self.state.precision, seconds = quickest(self.rehearse, self.config.batch_size // self.fabric.world_size)
             took = ", ".join(f"{name} {1000 * value:.0f} ms" for name, value in seconds.items())
-            self.journal.event(self.state.images_seen, "precision", f"{self.state.precision}; a step took: {took}")
+            self.journal.event(self.state.images_seen, "precision", f"{self.state.precision}; a part of a step took: {took}")
         lowered.lowered = self.state.precision == LOWERED
 
     def rehearse(self, precision: str, images: int) -> float:

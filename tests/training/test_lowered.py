@@ -127,7 +127,7 @@ def test_measuring_leaves_no_trace(signs, tmp_path, monkeypatch):
     auto, stated = (load_file(tmp_path / name / "model" / "weights.safetensors") for name in ("auto", "stated"))
     assert auto.keys() == stated.keys() and all(torch.equal(auto[name], stated[name]) for name in auto)
     lines = [json.loads(line) for line in (tmp_path / "auto" / "log.jsonl").read_text().splitlines()]
-    assert [line["text"] for line in lines if line.get("event") == "precision"] == ["32-true; a step took: 32-true 10 ms, bf16-mixed 20 ms"]
+    assert [line["text"] for line in lines if line.get("event") == "precision"] == ["32-true; a part of a step took: 32-true 10 ms, bf16-mixed 20 ms"]
 
 
 def test_a_resumed_run_keeps_what_was_measured(signs, tmp_path, monkeypatch):

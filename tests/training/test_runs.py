@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
+import torch
 
 from recombine.methods import METHODS
 from recombine.methods.ifcvaegan import Config
@@ -31,6 +32,9 @@ def test_a_run_holds_what_the_design_says(signs, tmp_path):
 def test_a_model_is_opened_in_one_of_two_precisions(untrained):
     with pytest.raises(ValueError, match="'32-true' or 'bf16-mixed', not 'auto'"):
         load(untrained, precision="auto")
+    images = torch.linspace(-1, 1, 2 * 3 * 16 * 16).reshape(2, 3, 16, 16)
+    exact, lowered = (model.decode(model.encode(images)) for model in (load(untrained), load(untrained, precision="bf16-mixed")))
+    assert lowered.dtype == torch.float32 and 0 < (exact - lowered).abs().max() < 0.05
 
 
 def test_other_settings_are_refused_with_the_difference(signs, tmp_path):
