@@ -48,6 +48,7 @@ class Phase:
     name: str
     share: float = 1.0                      # of all images seen, relative to the other phases
     frozen: tuple[str, ...] = ()            # networks (child names) kept in eval mode and without gradient of their own
+    rate: float = 1.0                       # factor on the learning rates of all players
 
 
 @dataclass(frozen=True)

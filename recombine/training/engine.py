@@ -296,7 +296,8 @@ class Training:
         return mix_seed(self.config.seed, self.state.rollbacks)
 
     def learning_rate_factor(self) -> float:
-        return learning_rate_factor(self.state.images_seen, self.config, self.state.rollbacks)
+        phase, _ = progress_at(self.state.images_seen, self.config.images, self.phases)
+        return phase.rate * learning_rate_factor(self.state.images_seen, self.config, self.state.rollbacks)
 
     def agree(self, stop: list[int]) -> tuple[int, bool]:
         """The signal to stop for and whether a checkpoint is due, the same on every process."""

@@ -306,6 +306,24 @@ def test_learning_rate_falls_at_the_end(signs, tmp_path):
     assert rates[160] == 1.0 and rates[240] == pytest.approx(0.5) and rates[320] == 0.0
 
 
+def test_a_phase_has_its_own_rate(signs, tmp_path):
+    class Quick(ToyGame):
+        def phases(self):
+            return [replace(phase, rate=4.0 if phase.frozen else 1.0) for phase in super().phases()]
+
+        def optimizer(self, player, parameters):
+            made = super().optimizer(player, parameters)
+            made.register_step_pre_hook(lambda optimizer, *_: used.append((player, optimizer.param_groups[0]["lr"])))
+            return made
+
+    used = []
+    fit(Quick(signs.schema), signs, replace(SHORT, decay=0.5, log_every=16), tmp_path, quiet=True)
+    assert used[:5] == [("critic", 0.04)] * 5
+    assert used[5:7] == [("autoencoder", 0.01), ("critic", 0.01)] and used[-1] == ("critic", pytest.approx(0.001))
+    rates = {line["images"]: line["learning_rate"] for line in log(tmp_path) if "learning_rate" in line}
+    assert rates[64] == 4.0 and rates[80] == 1.0 and rates[240] == pytest.approx(0.5)
+
+
 def test_average_follows_the_weights(signs, tmp_path):
     method = toy(signs)
     fit(method, signs, SHORT, tmp_path, quiet=True)
