@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -26,7 +25,7 @@ from recombine.methods.advattr import (
 )
 from recombine.methods.shared.advattr_on_vectors import AdvAttrVectors, label_loss
 from recombine.recipes import advattr_rafd
-from recombine.training.engine import TrainConfig, Training
+from recombine.training.recipe import TrainConfig, learning_rate_factor
 
 
 def losses(method, data):
@@ -262,8 +261,7 @@ def test_learning_rate_of_the_papers_epochs(epoch, rate):
     # A8
     train = advattr_rafd().train
     assert train.images % 75 == 0
-    state = SimpleNamespace(images_seen=epoch * train.images // 75, rollbacks=0)
-    factor = Training.learning_rate_factor(SimpleNamespace(state=state, config=train))
+    factor = learning_rate_factor(epoch * train.images // 75, train, rollbacks=0)
     method = AdvAttr(replace(TINY, learning_rate=Config().learning_rate), schema())
     assert [o.param_groups[0]["betas"] for o in optimizers(method).values()] == [(0.5, 0.999)] * 3
     assert optimizers(method)["generator"].param_groups[0]["lr"] * factor == pytest.approx(rate)
