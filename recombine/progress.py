@@ -24,6 +24,10 @@ class Bar:
         self._task = self._bar.add_task("", total=total, speed="")
         self._bar.start()
 
+    def expect(self, total: int) -> None:
+        """Let the bar end at another number of images."""
+        self._bar.update(self._task, total=total)
+
     def reach(self, done: int) -> None:
         """Move the bar to so many images."""
         now = time.monotonic()

@@ -423,6 +423,12 @@ def test_train_learns_from_a_folder_resumes_and_refuses_another_configuration(ph
     assert run(capsys, *"edit set runs/a anna.png --label Smiling=1 --out new".split())[0] == 0
 
 
+def test_train_for_some_minutes_finds_the_images(photos, capsys):
+    code, out, err = run(capsys, *f"train photos --attributes Smiling --minutes 0.01 --out runs/a --json {TINY}".split())
+    images = json.loads(out)["images"]
+    assert code == 0 and images % 8 == 0 and f"length: {images:,} images, at " in err
+
+
 def test_train_that_is_stopped_says_how_to_go_on(photos, capsys, monkeypatch):
     from recombine.training import engine as training
 
@@ -467,6 +473,8 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(photos, capsys):
         ("photos --preset papr", "ifcvaegan has no preset 'papr'; it has table1, .*small"),
         ("photos --method stargan --preset papr", "stargan has no preset 'papr'; it has paper, small; did you mean 'paper'"),
         ("photos --images 0", "images must be at least 1, not 0"),
+        ("photos --minutes 30 --images 800", "--images and --minutes both say how long to train; leave one of them out"),
+        ("photos --minutes -1", "minutes must be at least 0, not -1"),
         ("photos --size big", "--size takes pixels, such as 64, or HEIGHTxWIDTH, such as 64x48, not 'big'"),
         ("photos --attributes Smilling", "no attribute 'Smilling'; there are .*did you mean 'Smiling'"),
         ("photos --attributes person", "'person' is a group: leave it out of --attributes"),

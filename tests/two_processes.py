@@ -15,14 +15,14 @@ from recombine.training import engine
 from recombine.training.engine import TrainConfig, fit
 
 
-def train(which: str, pack: Pack, run: Path, accumulate: int = 1, precision: str = "64-true", steps: int = 20) -> None:
+def train(which: str, pack: Pack, run: Path, accumulate: int = 1, precision: str = "64-true", steps: int = 20, minutes: float = 0.0) -> None:
     """Some steps of `toy`, `toy-norm` or `ifcvaegan`."""
     torch.set_default_dtype(torch.float64 if precision == "64-true" else torch.float32)
     try:
         torch.manual_seed(0)
         ifcvaegan = Config(width=4, num_latents=6, aux_width=16, learning_rate=1e-3)
         method = IFcVAEGAN(ifcvaegan, pack.schema) if which == "ifcvaegan" else ToyGame(pack.schema, norm=which == "toy-norm")
-        config = TrainConfig(images=steps * 8, batch_size=8, accumulate=accumulate, precision=precision, ema_images=50, log_every=40)
+        config = TrainConfig(images=steps * 8, batch_size=8, accumulate=accumulate, precision=precision, ema_images=50, log_every=40, minutes=minutes)
         fit(method, pack, config, run, quiet=True)
     finally:
         torch.set_default_dtype(torch.float32)
@@ -43,3 +43,8 @@ if __name__ == "__main__":
     everywhere = [None] * dist.get_world_size()
     dist.all_gather_object(everywhere, taken)
     assert everywhere[0] == everywhere[1] and min(everywhere[1][0][1].values()) > 0, everywhere
+    lengths, images_in = [], engine.images_in
+    engine.images_in = lambda *arguments: lengths.append(found := images_in(*arguments)) or found
+    train("toy-norm", pack, folder / "toy-norm-minutes", minutes=0.02)
+    dist.all_gather_object(everywhere, lengths)
+    assert everywhere[0] == everywhere[1] and everywhere[1][0] > 8, everywhere

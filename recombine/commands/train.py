@@ -28,6 +28,7 @@ def train(
     preset: str | None = None,
     attributes: Names | None = None,
     images: int | None = None,
+    minutes: float | None = None,
     batch_size: int | None = None,
     seed: int | None = None,
     precision: Literal["auto", "32-true", "bf16-mixed"] | None = None,
@@ -60,6 +61,7 @@ def train(
         preset: Named settings, such as paper; those found on photographs, or the recipe's, when not given.
         attributes: Attributes to learn, separated by commas; all that the method can use when not given.
         images: Images to be seen in all.
+        minutes: Time to train in, in place of --images; how many images it suffices for is measured at the start.
         batch_size: Images in a step, over all processes.
         seed: Of everything random in the training.
         precision: Of the networks; what this device is faster with, measured at the start, when not given.
@@ -71,11 +73,12 @@ def train(
     """
     from recombine.data.sources.labels import scarce
     from recombine.files import check_writable
+    from recombine.training.checkpoint import trained_images
     from recombine.training.runs import start
 
     recipe, folders = find_recipe(what, data or [])
     out = out or Path("runs") / Path(what).resolve().name
-    given = {"images": images, "batch_size": batch_size, "seed": seed, "precision": precision}
+    given = {"images": images, "minutes": minutes, "batch_size": batch_size, "seed": seed, "precision": precision}
     recipe = adjusted(recipe, method, preset, pairs(settings, "--set"), **given)
     recipe = replace(recipe, attributes=attributes or recipe.attributes)
     check_writable(out)
@@ -85,7 +88,7 @@ def train(
     with stoppable():
         start(recipe, pack, out, monitor=watcher(pack, judge, recipe.train), allow=allow)
     if json:
-        print_json({"run": out, "model": out / "model", "images": recipe.train.images})
+        print_json({"run": out, "model": out / "model", "images": trained_images(out)})
     else:
         say(f"trained: {out}\nnumbers and images: recombine evaluate {out}")
 
@@ -109,7 +112,13 @@ def find_recipe(what: str, data: list[Path]) -> tuple[Recipe, list[Path]]:
 
 
 def adjusted(recipe: Recipe, method: str | None, preset: str | None, settings: dict[str, str], **given: Any) -> Recipe:
-    """The recipe with what the command line names; of `given`, what is None stays."""
+    """The recipe with what the command line names; of `given`, what is None stays.
+
+    Images take the place of the recipe's minutes.
+
+    Raises:
+        ValueError: Both are named; or as `changed_recipe`.
+    """
     from recombine.recipes import default_recipe
     from recombine.training import settings as known
 
@@ -119,4 +128,9 @@ def adjusted(recipe: Recipe, method: str | None, preset: str | None, settings: d
         recipe = replace(recipe, config=known.preset(recipe.method, preset))
     recipe = known.changed_recipe(recipe, settings)
     given = {name: value for name, value in given.items() if value is not None}
+    lengths = {"images", "minutes"} & {*given, *settings}
+    if len(lengths) == 2:
+        raise ValueError("--images and --minutes both say how long to train; leave one of them out")
+    if lengths == {"images"}:
+        given["minutes"] = 0.0
     return replace(recipe, train=replace(recipe.train, **given))

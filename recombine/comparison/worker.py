@@ -114,7 +114,8 @@ class Worker:
         pack, recipe = self.packs[cell.data], cell.recipe
         images = self.images(cell, pack)
         line = max(1, images // (LOOKS * LINES))
-        train = replace(recipe.train, images=images, seed=cell.seed, evaluate_every=LINES * line, log_every=line)
+        course = {"images": images, "minutes": 0.0, "evaluate_every": LINES * line, "log_every": line}
+        train = replace(recipe.train, seed=cell.seed, **course)
         shown = pack.select(*self.attributes[cell.data])
         monitor = EditMonitor(shown, self.classifier_of(cell.data), made=affordable(train))
         return start(replace(recipe, train=train), pack, folder, monitor=monitor, quiet=True)
@@ -172,7 +173,7 @@ class Worker:
 def speed_of(recipe: Recipe, pack: Pack) -> float:
     """Samples a second in a short training of all phases, in a folder that is removed again."""
     size = recipe.train.batch_size
-    train = replace(recipe.train, images=TRIAL * size, log_every=size, evaluate_every=TRIAL * size)
+    train = replace(recipe.train, images=TRIAL * size, minutes=0.0, log_every=size, evaluate_every=TRIAL * size)
     with TemporaryDirectory() as folder:
         seconds = training_seconds(start(replace(recipe, train=train), pack, Path(folder) / "run", quiet=True))
         assert seconds is not None

@@ -177,6 +177,11 @@ def newest_resume(run: str | Path, fallback: bool = False) -> Resume | None:
     return None
 
 
+def trained_images(run: Path) -> int:
+    """Images that a run has seen by its newest checkpoint, which is not looked into; 0 where there is none."""
+    return next((int(path.name.removesuffix(".old").removeprefix("step-")) for path in resume_folders(run)), 0)
+
+
 def resume_folders(run: Path) -> list[Path]:
     """Folders of all finished checkpoints, newest first."""
     found = {}

@@ -11,10 +11,11 @@ import inspect
 import logging
 import os
 import signal
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from recombine import files, locks
 from recombine.data.batch import Batch, mix_seed
 from recombine.data.packed import Pack
 from recombine.data.samplers import SAMPLERS, LeavesOut, Sampler
-from recombine.method import Controlled, Hinting, Method, OwnSampler, Phase, Phased, Progress
+from recombine.method import Controlled, Hinting, Method, OwnSampler, Phase, Phased, Progress, Turn
 from recombine.methods.shared.prototypes import fit_prototypes, prototypes_of
 from recombine.training import checkpoint
 from recombine.training.log import Journal, Meter
@@ -36,7 +37,7 @@ from recombine.training.lowered import LOWERED, Lowered, quickest
 from recombine.training.monitor import diagnose
 from recombine.training.players import Average, Players, load_child
 from recombine.training.reader import Reader
-from recombine.training.recipe import TrainConfig, crossed, learning_rate_factor, progress_at
+from recombine.training.recipe import SAVES, TrainConfig, crossed, images_in, learning_rate_factor, progress_at
 
 
 class Interrupted(Exception):
@@ -60,10 +61,12 @@ class State:
     rollbacks: int = 0                      # each changes the order of the images and halves the learning rate
     bad_in_row: int = 0
     precision: str = ""                     # in which the networks run, where it was measured
+    minutes: float = 0.0                    # that the training was to take when its length was found
+    images: int = 0                         # to be seen in all, where a time decided it; 0 = the settings say it
     controllers: dict[str, float] = field(default_factory=dict)
 
 
-SAVES = 40                                  # times as long as a checkpoint takes lie between two at least: 2.5 % of the time
+SLOWER = 1.15                               # times the minutes that were given are worth a line in the log
 Monitor = Callable[[Method, Path], dict[str, float]]
 
 
@@ -71,7 +74,7 @@ def fit(
     method: Method, pack: Pack, config: TrainConfig, run: str | Path, *, settings: dict | None = None,
     monitor: Monitor | None = None, quiet: bool = False,
 ) -> Path:  # fmt: skip
-    """Train a method until `config.images` images have been seen, or go on where an earlier call stopped.
+    """Train a method until `config.images` images have been seen, or as many as `config.minutes` suffice for, or go on.
 
     Under `torchrun` every process calls this; together they do what one process would do. The method is a new one; an
     earlier training's weights are read from the folder `run`, which is made if it is not there, and returned.
@@ -163,8 +166,14 @@ class Training:
         if self.config.precision == "auto":
             self.settle_precision()
         self.evaluate(monitor, when=self.state.images_seen == 0)
-        while self.state.images_seen < self.config.images:
+        self.settle_length(monitor)
+        whole, start = self.state.images_seen == 0, time.perf_counter()
+        while self.state.images_seen < self.images:
             self.round(stop, monitor)
+        took = (time.perf_counter() - start) / 60
+        if whole and 0 < SLOWER * self.config.minutes < took:
+            what = f"the training took {took:.3g} minutes in place of {self.config.minutes:g}"
+            self.journal.event(self.state.images_seen, "length", f"{what}: the machine was slower than at the start")
         if self.fabric.is_global_zero and not self.saved_once:
             problem = f"the training is done, but nothing could be saved in {self.run}"
             raise files.CannotWrite(f"{problem}; free space there and run the same command again")
@@ -179,11 +188,11 @@ class Training:
             self.measured = self.meter.take()
             self.journal.write(seen, self.measured, learning_rate=self.learning_rate_factor())
         stopping, due = self.agree(stop)
-        self.evaluate(monitor, when=crossed(config.evaluate_every, before, seen) or seen >= config.images)
-        if stopping or due or seen >= config.images:
+        self.evaluate(monitor, when=crossed(config.evaluate_every, before, seen) or seen >= self.images)
+        if stopping or due or seen >= self.images:
             self.save()
-        if stopping and seen < config.images:
-            raise Interrupted(self.run, seen, config.images, stopping)
+        if stopping and seen < self.images:
+            raise Interrupted(self.run, seen, self.images, stopping)
 
     def step(self) -> None:
         """One batch through every turn of the game; abandoned at the first value that is not finite."""
@@ -203,13 +212,21 @@ class Training:
         if state.bad_in_row >= self.config.patience:
             self.roll_back(bad)
 
+    @property
+    def images(self) -> int:
+        """To be seen in all."""
+        return self.state.images or self.config.images
+
     def begin(self) -> tuple[Batch, Progress]:
         """The next step's batch and place, with everything that it depends on set."""
-        seen = self.state.images_seen
-        phase, progress = progress_at(seen, self.config.images, self.phases)
+        phase, progress = progress_at(self.state.images_seen, self.images, self.phases)
+        return self.prepared(self.state.images_seen, phase), progress
+
+    def prepared(self, seen: int, phase: Phase) -> Batch:
+        """The batch after so many images, with everything set that a step of a phase depends on."""
         self.players.enter(phase)
         torch.manual_seed(mix_seed(self.seed, self.fabric.global_rank, seen))
-        return self.reader.batch(seen), progress
+        return self.reader.batch(seen)
 
     def play(self, batch: Batch, progress: Progress) -> tuple[str, dict[str, float]]:
         """Take every turn on a batch; returns what is not finite, "" where all is, and the mean of every term."""
@@ -237,25 +254,72 @@ class Training:
         lowered.lowered = self.state.precision == LOWERED
 
     def rehearse(self, precision: str, images: int) -> float:
-        """Seconds that the next step takes in a precision on so many of its images, the longest of any process.
-
-        Its gradients are thrown away, and its buffers taken back.
-        """
+        """Seconds that the next step takes in a precision on so many of its images, the longest of any process."""
         lowered = self.fabric.strategy.precision
         assert isinstance(lowered, Lowered)
         lowered.lowered = precision == LOWERED
         batch, progress = self.begin()
-        game = self.method.turns(batch.slice(0, images), progress)
-        self.players.keep_buffers()
         clock = time.process_time if self.fabric.device.type == "cpu" else time.perf_counter  # the former is deaf to others
         start = clock()
-        while (gradients := self.players.backward([game])) is not None:
+        self.without_effect([self.method.turns(batch.slice(0, images), progress)])
+        return self.longest(clock() - start)
+
+    def without_effect(self, games: list[Iterator[Turn]]) -> None:
+        """Take every turn of a step up to its gradients, which are thrown away; buffers are taken back."""
+        self.players.keep_buffers()
+        while (gradients := self.players.backward(games)) is not None:
             gradients.norm.item()           # waits for the device
-        seconds = torch.tensor(clock() - start, device=self.fabric.device)
         self.players.take_back_buffers()
-        if self.fabric.world_size > 1:
-            dist.all_reduce(seconds, op=dist.ReduceOp.MAX)
-        return seconds.item()
+
+    def longest(self, seconds: float) -> float:
+        """The most seconds of any process."""
+        if self.fabric.world_size == 1:
+            return seconds
+        most = torch.tensor(seconds, dtype=torch.float64, device=self.fabric.device)
+        dist.all_reduce(most, op=dist.ReduceOp.MAX)
+        return most.item()
+
+    def settle_length(self, monitor: Monitor | None) -> None:
+        """Take the length that the training began with, or find the one that fits its time.
+
+        It is found once: a correction by what later steps take would depend on when a training is stopped.
+        """
+        state, minutes = self.state, self.config.minutes
+        if minutes and not state.minutes:
+            state.images, sentence = self.measured_length(monitor)
+            self.journal.event(state.images_seen, "length", f"{sentence}; longer where the machine becomes busy")
+        elif minutes != state.minutes:      # of a training that goes on, at the speed that was found
+            batches = state.images * minutes / state.minutes / self.config.batch_size
+            state.images = self.config.batch_size * max(1, int(batches)) if minutes else 0
+            self.journal.event(state.images_seen, "length", f"{self.images:,} images in all, as the settings now say")
+        state.minutes = minutes
+        self.journal.expect(self.images)
+
+    def measured_length(self, monitor: Monitor | None) -> tuple[int, str]:
+        """The images that the time suffices for, by the speed of steps and of an evaluation, and a sentence on them."""
+        start, shares = time.perf_counter(), sum(phase.share for phase in self.phases)
+        paces = [self.pace(place) for place in range(len(self.phases))]
+        pace = sum(pace * phase.share / shares for pace, phase in zip(paces, self.phases, strict=True))
+        before = time.perf_counter()
+        self.measures(monitor)
+        evaluation = self.longest(time.perf_counter() - before)
+        left = self.config.minutes - self.longest(time.perf_counter() - start) / 60
+        images = images_in(left, pace, evaluation, self.config)
+        speeds = [f"{1 / pace:.4g} images/s in {phase.name}" for pace, phase in zip(paces, self.phases, strict=True)]
+        return images, f"{images:,} images, at {', '.join(speeds)}, are to take {self.config.minutes:g} minutes"
+
+    def pace(self, place: int) -> float:
+        """Seconds per image of the steps of a phase, reading included; the slowest process decides."""
+        batch_size, shares = self.config.batch_size, [phase.share for phase in self.phases]
+        middle = (sum(shares[:place]) + shares[place] / 2) / sum(shares)
+        phase, progress = progress_at(round(middle * 1e6), 10**6, self.phases)
+        times: list[float] = []
+        while len(times) < 4 or (len(times) < 20 and sum(times) < self.config.minutes * 60 / 100 / len(shares)):
+            start = time.perf_counter()
+            batch = self.prepared(self.state.images_seen + len(times) * batch_size, phase)
+            self.without_effect([self.method.turns(part, progress) for part in batch.split(self.config.accumulate)])
+            times.append(self.longest(time.perf_counter() - start))
+        return statistics.median(times[1:]) / batch_size  # the first one also loads kernels, and waits for its images
 
     def skip(self, batch: Batch, bad: str) -> str:
         """Count and log a step that was not taken; returns what was wrong, where."""
@@ -296,8 +360,9 @@ class Training:
         return mix_seed(self.config.seed, self.state.rollbacks)
 
     def learning_rate_factor(self) -> float:
-        phase, _ = progress_at(self.state.images_seen, self.config.images, self.phases)
-        return phase.rate * learning_rate_factor(self.state.images_seen, self.config, self.state.rollbacks)
+        seen, config = self.state.images_seen, replace(self.config, images=self.images)
+        phase, _ = progress_at(seen, self.images, self.phases)
+        return phase.rate * learning_rate_factor(seen, config, self.state.rollbacks)
 
     def agree(self, stop: list[int]) -> tuple[int, bool]:
         """The signal to stop for and whether a checkpoint is due, the same on every process."""
@@ -315,18 +380,24 @@ class Training:
         if not when or (monitor is None and not self.prototypes):
             return
         if self.fabric.is_global_zero:
-            seen = self.state.images_seen
-            with self.players.evaluated(), self.average.applied(), torch.no_grad():
-                if self.prototypes:
-                    fit_prototypes(self.method, self.prototypes, self.pack, probes=seen >= self.config.images)
-                measures = monitor(self.method, self.run / "grids" / f"{seen:010d}.png") if monitor else {}
+            seen, measures = self.state.images_seen, self.measures(monitor)
             self.journal.write(seen, measures)
             hints = self.method.hints if isinstance(self.method, Hinting) else ()
-            for name, sentence in diagnose({**self.measured, **measures}, seen / self.config.images, hints).items():
+            for name, sentence in diagnose({**self.measured, **measures}, seen / self.images, hints).items():
                 if name not in self.warned_of:
                     self.journal.event(seen, name, sentence)
                 self.warned_of.add(name)
         self.fabric.barrier()
+
+    def measures(self, monitor: Monitor | None) -> dict[str, float]:
+        """What the monitor says of the averaged weights; nothing on other processes than the first."""
+        if not self.fabric.is_global_zero:
+            return {}
+        seen = self.state.images_seen
+        with self.players.evaluated(), self.average.applied(), torch.no_grad():
+            if self.prototypes:
+                fit_prototypes(self.method, self.prototypes, self.pack, probes=seen >= self.images)
+            return monitor(self.method, self.run / "grids" / f"{seen:010d}.png") if monitor else {}
 
     def save(self) -> None:
         """Write a checkpoint and the model; a full disk costs nothing but the attempt."""
@@ -379,6 +450,7 @@ class Training:
         checkpoint.check_compatible({**saved, "config": {**own["config"], **saved["config"]}}, own)
         self.restore(found)
         self.saved_once = True
+        self.journal.expect(self.images)
         self.journal.resume(self.state.images_seen, found.passed_over)
         self.sampler = self.new_sampler()
 

@@ -40,6 +40,11 @@ class Journal:
         self.since = (time.monotonic(), None)
         self.broken = False
 
+    def expect(self, images: int) -> None:
+        """Let the training end after another number of images."""
+        self.images = images
+        self.bar.expect(images)
+
     def resume(self, images_seen: int, passed_over: Sequence[str]) -> None:
         """Remove the lines of a course that is given up, and report where the training goes on."""
         if not self.enabled:

@@ -8,12 +8,15 @@ from typing import Any
 
 from recombine.method import Phase, Progress
 
+SAVES = 40                                  # times as long as a checkpoint takes lie between two: 2.5 % of the time
+
 
 @dataclass(frozen=True)
 class TrainConfig:
     """How a method is trained; what the paper says about optimisers stands in the method."""
 
-    images: int = 200_000                   # to be seen in all
+    images: int = 200_000                   # to be seen in all, where no time is given
+    minutes: float = 0.0                    # that the training may take; 0 = as long as `images` take
     batch_size: int = 64                    # over all processes and micro-batches
     accumulate: int = 1                     # micro-batches a step is split into, to fit the memory
     seed: int = 0
@@ -32,6 +35,8 @@ class TrainConfig:
         for name in ("images", "batch_size", "accumulate", "log_every", "evaluate_every", "patience"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.minutes < 0:
+            raise ValueError(f"minutes must be at least 0, not {self.minutes:g}")
         if self.batch_size % self.accumulate:
             raise ValueError(f"batch_size {self.batch_size} must be a multiple of accumulate {self.accumulate}")
         if "16" in self.precision and "bf16" not in self.precision:
@@ -68,6 +73,20 @@ def progress_at(images_seen: int, images: int, phases: Sequence[Phase]) -> tuple
             return phase, Progress(images_seen, images, phase.name, (images_seen - start) / (end - start))
         start = end
     raise AssertionError("a method needs at least one phase")
+
+
+def images_in(minutes: float, pace: float, evaluation: float, train: TrainConfig) -> int:
+    """Images that can be trained on in a time, whole batches, one at least.
+
+    Args:
+        minutes: What is left for training, evaluations between and after, and checkpoints.
+        pace: Seconds of training per image.
+        evaluation: Seconds that one takes.
+        train: Says how often there is one.
+    """
+    seconds = 60 * minutes * (1 - 1 / SAVES) - evaluation
+    batches = seconds / (pace + evaluation / train.evaluate_every) / train.batch_size
+    return train.batch_size * max(1, int(batches))
 
 
 def learning_rate_factor(images_seen: int, config: TrainConfig, rollbacks: int) -> float:

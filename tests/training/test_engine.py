@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -322,6 +323,75 @@ def test_a_phase_has_its_own_rate(signs, tmp_path):
     assert used[5:7] == [("autoencoder", 0.01), ("critic", 0.01)] and used[-1] == ("critic", pytest.approx(0.001))
     rates = {line["images"]: line["learning_rate"] for line in log(tmp_path) if "learning_rate" in line}
     assert rates[64] == 4.0 and rates[80] == 1.0 and rates[240] == pytest.approx(0.5)
+
+
+def timed(paces, evaluation=0.0):
+    """A training whose steps and evaluations take known times."""
+
+    class Timed(training.Training):
+        def pace(self, place):
+            return paces[place]
+
+        def longest(self, seconds):
+            return evaluation
+
+    return Timed
+
+
+def test_time_decides_the_length_once(signs, tmp_path, monkeypatch):
+    # A quarter of the images at .1 s each, the others at .2 s: .175 s an image; 39/40 of a minute suffice for 334, 20 batches.
+    pack, config = signs.select("lamp"), replace(SHORT, minutes=1.0, images=7, decay=0.5)
+    monkeypatch.setattr(training, "Training", timed([0.1, 0.2]))
+    fit(toy(pack), pack, config, tmp_path / "whole", quiet=True)
+    state = checkpoint.newest_resume(tmp_path / "whole").state
+    assert (state["images_seen"], state["images"], state["minutes"]) == (320, 320, 1.0)
+    events = [line["text"] for line in log(tmp_path / "whole") if line.get("event") == "length"]
+    assert len(events) == 1
+    assert events[0].startswith("320 images, at 10 images/s in critic only, 5 images/s in both, are to take 1 minutes")
+    with pytest.raises(Interrupted, match=r"stopped after 176 of 320 images"):
+        fit(toy(pack), pack, config, tmp_path / "parts", monitor=stop_at(160), quiet=True)
+    monkeypatch.setattr(training, "Training", timed([9.0, 9.0]))  # not asked again
+    fit(toy(pack), pack, config, tmp_path / "parts", quiet=True)
+    assert_same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
+    assert checkpoint.newest_resume(tmp_path / "parts").state == state
+    fit(toy(pack), pack, replace(SHORT, decay=0.5), tmp_path / "by-images", quiet=True)
+    assert_same(weights(tmp_path / "whole"), weights(tmp_path / "by-images"))
+
+
+def test_measuring_the_speed_leaves_no_trace(signs, tmp_path, monkeypatch):
+    pack = signs.select("lamp")
+    monkeypatch.setattr(training, "images_in", lambda *_: 320)
+    for norm in (False, True):
+        torch.manual_seed(0)
+        fit(ToyGame(pack.schema, norm=norm), pack, replace(SHORT, minutes=1e-3, accumulate=2), tmp_path / f"timed-{norm}", quiet=True)
+        torch.manual_seed(0)
+        fit(ToyGame(pack.schema, norm=norm), pack, replace(SHORT, accumulate=2), tmp_path / f"untimed-{norm}", quiet=True)
+        assert_same(weights(tmp_path / f"timed-{norm}"), weights(tmp_path / f"untimed-{norm}"))
+
+
+def test_another_time_changes_the_length_of_a_training_that_goes_on(signs, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "Training", timed([0.1, 0.2]))
+    fit(toy(signs), signs, replace(SHORT, minutes=0.5), tmp_path, quiet=True)
+    assert checkpoint.newest_resume(tmp_path).step_images == 160
+    fit(toy(signs), signs, replace(SHORT, minutes=1.0), tmp_path, quiet=True)
+    assert checkpoint.newest_resume(tmp_path).step_images == 320
+    fit(toy(signs), signs, replace(SHORT, images=400), tmp_path, quiet=True)
+    assert checkpoint.newest_resume(tmp_path).step_images == 400
+
+
+def test_a_training_that_took_longer_says_so(signs, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "images_in", lambda *_: 320)
+    fit(toy(signs), signs, replace(SHORT, minutes=1e-5), tmp_path, quiet=True)
+    events = [line["text"] for line in log(tmp_path) if line.get("event") == "length"]
+    assert len(events) == 2 and re.match(r"the training took .* minutes in place of 1e-05: the machine was slower", events[1])
+
+
+def test_each_phase_is_measured_on_its_own_steps(signs, tmp_path):
+    method, config = toy(signs), replace(SHORT, minutes=1e-3)
+    running = training.Training(training.launch(config), method, signs, config, tmp_path, {}, quiet=True)
+    assert all(running.pace(place) > 0 for place in (0, 1))
+    assert [name for name, *_ in method.seen] == ["critic only"] * 4 + ["both"] * 4
+    running.reader.close()
 
 
 def test_average_follows_the_weights(signs, tmp_path):

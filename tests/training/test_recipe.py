@@ -3,7 +3,7 @@
 import pytest
 
 from recombine.method import Phase, Progress
-from recombine.training.recipe import TrainConfig, crossed, learning_rate_factor, progress_at
+from recombine.training.recipe import TrainConfig, crossed, images_in, learning_rate_factor, progress_at
 
 PHASES = [Phase("first", 1.0), Phase("second", 3.0)]
 
@@ -23,3 +23,11 @@ def test_the_learning_rate_falls_over_the_last_share_and_halves_with_every_rollb
 
 def test_a_multiple_is_crossed_once():
     assert [crossed(10, before, before + 4) for before in (0, 4, 8, 12, 16)] == [False, False, True, False, True]
+
+
+def test_the_images_of_a_time_leave_room_for_evaluations_and_checkpoints():
+    train = TrainConfig(batch_size=10, evaluate_every=100)
+    # 39 of 40 s are no checkpoints; without the last evaluation, 37 s; an image takes .1 s and a hundredth of an evaluation.
+    assert images_in(40 / 60, 0.1, 0.0, train) == 390
+    assert images_in(40 / 60, 0.1, 2.0, train) == 300  # 308 in whole batches
+    assert images_in(40 / 60, 0.1, 60.0, train) == 10  # one step

@@ -73,6 +73,17 @@ def test_rows_of_a_paper_are_presets_of_a_recipe():
     assert (recipe.train.images, recipe.train.log_every, recipe.size) == (800, 40, 32)
 
 
+def test_images_and_minutes_exclude_each_other():
+    recipe = RECIPES["lfw.smiling"]()
+    timed = adjusted(recipe, None, None, {}, images=None, minutes=30.0)
+    assert (timed.train.minutes, timed.train.images) == (30.0, recipe.train.images)
+    assert adjusted(timed, None, None, {}, images=800).train == replace(recipe.train, images=800)
+    assert adjusted(timed, None, None, {"images": "800"}).train == replace(recipe.train, images=800)
+    for settings, given in (({}, {"images": 800, "minutes": 30.0}), ({"minutes": "30"}, {"images": 800})):
+        with pytest.raises(ValueError, match="--images and --minutes both say how long to train; leave one of them out"):
+            adjusted(recipe, None, None, settings, **given)
+
+
 def test_an_unknown_preset_is_answered_with_all_and_the_nearest():
     with pytest.raises(ValueError, match="advattr has no preset 'photo'; it has paper, paper-without-dis, small, photos; did you mean 'photos'"):
         preset("advattr", "photo")
