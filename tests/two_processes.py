@@ -14,18 +14,25 @@ from recombine.methods.ifcvaegan import Config, IFcVAEGAN
 from recombine.training import engine
 from recombine.training.engine import TrainConfig, fit
 
+EARLY = {"keep": "best", "plateau_images": 24, "evaluate_every": 8, "decay": 0.25}
 
-def train(which: str, pack: Pack, run: Path, accumulate: int = 1, precision: str = "64-true", steps: int = 20, minutes: float = 0.0) -> None:
+
+def train(which: str, pack: Pack, run: Path, accumulate: int = 1, precision: str = "64-true", steps: int = 20, monitor=None, **course) -> None:
     """Some steps of `toy`, `toy-norm` or `ifcvaegan`."""
     torch.set_default_dtype(torch.float64 if precision == "64-true" else torch.float32)
     try:
         torch.manual_seed(0)
         ifcvaegan = Config(width=4, num_latents=6, aux_width=16, learning_rate=1e-3)
         method = IFcVAEGAN(ifcvaegan, pack.schema) if which == "ifcvaegan" else ToyGame(pack.schema, norm=which == "toy-norm")
-        config = TrainConfig(images=steps * 8, batch_size=8, accumulate=accumulate, precision=precision, ema_images=50, log_every=40, minutes=minutes)
-        fit(method, pack, config, run, quiet=True)
+        config = TrainConfig(images=steps * 8, batch_size=8, accumulate=accumulate, precision=precision, ema_images=50, log_every=40, **course)
+        fit(method, pack, config, run, quiet=True, monitor=monitor)
     finally:
         torch.set_default_dtype(torch.float32)
+
+
+def level(method: object, path: Path) -> dict[str, float]:
+    """A monitor of edits that are as good at every evaluation."""
+    return {"edit_success/all": 0.5}
 
 
 if __name__ == "__main__":
@@ -46,5 +53,6 @@ if __name__ == "__main__":
     lengths, images_in = [], engine.images_in
     engine.images_in = lambda *arguments: lengths.append(found := images_in(*arguments)) or found
     train("toy-norm", pack, folder / "toy-norm-minutes", minutes=0.02)
+    train("toy", pack, folder / "toy-level", monitor=level, **EARLY)
     dist.all_gather_object(everywhere, lengths)
     assert everywhere[0] == everywhere[1] and everywhere[1][0] > 8, everywhere

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 
@@ -27,6 +28,7 @@ from recombine.training.runs import load, start
 
 LOOKS, LINES = 6, 8                         # evaluations in a training, and lines of the log to each
 TRIAL = 12                                  # steps that measure a method's speed
+WHOLE: dict[str, Any] = {"minutes": 0.0, "keep": "last", "plateau_images": 0}  # the budget alone decides
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ class Worker:
         pack, recipe = self.packs[cell.data], cell.recipe
         images = self.images(cell, pack)
         line = max(1, images // (LOOKS * LINES))
-        course = {"images": images, "minutes": 0.0, "evaluate_every": LINES * line, "log_every": line}
+        course = {**WHOLE, "images": images, "evaluate_every": LINES * line, "log_every": line}
         train = replace(recipe.train, seed=cell.seed, **course)
         shown = pack.select(*self.attributes[cell.data])
         monitor = EditMonitor(shown, self.classifier_of(cell.data), made=affordable(train))
@@ -173,7 +175,7 @@ class Worker:
 def speed_of(recipe: Recipe, pack: Pack) -> float:
     """Samples a second in a short training of all phases, in a folder that is removed again."""
     size = recipe.train.batch_size
-    train = replace(recipe.train, images=TRIAL * size, minutes=0.0, log_every=size, evaluate_every=TRIAL * size)
+    train = replace(recipe.train, images=TRIAL * size, log_every=size, evaluate_every=TRIAL * size, **WHOLE)
     with TemporaryDirectory() as folder:
         seconds = training_seconds(start(replace(recipe, train=train), pack, Path(folder) / "run", quiet=True))
         assert seconds is not None

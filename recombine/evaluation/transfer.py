@@ -111,7 +111,7 @@ def seen_originals(
     rows = np.asarray(rows)
     with evaluation_mode(model):
         codes = encode_rows(model, pack, rows, chunk) if codes is None else codes
-        before = _seen(classifier, (pack.batch(rows[i : i + chunk]).images for i in range(0, len(rows), chunk)))
+        before = seen_in_rows(classifier, pack, rows, chunk)
         again = decode_chunks(model, codes, chunk) if reconstructions is None else reconstructions
         return Originals(codes, classifier.names, before, _seen(classifier, again))
 
@@ -240,20 +240,32 @@ def preserved_of(verdicts: Verdicts) -> dict[str, dict[str, Estimate]]:
     return report
 
 
-def edit_success(
-    model: Method, pack: Pack, rows: Rows, classifier: Classifier, *, codes: Codes | None = None, **options
-) -> dict[str, float]:
-    """Share of label edits that succeed, per attribute and over `all`: what a training logs.
+def edit_shares(
+    model: Method, pack: Pack, rows: Rows, classifier: Classifier, *, before: np.ndarray | None = None,
+    codes: Codes | None = None, **options,
+) -> dict[str, float]:  # fmt: skip
+    """What a training logs of label edits: `edit_success/NAME` of each attribute, and over all `edit_success/all`.
 
-    Options are those of `label_edits`; `codes` are those of the rows, where there already. Originals are not looked at.
+    With `before`, what the classifier sees in the originals (`seen_in_rows`), also `edit_kept/all`, where it reads more
+    than what is edited. Options are those of `label_edits`; `codes` are those of the rows, where there already.
     """
     unseen = np.full((len(rows), len(classifier.names)), MISSING)
     with evaluation_mode(model):
         codes = encode_rows(model, pack, np.asarray(rows)) if codes is None else codes
-    originals = Originals(codes, classifier.names, unseen, unseen)
+    originals = Originals(codes, classifier.names, unseen if before is None else before, unseen)
     verdicts = label_edits(model, pack, rows, classifier, originals=originals, **options)
-    shares = {name: float(verdicts.of(name).shows().mean()) for name in verdicts.edited()}
-    return {"all": float(verdicts.shows().mean()), **shares} if shares else {}
+    if not len(verdicts):
+        return {}
+    found = {f"edit_success/{name}": float(verdicts.of(name).shows().mean()) for name in verdicts.edited()}
+    found = {"edit_success/all": float(verdicts.shows().mean()), **found}
+    same, _ = verdicts.preserves()
+    return found | ({"edit_kept/all": float(same.mean())} if before is not None and len(same) else {})
+
+
+def seen_in_rows(classifier: Classifier, pack: Pack, rows: Rows, chunk: int = 128) -> np.ndarray:
+    """What the classifier sees in some images of a pack: `[rows, classifier.names]`."""
+    rows = np.asarray(rows)
+    return _seen(classifier, (pack.batch(rows[i : i + chunk]).images for i in range(0, len(rows), chunk)))
 
 
 def label_rates(

@@ -34,10 +34,18 @@ from recombine.methods.shared.prototypes import fit_prototypes, prototypes_of
 from recombine.training import checkpoint
 from recombine.training.log import Journal, Meter
 from recombine.training.lowered import LOWERED, Lowered, quickest
-from recombine.training.monitor import diagnose
+from recombine.training.monitor import NOISE, diagnose, is_as_good, last_rise, score
 from recombine.training.players import Average, Players, load_child
 from recombine.training.reader import Reader
-from recombine.training.recipe import SAVES, TrainConfig, crossed, images_in, learning_rate_factor, progress_at
+from recombine.training.recipe import (
+    SAVES,
+    TrainConfig,
+    crossed,
+    images_in,
+    learning_rate_factor,
+    progress_at,
+    shortened,
+)
 
 
 class Interrupted(Exception):
@@ -63,9 +71,13 @@ class State:
     precision: str = ""                     # in which the networks run, where it was measured
     minutes: float = 0.0                    # that the training was to take when its length was found
     images: int = 0                         # to be seen in all, where a time decided it; 0 = the settings say it
+    end: int = 0                            # images after which edits that no longer get better end it; 0 = all
+    kept: int = 0                           # images that the model in the run has seen; 0 = it is the newest
+    scores: list[tuple[int, float]] = field(default_factory=list)  # images seen and score, where something hangs on it
     controllers: dict[str, float] = field(default_factory=dict)
 
 
+SEVERAL = 3                                 # evaluations at least that show that edits do not get better
 SLOWER = 1.15                               # times the minutes that were given are worth a line in the log
 Monitor = Callable[[Method, Path], dict[str, float]]
 
@@ -157,6 +169,7 @@ class Training:
         self.warned_of: set[str] = set()
         self.saved_at, self.save_took = time.monotonic(), 0.0  # seconds
         self.saved_once = self.warned = False
+        self.keeping = False                # whether the newest evaluation's model is one to keep
 
     def go(self, stop: list[int], monitor: Monitor | None) -> None:
         """Train to the end, or until a signal stands in `stop`."""
@@ -168,7 +181,7 @@ class Training:
         self.evaluate(monitor, when=self.state.images_seen == 0)
         self.settle_length(monitor)
         whole, start = self.state.images_seen == 0, time.perf_counter()
-        while self.state.images_seen < self.images:
+        while self.state.images_seen < self.end:
             self.round(stop, monitor)
         took = (time.perf_counter() - start) / 60
         if whole and 0 < SLOWER * self.config.minutes < took:
@@ -188,11 +201,11 @@ class Training:
             self.measured = self.meter.take()
             self.journal.write(seen, self.measured, learning_rate=self.learning_rate_factor())
         stopping, due = self.agree(stop)
-        self.evaluate(monitor, when=crossed(config.evaluate_every, before, seen) or seen >= self.images)
-        if stopping or due or seen >= self.images:
+        self.evaluate(monitor, when=crossed(config.evaluate_every, before, seen) or seen >= self.end)
+        if stopping or due or self.keeping or seen >= self.end:
             self.save()
-        if stopping and seen < self.images:
-            raise Interrupted(self.run, seen, self.images, stopping)
+        if stopping and seen < self.end:
+            raise Interrupted(self.run, seen, self.end, stopping)
 
     def step(self) -> None:
         """One batch through every turn of the game; abandoned at the first value that is not finite."""
@@ -214,8 +227,13 @@ class Training:
 
     @property
     def images(self) -> int:
-        """To be seen in all."""
+        """To be seen in all where nothing ends the training early; what methods and phases go by."""
         return self.state.images or self.config.images
+
+    @property
+    def end(self) -> int:
+        """To be seen in all; what the learning rate goes by."""
+        return min(self.images, self.state.end or self.images)
 
     def begin(self) -> tuple[Batch, Progress]:
         """The next step's batch and place, with everything that it depends on set."""
@@ -293,7 +311,7 @@ class Training:
             state.images = self.config.batch_size * max(1, int(batches)) if minutes else 0
             self.journal.event(state.images_seen, "length", f"{self.images:,} images in all, as the settings now say")
         state.minutes = minutes
-        self.journal.expect(self.images)
+        self.journal.expect(self.end)
 
     def measured_length(self, monitor: Monitor | None) -> tuple[int, str]:
         """The images that the time suffices for, by the speed of steps and of an evaluation, and a sentence on them."""
@@ -360,7 +378,7 @@ class Training:
         return mix_seed(self.config.seed, self.state.rollbacks)
 
     def learning_rate_factor(self) -> float:
-        seen, config = self.state.images_seen, replace(self.config, images=self.images)
+        seen, config = self.state.images_seen, replace(self.config, images=self.end)
         phase, _ = progress_at(seen, self.images, self.phases)
         return phase.rate * learning_rate_factor(seen, config, self.state.rollbacks)
 
@@ -377,6 +395,7 @@ class Training:
 
     def evaluate(self, monitor: Monitor | None, when: bool) -> None:
         """Evaluate the averaged weights on the first process, without random numbers of the training."""
+        self.keeping = False
         if not when or (monitor is None and not self.prototypes):
             return
         if self.fabric.is_global_zero:
@@ -387,7 +406,41 @@ class Training:
                 if name not in self.warned_of:
                     self.journal.event(seen, name, sentence)
                 self.warned_of.add(name)
+            self.decide(score(measures))
+        if self.config.keep == "best" or self.config.plateau_images:
+            self.keeping, self.state.end = self.fabric.broadcast((self.keeping, self.state.end))
         self.fabric.barrier()
+
+    def decide(self, found: float | None) -> None:
+        """What follows from an evaluation's score: whether its model is kept, and whether the training ends early."""
+        state, config, seen = self.state, self.config, self.state.images_seen
+        if found is not None and seen and (config.keep == "best" or config.plateau_images):
+            self.keeping = config.keep == "best" and (not state.kept or is_as_good(found, state.scores))
+            state.kept = seen if self.keeping else state.kept
+            state.scores.append((seen, found))
+            if config.plateau_images and not state.end and seen < self.images:
+                self.end_where_level(found)
+        if config.keep == "best" and seen >= self.end:
+            kept = f"the model after {state.kept or seen:,} images"
+            scores = ", ".join(f"{images:,}: {value:.2f}" for images, value in state.scores)
+            why = f"the latest within {NOISE} of the best score: {scores}" if scores else "edits were not judged"
+            self.journal.event(seen, "kept", f"{kept}; {why}")
+
+    def end_where_level(self, found: float) -> None:
+        """Go into the final decay where, in the last phase, edits have not become better beyond noise for long."""
+        seen, config, phase = self.state.images_seen, self.config, self.phases[-1]
+        last = [entry for entry in self.state.scores if progress_at(entry[0], self.images, self.phases)[0] is phase]
+        if not last:
+            return
+        rose, best = last_rise(last)
+        later = sum(images > rose for images, _ in last)
+        end = max(shortened(seen, self.images, config.decay), seen + config.batch_size)  # so that an evaluation ends it
+        if seen - rose >= config.plateau_images and later >= SEVERAL and end < self.images:
+            self.state.end = end
+            level = f"edits have not become better since {rose:,} images: score {best:.2f}, now {found:.2f}"
+            course = f"the training ends after {end:,} images in place of {self.images:,}"
+            self.journal.event(seen, "plateau", f"{level}; {course}")
+            self.journal.expect(end)
 
     def measures(self, monitor: Monitor | None) -> dict[str, float]:
         """What the monitor says of the averaged weights; nothing on other processes than the first."""
@@ -396,7 +449,8 @@ class Training:
         seen = self.state.images_seen
         with self.players.evaluated(), self.average.applied(), torch.no_grad():
             if self.prototypes:
-                fit_prototypes(self.method, self.prototypes, self.pack, probes=seen >= self.images)
+                whole = seen >= self.end or self.config.keep == "best"
+                fit_prototypes(self.method, self.prototypes, self.pack, probes=whole)
             return monitor(self.method, self.run / "grids" / f"{seen:010d}.png") if monitor else {}
 
     def save(self) -> None:
@@ -411,12 +465,13 @@ class Training:
                     sentence = f"{error}; training goes on and tries again"
                     self.journal.event(self.state.images_seen, "save failed", sentence)
                 self.warned = True
+                self.state.kept = 0 if self.keeping else self.state.kept  # which then is not there
         self.fabric.barrier()
         self.saved_at = time.monotonic()
         self.save_took = self.saved_at - started
 
     def write(self) -> None:
-        """The checkpoint first, then the model that it would make."""
+        """The checkpoint first, then the model that it would make, unless an earlier one is kept."""
         found = self.prototypes.state_dict() if self.prototypes else {}
         prototypes = {f"codebook.{key}": value for key, value in found.items()}
         own, average = self.players.weights(), self.average.tensors
@@ -424,7 +479,8 @@ class Training:
         tensors = {"weights": {**own, **prototypes}, **({"average": average} if average else {}), **optimizers}
         state = {**vars(self.state), "optimizers": rest, "method": self.identity()}
         checkpoint.save_resume(self.run, self.state.images_seen, tensors, state)
-        checkpoint.save_model(self.run, {**(average or own), **prototypes}, self.identity(), self.method.schema)
+        if self.keeping or not self.state.kept:
+            checkpoint.save_model(self.run, {**(average or own), **prototypes}, self.identity(), self.method.schema)
 
     def identity(self) -> dict:
         """What `load` needs to build this method again."""
@@ -450,7 +506,13 @@ class Training:
         checkpoint.check_compatible({**saved, "config": {**own["config"], **saved["config"]}}, own)
         self.restore(found)
         self.saved_once = True
-        self.journal.expect(self.images)
+        kept, last = self.state.kept, self.config.keep == "last"
+        self.state.kept = 0 if last else kept
+        self.state.end = self.state.end if self.config.plateau_images else 0
+        self.keeping = kept == self.state.images_seen
+        if self.keeping or (kept and last):  # the process may have ended between the checkpoint and its model
+            self.save()
+        self.journal.expect(self.end)
         self.journal.resume(self.state.images_seen, found.passed_over)
         self.sampler = self.new_sampler()
 
@@ -461,6 +523,7 @@ class Training:
         self.average.load(found.tensors.get("average", {}))
         self.players.load_optimizers(found.tensors, found.state["optimizers"])
         self.state = State(**{name: value for name, value in found.state.items() if name in vars(self.state)})
+        self.state.scores = [(images, value) for images, value in self.state.scores]
         if isinstance(self.method, Controlled):
             self.method.controllers.update(self.state.controllers)
 

@@ -15,12 +15,14 @@ from recombine.data.packed import Pack
 from recombine.data.schema import MISSING
 from recombine.edit import swap
 from recombine.evaluation.classifier import Classifier
-from recombine.evaluation.transfer import edit_success, sensitivity
+from recombine.evaluation.transfer import edit_shares, seen_in_rows, sensitivity
 from recombine.inference import device_of
 from recombine.messages import shown
 from recombine.method import Method
 from recombine.metrics.intervals import pooled
 from recombine.training.recipe import TrainConfig
+
+NOISE = 0.05                                # of a score by chance: half a 95 % interval of 128 edits, 90 % good
 
 
 class EditMonitor:
@@ -40,9 +42,10 @@ class EditMonitor:
         count = min(images, max(shown, made // (2 + 3 * len(pack.schema.names))))
         self.rows = np.random.default_rng(0).permutation(rows)[:count]
         self.shown = self.rows[:shown]
+        self.before: np.ndarray | None = None  # what the classifier sees in these images, from the first evaluation on
 
     def __call__(self, model: Method, path: Path) -> dict[str, float]:
-        """Measures by their keys in `evaluation.measures`, `edit_success` by attribute; the grid goes to `path`."""
+        """Measures by their keys in `evaluation.measures`, those of edits by attribute; the grid goes to `path`."""
         images = self.pack.batch(self.rows).images.to(device_of(model))
         codes = model.encode(images)
         reconstructed = model.decode(codes)
@@ -51,8 +54,9 @@ class EditMonitor:
         if moved := sensitivity(model, self.pack, self.rows, attributes=own, codes=codes):
             measures["sensitivity"] = pooled(list(moved.values())).value
         if self.classifier is not None:
-            success = edit_success(model, self.pack, self.rows, self.classifier, codes=codes)
-            measures |= {f"edit_success/{name}": share for name, share in success.items()}
+            if self.before is None:
+                self.before = seen_in_rows(self.classifier, self.pack, self.rows)
+            measures |= edit_shares(model, self.pack, self.rows, self.classifier, before=self.before, codes=codes)
         path.parent.mkdir(parents=True, exist_ok=True)
         first = slice(len(self.shown))
         save_images(self.examples(model, images[first], codes[first], reconstructed[first]), path)
@@ -79,6 +83,32 @@ def affordable(train: TrainConfig) -> int:
     forwards and backwards, so evaluations take at most 5 % of the training's time.
     """
     return min(train.evaluate_every, train.images) // 10
+
+
+def score(measures: Mapping[str, float]) -> float | None:
+    """How good the edits of an evaluation are, 1 at best; None where they were not judged.
+
+    It is the share that succeed times the share of other attributes that they preserve, which is 1 where there are none,
+    less the root-mean-square error of reconstructions: an error of .1 of the range of pixels counts as much as .1 of
+    either share. So neither an editor that changes nothing is good, nor one that loses the image.
+    """
+    success = measures.get("edit_success/all")
+    if success is None:
+        return None
+    return success * measures.get("edit_kept/all", 1.0) - measures.get("mse", 0.0) ** 0.5
+
+
+def is_as_good(found: float, scores: Sequence[tuple[int, float]]) -> bool:
+    """Whether a score reaches the best of earlier ones (images seen, score) but for noise."""
+    return all(found >= earlier - NOISE for _, earlier in scores)
+
+
+def last_rise(scores: Sequence[tuple[int, float]]) -> tuple[int, float]:
+    """The latest of (images seen, score) that was better beyond noise than the one that was so before; the first is."""
+    rise = scores[0]
+    for entry in scores:
+        rise = entry if entry[1] > rise[1] + NOISE else rise
+    return rise
 
 
 def next_that_differs(labels: np.ndarray, start: int) -> int:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from recombine.method import Phase, Progress
 
@@ -25,6 +26,8 @@ class TrainConfig:
     mirror: bool = True                     # show images mirrored half of the time, with mirrored labels
     decay: float = 0.0                      # last share of the training in which the learning rate falls to 0
     ema_images: int = 0                     # half-life of the averaged weights, in images; 0 = no average
+    keep: Literal["last", "best"] = "last"  # the model is that of the end, or of the best evaluation
+    plateau_images: int = 0                 # in which edits do not get better before the training ends early; 0 = never
     log_every: int = 2_000                  # images between two lines of the log
     evaluate_every: int = 20_000            # images between two evaluations and image grids
     save_seconds: float = 60.0              # between two checkpoints at least
@@ -35,8 +38,9 @@ class TrainConfig:
         for name in ("images", "batch_size", "accumulate", "log_every", "evaluate_every", "patience"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if self.minutes < 0:
-            raise ValueError(f"minutes must be at least 0, not {self.minutes:g}")
+        for name in ("minutes", "plateau_images"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be at least 0, not {getattr(self, name):g}")
         if self.batch_size % self.accumulate:
             raise ValueError(f"batch_size {self.batch_size} must be a multiple of accumulate {self.accumulate}")
         if "16" in self.precision and "bf16" not in self.precision:
@@ -87,6 +91,14 @@ def images_in(minutes: float, pace: float, evaluation: float, train: TrainConfig
     seconds = 60 * minutes * (1 - 1 / SAVES) - evaluation
     batches = seconds / (pace + evaluation / train.evaluate_every) / train.batch_size
     return train.batch_size * max(1, int(batches))
+
+
+def shortened(images_seen: int, images: int, decay: float) -> int:
+    """Images of a training that goes into its final decay now, which is the last `decay` of all it has seen then.
+
+    It is the length that it has where that is not shorter.
+    """
+    return min(images, math.ceil(images_seen / (1 - decay))) if decay < 1 else images
 
 
 def learning_rate_factor(images_seen: int, config: TrainConfig, rollbacks: int) -> float:

@@ -19,7 +19,9 @@ from recombine.methods import METHODS, presets
 from recombine.training.recipe import Recipe, TrainConfig
 
 LESS_EXACT = ("batch_size", "precision", "compiled", "accumulate")  # may change, but the end is then not the same bit for bit
-HARMLESS = ("images", "minutes", "log_every", "evaluate_every", "save_seconds", "patience", "rollbacks")  # may change
+HARMLESS = (                                # may change
+    "images", "minutes", "keep", "plateau_images", "log_every", "evaluate_every", "save_seconds", "patience", "rollbacks",
+)  # fmt: skip
 KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 

@@ -3,11 +3,13 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 import warnings
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,14 +18,16 @@ import torch
 from games import parameters
 from safetensors.torch import load_file
 from toy_game import ToyGame
-from two_processes import train
+from two_processes import EARLY, level, train
 
 from recombine import files, locks
 from recombine.data.samplers import Pairs
+from recombine.method import Phase
 from recombine.methods.ifcvaegan import Config, IFcVAEGAN
 from recombine.training import checkpoint
 from recombine.training import engine as training
 from recombine.training.engine import Diverged, Interrupted, TrainConfig, fit
+from recombine.training.players import flat_states
 
 SHORT = TrainConfig(images=20 * 16, batch_size=16, ema_images=64, log_every=64, evaluate_every=160)
 
@@ -142,6 +146,11 @@ def test_two_processes_give_the_weights_of_one(signs, tmp_path):
     for run, which in (("toy-norm", "toy-norm"), ("ifcvaegan", "ifcvaegan"), ("toy-microbatches", "toy")):
         train(which, signs.select("lamp"), tmp_path / "one" / run)
         assert largest_difference(weights(tmp_path / "one" / run), weights(tmp_path / "two" / run)) < 1e-7, run
+    train("toy", signs.select("lamp"), tmp_path / "one" / "level", monitor=level, **EARLY)
+    one, two = tmp_path / "one" / "level", tmp_path / "two" / "toy-level"
+    assert largest_difference(weights(one), weights(two)) < 1e-7
+    assert checkpoint.newest_resume(one).state["end"] == checkpoint.newest_resume(two).state["end"] < 160
+    assert events(one, "plateau") == events(two, "plateau") and events(one, "kept") == events(two, "kept")
     lowered, full = (tmp_path / "one" / precision for precision in ("bf16-mixed", "32-true"))
     for run in (lowered, full):             # one step, beyond which rounding decides where the training goes
         train("ifcvaegan", signs.select("lamp"), run, precision=run.name, steps=1)
@@ -392,6 +401,141 @@ def test_each_phase_is_measured_on_its_own_steps(signs, tmp_path):
     assert all(running.pace(place) > 0 for place in (0, 1))
     assert [name for name, *_ in method.seen] == ["critic only"] * 4 + ["both"] * 4
     running.reader.close()
+
+
+def judged(scores, stop=0, seen=None):
+    """A monitor of known scores, image by image; it may ask to stop at one, and note the weights that it sees."""
+
+    def monitor(method, path):
+        images = int(path.stem)
+        if stop and images == stop:
+            os.kill(os.getpid(), signal.SIGINT)
+        if seen is not None:
+            states = {name: child.state_dict() for name, child in method.named_children()}
+            seen[images] = {name: value.clone() for name, value in flat_states(states).items()}
+        return {"edit_success/all": scores(images)} if scores else {"mse": 0.1}
+
+    return monitor
+
+
+def model(run):
+    return load_file(run / "model" / "weights.safetensors")
+
+
+def events(run, name):
+    return [line["text"] for line in log(run) if line.get("event") == name]
+
+
+LOOKING = replace(SHORT, evaluate_every=64, keep="best")
+
+
+@pytest.mark.parametrize(
+    ("scores", "kept"),
+    [({64: 0.3, 128: 0.9, 192: 0.5, 256: 0.6, 320: 0.5}, 128),  # better than the end
+     ({64: 0.3, 128: 0.9, 192: 0.86, 256: 0.8, 320: 0.84}, 192),  # not beyond noise, then beyond it
+     ({64: 0.9, 128: 0.9, 192: 0.9, 256: 0.9, 320: 0.9}, 320),  # ties
+     ({64: 0.3, 128: 0.4, 192: 0.5, 256: 0.6, 320: 0.9}, 320)],
+)  # fmt: skip
+def test_the_model_of_the_best_evaluation_is_kept(signs, tmp_path, scores, kept):
+    for name, stop in (("whole", 0), ("parts", 192)):
+        seen = {}
+        for sitting in range(2 if stop else 1):
+            with pytest.raises(Interrupted) if stop and not sitting else nullcontext():
+                monitor = judged({0: 1.0, **scores}.get, stop * (not sitting), seen)
+                fit(toy(signs), signs, LOOKING, tmp_path / name, monitor=monitor, quiet=True)
+        assert_same(model(tmp_path / name), seen[kept])
+        (event,) = events(tmp_path / name, "kept")
+        assert event.startswith(f"the model after {kept} images; the latest within 0.05 of the best score: 64: {scores[64]:.2f}, ")
+    assert_same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
+    fit(toy(signs), signs, replace(LOOKING, keep="last"), tmp_path / "last", monitor=judged(lambda _: 0.5), quiet=True)
+    assert_same(weights(tmp_path / "whole"), weights(tmp_path / "last"))  # the training itself is the same
+    fit(toy(signs), signs, replace(LOOKING, keep="last"), tmp_path / "parts", quiet=True)
+    assert_same(model(tmp_path / "parts"), model(tmp_path / "last"))
+
+
+def test_the_newest_model_is_kept_where_edits_are_not_judged(signs, tmp_path):
+    seen = {}
+    fit(toy(signs), signs, LOOKING, tmp_path, monitor=judged(None, seen=seen), quiet=True)
+    assert_same(model(tmp_path), seen[320])
+    assert events(tmp_path, "kept") == ["the model after 320 images; edits were not judged"]
+
+
+def test_a_model_that_was_not_written_is_not_kept(signs, tmp_path, monkeypatch):
+    full, write = [64], checkpoint.save_model
+
+    def save(run, *arguments):
+        if len(saved := list((tmp_path / "resume").glob("step-*"))) and full and saved[0].name.endswith("064"):
+            full.pop()
+            raise files.SaveFailed(Path(run), 1 << 20, 0, OSError(28, "No space left on device"))
+        write(run, *arguments)
+
+    monkeypatch.setattr(checkpoint, "save_model", save)
+    scores, seen = {0: 0.0, 64: 0.9, 128: 0.5, 192: 0.4, 256: 0.4, 320: 0.4}, {}
+    fit(toy(signs), signs, LOOKING, tmp_path, monitor=judged(scores.get, seen=seen), quiet=True)
+    assert full == [] and events(tmp_path, "save failed")
+    assert_same(model(tmp_path), seen[128])
+
+
+def test_a_model_that_a_crash_left_out_is_written(signs, tmp_path):
+    scores, seen = {0: 0.0, 64: 0.3, 128: 0.9, 192: 0.9, 256: 0.4, 320: 0.4}, {}
+    with pytest.raises(Interrupted):
+        fit(toy(signs), signs, LOOKING, tmp_path, monitor=judged(scores.get, 192, seen), quiet=True)
+    shutil.rmtree(tmp_path / "resume" / "step-000000000208")  # as if it had ended while it saved 192
+    shutil.rmtree(tmp_path / "model")
+    with pytest.raises(Interrupted):
+        fit(toy(signs), signs, replace(LOOKING, evaluate_every=16), tmp_path, monitor=judged(lambda _: 0.0, 208), quiet=True)
+    assert_same(model(tmp_path), seen[192])
+
+
+LEVEL = {0: 0.0, 32: 0.3, 64: 0.6, 96: 0.7, 128: 0.73, 160: 0.6, 192: 0.74, 224: 0.72}.get  # level from 96 on
+LONG = replace(SHORT, images=640, evaluate_every=32, plateau_images=96, decay=0.25, log_every=16)
+
+
+def test_edits_that_do_not_get_better_end_the_training(signs, tmp_path):
+    # Level since 96, seen at 192: a quarter of 256 images is the decay.
+    def scores(images):
+        return LEVEL(images, 0.7)
+
+    class First(ToyGame):
+        def phases(self):
+            return [Phase("critic only", 1.0, frozen=("encoder", "decoder")), Phase("both", 39.0)]
+
+    def game():
+        torch.manual_seed(0)
+        return First(signs.schema)
+
+    fit(game(), signs, LONG, tmp_path / "whole", monitor=judged(scores), quiet=True)
+    (event,) = events(tmp_path / "whole", "plateau")
+    assert event == "edits have not become better since 96 images: score 0.70, now 0.74; the training ends after 256 images in place of 640"
+    rates = {line["images"]: line["learning_rate"] for line in log(tmp_path / "whole") if "learning_rate" in line}
+    assert rates[176] == rates[192] == 1.0 and rates[224] == pytest.approx(0.5) and rates[256] == 0.0 and max(rates) == 256
+    state = checkpoint.newest_resume(tmp_path / "whole").state
+    assert (state["images_seen"], state["end"]) == (256, 256)
+    for stop in (128, 160, 192, 224):       # the one before, at, and after the decision
+        run = tmp_path / str(stop)
+        with pytest.raises(Interrupted):
+            fit(game(), signs, LONG, run, monitor=judged(scores, stop), quiet=True)
+        fit(game(), signs, LONG, run, monitor=judged(scores), quiet=True)
+        assert_same(weights(tmp_path / "whole"), weights(run))
+        assert checkpoint.newest_resume(run).state == state
+    fit(game(), signs, LONG, tmp_path / "whole", monitor=judged(scores), quiet=True)
+    assert checkpoint.newest_resume(tmp_path / "whole").state == state, "it stays at its end"
+
+
+@pytest.mark.parametrize(
+    ("change", "end"),
+    [({"decay": 0.0}, 304),                 # in the last phase, from 160 on, level since 192: one step more, and an evaluation
+     ({"decay": 0.8}, 640),                 # which has begun
+     ({"plateau_images": 0}, 640), ({"plateau_images": 400}, 640)],
+)  # fmt: skip
+def test_when_a_plateau_ends_a_training(signs, tmp_path, change, end):
+    fit(toy(signs), signs, replace(LONG, **change), tmp_path, monitor=judged(lambda images: LEVEL(images, 0.7)), quiet=True)
+    assert checkpoint.newest_resume(tmp_path).step_images == end
+
+
+def test_better_edits_do_not_end_a_training(signs, tmp_path):
+    fit(toy(signs), signs, LONG, tmp_path, monitor=judged(lambda images: images / 640), quiet=True)
+    assert checkpoint.newest_resume(tmp_path).step_images == 640 and events(tmp_path, "plateau") == []
 
 
 def test_average_follows_the_weights(signs, tmp_path):

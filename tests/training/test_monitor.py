@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from recombine.evaluation.measures import MEASURES
-from recombine.training.monitor import EditMonitor, affordable, diagnose
+from recombine.training.monitor import EditMonitor, affordable, diagnose, is_as_good, last_rise, score
 from recombine.training.recipe import TrainConfig
 
 
@@ -16,7 +16,8 @@ def test_edit_success_of_methods_whose_answer_is_known(signs, sign_editor, sign_
     assert measures["edit_success/all"] == success
     assert (measures["sensitivity"] > 0.05) == (kind == "perfect")
     assert measures["mse"] == pytest.approx(0.0, abs=1e-6)
-    assert {key.split("/")[0] for key in measures} == {"mse", "sensitivity", "edit_success"} <= set(MEASURES)
+    assert measures["edit_kept/all"] == 1.0
+    assert {key.split("/")[0] for key in measures} == {"mse", "sensitivity", "edit_success", "edit_kept"} <= set(MEASURES)
     with Image.open(tmp_path / "grids" / "1.png") as grid:
         assert grid.width > 5 * 16
 
@@ -32,6 +33,15 @@ def test_an_evaluation_stays_within_its_budget(signs, sign_editor, sign_reader, 
         assert len(monitor.rows) == made // 11 and sum(decoded) <= made + 4 * 4
     assert len(EditMonitor(pack, sign_reader, made=0).rows) == 8
     assert affordable(TrainConfig()) == 2_000 and affordable(TrainConfig(images=500)) == 50
+
+
+def test_scores_by_hand():
+    assert score({"edit_success/all": 0.8, "edit_kept/all": 0.5, "mse": 0.01}) == pytest.approx(0.3)
+    assert score({"edit_success/all": 0.8, "mse": 0.0}) == 0.8 and score({"mse": 0.01}) is None
+    assert is_as_good(0.86, [(1, 0.5), (2, 0.9), (3, 0.88)]) and not is_as_good(0.84, [(1, 0.5), (2, 0.9), (3, 0.88)])
+    assert is_as_good(0.1, [])
+    assert last_rise([(10, 0.5), (20, 0.54), (30, 0.56), (40, 0.60), (50, 0.3)]) == (30, 0.56)
+    assert last_rise([(10, 0.5)]) == (10, 0.5)
 
 
 def test_named_causes():
