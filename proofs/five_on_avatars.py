@@ -23,7 +23,7 @@ from record import record
 import recombine
 from recombine.data.packed import Pack
 from recombine.data.synthetic import avatars
-from recombine.data.synthetic.truth import DERIVED, factors_behind, render_all, true_swaps
+from recombine.data.synthetic.truth import render_all, true_swaps
 from recombine.evaluation.classifier import Classifier, judge_classifier
 from recombine.evaluation.judgement import plain
 from recombine.evaluation.part_swaps import Carried, part_swaps
@@ -72,7 +72,7 @@ def carried(method: str) -> dict[str, Carried]:
             "appearance": Carried(judged=SEEN["appearance"], moved=LOOKS),
             "pose": Carried(judged=SEEN["pose"], moved=MOMENT),
         }
-    return {name: Carried(judged=(name,), moved=factors_behind([name]), free=DERIVED.get(name, ())) for name in LEARNT}
+    return {name: Carried(judged=(name,), moved=avatars.AVATARS.factors_behind([name]), free=avatars.AVATARS.goes_with.get(name, ())) for name in LEARNT}
 
 
 def measure(model: Method, pack: Pack, classifier: Classifier, method: str) -> dict:

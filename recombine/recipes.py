@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from recombine.data.synthetic import letters
 from recombine.data.synthetic.avatars import FACTORS, NUMBERS
 from recombine.methods import mad, presets
 from recombine.training.recipe import Recipe, Synthetic, TrainConfig
@@ -74,6 +75,16 @@ def ifcvaegan_avatars() -> Recipe:
     """
     train = on_synthetic(24_000, log_every=1_600, evaluate_every=12_000)
     return of("ifcvaegan", "avatars", train, data=Synthetic(8_000), attributes=FOUR)
+
+
+def ifcvaegan_letters() -> Recipe:
+    """Drawn letters, 64 px: `recombine train ifcvaegan.letters`. 2 min on one core that has bfloat16.
+
+    Ours, on combinations of values that it has not seen: 92.4 % of swaps succeed (91.4-93.3, n = 3,080), others
+    preserved 93.1 %, reconstruction 21.2 dB; 82.0 % of swaps of typefaces, 98.4 % of letters.
+    """
+    train = on_synthetic(24_000, log_every=1_600, evaluate_every=12_000)
+    return of("ifcvaegan", "avatars", train, data=Synthetic(name="letters"), attributes=tuple(letters.FACTORS))
 
 
 def advattr_avatars(**variant: Any) -> Recipe:
@@ -284,32 +295,33 @@ RECIPES = {
         avatars_demo, celeba_table1, celeba_table3, lfw_smiling,
         advattr_avatars, advattr_lfw, advattr_rafd, advattr_bu3dfe, advattr_multipie,
         mad_avatars, mad_lfw, mad_celeba, mad_vggface2,
-        ifcvaegan_avatars,
+        ifcvaegan_avatars, ifcvaegan_letters,
         rodi_avatars, rodi_sprites, rodi_fig7, rodi_market, rodi_deepfashion,
         matdr_avatars, matdr_lfw, matdr_celeba,
     )
 }  # fmt: skip
 
 
-def default_recipe(method: str = "ifcvaegan", synthetic: bool = False) -> tuple[Recipe, str]:
+def default_recipe(method: str = "ifcvaegan", drawn: str | None = None) -> tuple[Recipe, str]:
     """What is trained where no settings are named, and where they come from: the default of every command.
 
     Args:
         method: Short name.
-        synthetic: Whether the data are built-in avatars: then it is the method's recipe for them, or its small preset
-            with the training of `ifcvaegan.avatars`. Otherwise it is the settings found on photographs of 32 to 64
-            pixels, or the small preset.
+        drawn: Name of the drawn data set that it is trained on, such as avatars: then it is the method's recipe for it,
+            or else for avatars, or its small preset with the training of `ifcvaegan.avatars`. Otherwise it is the
+            settings found on photographs of 32 to 64 pixels, or the small preset.
 
     Raises:
         ValueError: There is no such method.
     """
     config_class(method)
     known = presets(method)
-    if synthetic and f"{method}.avatars" in RECIPES:
-        return RECIPES[f"{method}.avatars"](), f"recipe {method}.avatars"
+    for name in (f"{method}.{drawn}", f"{method}.avatars") if drawn else ():
+        if name in RECIPES:
+            return RECIPES[name](), f"recipe {name}"
     on_photos = TrainConfig(images=200_000, batch_size=32, ema_images=5_000, decay=0.3)
-    train = ifcvaegan_avatars().train if synthetic else on_photos
-    if not synthetic and "photos" in known:
+    train = ifcvaegan_avatars().train if drawn else on_photos
+    if not drawn and "photos" in known:
         own = {"rounds": ()} if method == "mad" else {}     # whose rounds belong to the attributes of `mad.lfw`
         return Recipe(method, replace(known["photos"], **own), train), "settings found on photographs"
     if "small" in known:

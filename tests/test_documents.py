@@ -225,6 +225,11 @@ MODULES = {  # distribution -> what is imported, where the names differ
     "scikit-image": "skimage",
     "python-avatars": "python_avatars",
     "resvg-py": "resvg_py",
+    "fontpkg-oxygen": "fontpkg_oxygen",
+    "fontpkg-arvo": "fontpkg_arvo",
+    "fontpkg-crimson-text": "fontpkg_crimson_text",
+    "fontpkg-lobster-two": "fontpkg_lobster_two",
+    "fontpkg-kalam": "fontpkg_kalam",
 }
 TOOLS = {"ruff", "pyright", "codespell", "tensorboard", "pytest-xdist"}  # run, or imported through another package
 

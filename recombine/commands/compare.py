@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter, Token
 
 from recombine.commands.options import Flag, Judge, Names, best_device, print_json, print_table, say, stoppable
-from recombine.commands.reading import Reading, pixels
+from recombine.commands.reading import Reading, draw, is_drawn
 
 if TYPE_CHECKING:
     from recombine.data.packed import Pack
-
-AVATARS = "avatars"
 
 
 def split_labels(_: object, tokens: Sequence[Token]) -> tuple[str, ...]:
@@ -49,7 +47,7 @@ def compare(
     split: Literal["train", "val", "test"] = "val",
     measures: Names | None = None,
     judge: Annotated[Judge, Parameter(name=("--judge", "--referee"))] = "auto",
-    avatars: int = 8_000,
+    drawn: Annotated[int, Parameter(name=("--drawn", "--avatars"))] = 8_000,
     allow_training_data: Flag = False,
     retry: Flag = False,
     report_only: Flag = False,
@@ -74,7 +72,7 @@ def compare(
     It writes report.html, report.md, table.csv and report.json.
 
     Args:
-        data: Folders of labelled images, packs, or the word avatars for synthetic faces; with --runs, what to judge on.
+        data: Folders of labelled images, packs, or the words avatars or letters; with --runs, what to judge on.
         out: The comparison's folder.
         methods: Short names, separated by commas; NAME:PRESET, NAME:SETTING=VALUE, or several of these joined by +.
         runs: Folders of finished runs, to compare these.
@@ -88,7 +86,7 @@ def compare(
         split: The split that is judged.
         measures: Some of reconstruction, judge, edits, truth, parts, leakage, information, realism, disentanglement.
         judge: Training of the classifier of edits, once for a data set; auto is thorough where quick is not good.
-        avatars: How many avatars are generated.
+        drawn: How many avatars or letters are drawn.
         allow_training_data: Judge images that runs were trained on, and mark the result.
         retry: Work again on what failed, or could not work with the data.
         report_only: Write the report from what is there, and train nothing.
@@ -112,12 +110,12 @@ def compare(
             "retry": retry, "device": best_device(), "command": command, "progress": say,
         }  # fmt: skip
         with stoppable():
-            packs = find_packs(data, out, reading or Reading(), avatars)
+            packs = find_packs(data, out, reading or Reading(), drawn)
             if runs:
                 page = compare_runs(out, runs, packs or None, **common)
             else:
                 if not packs:
-                    raise ValueError("name what to compare on: folders of labelled images, packs, or avatars")
+                    raise ValueError("name what to compare on: folders of labelled images, packs, avatars, or letters")
                 assert budget is not None
                 page = compare(out, packs, methods or (), budget=budget, seeds=seeds, pair_by=pair_by, **common)
     show(page, json)
@@ -131,11 +129,10 @@ def part(text: str) -> tuple[int, int]:
     return int(first), int(last)
 
 
-def find_packs(data: Sequence[str], out: Path, reading: Reading, avatars: int) -> Mapping[str, Pack]:
+def find_packs(data: Sequence[str], out: Path, reading: Reading, drawn: int) -> Mapping[str, Pack]:
     """Name -> pack of everything to compare on; generated or packed by one process while the others wait."""
     from recombine.comparison.finished_runs import named_after
     from recombine.data.packed import Pack, is_pack
-    from recombine.data.synthetic.avatars import build
     from recombine.files import check_writable
     from recombine.locks import waiting
 
@@ -143,12 +140,9 @@ def find_packs(data: Sequence[str], out: Path, reading: Reading, avatars: int) -
     check_writable(out)
     for text in data:
         folder = Path(text)
-        if text == AVATARS and not folder.exists():
-            height, width = pixels(reading.size or "64")
-            if height != width:
-                raise ValueError(f"avatars are square; --size takes one number for them, not {reading.size}")
+        if is_drawn(text):
             with waiting(out / "data.claim"):
-                found[AVATARS] = build(out / "data" / AVATARS, avatars, height, progress=sys.stderr.isatty())
+                found[text] = draw(text, out / "data" / text, reading, drawn)
             continue
         name = named_after(folder, found)
         if is_pack(folder):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from recombine.commands.options import Flag, print_json, print_table
-from recombine.commands.reading import Looks, Reading, look
+from recombine.commands.reading import Looks, Reading, draw, is_drawn, look
 from recombine.data.sources.cells import Note
 from recombine.messages import option
 
@@ -40,12 +40,15 @@ def data(path: Path, /, *, pack: Path | None = None, reading: Reading | None = N
 
     Understood are a Hugging Face imagefolder (metadata.csv, .jsonl or .parquet with
     file_name), CelebA's and small NORB's own files, any CSV, TSV or Parquet table with a
-    column of paths, one folder for each class, and folders that --pack made.
+    column of paths, one folder for each class, and folders that --pack made. The words
+    avatars and letters stand for data sets that are drawn:
+
+        recombine data letters --pack packs/letters
 
     Exit code 1 says that something must be done before training.
 
     Args:
-        path: The folder, or a label table that lies in it.
+        path: The folder, or a label table that lies in it; or avatars or letters.
         pack: Decode, resize and check every image once, and write them to this folder; stopped, it goes on.
         reading: How images are read.
         json: Print what was found as JSON.
@@ -63,6 +66,10 @@ def examine(path: Path, target: Path | None, reading: Reading) -> dict:
     from recombine.data.sources.folder import describe
     from recombine.data.sources.labels import split_by_group
 
+    if is_drawn(path):
+        if target is None:
+            raise ValueError(f"{path} are drawn into the folder that {option('pack', 'FOLDER')} names; say which")
+        return examine_pack(draw(str(path), target, reading).path) | {"pack": str(target)}
     if is_pack(path):
         return examine_pack(path)
     source = reading.source(path, strict=False)

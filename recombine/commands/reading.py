@@ -168,11 +168,28 @@ def pixels(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2] or match[1])
 
 
+def is_drawn(text: str | Path) -> bool:
+    """Whether this is the name of a drawn data set, and of nothing that is in this folder."""
+    from recombine.data.synthetic import DRAWN
+
+    return str(text) in DRAWN and not Path(text).exists()
+
+
+def draw(name: str, folder: Path, reading: Reading, count: int = 6_000) -> Pack:
+    """A drawn data set in a folder, drawn where it is not; raises ValueError where another shape than a square is asked."""
+    from recombine.data.synthetic import find_drawn
+
+    height, width = pixels(reading.size or "64")
+    if height != width:
+        raise ValueError(f"{name} are square; --size takes one number for them, not {reading.size}")
+    return find_drawn(name).build(folder, count, height, progress=sys.stderr.isatty())
+
+
 def find_pack(recipe: Recipe, folders: list[Path], run: Path, reading: Reading) -> Pack:
     """The recipe's images, generated or packed into the run's folder where necessary; several folders as one."""
     from recombine.data.joined import join
     from recombine.data.packed import Pack, is_pack
-    from recombine.data.synthetic import avatars, sprites
+    from recombine.data.synthetic import find_drawn, sprites
 
     unpacked = [folder for folder in folders if not is_pack(folder)]
     if int(os.environ.get("WORLD_SIZE", 1)) > 1 and (unpacked or not folders):
@@ -180,8 +197,8 @@ def find_pack(recipe: Recipe, folders: list[Path], run: Path, reading: Reading) 
         raise ValueError(f"several processes cannot pack at once; {cure}")
     if not folders:
         assert recipe.data is not None
-        shown = sys.stderr.isatty()
-        return avatars.build(run / "data", recipe.data.count, recipe.size, recipe.data.seed, progress=shown)
+        wanted, shown = recipe.data, sys.stderr.isatty()
+        return find_drawn(wanted.name).build(run / "data", wanted.count, recipe.size, wanted.seed, progress=shown)
     into = [run / "data" / str(number) if len(folders) > 1 else run / "data" for number, _ in enumerate(folders, 1)]
     packs = []
     for folder, target in zip(folders, into, strict=True):

@@ -10,7 +10,7 @@ from pathlib import Path
 from recombine import files
 from recombine.data.packed import Pack
 from recombine.data.samplers import first_group
-from recombine.data.synthetic.truth import of_avatars
+from recombine.data.synthetic.truth import drawn_in
 from recombine.evaluation.judge import LEARNT, check_protocol, checked_sections
 from recombine.locks import waiting
 from recombine.messages import option, shown
@@ -105,15 +105,15 @@ def recipe_for(label: str, pack: Pack, attributes: Sequence[str], pair_by: str |
         ValueError: The method learns from pairs, and the data set has no group to draw them by.
     """
     name, chosen, settings = labelled(label)
-    method, synthetic = METHODS[name][0], of_avatars(pack)
-    base, origin = default_recipe(name, synthetic)
+    method, drawn = METHODS[name][0], drawn_in(pack)
+    base, origin = default_recipe(name, drawn.name if drawn else None)
     config, origin = (preset(name, chosen), f"preset {chosen}") if chosen else (base.config, origin)
     if settings:
         config = changed(name, config, settings)
         origin += ", " + "+".join(f"{setting}={text}" for setting, text in settings.items())
     learnt = tuple(attributes)
     if method.sampler == "pairs":
-        group = pair_by or ("clip" if synthetic else first_group(pack))
+        group = pair_by or (drawn and drawn.pair_by) or first_group(pack)
         if group not in pack.schema.names:
             has = shown(pack.schema.names)
             raise ValueError(f"pairs are drawn by {group!r}, which the data set does not have; it has {has}")
@@ -148,7 +148,7 @@ def described(pack: Pack, attributes: Sequence[str], named: Sequence[str]) -> di
         "attributes": list(attributes),
         "values": {name: list(pack.schema[name].values) for name in attributes},
         "without": [name for name in named if name not in attributes],
-        "drawn": of_avatars(pack),
+        "drawn": drawn_in(pack) is not None,
     }
 
 

@@ -77,7 +77,7 @@ def swaps(
         swapped, _ = swap(codes[targets.to(device)], codes[sources.to(device)], *parts)
         shown[f"swap/{name}"] = to_pixels(model.decode(swapped))
     if truth := true_swaps(pack):
-        factors = factors_behind([name])
+        factors = factors_behind(pack, [name])
         true = [truth(int(rows[t]), int(rows[s]), factors) for t, s in zip(targets, sources, strict=True)]
         shown[f"truth/{name}"] = to_pixels(torch.from_numpy(np.stack(true)))  # type: ignore[arg-type]
     return shown

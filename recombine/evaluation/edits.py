@@ -161,7 +161,7 @@ def _carried(context: EvaluationContext, names: Sequence[str]) -> Carried:
     """What comes with a part that carries these attributes; one with a part of its own besides is not judged here."""
     judged = tuple(n for n in names if n in context.classifier.names and (len(names) == 1 or n not in context.codes))
     along = [other for name in names for other in context.goes_with.get(name, ()) if other not in names]
-    moved = factors_behind(names) if context.swapped is not None else ()
+    moved = factors_behind(context.pack, names) if context.swapped is not None else ()
     return Carried(judged, moved, tuple(dict.fromkeys([*names, *along])))
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from recombine.data.batch import mix_seed
 from recombine.data.packed import Pack
-from recombine.data.synthetic.truth import DERIVED, Render, of_avatars, true_edits, true_swaps
+from recombine.data.synthetic.truth import Render, drawn_in, true_edits, true_swaps
 from recombine.evaluation import codes, edits, identity
 from recombine.evaluation.classifier import Classifier, judge_classifier
 from recombine.evaluation.context import EvaluationContext
@@ -68,9 +68,9 @@ def judge(
             is none yet: "auto" when None; with "none" what it would measure is left out.
         extractor: Of the features by which realism and identity are measured; the classifier's own when None.
         perceptual: LPIPS or another distance `[batch]` of two batches of images in [-1, 1]; left out when None.
-        render: Draws the true result of an edit; may be called in other processes. The built-in avatars' own when None.
-        goes_with: Edited attribute -> others that rightly change with it and are no damage; for the built-in avatars,
-            where mouth and brows make the expression, these when None.
+        render: Draws the true result of an edit; may be called in other processes. A drawn data set's own when None.
+        goes_with: Edited attribute -> others that rightly change with it and are no damage; a drawn data set's
+            own when None, such as an avatar's mouth and brows, which make its expression.
         roles: Part -> attributes that it is meant to carry; the method's own when None.
         trained_on: Names of the files that the method was trained on, to refuse where the split was made anew.
         allow_training_data: Judge rows of the training split all the same, and mark the result.
@@ -103,7 +103,8 @@ def judge(
             "that is marked as such"
         )
     if goes_with is None:
-        goes_with = DERIVED if of_avatars(pack) else {}
+        drawn = drawn_in(pack)
+        goes_with = drawn.goes_with if drawn else {}
     report = progress or (lambda line: None)
 
     def find_classifier() -> Classifier:

@@ -50,10 +50,11 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class Synthetic:
-    """Built-in avatars, drawn when they are first needed."""
+    """A drawn data set, drawn when it is first needed."""
 
     count: int = 6_000                      # images
     seed: int = 0
+    name: str = "avatars"                   # or letters: a name in `recombine.data.synthetic.DRAWN`
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,9 @@ head can turn and tilt, the eyes can look aside, and light can fall from one sid
 from __future__ import annotations
 
 import io
-import os
 import re
-import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
@@ -20,12 +17,8 @@ import numpy as np
 from PIL import Image
 
 from recombine.data.batch import mix_seed
-from recombine.data.packed import Pack, is_pack, write_pack
-from recombine.data.schema import Attribute, Mirror, Schema
-from recombine.files import digest, write_bytes
-from recombine.messages import nearest, shown
-
-Factors = dict[str, Any]
+from recombine.data.schema import Attribute, Mirror
+from recombine.data.synthetic.drawn import Drawn, Factors, uniform
 
 HAIR_COLORS = {"black": "BLACK", "brown": "BROWN", "red": "RED", "blond": "BLONDE_GOLDEN", "silver": "SILVER_GRAY"}
 SKINS = {"pale": "PALE", "light": "LIGHT", "brown": "DARK_BROWN", "dark": "BLACK"}
@@ -62,7 +55,6 @@ FEELINGS = {  # (valence, arousal) that a factor's value adds
 EXPRESSIONS = ("neutral", "happiness", "sadness", "surprise", "anger", "fear")
 LIGHTINGS = ("left", "even", "right")      # thirds of the range of `light`
 PER_CLIP, PER_PERSON = 4, 8                 # images of one clip; of one person in two clips
-CHUNK = 256                                 # images drawn and kept at a time
 
 
 def render(factors: Mapping[str, Any], size: int = 64) -> np.ndarray:
@@ -73,7 +65,7 @@ def render(factors: Mapping[str, Any], size: int = 64) -> np.ndarray:
     """
     import resvg_py
 
-    check(factors)
+    AVATARS.check(factors)
     png = resvg_py.svg_to_bytes(svg_string=_document(factors), width=size, height=size)
     image = np.asarray(Image.open(io.BytesIO(bytes(png))).convert("RGB"), np.float32)
     ramp = np.linspace(-1, 1, size, dtype=np.float32)[None, :, None]
@@ -81,38 +73,10 @@ def render(factors: Mapping[str, Any], size: int = 64) -> np.ndarray:
     return np.clip(np.rint(lit), 0, 255).astype(np.uint8).transpose(2, 0, 1)
 
 
-def edit(factors: Mapping[str, Any], name: str, value: str | float) -> Factors:
-    """The same factors with one changed."""
-    changed = {**factors, name: value}
-    check(changed)
-    return changed
-
-
 def mirror(factors: Mapping[str, Any]) -> Factors:
     """The factors of the mirrored image: yaw, roll and light change sign, and left and right gaze change places."""
     turned = {name: -float(factors[name]) for name in NUMBERS}
     return {**factors, **turned, "gaze": {"left": "right", "right": "left"}.get(str(factors["gaze"]), "centre")}
-
-
-def check_names(what: str, factors: Mapping[str, Any], names: list[str]) -> None:
-    """Refuse factors that lack one of these names or have another."""
-    for name in names:
-        if name not in factors:
-            raise ValueError(f"{what} needs {name!r}; these factors have {shown(list(factors), 20)}")
-    for name in factors:
-        if name not in names:
-            raise ValueError(f"{what} has no factor {name!r}; it has {shown(names, 20)}{nearest(name, names)}")
-
-
-def check(factors: Mapping[str, Any]) -> None:
-    """Refuse factors that cannot be drawn, naming those that can."""
-    check_names("an avatar", factors, [*FACTORS, *NUMBERS])
-    for name, value in factors.items():
-        if name in FACTORS and value not in FACTORS[name]:
-            close = nearest(str(value), FACTORS[name])
-            raise ValueError(f"{name} has no value {value!r}; it has {shown(FACTORS[name])}{close}")
-        if name in NUMBERS and not NUMBERS[name][0] <= float(value) <= NUMBERS[name][1]:
-            raise ValueError(f"{name} lies between {NUMBERS[name][0]:g} and {NUMBERS[name][1]:g}, not at {value}")
 
 
 def sample(count: int, seed: int = 0) -> list[Factors]:
@@ -129,9 +93,10 @@ def sample(count: int, seed: int = 0) -> list[Factors]:
         for image in range(PER_PERSON):
             if image % PER_CLIP == 0:
                 clip = {name: str(rng.choice(FACTORS[name])) for name in CLIP if name in FACTORS}
-                clip = {**clip, "light": uniform(rng, "light")}
+                clip = {**clip, "light": uniform(rng, *NUMBERS["light"])}
             moment = {name: str(rng.choice(values)) for name, values in FACTORS.items() if name not in IDENTITY + CLIP}
-            found.append({**person, **clip, **moment, "yaw": uniform(rng, "yaw"), "roll": uniform(rng, "roll")})
+            turn = {name: uniform(rng, *NUMBERS[name]) for name in ("yaw", "roll")}
+            found.append({**person, **clip, **moment, **turn})
     return found[:count]
 
 
@@ -142,11 +107,6 @@ def persons(rng: np.random.Generator) -> Iterator[Factors]:
         for place in rng.permutation(np.prod(sizes)):
             which = np.unravel_index(place, sizes)
             yield {name: FACTORS[name][value] for name, value in zip(IDENTITY, which, strict=True)}
-
-
-def uniform(rng: np.random.Generator, name: str) -> float:
-    """A value of a continuous factor, exact in 32 bits."""
-    return float(np.float32(round(rng.uniform(*NUMBERS[name]), 3)))
 
 
 def labels(factors: Mapping[str, Any]) -> dict[str, Any]:
@@ -172,106 +132,26 @@ def expression(mouth: str, brows: str) -> str:
     return {"smile": "happiness", "sad": "sadness", "serious": "neutral"}[mouth]
 
 
-def build(
-    folder: str | Path, count: int = 6_000, size: int = 64, seed: int = 0,
-    workers: int | None = None, progress: bool = True,
-) -> Pack:  # fmt: skip
-    """Draw avatars of `size` x `size` pixels into a pack; what an interrupted call has drawn is used by the next.
-
-    80 % of the persons train, 10 % are val, 10 % test. Avatars that are in the folder are opened if they are these, and
-    drawn anew if not. Without `workers` all cores draw.
-
-    Raises:
-        ValueError: The folder holds a pack of other images, or count is not positive.
-    """
-    if count < 1:
-        raise ValueError(f"count is the number of avatars to draw, 1 or more, not {count}")
-    folder, planned = Path(folder), sample(count, seed)
-    if is_pack(folder):
-        pack = Pack(folder)
-        if not set(FACTORS) <= set(pack.schema.names):
-            raise ValueError(f"{folder} holds a pack that is not of avatars; choose another folder, or remove that one")
-        if holds(pack, planned, size):
-            return pack
-    rows = [labels(factors) for factors in planned]
-    columns, schema = table(rows, size)
-    files = [f"{place:06d}.png" for place in range(count)]
-    images = chunks(folder / "drawn", planned, size, seed, workers, progress)
-    pack = write_pack(folder, images, schema, files, columns, splits(rows))
-    shutil.rmtree(folder / "drawn")
-    return pack
-
-
-def holds(pack: Pack, planned: list[Factors], size: int) -> bool:
-    """Whether a pack has these avatars, drawn as they are drawn today (the first and the last image tell)."""
-    if (len(pack), *pack.schema.image_size) != (len(planned), size, size):
-        return False
-    if set(labels(planned[0])) != set(pack.schema.names) or any(pack.schema[n].values != v for n, v in FACTORS.items()):
-        return False
-    alike = all(np.array_equal(pack.images[row], render(planned[row], size)) for row in (0, -1))
-    return alike and all(truth(pack, row) == factors for row, factors in enumerate(planned))
-
-
-def chunks(
-    folder: Path, planned: list[Factors], size: int, seed: int, workers: int | None, progress: bool
-) -> Iterator[np.ndarray]:
-    """Images `[n, 3, size, size]` in order, each chunk kept in a file as soon as it is drawn."""
-    from joblib import Parallel, delayed
-    from rich.progress import track
-
-    folder.mkdir(parents=True, exist_ok=True)
-    parts = {start: planned[start : start + CHUNK] for start in range(0, len(planned), CHUNK)}
-    first = digest(render(planned[0], size))  # chunks that an older drawing left are not used
-    paths = [folder / f"{seed}-{size}-{start}-{len(part)}-{first}.npy" for start, part in parts.items()]
-    undone = [(part, path) for part, path in zip(parts.values(), paths, strict=True) if not path.exists()]
-    jobs = [delayed(draw_chunk)(part, size, path) for part, path in undone]
-    workers = min(workers or os.cpu_count() or 1, max(1, len(jobs)))
-    finished = Parallel(workers, return_as="generator_unordered")(jobs)
-    for _ in track(finished, "drawing avatars", total=len(jobs), disable=not progress, transient=True):
-        pass
-    for path in paths:
-        yield np.load(path, allow_pickle=False)
-
-
-def draw_chunk(factors: list[Factors], size: int, path: Path) -> None:
-    """Draw some avatars into a file that appears only when it is whole."""
-    content = io.BytesIO()
-    np.save(content, np.stack([render(each, size) for each in factors]), allow_pickle=False)
-    write_bytes(path, content.getvalue())
-
-
-def table(rows: list[dict[str, Any]], size: int) -> tuple[dict[str, np.ndarray], Schema]:
-    """The columns as a pack stores them, and the schema that explains them."""
+def attributes(rows: Sequence[Mapping[str, Any]]) -> list[Attribute]:
+    """What explains the columns of some avatars."""
     named = {**FACTORS, "expression": EXPRESSIONS, "lighting": LIGHTINGS}
     mirrors: dict[str, Mirror] = dict.fromkeys(("gaze", "lighting"), (("left", "right"),))
-    attributes = [Attribute(n, "categorical", values, mirror=mirrors.get(n, "keep")) for n, values in named.items()]
+    found = [Attribute(n, "categorical", values, mirror=mirrors.get(n, "keep")) for n, values in named.items()]
     for name in ("identity", "clip"):
-        attributes.append(Attribute(name, "group", tuple(sorted({str(row[name]) for row in rows}))))
+        found.append(Attribute(name, "group", tuple(sorted({str(row[name]) for row in rows}))))
     for name, (low, high) in NUMBERS.items():
-        attributes.append(Attribute(name, "continuous", low=low, high=high, mirror="negate"))
-    attributes += [Attribute(name, "continuous", low=-1.0, high=1.0) for name in ("valence", "arousal")]
-    columns = {}
-    for attribute in attributes:
-        place = {value: index for index, value in enumerate(attribute.values)}
-        values = [row[attribute.name] for row in rows]
-        columns[attribute.name] = np.array([place[v] for v in values]) if place else np.array(values, np.float32)
-    return columns, Schema(tuple(attributes), size, size)
+        found.append(Attribute(name, "continuous", low=low, high=high, mirror="negate"))
+    return found + [Attribute(name, "continuous", low=-1.0, high=1.0) for name in ("valence", "arousal")]
 
 
-def splits(rows: list[dict[str, Any]]) -> list[str]:
-    """A split for every image, whole persons together."""
+def splits(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A split for every image, whole persons together: 80 % of them train, 10 % are val, 10 % test."""
     people = sorted({str(row["identity"]) for row in rows})
     order = np.random.default_rng(0).permutation(len(people))
     edge = max(1, round(len(people) / 10)) if len(people) > 2 else 0
     rank = {people[place]: number for number, place in enumerate(order)}
     ranks = [rank[str(row["identity"])] for row in rows]
     return ["val" if r < edge else "test" if r < 2 * edge else "train" for r in ranks]
-
-
-def truth(pack: Pack, row: int) -> Factors:
-    """The exact factors of a packed avatar."""
-    names = {name: pack.schema[name].values[int(pack.labels[name][row])] for name in FACTORS}
-    return {**names, **{name: float(pack.labels[name][row]) for name in NUMBERS}}
 
 
 def _document(factors: Mapping[str, Any]) -> str:
@@ -353,3 +233,16 @@ def _cut_out(drawing: str, part: str, unique: str) -> str:
         text = f"<g><defs>{definitions}</defs>{text}</g>"
     text = re.sub(r' xmlns(:\w+)?="[^"]*"', "", text)
     return re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{unique}-", text)
+
+
+AVATARS = Drawn(
+    "avatars", "an avatar", FACTORS, NUMBERS, render, sample, labels, attributes, splits, pair_by="clip",
+    behind={
+        "expression": ("mouth", "brows"), "lighting": ("light",), "identity": IDENTITY, "clip": IDENTITY + CLIP,
+        "valence": tuple(FEELINGS), "arousal": tuple(FEELINGS),
+    },
+    goes_with={
+        "mouth": ("expression",), "brows": ("expression",), "expression": ("mouth", "brows"), "light": ("lighting",),
+    },
+)  # fmt: skip
+build, edit, truth = AVATARS.build, AVATARS.edit, AVATARS.truth

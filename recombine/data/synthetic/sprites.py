@@ -19,7 +19,7 @@ from recombine.data.batch import mix_seed
 from recombine.data.packed import Pack, write_pack
 from recombine.data.schema import Attribute, Mirror, Schema
 from recombine.data.sources.labels import LabelTable, split_by_group
-from recombine.data.synthetic.avatars import check_names
+from recombine.data.synthetic.drawn import check_names
 from recombine.messages import nearest, shown
 
 Factors = dict[str, str]

@@ -1,7 +1,7 @@
 """True results of label edits and swaps, where they can be drawn.
 
-Every factor of the built-in avatars is known, so the image that an edit should give can be drawn. Some attributes stand
-for several factors (mouth and brows make the expression): these move together.
+Every factor of the drawn data sets is known, so the image that an edit should give can be drawn. Some attributes stand
+for several factors (mouth and brows of an avatar make its expression): these move together.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import numpy as np
 
 from recombine.data.images import to_float
 from recombine.data.packed import Pack
-from recombine.data.synthetic import avatars
+from recombine.data.synthetic import DRAWN
+from recombine.data.synthetic.drawn import Drawn, Factors
 from recombine.processes import spread
 
 # Row, attribute and value -> the true image [channels, height, width] in [-1, 1], or None where no truth is known.
@@ -20,54 +21,48 @@ Render = Callable[[int, str, object], np.ndarray | None]
 # Row of the target, row of the source and the factors that move -> the same, of the swap.
 Truth = Callable[[int, int, Sequence[str]], np.ndarray | None]
 
-DERIVED = {  # of the built-in avatars: edited factor -> what is made of it, and back
-    "mouth": ("expression",), "brows": ("expression",), "expression": ("mouth", "brows"), "light": ("lighting",),
-}
-BEHIND = {  # of the built-in avatars: attribute -> the factors that make it
-    "expression": ("mouth", "brows"), "lighting": ("light",), "identity": avatars.IDENTITY,
-    "clip": avatars.IDENTITY + avatars.CLIP, "valence": tuple(avatars.FEELINGS), "arousal": tuple(avatars.FEELINGS),
-}
 FEW = 500  # images that are drawn sooner than a process starts
 
 
-def of_avatars(pack: Pack) -> bool:
-    """Whether a pack holds the built-in avatars with all their factors."""
-    complete = {*avatars.FACTORS, *avatars.NUMBERS} <= set(pack.schema.names)
-    return complete and all(pack.schema[name].values == values for name, values in avatars.FACTORS.items())
+def drawn_in(pack: Pack) -> Drawn | None:
+    """The drawn data set that a pack holds with all its factors; None for any other pack."""
+    return next((drawn for drawn in DRAWN.values() if drawn.fills(pack)), None)
 
 
 def true_edits(pack: Pack) -> Render | None:
-    """Draws the true result of label edits of the built-in avatars; None for any other pack."""
+    """Draws the true result of label edits of a drawn data set; None for any other pack."""
+    drawn = drawn_in(pack)
+    if drawn is None:
+        return None
 
     def render(row: int, attribute: str, value: object) -> np.ndarray | None:
-        if attribute not in avatars.FACTORS and attribute not in avatars.NUMBERS:
+        if attribute not in drawn.factors and attribute not in drawn.numbers:
             return None
-        return _render(avatars.edit(avatars.truth(pack, row), attribute, value), pack)  # type: ignore[arg-type]
+        return _render(drawn, drawn.edit(drawn.truth(pack, row), attribute, value), pack)  # type: ignore[arg-type]
 
-    return render if of_avatars(pack) else None
+    return render
 
 
 def true_swaps(pack: Pack) -> Truth | None:
-    """Draws the true result of swaps of the built-in avatars, the target's factors with some of the source's.
+    """Draws the true result of swaps of a drawn data set, the target's factors with some of the source's.
 
     None for any other pack.
     """
+    drawn = drawn_in(pack)
+    if drawn is None:
+        return None
 
     def render(row: int, source: int, moved: Sequence[str]) -> np.ndarray:
-        lent = avatars.truth(pack, source)
-        return _render({**avatars.truth(pack, row), **{name: lent[name] for name in moved}}, pack)
+        lent = drawn.truth(pack, source)
+        return _render(drawn, {**drawn.truth(pack, row), **{name: lent[name] for name in moved}}, pack)
 
-    return render if of_avatars(pack) else None
+    return render
 
 
-def factors_behind(names: Collection[str]) -> tuple[str, ...]:
-    """The factors of the built-in avatars that make some attributes, each once.
-
-    Example:
-        >>> factors_behind(["expression", "brows", "glasses"])
-        ('mouth', 'brows', 'glasses')
-    """
-    return tuple(dict.fromkeys(factor for name in names for factor in BEHIND.get(name, (name,))))
+def factors_behind(pack: Pack, names: Collection[str]) -> tuple[str, ...]:
+    """The factors of a drawn data set that make some attributes, each once; the attributes, for any other pack."""
+    drawn = drawn_in(pack)
+    return tuple(names) if drawn is None else drawn.factors_behind(names)
 
 
 def render_all(render: Render | Truth, jobs: Sequence[tuple], workers: int | None = None) -> list[np.ndarray | None]:
@@ -78,5 +73,5 @@ def render_all(render: Render | Truth, jobs: Sequence[tuple], workers: int | Non
     return spread(render, jobs, workers, FEW, batch=16)
 
 
-def _render(factors: avatars.Factors, pack: Pack) -> np.ndarray:
-    return to_float(avatars.render(factors, pack.schema.height)).numpy()
+def _render(drawn: Drawn, factors: Factors, pack: Pack) -> np.ndarray:
+    return to_float(drawn.render(factors, pack.schema.height)).numpy()

@@ -3,7 +3,7 @@ import pytest
 
 from recombine.data.packed import Pack, write_pack
 from recombine.data.schema import Attribute, Schema
-from recombine.data.synthetic import avatars
+from recombine.data.synthetic import avatars, drawn
 
 PLAIN = {
     "hair": "afro",
@@ -191,7 +191,7 @@ def test_a_second_build_opens_the_first_and_other_avatars_replace_it(tmp_path, m
     assert len(avatars.build(tmp_path, 10, size=16, workers=1, progress=False)) == 10
     monkeypatch.setitem(avatars.BACKGROUNDS, "white", "#fefefe")
     monkeypatch.setitem(avatars.BACKGROUNDS, "night", "#000000")
-    assert not all(avatars.holds(Pack(tmp_path), avatars.sample(10, seed), 16) for seed in (0, 1))
+    assert not all(avatars.AVATARS.is_in(Pack(tmp_path), avatars.sample(10, seed), 16) for seed in (0, 1))
 
 
 def test_a_pack_that_is_drawn_otherwise_is_drawn_anew(tmp_path, monkeypatch):
@@ -202,29 +202,29 @@ def test_a_pack_that_is_drawn_otherwise_is_drawn_anew(tmp_path, monkeypatch):
 
 
 def test_an_interrupted_build_goes_on_with_what_it_has_drawn(tmp_path, monkeypatch):
-    monkeypatch.setattr(avatars, "CHUNK", 8)
+    monkeypatch.setattr(drawn, "CHUNK", 8)
     whole = avatars.build(tmp_path / "whole", 24, size=16, workers=1, progress=False)
-    drawn, draw, calls = avatars.sample(24), avatars.draw_chunk, []
+    planned, draw, calls = avatars.sample(24), drawn.draw_chunk, []
 
-    def dying(factors, size, path):
+    def dying(render, factors, size, path):
         if len(calls) == 2:
             raise KeyboardInterrupt
         calls.append(path.name)
-        draw(factors, size, path)
+        draw(render, factors, size, path)
 
-    monkeypatch.setattr(avatars, "draw_chunk", dying)
+    monkeypatch.setattr(drawn, "draw_chunk", dying)
     with pytest.raises(KeyboardInterrupt):
         avatars.build(tmp_path / "cut", 24, size=16, workers=1, progress=False)
     assert not (tmp_path / "cut" / "manifest.json").exists()
 
     again = []
-    monkeypatch.setattr(avatars, "draw_chunk", lambda factors, size, path: (again.append(factors), draw(factors, size, path)))
+    monkeypatch.setattr(drawn, "draw_chunk", lambda render, factors, *rest: (again.append(factors), draw(render, factors, *rest)))
     resumed = avatars.build(tmp_path / "cut", 24, size=16, workers=1, progress=False)
-    assert again == [drawn[16:]] and resumed.fingerprint == whole.fingerprint
+    assert again == [planned[16:]] and resumed.fingerprint == whole.fingerprint
 
 
 def test_two_workers_draw_what_one_draws(tmp_path, monkeypatch, pack):
-    monkeypatch.setattr(avatars, "CHUNK", 48)
+    monkeypatch.setattr(drawn, "CHUNK", 48)
     assert avatars.build(tmp_path, 96, size=32, seed=5, workers=2, progress=False).fingerprint == pack.fingerprint
 
 
