@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from recombine.commands import data
+from recombine.commands.compare import find_packs
 from recombine.commands.reading import Reading, draw, find_pack
+from recombine.comparison.plan import recipe_for
 from recombine.data.packed import Pack
 from recombine.data.synthetic import avatars, drawn, letters
 from recombine.data.synthetic.truth import true_edits
@@ -217,3 +219,12 @@ def test_the_word_letters_stands_for_a_data_set(tmp_path, monkeypatch):
     Path("letters").mkdir()                                  # a folder of this name comes first
     with pytest.raises(ValueError, match="no image"):
         data.examine(Path("letters"), Path("packs/other"), Reading())
+
+
+def test_methods_are_compared_on_letters_by_recipes_for_drawn_images(tmp_path):
+    packs = find_packs(["letters"], tmp_path, Reading(size="16"), 12)
+    assert list(packs) == ["letters"] and len(packs["letters"]) == 12
+    recipe, origin = recipe_for("ifcvaegan", packs["letters"], ["letter", "weight"])
+    assert origin == "recipe ifcvaegan.letters" and (recipe.size, recipe.attributes) == (16, ("letter", "weight"))
+    with pytest.raises(ValueError, match="no attribute of kind 'group'"):
+        recipe_for("rodi", packs["letters"], ["letter"])     # letters have no group from which pairs could be drawn
