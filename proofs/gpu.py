@@ -343,7 +343,7 @@ def recipe_of(setup: Setup, name: str, pack: Any, **train: Any) -> Any:
     if learns == "group":
         config = replace(config, pair_by=tuple(attributes))
     quiet = {"log_every": 1 << 60, "evaluate_every": 1 << 60, "save_seconds": 1e9}
-    train = {"images": 1 << 50, "batch_size": 8 if setup.tiny else batch, "ema_images": 5_000, **quiet, **train}
+    train = {"images": 1 << 50, "batch_size": 8 if setup.tiny else batch, "ema_images": 5_000, "mirror": True, **quiet, **train}
     return Recipe(name, config, TrainConfig(**train), size=pack.schema.height, attributes=tuple(attributes))
 
 

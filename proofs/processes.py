@@ -86,7 +86,7 @@ def train_all(pack: Pack, folder: Path, accumulate: int) -> None:
         own = pack.select(*(COLUMNS[kind] for kind in kind.kinds))
         torch.manual_seed(0)
         method = build(name, settings, own.schema)
-        course = TrainConfig(images=24, batch_size=8, accumulate=accumulate, precision="64-true", ema_images=50, log_every=8)
+        course = TrainConfig(images=24, batch_size=8, accumulate=accumulate, precision="64-true", mirror=True, ema_images=50, log_every=8)
         fit(method, own, course, folder / name, quiet=True)
         if dist.is_initialized() and not same_everywhere(method):
             apart.append(name)

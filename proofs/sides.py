@@ -83,7 +83,7 @@ def recipe_of(method: str, preset_name: str, config: dict, train: dict) -> Recip
         found = Recipe(method, preset(method, preset_name), TrainConfig(images=ENDLESS))
     else:
         found, _ = default_recipe(method)
-    return replace(found, config=replace(found.config, **config), train=replace(found.train, **train))
+    return replace(found, config=replace(found.config, **config), train=replace(found.train, **{"mirror": True, **train}))
 
 
 def ours(

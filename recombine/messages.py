@@ -24,7 +24,8 @@ def option(name: str, value: str | bool | None = None) -> str:
     """An option in a message: `on_bad='skip'` in Python, `--on-bad skip` inside `command_line()`."""
     if not _on_command_line.get():
         return f"the option {name}" if value is None else f"{name}={value!r}"
-    return f"--{name.replace('_', '-')}" + (f" {value}" if isinstance(value, str) else "")
+    said = f"{'no-' if value is False else ''}{name.replace('_', '-')}"
+    return f"--{said} {value}" if isinstance(value, str) else f"--{said}"
 
 
 def process_number() -> int:

@@ -62,7 +62,7 @@ def lfw_smiling(variant: str = "ours", images: int = 200_000) -> Recipe:
     results/ifcvaegan-lfw40-smiling.json). Other rows of Tables 1 and 3 are presets: `--preset small-without-aux`,
     87.4 % smiling (85.2-89.3), and the others of VARIANTS.
     """
-    train = TrainConfig(images=images, batch_size=32, ema_images=5_000, decay=0.3, evaluate_every=20_000)
+    train = TrainConfig(images=images, batch_size=32, mirror=True, ema_images=5_000, decay=0.3, evaluate_every=20_000)
     preset = "small" if variant == "ours" else f"small-{variant.replace('_', '-')}"
     return of("ifcvaegan", preset, train, size=32, attributes=("Smiling",))
 
@@ -103,7 +103,7 @@ def advattr_lfw() -> Recipe:
     Ours, after 40,000 images: 53.4 % of swaps succeed (51.6-55.1, n = 3,111), others preserved 95.3 %
     (results/advattr-lfw40.json).
     """
-    train = TrainConfig(images=60_000, batch_size=16, ema_images=4_000, decay=0.4, evaluate_every=20_000)
+    train = TrainConfig(images=60_000, batch_size=16, mirror=True, ema_images=4_000, decay=0.4, evaluate_every=20_000)
     return of("advattr", "photos", train, size=32, attributes=("Smiling", "Eyeglasses", "Gray_Hair"))
 
 
@@ -157,7 +157,7 @@ def mad_lfw(**variant: Any) -> Recipe:
     (4.8-5.5, n = 1,037; results/mad-lfw40.json). Before the joint phase, `--images 36000 --set shares=2,1,0`: 69.0 %
     (66.1-71.8).
     """
-    train = TrainConfig(images=120_000, batch_size=32, ema_images=5_000, decay=0.4, evaluate_every=20_000)
+    train = TrainConfig(images=120_000, batch_size=32, mirror=True, ema_images=5_000, decay=0.4, evaluate_every=20_000)
     return of("mad", "photos", train, variant, size=32, attributes=("identity", "expression", *POSE))
 
 
@@ -183,7 +183,7 @@ def mad_vggface2() -> Recipe:
 def mad_paper(preset: str) -> Recipe:
     """The paper's networks at 128 px: batches of 128, 235, 11 and 11 thousand iterations."""
     iterations = round(1000 * sum(mad.PRESETS[preset].shares))
-    train = TrainConfig(images=128 * iterations, batch_size=128, evaluate_every=1_000_000)
+    train = TrainConfig(images=128 * iterations, batch_size=128, mirror=True, evaluate_every=1_000_000)
     attributes = ("identity", "clip", "expression", "valence", "arousal", *POSE)
     return of("mad", preset, train, size=128, attributes=attributes)
 
@@ -264,7 +264,7 @@ def matdr_lfw(ver_weight: float = 0.1) -> Recipe:
     Ours, after 6,000 pairs: 32.1 % of swaps succeed (30.5-33.8, n = 3,111), others preserved 96.9 %, Frechet distance
     .177 (.154-.199, n = 1,037; results/matdr-lfw40.json).
     """
-    train = TrainConfig(images=15_000, batch_size=4, ema_images=2_000, decay=0.4, evaluate_every=5_000)
+    train = TrainConfig(images=15_000, batch_size=4, mirror=True, ema_images=2_000, decay=0.4, evaluate_every=5_000)
     attributes = ("Smiling", "Eyeglasses", "Gray_Hair")
     return of("matdr", "photos", train, {"ver_weight": ver_weight}, size=32, attributes=attributes)
 
@@ -274,7 +274,7 @@ def matdr_celeba() -> Recipe:
 
     Paper: FID 45.23 (n = 2000); 36 h on a P100.
     """
-    train, attributes = TrainConfig(images=3_200_000, batch_size=16), ("Bangs", "Smiling", "Eyeglasses")
+    train, attributes = TrainConfig(images=3_200_000, batch_size=16, mirror=True), ("Bangs", "Smiling", "Eyeglasses")
     return of("matdr", "paper", train, {"ver_weight": 0.1}, size=128, attributes=attributes)
 
 

@@ -1,6 +1,7 @@
 """What every test shares: one thread, so that tests on two cores do not slow each other down."""
 
 import os
+from types import SimpleNamespace
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -37,6 +38,15 @@ def same_precision():
     """Precision "auto" is float32, not what this machine happens to be quicker with while other tests run beside."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("recombine.training.engine.quickest", lambda rehearse, batch_size: ("32-true", {}))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def mirrored(request):
+    """Where nothing else is said images are mirrored, without seconds of finding out whether the signs may be."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.path.stem != "test_mirroring":
+            patch.setattr("recombine.training.engine.handedness", lambda pack: SimpleNamespace(mirror=True))
         yield
 
 

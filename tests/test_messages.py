@@ -12,6 +12,7 @@ from recombine.messages import command_line, option, printable, process_number
     [
         ("on_bad", "skip", "on_bad='skip'", "--on-bad skip"),
         ("allow_training_data", True, "allow_training_data=True", "--allow-training-data"),
+        ("mirror", False, "mirror=False", "--no-mirror"),
         ("table", None, "the option table", "--table"),
     ],
 )

@@ -38,6 +38,7 @@ def level(method: object, path: Path) -> dict[str, float]:
 if __name__ == "__main__":
     pack, folder = Pack(sys.argv[1]).select("lamp"), Path(sys.argv[2])
     torch.set_num_threads(1)
+    engine.handedness = lambda pack: SimpleNamespace(mirror=not dist.get_rank())  # the first process decides
     train("toy-norm", pack, folder / "toy-norm")
     train("ifcvaegan", pack, folder / "ifcvaegan")
     train("toy", pack, folder / "toy-microbatches", accumulate=2)

@@ -32,6 +32,7 @@ def train(
     batch_size: int | None = None,
     seed: int | None = None,
     precision: Literal["auto", "32-true", "bf16-mixed"] | None = None,
+    mirror: Annotated[bool | None, Parameter(negative="--no-mirror")] = None,
     settings: Annotated[list[str] | None, Parameter(name="--set")] = None,
     judge: Judge = "auto",
     allow: Flag = False,
@@ -65,6 +66,7 @@ def train(
         batch_size: Images in a step, over all processes.
         seed: Of everything random in the training.
         precision: Of the networks; what this device is faster with, measured at the start, when not given.
+        mirror: Whether half of the images are shown mirrored; where they allow it, found out first, when not given.
         settings: NAME=VALUE of the method's or the training's settings; may be given several times.
         judge: Training of the classifier of edits, once for a data set; auto is thorough where quick is not good.
         allow: Go on although settings that leave the model as it is differ from those the run was begun with.
@@ -78,7 +80,10 @@ def train(
 
     recipe, folders = find_recipe(what, data or [])
     out = out or Path("runs") / Path(what).resolve().name
-    given = {"images": images, "minutes": minutes, "batch_size": batch_size, "seed": seed, "precision": precision}
+    given = {
+        "images": images, "minutes": minutes, "batch_size": batch_size, "seed": seed, "precision": precision,
+        "mirror": mirror,
+    }  # fmt: skip
     recipe = adjusted(recipe, method, preset, pairs(settings, "--set"), **given)
     recipe = replace(recipe, attributes=attributes or recipe.attributes)
     check_writable(out)

@@ -29,11 +29,13 @@ from recombine import files, locks
 from recombine.data.batch import Batch, mix_seed
 from recombine.data.packed import Pack
 from recombine.data.samplers import SAMPLERS, LeavesOut, Sampler
+from recombine.messages import option
 from recombine.method import Controlled, Hinting, Method, OwnSampler, Phase, Phased, Progress, Turn
 from recombine.methods.shared.prototypes import fit_prototypes, prototypes_of
 from recombine.training import checkpoint
 from recombine.training.log import Journal, Meter
 from recombine.training.lowered import LOWERED, Lowered, quickest
+from recombine.training.mirroring import handedness
 from recombine.training.monitor import NOISE, diagnose, is_as_good, last_rise, score
 from recombine.training.players import Average, Players, load_child
 from recombine.training.reader import Reader
@@ -69,6 +71,7 @@ class State:
     rollbacks: int = 0                      # each changes the order of the images and halves the learning rate
     bad_in_row: int = 0
     precision: str = ""                     # in which the networks run, where it was measured
+    mirror: bool | None = None              # whether images are shown mirrored, where it was decided from the data
     minutes: float = 0.0                    # that the training was to take when its length was found
     images: int = 0                         # to be seen in all, where a time decided it; 0 = the settings say it
     end: int = 0                            # images after which edits that no longer get better end it; 0 = all
@@ -176,6 +179,8 @@ class Training:
         if not self.state.images_seen and isinstance(self.sampler, LeavesOut) and self.sampler.left_out:
             alone = f"{self.sampler.left_out} training images stand alone in their group"
             self.journal.event(0, "left out", f"{alone}, form no pair and are not used")
+        if self.config.mirror is None:
+            self.settle_mirror()
         if self.config.precision == "auto":
             self.settle_precision()
         self.evaluate(monitor, when=self.state.images_seen == 0)
@@ -260,6 +265,16 @@ class Training:
             self.meter.add(means)
             measured |= means
         return "", measured
+
+    def settle_mirror(self) -> None:
+        """Show images mirrored where the training began so, or where the data allow it; the first process decides."""
+        if self.state.mirror is None:
+            found = handedness(self.pack) if self.fabric.is_global_zero else None
+            self.state.mirror = self.fabric.broadcast(found and found.mirror)
+            shown, other = "" if self.state.mirror else "not ", option("mirror", not self.state.mirror)
+            sentence = f"images are {shown}shown mirrored: {found}; to have it otherwise, begin with {other}"
+            self.journal.event(self.state.images_seen, "mirror", sentence)
+        self.sampler = self.new_sampler()
 
     def settle_precision(self) -> None:
         """Take the precision that the training began with, or measure which is quickest on its own step."""
@@ -366,10 +381,11 @@ class Training:
 
     def new_sampler(self) -> Sampler:
         """The order of the images, which the reader follows from now on; another one after every rollback."""
+        mirror = bool(self.state.mirror) if self.config.mirror is None else self.config.mirror
         if isinstance(self.method, OwnSampler):
-            sampler = self.method.make_sampler(self.pack, self.seed, self.config.mirror)
+            sampler = self.method.make_sampler(self.pack, self.seed, mirror)
         else:
-            sampler = SAMPLERS[self.method.sampler](self.pack, "train", seed=self.seed, mirror=self.config.mirror)
+            sampler = SAMPLERS[self.method.sampler](self.pack, "train", seed=self.seed, mirror=mirror)
         self.reader.follow(sampler, self.seed)
         return sampler
 
@@ -522,7 +538,8 @@ class Training:
             load_child(self.prototypes, "codebook", found.tensors["weights"])
         self.average.load(found.tensors.get("average", {}))
         self.players.load_optimizers(found.tensors, found.state["optimizers"])
-        self.state = State(**{name: value for name, value in found.state.items() if name in vars(self.state)})
+        known = {name: value for name, value in found.state.items() if name in vars(self.state)}
+        self.state = State(**{"mirror": True, **known})  # which earlier versions did where nothing else was said
         self.state.scores = [(images, value) for images, value in self.state.scores]
         if isinstance(self.method, Controlled):
             self.method.controllers.update(self.state.controllers)

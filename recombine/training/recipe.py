@@ -23,7 +23,7 @@ class TrainConfig:
     seed: int = 0
     precision: str = "auto"                 # "32-true", "bf16-mixed", or what the device is faster with, measured at the start
     compiled: bool = False                  # compile every network; takes minutes at the start
-    mirror: bool = True                     # show images mirrored half of the time, with mirrored labels
+    mirror: bool | None = None              # show half of the images mirrored, labels too; None = where the data allow
     decay: float = 0.0                      # last share of the training in which the learning rate falls to 0
     ema_images: int = 0                     # half-life of the averaged weights, in images; 0 = no average
     keep: Literal["last", "best"] = "last"  # the model is that of the end, or of the best evaluation

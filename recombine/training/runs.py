@@ -25,7 +25,7 @@ from recombine.training import checkpoint
 from recombine.training.engine import Monitor, fit
 from recombine.training.lowered import FULL, LOWERED, lower
 from recombine.training.recipe import Recipe
-from recombine.training.settings import check_names, check_settings, config_class
+from recombine.training.settings import as_begun, check_names, check_settings, config_class
 
 
 def build(name: str, settings: Mapping[str, Any], schema: Schema) -> Method:
@@ -86,10 +86,10 @@ def start(
     }
     files.make_folder(run)
     check_settings(run / "config.json", settings, allow)
-    if recipe.train.precision == "auto" and (run / "config.json").exists():  # which then is what the run began with
-        begun = json.loads((run / "config.json").read_text())["train"]["precision"]
-        recipe = replace(recipe, train=replace(recipe.train, precision=begun))
-        settings["train"]["precision"] = begun
+    if (run / "config.json").exists():      # what is found out is then what the run began with
+        begun = as_begun(asdict(recipe.train), json.loads((run / "config.json").read_text())["train"])
+        recipe = replace(recipe, train=replace(recipe.train, **begun))
+        settings["train"] |= begun
     if process_number() == 0:
         write_settings(run, settings, pack.schema)
     return fit(method, pack, recipe.train, run, settings=settings, monitor=monitor, quiet=quiet)

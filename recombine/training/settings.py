@@ -22,6 +22,7 @@ LESS_EXACT = ("batch_size", "precision", "compiled", "accumulate")  # may change
 HARMLESS = (                                # may change
     "images", "minutes", "keep", "plateau_images", "log_every", "evaluate_every", "save_seconds", "patience", "rollbacks",
 )  # fmt: skip
+FOUND_OUT = {"precision": "auto", "mirror": None}  # values that mean so: they are what the run began with
 KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
@@ -154,11 +155,17 @@ def complete(saved: Mapping, defaults: Any) -> dict:
     return {**json.loads(json.dumps(asdict(defaults))), **saved}
 
 
+def as_begun(train: Mapping, begun: Mapping) -> dict:
+    """Settings of a training that would be found out at its start, as an earlier call began it with them."""
+    return {name: begun[name] for name, value in FOUND_OUT.items() if name in begun and train.get(name, value) == value}
+
+
 def check_settings(path: Path, wanted: Mapping, allow: bool) -> None:
     """Refuse to go on with other settings than a run was begun with.
 
     What changes the model or the data is always refused; what changes the course of the training needs `allow`. Without
-    the run's `config.json` at the path the run is new, and nothing is refused. Precision "auto" is whatever the run has.
+    the run's `config.json` at the path the run is new, and nothing is refused. What is found out at the start
+    is what the run has.
 
     Raises:
         ValueError: With every setting that differs, and what to do.
@@ -171,8 +178,7 @@ def check_settings(path: Path, wanted: Mapping, allow: bool) -> None:
     if begun["method"] == now["method"]:
         begun["config"] = complete(begun["config"], config_class(begun["method"])())
     begun["train"] = complete(begun["train"], TrainConfig())
-    if now["train"]["precision"] == "auto":
-        now["train"]["precision"] = begun["train"]["precision"]
+    now["train"] |= as_begun(now["train"], begun["train"])
     news = {name: f"{name} was {a!r}, now {b!r}" for name, a, b in differing(begun, now)}
     inexact = [line for name, line in news.items() if name.split(".")[-1] in LESS_EXACT]
     if inexact and process_number() == 0:

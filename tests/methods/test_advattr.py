@@ -388,4 +388,4 @@ def test_vectors_without_labels():
 
 def test_presets_train_config_is_the_papers():
     train = advattr_rafd().train
-    assert train == TrainConfig(images=75 * 2832, batch_size=16, decay=1 / 3, evaluate_every=28_320)
+    assert train == TrainConfig(images=75 * 2832, batch_size=16, mirror=True, decay=1 / 3, evaluate_every=28_320)

@@ -29,7 +29,7 @@ from recombine.training import engine as training
 from recombine.training.engine import Diverged, Interrupted, TrainConfig, fit
 from recombine.training.players import flat_states
 
-SHORT = TrainConfig(images=20 * 16, batch_size=16, ema_images=64, log_every=64, evaluate_every=160)
+SHORT = TrainConfig(images=20 * 16, batch_size=16, mirror=True, ema_images=64, log_every=64, evaluate_every=160)
 
 
 @pytest.fixture(autouse=True)
