@@ -159,7 +159,7 @@ def trained(images: Tensor, seed: int) -> nn.Module:
     for step in range(steps):
         y, x = rng.integers(0, 2 * SHIFT + 1, 2).tolist()
         rows = torch.from_numpy(order[step * BATCH : (step + 1) * BATCH])
-        negative = torch.from_numpy(rng.choice(np.float32([-1, 1]), (BATCH, 1, 1, 1)))  # dark on light, light on dark
+        negative = torch.from_numpy(rng.choice(np.array([-1, 1], np.float32), (BATCH, 1, 1, 1)))  # dark on light too
         loss = F.softplus(-score(network, images[rows][..., y : y + side, x : x + side] * negative)).mean()
         optimizer.zero_grad()
         loss.backward()
