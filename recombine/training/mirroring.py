@@ -1,10 +1,10 @@
 """Whether a training may show images mirrored, decided from the images themselves.
 
-A small network f looks at an image x and at its mirror image x' and says which of them is the original, with probability
+A small network f looks at an image x and at its mirror image x', and says with which probability x is the original:
 
     P(x is the original) = 1 / (1 + exp(-s(x))),    s(x) = f(x) - f(x').                                            (1)
 
-The two share one network and s(x') = -s(x), so that without a difference between images and mirror images exactly half
+Both are seen by the same f, and s(x') = -s(x), so that without a difference between images and mirror images exactly half
 of the answers are right. On images that it was not trained on, whole groups held out, two numbers are measured:
 
     accuracy = share of s(x) > 0, ties counting half,                                                               (2)
