@@ -37,7 +37,7 @@ from recombine.training.log import Journal, Meter
 from recombine.training.lowered import LOWERED, Lowered, quickest
 from recombine.training.mirroring import handedness
 from recombine.training.monitor import NOISE, diagnose, is_as_good, last_rise, score
-from recombine.training.players import Average, Players, load_child
+from recombine.training.players import Average, Players, StandIns, load_child
 from recombine.training.reader import Reader
 from recombine.training.recipe import (
     SAVES,
@@ -297,11 +297,13 @@ class Training:
         self.without_effect([self.method.turns(batch.slice(0, images), progress)])
         return self.longest(clock() - start)
 
-    def without_effect(self, games: list[Iterator[Turn]]) -> None:
-        """Take every turn of a step up to its gradients, which are thrown away; buffers are taken back."""
+    def without_effect(self, games: list[Iterator[Turn]], stand_ins: StandIns | None = None) -> None:
+        """Take every turn of a step, whose gradients go to stand-ins or nowhere; buffers are taken back."""
         self.players.keep_buffers()
         while (gradients := self.players.backward(games)) is not None:
             gradients.norm.item()           # waits for the device
+            if stand_ins:
+                stand_ins.step(gradients.player)
         self.players.take_back_buffers()
 
     def longest(self, seconds: float) -> float:
@@ -346,11 +348,12 @@ class Training:
         batch_size, shares = self.config.batch_size, [phase.share for phase in self.phases]
         middle = (sum(shares[:place]) + shares[place] / 2) / sum(shares)
         phase, progress = progress_at(round(middle * 1e6), 10**6, self.phases)
-        times: list[float] = []
+        stand_ins, times = StandIns(self.players), list[float]()
         while len(times) < 4 or (len(times) < 20 and sum(times) < self.config.minutes * 60 / 100 / len(shares)):
             start = time.perf_counter()
             batch = self.prepared(self.state.images_seen + len(times) * batch_size, phase)
-            self.without_effect([self.method.turns(part, progress) for part in batch.split(self.config.accumulate)])
+            games = [self.method.turns(part, progress) for part in batch.split(self.config.accumulate)]
+            self.without_effect(games, stand_ins)
             times.append(self.longest(time.perf_counter() - start))
         return statistics.median(times[1:]) / batch_size  # the first one also loads kernels, and waits for its images
 

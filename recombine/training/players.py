@@ -155,6 +155,22 @@ class Players:
                         state[name] = torch.empty_like(parameter).copy_(value)
 
 
+class StandIns:
+    """Optimisers that step copies of all weights: as much work as the players' own, and without effect."""
+
+    def __init__(self, players: Players):
+        self.own = players.parameters
+        self.copies = {player: [nn.Parameter(w.detach().clone()) for w in own] for player, own in self.own.items()}
+        made = {player: players.method.optimizer(player, copies) for player, copies in self.copies.items()}
+        self.optimizers = {player: fused(optimizer) for player, optimizer in made.items()}
+
+    def step(self, player: str) -> None:
+        """Step a player's copies by the gradients that stand in its weights."""
+        for copy, weight in zip(self.copies[player], self.own[player], strict=True):
+            copy.grad = weight.grad
+        self.optimizers[player].step()
+
+
 class Average:
     """The exponential moving average of the parameters and buffers of several networks, by `network.key`.
 

@@ -10,7 +10,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from recombine.method import Phase, Turn
-from recombine.training.players import Gradients, Players, fused
+from recombine.training.players import Gradients, Players, StandIns, fused
 
 
 @pytest.fixture
@@ -87,6 +87,19 @@ def test_buffers_come_back_where_a_step_can_change_them(fabric):
     players.take_back_buffers()
     assert all(torch.equal(buffer, before[name]) for name, buffer in method.named_buffers())
     assert len(players.live) == 3  # of the network that is not frozen
+
+
+def test_stand_ins_step_copies_as_the_players_would(fabric):
+    method = Normed()
+    players = Players(fabric, method)
+    stand_ins, before = StandIns(players), [weight.clone() for weight in method.parameters()]
+    method.network(torch.randn(4, 3)).square().sum().backward()
+    stand_ins.step("all")
+    assert all(torch.equal(weight, old) for weight, old in zip(method.parameters(), before, strict=True))
+    players.optimizers["all"].step()
+    moved = [not torch.equal(weight, old) for weight, old in zip(players.parameters["all"], before, strict=True)]
+    assert moved == [True, True, False, False]  # the other network has no gradient
+    assert all(torch.equal(copy, weight) for copy, weight in zip(stand_ins.copies["all"], players.parameters["all"], strict=True))
 
 
 def test_what_waits_for_a_device_is_seen():
