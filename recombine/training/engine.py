@@ -184,8 +184,8 @@ class Training:
         if self.config.precision == "auto":
             self.settle_precision()
         self.evaluate(monitor, when=self.state.images_seen == 0)
-        self.settle_length(monitor)
         whole, start = self.state.images_seen == 0, time.perf_counter()
+        self.settle_length(monitor)
         while self.state.images_seen < self.end:
             self.round(stop, monitor)
         took = (time.perf_counter() - start) / 60
