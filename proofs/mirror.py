@@ -1,8 +1,8 @@
-"""Whether images are mirrored is decided from them: about 6 minutes of one core.
+"""Whether images are mirrored is decided from them: about 8 minutes of one core.
 
     python proofs/mirror.py photographs=PACK sprites=SHEETS
 
-PACK is a pack of photographs of faces, SHEETS a folder of character sheets; avatars and everything else are drawn here.
+PACK is a pack of photographs of faces, SHEETS a folder of character sheets; everything else is drawn.
 Of every data set so many of its images are looked at, as if it had no others.
 """
 
@@ -21,7 +21,7 @@ from record import record
 
 from recombine.data.packed import Pack, write_pack
 from recombine.data.schema import Schema
-from recombine.data.synthetic import avatars, sprites
+from recombine.data.synthetic import avatars, letters, sprites
 from recombine.training import mirroring
 
 COUNTS = (200, 500, 2_000)                  # images
@@ -120,7 +120,9 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         values = {name: measured(drawn(name, folder / name), expected) for name, (_, expected) in DRAWN.items()}
-        values["avatars"] = measured(avatars.build(folder / "avatars", 6_000, 64, progress=False), True)
+        for kind, expected in ((letters, False), (avatars, True)):
+            name = kind.__name__.split(".")[-1]
+            values[name] = measured(kind.build(folder / name, workers=1, progress=False), expected)
         if "photographs" in given:
             values["photographs"] = measured(Pack(given["photographs"]), True)
         if "sprites" in given:
