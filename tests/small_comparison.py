@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 
@@ -26,6 +27,7 @@ def run(out, pack, methods=METHODS, **options):
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    engine.quickest = lambda rehearse, batch_size: ("32-true", {})  # as `same_precision` does for the tests
+    engine.quickest = lambda rehearse, batch_size: ("32-true", {})  # as `same_precision` does for the tests, and `mirrored`
+    engine.handedness = lambda pack: SimpleNamespace(mirror=True)
     first, last = sys.argv[3].split("/")
     run(Path(sys.argv[1]), Pack(sys.argv[2]), shard=(int(first), int(last)))
