@@ -46,7 +46,8 @@ def mirrored(request):
     """Where nothing else is said images are mirrored, without seconds of finding out whether the signs may be."""
     with pytest.MonkeyPatch.context() as patch:
         if request.path.stem != "test_mirroring":
-            patch.setattr("recombine.training.engine.handedness", lambda pack: SimpleNamespace(mirror=True))
+            for module in ("recombine.training.engine", "recombine.comparison.worker"):
+                patch.setattr(f"{module}.handedness", lambda pack: SimpleNamespace(mirror=True))
         yield
 
 

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import torch
 
+from recombine.comparison import worker
 from recombine.comparison.compare import Budget, Judging, compare
 from recombine.data.packed import Pack
 from recombine.evaluation.classifier import Settings
@@ -28,6 +29,6 @@ def run(out, pack, methods=METHODS, **options):
 if __name__ == "__main__":
     torch.set_num_threads(1)
     engine.quickest = lambda rehearse, batch_size: ("32-true", {})  # as `same_precision` does for the tests, and `mirrored`
-    engine.handedness = lambda pack: SimpleNamespace(mirror=True)
+    worker.handedness = lambda pack: SimpleNamespace(mirror=True)
     first, last = sys.argv[3].split("/")
     run(Path(sys.argv[1]), Pack(sys.argv[2]), shard=(int(first), int(last)))

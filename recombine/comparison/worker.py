@@ -22,6 +22,7 @@ from recombine.evaluation.judge import judge
 from recombine.locks import LEASE, holder_of, take, waiting
 from recombine.training.engine import Diverged, Interrupted
 from recombine.training.log import read_log
+from recombine.training.mirroring import handedness
 from recombine.training.monitor import EditMonitor, affordable
 from recombine.training.recipe import Recipe
 from recombine.training.runs import load, start
@@ -114,6 +115,9 @@ class Worker:
         """Train a cell, or go on where it was left."""
         assert cell.recipe is not None and self.budget is not None
         pack, recipe = self.packs[cell.data], cell.recipe
+        if recipe.train.mirror is None:
+            recipe = replace(recipe, train=replace(recipe.train, mirror=self.mirrored(cell.data)))
+            cell = replace(cell, recipe=recipe)
         images = self.images(cell, pack)
         line = max(1, images // (LOOKS * LINES))
         course = {**WHOLE, "images": images, "evaluate_every": LINES * line, "log_every": line}
@@ -121,6 +125,17 @@ class Worker:
         shown = pack.select(*self.attributes[cell.data])
         monitor = EditMonitor(shown, self.classifier_of(cell.data), made=affordable(train))
         return start(replace(recipe, train=train), pack, folder, monitor=monitor, quiet=True)
+
+    def mirrored(self, name: str) -> bool:
+        """Whether a data set's images may be shown mirrored: found out once, and the same for all cells and machines."""
+        path = self.out / "mirrored" / f"{name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with waiting(path.with_suffix(".claim")):
+            if not path.exists():
+                found = handedness(self.packs[name])
+                files.write_text(path, json.dumps({"mirror": found.mirror, "found": str(found)}))
+                self.progress(f"{name}: images are {'' if found.mirror else 'not '}shown mirrored: {found}")
+            return json.loads(path.read_text())["mirror"]
 
     def images(self, cell: Cell, pack: Pack) -> int:
         """How many samples a cell may see."""

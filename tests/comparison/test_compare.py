@@ -10,6 +10,7 @@ import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -246,6 +247,15 @@ def test_seconds_become_images_by_a_speed_that_is_measured_once(signs, tmp_path,
     runs = [json.loads((tmp_path / f"runs/signs/ifcvaegan-tiny/{seed}/config.json").read_text()) for seed in (0, 1)]
     assert [run["train"]["images"] for run in runs] == [96, 96] and asked == ["ifcvaegan"]
     assert "3 seconds of training for each" in (tmp_path / "report.html").read_text()
+
+
+def test_whether_images_are_mirrored_is_found_out_once_for_all_methods(signs, tmp_path, monkeypatch):
+    asked, mirrored = [], []
+    monkeypatch.setattr(work, "handedness", lambda pack: asked.append(pack) or SimpleNamespace(mirror=False))
+    monkeypatch.setattr(work, "start", lambda recipe, *rest, **options: mirrored.append(recipe.train.mirror) or 1 / 0)
+    small_comparison.run(tmp_path, signs)
+    assert mirrored == [False] * 4 and len(asked) == 1
+    assert json.loads((tmp_path / "mirrored/signs.json").read_text())["mirror"] is False
 
 
 def test_speed_is_samples_a_second_of_a_trial(signs, monkeypatch):
