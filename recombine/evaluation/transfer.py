@@ -246,8 +246,9 @@ def edit_shares(
 ) -> dict[str, float]:  # fmt: skip
     """What a training logs of label edits: `edit_success/NAME` of each attribute, and over all `edit_success/all`.
 
-    With `before`, what the classifier sees in the originals (`seen_in_rows`), also `edit_kept/all`, where it reads more
-    than what is edited. Options are those of `label_edits`; `codes` are those of the rows, where there already.
+    `edit_noise` is half of the latter's 95 % interval. With `before`, what the classifier sees in the originals
+    (`seen_in_rows`), also `edit_kept/all`, where it reads more than what is edited. Options are those of `label_edits`;
+    `codes` are those of the rows, where there already.
     """
     unseen = np.full((len(rows), len(classifier.names)), MISSING)
     with evaluation_mode(model):
@@ -257,7 +258,8 @@ def edit_shares(
     if not len(verdicts):
         return {}
     found = {f"edit_success/{name}": float(verdicts.of(name).shows().mean()) for name in verdicts.edited()}
-    found = {"edit_success/all": float(verdicts.shows().mean()), **found}
+    success = share(verdicts.shows(), verdicts.images())
+    found = {"edit_success/all": success.value, **found, "edit_noise": (success.high - success.low) / 2}
     same, _ = verdicts.preserves()
     return found | ({"edit_kept/all": float(same.mean())} if before is not None and len(same) else {})
 

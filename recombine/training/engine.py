@@ -36,7 +36,7 @@ from recombine.training import checkpoint
 from recombine.training.log import Journal, Meter
 from recombine.training.lowered import LOWERED, Lowered, quickest
 from recombine.training.mirroring import handedness
-from recombine.training.monitor import NOISE, diagnose, is_as_good, last_rise, score
+from recombine.training.monitor import Score, diagnose, last_rise, score
 from recombine.training.players import Average, Players, StandIns, load_child
 from recombine.training.reader import Reader
 from recombine.training.recipe import (
@@ -76,7 +76,7 @@ class State:
     images: int = 0                         # to be seen in all, where a time decided it; 0 = the settings say it
     end: int = 0                            # images after which edits that no longer get better end it; 0 = all
     kept: int = 0                           # images that the model in the run has seen; 0 = it is the newest
-    scores: list[tuple[int, float]] = field(default_factory=list)  # images seen and score, where something hangs on it
+    scores: list[Score] = field(default_factory=list)  # of evaluations, where something hangs on them
     controllers: dict[str, float] = field(default_factory=dict)
 
 
@@ -425,38 +425,40 @@ class Training:
                 if name not in self.warned_of:
                     self.journal.event(seen, name, sentence)
                 self.warned_of.add(name)
-            self.decide(score(measures))
+            self.decide(score(measures, seen))
         if self.config.keep == "best" or self.config.plateau_images:
             self.keeping, self.state.end = self.fabric.broadcast((self.keeping, self.state.end))
         self.fabric.barrier()
 
-    def decide(self, found: float | None) -> None:
+    def decide(self, found: Score | None) -> None:
         """What follows from an evaluation's score: whether its model is kept, and whether the training ends early."""
         state, config, seen = self.state, self.config, self.state.images_seen
         if found is not None and seen and (config.keep == "best" or config.plateau_images):
-            self.keeping = config.keep == "best" and (not state.kept or is_as_good(found, state.scores))
+            self.keeping = config.keep == "best" and (not state.kept or all(map(found.reaches, state.scores)))
             state.kept = seen if self.keeping else state.kept
-            state.scores.append((seen, found))
+            state.scores.append(found)
             if config.plateau_images and not state.end and seen < self.images:
-                self.end_where_level(found)
+                self.end_where_level()
         if config.keep == "best" and seen >= self.end:
             kept = f"the model after {state.kept or seen:,} images"
-            scores = ", ".join(f"{images:,}: {value:.2f}" for images, value in state.scores)
-            why = f"the latest within {NOISE} of the best score: {scores}" if scores else "edits were not judged"
+            scores = ", ".join(f"{entry.images:,}: {entry.value:.2f}" for entry in state.scores)
+            latest = "the latest that is as good as the best but for noise"
+            why = f"{latest}: {scores}" if scores else "edits were not judged"
             self.journal.event(seen, "kept", f"{kept}; {why}")
 
-    def end_where_level(self, found: float) -> None:
+    def end_where_level(self) -> None:
         """Go into the final decay where, in the last phase, edits have not become better beyond noise for long."""
         seen, config, phase = self.state.images_seen, self.config, self.phases[-1]
-        last = [entry for entry in self.state.scores if progress_at(entry[0], self.images, self.phases)[0] is phase]
+        last = [entry for entry in self.state.scores if progress_at(entry.images, self.images, self.phases)[0] is phase]
         if not last:
             return
-        rose, best = last_rise(last)
-        later = sum(images > rose for images, _ in last)
+        rise = last_rise(last)
+        later = len(last) - 1 - last.index(rise)
         end = max(shortened(seen, self.images, config.decay), seen + config.batch_size)  # so that an evaluation ends it
-        if seen - rose >= config.plateau_images and later >= SEVERAL and end < self.images:
+        if seen - rise.images >= config.plateau_images and later >= SEVERAL and end < self.images:
             self.state.end = end
-            level = f"edits have not become better since {rose:,} images: score {best:.2f}, now {found:.2f}"
+            then, now = f"{rise.value:.2f}", f"{last[-1].value:.2f}"
+            level = f"edits have not become better beyond noise since {rise.images:,} images: score {then}, now {now}"
             course = f"the training ends after {end:,} images in place of {self.images:,}"
             self.journal.event(seen, "plateau", f"{level}; {course}")
             self.journal.expect(end)
@@ -543,7 +545,7 @@ class Training:
         self.players.load_optimizers(found.tensors, found.state["optimizers"])
         known = {name: value for name, value in found.state.items() if name in vars(self.state)}
         self.state = State(**{"mirror": True, **known})  # which earlier versions did where nothing else was said
-        self.state.scores = [(images, value) for images, value in self.state.scores]
+        self.state.scores = [Score(*entry) for entry in self.state.scores]
         if isinstance(self.method, Controlled):
             self.method.controllers.update(self.state.controllers)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from recombine.method import Method
 from recombine.metrics.intervals import pooled
 from recombine.training.recipe import TrainConfig
 
-NOISE = 0.05                                # of a score by chance: half a 95 % interval of 128 edits, 90 % good
+NOISE = 0.05                                # of a score at least: also where edits are many, trainings go up and down
 
 
 class EditMonitor:
@@ -85,29 +86,38 @@ def affordable(train: TrainConfig) -> int:
     return min(train.evaluate_every, train.images) // 10
 
 
-def score(measures: Mapping[str, float]) -> float | None:
-    """How good the edits of an evaluation are, 1 at best; None where they were not judged.
+class Score(NamedTuple):
+    """How good the edits of an evaluation are."""
 
-    It is the share that succeed times the share of other attributes that they preserve, which is 1 where there are none,
-    less the root-mean-square error of reconstructions: an error of .1 of the range of pixels counts as much as .1 of
-    either share. So neither an editor that changes nothing is good, nor one that loses the image.
+    images: int                             # seen
+    value: float                            # 1 at best
+    noise: float = NOISE                    # by which it may be off
+
+    def reaches(self, other: Score) -> bool:
+        """Whether it is as good as another but for noise."""
+        return self.value >= other.value - max(self.noise, other.noise)
+
+
+def score(measures: Mapping[str, float], images: int) -> Score | None:
+    """The score of an evaluation after some images; None where edits were not judged.
+
+    It is the share of edits that succeed times the share of other attributes that they preserve, which is 1 where there
+    are none, less the root-mean-square error of reconstructions: an error of .1 of the range of pixels counts as much
+    as .1 of either share. So neither an editor that changes nothing is good, nor one that loses the image. Its noise is
+    half of the 95 % interval of success, and `NOISE` at least.
     """
     success = measures.get("edit_success/all")
     if success is None:
         return None
-    return success * measures.get("edit_kept/all", 1.0) - measures.get("mse", 0.0) ** 0.5
+    value = success * measures.get("edit_kept/all", 1.0) - measures.get("mse", 0.0) ** 0.5
+    return Score(images, value, max(NOISE, measures.get("edit_noise", 0.0)))
 
 
-def is_as_good(found: float, scores: Sequence[tuple[int, float]]) -> bool:
-    """Whether a score reaches the best of earlier ones (images seen, score) but for noise."""
-    return all(found >= earlier - NOISE for _, earlier in scores)
-
-
-def last_rise(scores: Sequence[tuple[int, float]]) -> tuple[int, float]:
-    """The latest of (images seen, score) that was better beyond noise than the one that was so before; the first is."""
+def last_rise(scores: Sequence[Score]) -> Score:
+    """The latest score that was better beyond noise than the one that was so before it; the first one is."""
     rise = scores[0]
-    for entry in scores:
-        rise = entry if entry[1] > rise[1] + NOISE else rise
+    for found in scores:
+        rise = rise if rise.reaches(found) else found
     return rise
 
 

@@ -87,12 +87,13 @@ def test_swap_gives_the_givers_label(signs):
 
 def test_shares_that_a_training_logs(sign_editor, signs, sign_reader):
     rows = signs.rows("val")
-    perfect = {f"edit_success/{name}": 1.0 for name in ("all", "colour", "lamp", "stripes")}
+    noise = pytest.approx(0.5 * 1.96**2 / (60 + 1.96**2), rel=1e-3)  # Wilson's interval of 60 of 60: edits of one image all succeed
+    perfect = {**{f"edit_success/{name}": 1.0 for name in ("all", "colour", "lamp", "stripes")}, "edit_noise": noise}
     assert transfer.edit_shares(sign_editor("perfect"), signs, rows, sign_reader) == perfect
     before = transfer.seen_in_rows(sign_reader, signs, rows)
     assert transfer.edit_shares(sign_editor("perfect"), signs, rows, sign_reader, before=before) == {**perfect, "edit_kept/all": 1.0}
     ignoring = transfer.edit_shares(sign_editor("ignoring"), signs, rows, sign_reader, attributes=["lamp"])
-    assert ignoring == {"edit_success/all": 0.0, "edit_success/lamp": 0.0}
+    assert ignoring == {"edit_success/all": 0.0, "edit_success/lamp": 0.0, "edit_noise": noise}
 
 
 def test_rates_of_an_ignoring_editor_add_up_to_one(sign_editor, signs, sign_reader):

@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from recombine.evaluation.measures import MEASURES
-from recombine.training.monitor import EditMonitor, affordable, diagnose, is_as_good, last_rise, score
+from recombine.training.monitor import EditMonitor, Score, affordable, diagnose, last_rise, score
 from recombine.training.recipe import TrainConfig
 
 
@@ -17,7 +17,8 @@ def test_edit_success_of_methods_whose_answer_is_known(signs, sign_editor, sign_
     assert (measures["sensitivity"] > 0.05) == (kind == "perfect")
     assert measures["mse"] == pytest.approx(0.0, abs=1e-6)
     assert measures["edit_kept/all"] == 1.0
-    assert {key.split("/")[0] for key in measures} == {"mse", "sensitivity", "edit_success", "edit_kept"} <= set(MEASURES)
+    assert {key.split("/")[0] for key in measures} == {"mse", "sensitivity", "edit_success", "edit_kept", "edit_noise"}
+    assert {key.split("/")[0] for key in measures} - {"edit_noise"} <= set(MEASURES)
     with Image.open(tmp_path / "grids" / "1.png") as grid:
         assert grid.width > 5 * 16
 
@@ -36,12 +37,14 @@ def test_an_evaluation_stays_within_its_budget(signs, sign_editor, sign_reader, 
 
 
 def test_scores_by_hand():
-    assert score({"edit_success/all": 0.8, "edit_kept/all": 0.5, "mse": 0.01}) == pytest.approx(0.3)
-    assert score({"edit_success/all": 0.8, "mse": 0.0}) == 0.8 and score({"mse": 0.01}) is None
-    assert is_as_good(0.86, [(1, 0.5), (2, 0.9), (3, 0.88)]) and not is_as_good(0.84, [(1, 0.5), (2, 0.9), (3, 0.88)])
-    assert is_as_good(0.1, [])
-    assert last_rise([(10, 0.5), (20, 0.54), (30, 0.56), (40, 0.60), (50, 0.3)]) == (30, 0.56)
-    assert last_rise([(10, 0.5)]) == (10, 0.5)
+    assert score({"edit_success/all": 0.8, "edit_kept/all": 0.5, "mse": 0.01}, 10) == (10, pytest.approx(0.3), 0.05)
+    assert score({"edit_success/all": 0.8, "mse": 0.0, "edit_noise": 0.1}, 10) == (10, 0.8, 0.1)
+    assert score({"mse": 0.01}, 10) is None
+    assert Score(3, 0.86).reaches(Score(2, 0.9)) and not Score(3, 0.84).reaches(Score(2, 0.9))
+    assert Score(3, 0.84, 0.07).reaches(Score(2, 0.9)) and Score(3, 0.84).reaches(Score(2, 0.9, 0.07))
+    course = [Score(10 * place, value) for place, value in enumerate((0.5, 0.54, 0.56, 0.60, 0.3))]
+    assert last_rise(course) == (20, 0.56, 0.05) and last_rise(course[:1]) == (0, 0.5, 0.05)
+    assert last_rise([*course, Score(50, 0.8, 0.25), Score(60, 0.82)]) == (60, 0.82, 0.05)
 
 
 def test_named_causes():
