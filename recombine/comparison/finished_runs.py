@@ -15,6 +15,7 @@ from recombine.data.packed import Pack
 from recombine.data.schema import Schema
 from recombine.evaluation.judge import training_rows
 from recombine.messages import option, shown
+from recombine.training.recipe import WHOLE
 from recombine.training.runs import pack_of
 from recombine.training.settings import HARMLESS
 
@@ -40,12 +41,14 @@ class FinishedRun:
 
     def about(self) -> dict:
         """Its settings without the seed and what does not matter, as plain values."""
-        unlike = {"seed", *HARMLESS} - {"images"}
+        train = self.config["train"]
+        ends = {name for name, usual in WHOLE.items() if train.get(name, usual) != usual}
+        unlike = {"seed", *HARMLESS} - {"images"} - ends
         return {
             "method": self.config["method"],
             "from": "a run trained before",
             "config": self.config["config"],
-            "train": {name: value for name, value in self.config["train"].items() if name not in unlike},
+            "train": {name: value for name, value in train.items() if name not in unlike},
             "attributes": self.config["data"]["attributes"],
         }
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import torch
 
@@ -24,12 +23,11 @@ from recombine.training.engine import Diverged, Interrupted
 from recombine.training.log import read_log
 from recombine.training.mirroring import handedness
 from recombine.training.monitor import EditMonitor, affordable
-from recombine.training.recipe import Recipe
+from recombine.training.recipe import WHOLE, Recipe
 from recombine.training.runs import load, start
 
 LOOKS, LINES = 6, 8                         # evaluations in a training, and lines of the log to each
 TRIAL = 12                                  # steps that measure a method's speed
-WHOLE: dict[str, Any] = {"minutes": 0.0, "keep": "last", "plateau_images": 0}  # the budget alone decides
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,10 @@ class TrainConfig:
             raise ValueError(f"precision {self.precision!r} loses small gradients of adversarial losses; {cure}")
 
 
+# Settings with which neither a time nor an evaluation decides on what is trained:
+WHOLE: dict[str, Any] = {"minutes": 0.0, "keep": "last", "plateau_images": 0}
+
+
 @dataclass(frozen=True)
 class Synthetic:
     """A drawn data set, drawn when it is first needed."""

@@ -311,6 +311,12 @@ def test_runs_of_one_setting_are_seeds_of_one_method(done):
     alike = [found.FinishedRun(done / f"runs/signs/ifcvaegan-tiny/{seed}") for seed in (0, 1)]
     other = found.FinishedRun(done / "runs/signs/matdr-tiny/0")
     assert list(found.grouped([*alike, other]).values()) == ["ifcvaegan", "ifcvaegan", "0"]
+    before = alike[1].about()
+    alike[1].config["train"] = {**alike[1].config["train"], "keep": "best"}
+    assert list(found.grouped(alike).values()) == ["0", "1"]
+    for name in ("keep", "minutes", "plateau_images"):
+        del alike[1].config["train"][name]  # as earlier versions wrote it
+    assert alike[1].about() == before
 
 
 def test_runs_that_share_nothing_are_refused(runs, tmp_path):
