@@ -4,8 +4,8 @@ A small network f looks at an image x and at its mirror image x', and says with 
 
     P(x is the original) = 1 / (1 + exp(-s(x))),    s(x) = f(x) - f(x').                                            (1)
 
-Both are seen by the same f, and s(x') = -s(x), so that without a difference between images and mirror images half of the
-answers are right. On images that it was not trained on, whole groups held out, two numbers are measured:
+Both are seen by the same f, and s(x') = -s(x), so that half of the answers are right where images and mirror images do
+not differ. On images that it was not trained on, whole groups held out, two numbers are measured:
 
     accuracy = share of s(x) > 0, ties counting half,                                                               (2)
     handedness = 1 - mean of log2(1 + exp(-s(x) / T)) bits.                                                         (3)
