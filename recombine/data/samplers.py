@@ -15,7 +15,7 @@ import numpy as np
 
 from recombine.data.batch import mix_seed
 from recombine.data.packed import Pack
-from recombine.data.schema import MISSING
+from recombine.data.schema import MISSING, Attribute
 from recombine.messages import shown
 
 KEPT = 2                                    # epochs of which what was drawn is kept, as a batch may lie in two
@@ -96,6 +96,47 @@ class Iid:
     def draw(self, position: int, batch_size: int) -> Draw:
         rows = self.rows[self.epochs.order(position, batch_size)]
         return Draw(rows, self.epochs.flips(position, batch_size) if self.mirror else None)
+
+
+class Balanced:
+    """Every second image as `Iid` draws it; the others show a value drawn evenly from those of an attribute drawn evenly.
+
+    So rare values are seen about as often as common ones. A continuous attribute's values are five equal parts of its
+    range; groups are left to the first half, and without any other attribute all images are.
+    """
+
+    PARTS = 5                               # of a continuous attribute's range
+
+    def __init__(self, pack: Pack, split: str = "train", seed: int = 0, mirror: bool = False):
+        self.iid = Iid(pack, split, seed, mirror, "balanced")
+        self.strata = [rows for a in pack.schema.attributes if (rows := self._strata(pack, a))]
+        self.draws = Epochs(len(self.iid.rows), seed, "balanced draws")
+
+    def _strata(self, pack: Pack, attribute: Attribute) -> list[np.ndarray]:
+        """The rows of every value that some row shows."""
+        if attribute.kind == "group":
+            return []
+        labels = np.asarray(pack.labels[attribute.name])[self.iid.rows]
+        known = attribute.known(labels)
+        if attribute.kind == "continuous":
+            low, high = (attribute.low or 0.0, attribute.high or 0.0)
+            labels = np.clip((labels - low) / max(high - low, 1e-12) * self.PARTS, 0, self.PARTS - 1)
+            labels = np.where(known, labels, 0).astype(np.int64)
+        return [self.iid.rows[known & (labels == value)] for value in np.unique(labels[known])]
+
+    def draw(self, position: int, batch_size: int) -> Draw:
+        places = np.arange(position, position + batch_size)
+        if not self.strata:
+            return self.iid.draw(position, batch_size)
+        first, last = position // 2, (position + batch_size + 1) // 2
+        rows = self.iid.rows[self.iid.epochs.order(first, last - first)][places // 2 - first]
+        numbers = [self.draws.uniform(first, last - first, name)[places // 2 - first] for name in ("attribute", "value", "row")]
+        for place in np.flatnonzero(places % 2):
+            attribute, value, row = (column[place] for column in numbers)
+            strata = self.strata[int(attribute * len(self.strata))]
+            stratum = strata[int(value * len(strata))]
+            rows[place] = stratum[int(row * len(stratum))]
+        return Draw(rows, self.iid.epochs.flips(position, batch_size) if self.iid.mirror else None)
 
 
 class TwoBatches:

@@ -20,11 +20,13 @@ from recombine.methods import (
     matdr,
     pix2pix,
     rodi,
+    splice,
     stargan,
     twostep,
 )
 
 METHODS = {
+    "splice": (splice.Splice, splice.Config),
     "advattr": (advattr.AdvAttr, advattr.Config),
     "mad": (mad.MAD, mad.Config),
     "ifcvaegan": (ifcvaegan.IFcVAEGAN, ifcvaegan.Config),

@@ -1,0 +1,509 @@
+"""splice: a code for each attribute modulates how a map of the rest is decoded; a critic with an output for each value.
+
+Our own method, made of the ideas of the other five; no paper. Results, ablations and images: docs/splice.md.
+
+An image x becomes a map r = E(x) (`rest`) and, for each attribute a, a code z_a = S_a(x). The decoder G passes r through
+residual blocks whose convolutions are modulated by all codes (Karras et al., 2020). Codes of each attribute are dealt to
+other images of the batch, independently (Oldfield et al., 2019) and so that rare values are given as often as common
+ones, z'_a = z_a of a dealt image; x' = G(r, z') is the edited image. With y_a the labels and y'_a the dealt ones:
+
+    (1)  L_rec   = |G(r, z) - x|                                own codes rebuild the image
+    (2)  L_cycle = |G(E(x'), z) - x|                            swapped back, they rebuild it (Zhang et al., 2019)
+    (3)  L_code  = sum_a |S_a(x') - z'_a| / n                   dealt codes are read again (Browatzki et al., 2019)
+    (4)  L_adv   = f(-D(x'))                                    edited images look real, f = softplus
+    (5)  L_value = sum_a f(-D_a,y'(x')) / sqrt(n)               and each like images of its dealt value
+    (6)  L_class = sum_a CE(C_a(z_a), y_a) / n                  a code tells its label, by a linear layer C_a
+    (7)  L_even  = sum_a CE(P_a(r), uniform) / n                the rest tells no label (Oldfield et al.; Creswell et al.)
+    (8)  L_size  = |z|^2                                        codes stay small
+
+The critic D has an output for realism and one for each value of each attribute (Choi et al., 2020; Li et al., 2021). The
+branch of a value takes as real the images that have it, and as fake the edited images that were dealt it (9) as well as
+real images of other values (10), so that neither blur nor a pattern that pleases a classifier passes as the value:
+
+    (9)  L_D   = f(-D(x)) + f(D(x')) + sum_a [f(-D_a,y(x)) + f(D_a,y'(x'))] / sqrt(n)
+    (10) L_not = sum_a mean_{v != y_a} f(D_a,v(x)) / sqrt(n)
+    (11) L_R1  = |grad_x [D(x) + sum_a D_a,y(x)]|^2 / 2         (Mescheder et al., 2018), in every `r1_every`-th step
+
+It is first trained alone, on real images: otherwise it learns to tell blur from sharpness before it has seen a smile,
+and no edit ever begins. What it sees is augmented as far as it memorises (`shared.augmentation`). P, whose prediction
+(7) makes uniform, is trained on r to predict the labels; a second one of its kind, P', from which E gets no gradient,
+measures what r tells, and sets the weight of (7) (as Esser et al., 2019, set theirs):
+
+    (12) L_P = sum_a CE(P_a(r), y_a) / n, r fixed; the same for P'
+
+Attributes may be binary, categorical, groups (a person) or numbers, and labels may be missing: an unknown label adds
+nothing to (5), (6), (9), (10), (12). A number's code is the number itself, -1 and 1 at the ends of its range; in critic
+and probes it lies between the nearest two of `KNOTS` values. A group has no branches: what edited images show of it is
+held by (3) alone. Label edits take the mean code of training images that show the value.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from recombine.codes import Codes
+from recombine.data.batch import Batch
+from recombine.data.packed import Pack
+from recombine.data.samplers import Balanced, Iid, Sampler
+from recombine.data.schema import Attribute, Schema
+from recombine.losses import absolute_error, cross_entropy_to_uniform
+from recombine.method import Phase, Progress, Role, Turn, schema_image_size
+from recombine.methods.shared.label_codes import hard
+from recombine.methods.shared.prototypes import Prototypes
+from recombine.methods.shared.schemas import attribute_of, named_roles
+from recombine.networks import check_divisible, num_halvings
+from recombine.precision import full_precision
+
+KNOTS = 5                                   # values of a number that have a branch of the critic, evenly spread
+SHARPNESS = 16.0                            # of the softmax over a group's values: their cosines times this
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of the method, found on photographs of 64 pixels."""
+
+    width: int = 48                         # channels of `rest` and of the decoder's blocks
+    halvings: int = 2                       # of the image on its way to `rest`
+    encoder_blocks: int = 2                 # residual blocks of the encoder of `rest`
+    blocks: int = 4                         # modulated residual blocks of the decoder
+    code_length: int = 8                    # of a binary or categorical attribute's code
+    group_length: int = 32                  # of a group's
+    condition_length: int = 128             # of the vector, made from all codes, that modulates the decoder
+    critic_width: int = 48                  # channels of the critic at a quarter of the size
+    balanced: bool = True                   # half of each batch has a value of some attribute drawn evenly; dealt values are even
+    critic_share: float = 0.5               # images that the critic is first trained on alone, for each of the game; 0 = none
+    rec_weight: float = 6.0                 # (1)
+    cycle_weight: float = 6.0               # (2)
+    code_weight: float = 1.0                # (3)
+    adv_weight: float = 2.0                 # (4)
+    value_weight: float = 3.5               # (5)
+    class_weight: float = 2.0               # (6)
+    even_weight: float = 0.2                # (7), at the start
+    even_rate: float = 1e-3                 # change of that weight in a step, for all that P' reads beyond the target; 0 = none
+    even_target: float = 0.05               # share of the labels' information that P' may read in the rest
+    size_weight: float = 0.02               # (8)
+    not_weight: float = 1.0                 # (10); 0 = real images of other values are no negatives
+    r1_weight: float = 0.1                  # (11)
+    r1_every: int = 8                       # steps
+    learning_rate: float = 4e-4             # of every player
+    critic_rate: float = 3.0                # times as high while the critic is trained alone
+
+
+PRESETS = {"photos": Config(), "small": Config(width=32, critic_width=32, blocks=3)}
+TINY = Config(width=8, encoder_blocks=1, blocks=1, code_length=4, group_length=4, condition_length=8, critic_width=8)  # for tests
+
+
+class Residual(nn.Module):
+    """`x + conv(relu(conv(relu(x))))`, without normalisation; at first the identity."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv_1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv_2 = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.zeros_(self.conv_2.weight)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """`[batch, channels, h, w]` -> the same shape."""
+        return maps + self.conv_2(F.relu(self.conv_1(F.relu(maps))))
+
+
+class Modulated(nn.Module):
+    """A convolution that a vector scales at its input, with outputs of unit variance, and shifts at its output.
+
+    Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", 2020, Eqs. 1 and 3, where weights are scaled
+    in place of maps. https://arxiv.org/abs/1912.04958
+    """
+
+    def __init__(self, channels: int, condition_length: int):
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.scale = nn.Linear(condition_length, channels)
+        self.shift = nn.Linear(condition_length, channels)
+        nn.init.ones_(self.scale.bias)
+        nn.init.zeros_(self.shift.bias)
+
+    def forward(self, maps: Tensor, condition: Tensor) -> Tensor:
+        """Maps `[batch, channels, h, w]` and vectors `[batch, condition length]` -> maps of the same shape."""
+        scale, shift = self.scale(condition), self.shift(condition)
+        variance = scale.square() @ self.conv.weight.square().sum((2, 3)).T
+        norm = torch.rsqrt(variance + 1e-8)
+        out = self.conv(maps * scale[:, :, None, None])
+        return torch.addcmul(shift[:, :, None, None], out, norm[:, :, None, None].to(out.dtype))
+
+
+class ModulatedResidual(nn.Module):
+    """A residual block of two modulated convolutions, its branch scaled channel by channel, at first by a half."""
+
+    def __init__(self, channels: int, condition_length: int):
+        super().__init__()
+        self.conv_1 = Modulated(channels, condition_length)
+        self.conv_2 = Modulated(channels, condition_length)
+        self.gain = nn.Parameter(torch.full((channels, 1, 1), 0.5))
+
+    def forward(self, maps: Tensor, condition: Tensor) -> Tensor:
+        """Maps `[batch, channels, h, w]` and vectors `[batch, condition length]` -> maps of the same shape."""
+        hidden = self.conv_2(F.relu(self.conv_1(F.relu(maps), condition)), condition)
+        return maps + self.gain.to(hidden.dtype) * hidden
+
+
+def encoder(schema: Schema, config: Config) -> nn.Sequential:
+    """E: image -> `rest` `[batch, width, h, w]`."""
+    widths = [max(8, config.width >> level) for level in range(config.halvings - 1, -1, -1)]
+    layers: list[nn.Module] = [nn.Conv2d(schema.channels, widths[0], 4, 2, 1)]
+    for inputs, outputs in pairwise(widths):
+        layers += [nn.ReLU(), nn.Conv2d(inputs, outputs, 4, 2, 1)]
+    return nn.Sequential(*layers, *(Residual(widths[-1]) for _ in range(config.encoder_blocks)))
+
+
+def reader(schema: Schema, config: Config) -> nn.Sequential:
+    """S: image -> the codes of all attributes side by side `[batch, numbers]`."""
+    halvings = num_halvings(schema.image_size)
+    widths = [schema.channels, *(min(config.width * 2**level // 2, 2 * config.width) for level in range(halvings))]
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise(widths):
+        layers += [nn.Conv2d(inputs, outputs, 4, 2, 1), nn.ReLU()]
+    places = (schema.height >> halvings) * (schema.width >> halvings)
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(widths[-1] * places, sum(lengths(schema, config).values())))
+
+
+def lengths(schema: Schema, config: Config) -> dict[str, int]:
+    """Of every attribute's code."""
+    by_kind = {"continuous": 1, "group": config.group_length}
+    return {a.name: by_kind.get(a.kind, config.code_length) for a in schema.attributes}
+
+
+class Heads(nn.Module):
+    """C: a linear layer for every attribute, from its code to its label; of a group to cosines, of a number the code."""
+
+    def __init__(self, schema: Schema, config: Config):
+        super().__init__()
+        self.attributes, self.sizes = schema.attributes, lengths(schema, config)
+        self.layers = nn.ModuleDict({
+            str(place): nn.Linear(self.sizes[a.name], a.num_values, bias=a.kind != "group")
+            for place, a in enumerate(schema.attributes) if a.kind != "continuous"
+        })  # fmt: skip
+
+    def forward(self, codes: Tensor) -> list[Tensor]:
+        """Codes of all attributes `[batch, numbers]` -> every attribute's logits `[batch, values]`, a number `[batch, 1]`."""
+        found = []
+        for place, (attribute, code) in enumerate(
+            zip(self.attributes, codes.split(list(self.sizes.values()), 1), strict=True)
+        ):
+            if attribute.kind == "continuous":
+                found.append(code)
+            elif attribute.kind == "group":
+                weight = F.normalize(self.layers[str(place)].weight, dim=1)  # type: ignore[arg-type]
+                found.append(SHARPNESS * F.linear(F.normalize(code, dim=1), weight))
+            else:
+                found.append(self.layers[str(place)](code))
+        return found
+
+
+class Decoder(nn.Module):
+    """G: `rest` and codes -> image; all blocks work at the size of `rest`, doublings are sub-pixel."""
+
+    def __init__(self, schema: Schema, config: Config):
+        super().__init__()
+        inputs, length = sum(lengths(schema, config).values()), config.condition_length
+        self.condition = nn.Sequential(nn.Linear(inputs, length), nn.ReLU(), nn.Linear(length, length), nn.ReLU())
+        self.blocks = nn.ModuleList(ModulatedResidual(config.width, length) for _ in range(config.blocks))
+        widths = [max(8, config.width >> level) for level in range(config.halvings)]
+        layers: list[nn.Module] = []
+        for before, after in pairwise([*widths, schema.channels]):
+            layers += [nn.ReLU(), nn.Conv2d(before, 4 * after, 3, padding=1), nn.PixelShuffle(2)]
+        self.doublings = nn.Sequential(*layers, nn.Tanh())
+
+    def forward(self, rest: Tensor, codes: Tensor) -> Tensor:
+        """`[batch, width, h, w]` and codes of all attributes `[batch, numbers]` -> images in [-1, 1]."""
+        condition = self.condition(codes)
+        for block in self.blocks:
+            rest = block(rest, condition)
+        return self.doublings(rest)
+
+
+class Critic(nn.Module):
+    """D: whether an image is real, and for each value of each attribute whether it is a real image of that value."""
+
+    def __init__(self, schema: Schema, config: Config):
+        super().__init__()
+        halvings, width = num_halvings(schema.image_size), config.critic_width
+        widths = [schema.channels, *(min(width * 2**level // 2, 3 * width) for level in range(halvings))]
+        layers: list[nn.Module] = []
+        for place, (inputs, outputs) in enumerate(pairwise(widths), 1):
+            if place == halvings:
+                layers += [nn.Conv2d(inputs, inputs, 3, padding=1), nn.LeakyReLU(0.2)]
+            layers += [nn.Conv2d(inputs, outputs, 4, 2, 1), nn.LeakyReLU(0.2)]
+        places = (schema.height >> halvings) * (schema.width >> halvings)
+        outputs = 1 + sum(num_branches(a) for a in schema.attributes)
+        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(widths[-1] * places, outputs))
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Images -> realism `[batch]` and the branches of all values `[batch, values of all attributes]`, logits."""
+        logits = self.layers(images)
+        return logits[:, 0], logits[:, 1:]
+
+
+def probe(schema: Schema, config: Config) -> nn.Sequential:
+    """P: `rest` -> logits of the values of all attributes, `[batch, values of all attributes]`."""
+    size = (schema.height >> config.halvings, schema.width >> config.halvings)
+    halvings = num_halvings(size)
+    width = config.width // 2
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise([config.width, *[width] * halvings]):
+        layers += [nn.Conv2d(inputs, outputs, 4, 2, 1), nn.LeakyReLU(0.2)]
+    places = (size[0] >> halvings) * (size[1] >> halvings)
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(width * places, sum(map(num_branches, schema.attributes))))
+
+
+class Splice(nn.Module):
+    """The method; parts of its codes are a vector for each attribute and the map `rest` `[batch, width, h, w]`."""
+
+    sampler = "iid"
+    kinds = ("binary", "categorical", "group", "continuous")
+    image_size = schema_image_size
+    hints = ("value_weight", "not_weight")
+
+    def __init__(self, config: Config, schema: Schema):
+        super().__init__()
+        self.config, self.schema = config, schema
+        if not schema.attributes:
+            raise ValueError("splice needs at least one attribute")
+        check_divisible(schema.image_size, 2**config.halvings)
+        self.encoder = encoder(schema, config)
+        self.reader = reader(schema, config)
+        self.heads = Heads(schema, config)
+        self.decoder = Decoder(schema, config)
+        self.critic = Critic(schema, config)
+        self.probed = [a for a in schema.attributes if num_branches(a)]
+        if self.probed:
+            self.probe = probe(schema, config)
+            self.probe_measured = probe(schema, config)
+        self.lengths = lengths(schema, config)
+        self.codebook = Prototypes(schema, {name: (length,) for name, length in self.lengths.items()})
+        self.controllers = {"even": config.even_weight}
+
+    def roles(self) -> dict[str, Role]:
+        return named_roles(self.schema)
+
+    def phases(self) -> list[Phase]:
+        """The critic alone, then the game."""
+        c = self.config
+        others = tuple(name for names in self.players().values() for name in names if name != "critic")
+        alone = [Phase("critic", c.critic_share, others, c.critic_rate)] if c.critic_share and self.probed else []
+        return [*alone, Phase("game")]
+
+    def make_sampler(self, pack: Pack, seed: int, mirror: bool) -> Sampler:
+        return (Balanced if self.config.balanced else Iid)(pack, "train", seed, mirror)
+
+    def encode(self, images: Tensor) -> Codes:
+        """Codes of images in [-1, 1]: every attribute's vector `[batch, length]`, and the map `rest`."""
+        return Codes({**self.parts(self.reader(images)), "rest": self.encoder(images)})
+
+    def decode(self, codes: Codes) -> Tensor:
+        return self.decoder(codes["rest"], torch.cat([codes[name] for name in self.schema.names], 1))
+
+    def predict(self, codes: Codes) -> dict[str, Tensor]:
+        logits = self.heads(torch.cat([codes[name] for name in self.schema.names], 1))
+        each = zip(self.schema.attributes, logits, strict=True)
+        return {a.name: part.softmax(1) for a, part in each if a.kind in ("binary", "categorical")}
+
+    def label_code(self, name: str, value: object) -> Tensor:
+        attribute = attribute_of(self.schema, name)
+        if attribute.kind == "continuous":
+            return hard(attribute, torch.tensor([attribute.number(value)]))
+        return self.codebook.label_code(name, value)
+
+    def players(self) -> dict[str, list[str]]:
+        probes = {"probes": ["probe", "probe_measured"]} if self.probed else {}
+        return {"critic": ["critic"], **probes, "generator": ["encoder", "reader", "heads", "decoder"]}
+
+    def optimizer(self, player: str, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+        return torch.optim.Adam(parameters, lr=self.config.learning_rate, betas=(0.0, 0.99))
+
+    def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
+        """The critic on real images alone in the first phase; then critic, probes, and encoders with the decoder."""
+        c, x = self.config, batch.images
+        own = self.values(batch.labels)
+        if progress.phase == "critic":
+            _, branches = self.critic(x)
+            yield Turn("critic", {
+                "value": (1.0, self.judged(branches, own, batch.known, True)),                            # (9), real images
+                "not": (1.0, self.not_others(branches, own, batch.known)),                                # (10)
+            })  # fmt: skip
+            return
+
+        r, z = self.encoder(x), self.reader(x)
+        z_dealt, labels, known = self.deal(batch, z, own)
+        dealt = self.values(labels)
+        x_rec, x_new = self.decoder(torch.cat([r, r]), torch.cat([z, z_dealt])).chunk(2)
+
+        score, branches = self.critic(torch.cat([x, x_new.detach()]))
+        (real, fake), (on_real, on_fake) = score.chunk(2), branches.chunk(2)
+        losses = {
+            "adv": (1.0, F.softplus(-real).mean() + F.softplus(fake).mean()),                             # (9), realism
+            "value": (1.0, self.judged(on_real, own, batch.known, True) + self.judged(on_fake, dealt, known, False)),  # (9)
+        }
+        if c.not_weight:
+            losses["not"] = (c.not_weight, self.not_others(on_real, own, batch.known))                    # (10)
+        if c.r1_weight and progress.images_seen // max(batch.whole, batch.size) % c.r1_every == 0:
+            losses["r1"] = (c.r1_weight * c.r1_every, self.slope(x, own, batch.known))                    # (11)
+        yield Turn("critic", losses, {"critic_accuracy": torch.cat([real > 0, fake < 0]).float().mean()})
+
+        if self.probed:
+            yield self.probes_turn(r.detach(), own, batch.known)
+
+        score, branches = self.critic(x_new)
+        z_again = self.reader(x_new)
+        x_back = self.decoder(self.encoder(x_new), z)
+        losses = {
+            "rec": (c.rec_weight, absolute_error(x_rec, x).mean()),                                       # (1)
+            "cycle": (c.cycle_weight, absolute_error(x_back, x).mean()),                                  # (2)
+            "code": (c.code_weight, self.code_loss(z_again, z_dealt.detach())),                           # (3)
+            "adv": (c.adv_weight, F.softplus(-score).mean()),                                             # (4)
+            "value": (c.value_weight, self.judged(branches, dealt, known, True)),                         # (5)
+            "class": (c.class_weight, self.class_loss(self.heads(z), batch)),                             # (6)
+            "size": (c.size_weight, z.square().mean()),                                                   # (8)
+        }
+        if self.probed and c.even_weight:
+            losses["even"] = (self.controllers["even"], self.unevenness(self.probe(r)))                   # (7)
+        yield Turn("generator", losses)
+
+    def control(self, measured: dict[str, float], progress: Progress) -> None:
+        if self.config.even_weight and "told by rest" in measured:
+            excess = measured["told by rest"] - self.config.even_target
+            self.controllers["even"] = max(0.0, self.controllers["even"] + self.config.even_rate * excess)
+
+    def probes_turn(self, r: Tensor, own: Mapping[str, Tensor], known: Mapping[str, Tensor]) -> Turn:
+        """(12) for P and P', and the share of the labels' information in the batch that P' tells."""
+        losses = {name: self.prediction_loss(probe(r), own, known) for name, probe in (("p", self.probe), ("p'", self.probe_measured))}
+        entropy = torch.stack([entropy_of(own[a.name], known[a.name]) for a in self.probed]).mean()
+        told = 1 - losses["p'"].detach() / entropy.clamp(min=1e-3)
+        return Turn("probes", {name: (1.0, loss) for name, loss in losses.items()}, {
+            "told by rest": told, "even weight": told.new_tensor(self.controllers["even"]),
+        })  # fmt: skip
+
+    def parts(self, codes: Tensor) -> dict[str, Tensor]:
+        """Codes side by side `[batch, numbers]` by attribute."""
+        return dict(zip(self.lengths, codes.split(list(self.lengths.values()), 1), strict=True))
+
+    def values(self, labels: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Labels as weights of an attribute's values `[batch, values]`."""
+        return {a.name: weights_of_values(a, labels[a.name]) for a in self.probed}
+
+    def deal(
+        self, batch: Batch, z: Tensor, own: Mapping[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
+        """Codes of every attribute, half of them from other images, with their labels and which of these are known.
+
+        The dealt value is drawn evenly from those of the batch, and then one of its images.
+        """
+        codes, labels, known = [], {}, {}
+        for attribute, code in zip(self.schema.attributes, self.parts(z).values(), strict=True):
+            name = attribute.name
+            rare = torch.ones(batch.size, device=z.device)
+            if self.config.balanced and name in own:
+                weights = own[name] * batch.known[name][:, None]
+                share = weights / weights.sum(0).clamp(min=1e-6)
+                rare = share.sum(1) + 1e-9
+            source = drawn(rare, batch.uniform(f"source of {name}"))
+            place = torch.where(batch.uniform(f"deal {name}") < 0.5, source, torch.arange(batch.size, device=z.device))
+            codes.append(code[place])
+            labels[name], known[name] = batch.labels[name][place], batch.known[name][place]
+        return torch.cat(codes, 1), labels, known
+
+    def judged(
+        self, branches: Tensor, values: Mapping[str, Tensor], known: Mapping[str, Tensor], real: bool
+    ) -> Tensor:
+        """The cost of the branches of these values being judged real (or fake), a scalar; unknown ones add nothing."""
+        cost = F.softplus(-branches if real else branches)
+        return self.over_values(cost, values, known)
+
+    def not_others(self, branches: Tensor, values: Mapping[str, Tensor], known: Mapping[str, Tensor]) -> Tensor:
+        """The cost of the branches of all other values judging an image fake, their mean; a scalar."""
+        others = {name: (1 - w) / max(1, w.shape[1] - 1) for name, w in values.items()}
+        return self.over_values(F.softplus(branches), others, known)
+
+    def over_values(self, cost: Tensor, weights: Mapping[str, Tensor], known: Mapping[str, Tensor]) -> Tensor:
+        """Costs `[batch, values of all attributes]`, weighted, batch mean, over the root of the number of attributes."""
+        columns = cost.split([num_branches(a) for a in self.probed], 1)
+        each = [
+            torch.where(known[a.name], (weights[a.name] * part).sum(1), 0).mean()
+            for a, part in zip(self.probed, columns, strict=True)
+        ]
+        return torch.stack(each).sum() / math.sqrt(len(each)) if each else cost.sum()
+
+    def slope(self, x: Tensor, own: Mapping[str, Tensor], known: Mapping[str, Tensor]) -> Tensor:
+        """(11): half the squared gradient of the critic's outputs that belong to an image, batch mean."""
+        x = x.detach().requires_grad_(True)
+        with torch.enable_grad(), full_precision():
+            score, branches = self.critic(x)
+            columns = branches.split([num_branches(a) for a in self.probed], 1)
+            each = zip(self.probed, columns, strict=True)
+            total = score.sum() + sum((own[a.name] * part * known[a.name][:, None]).sum() for a, part in each)
+            (gradient,) = torch.autograd.grad(total, x, create_graph=True)
+        return gradient.square().flatten(1).sum(1).mean() / 2
+
+    def code_loss(self, again: Tensor, dealt: Tensor) -> Tensor:
+        """(3): the mean over attributes of the mean distance of their codes' numbers."""
+        pairs = zip(self.parts(again).values(), self.parts(dealt).values(), strict=True)
+        return torch.stack([(a - b).abs().mean() for a, b in pairs]).mean()
+
+    def class_loss(self, logits: Sequence[Tensor], batch: Batch) -> Tensor:
+        """(6): cross-entropy of labels, squared error of numbers, the mean over attributes."""
+        losses = []
+        for attribute, part in zip(self.schema.attributes, logits, strict=True):
+            target = batch.labels[attribute.name]
+            if attribute.kind == "continuous":
+                loss = (part - hard(attribute, target).to(part)).square().mean(1)
+            else:
+                loss = F.cross_entropy(part, target, reduction="none")
+            losses.append(torch.where(batch.known[attribute.name], loss, 0).mean())
+        return torch.stack(losses).mean()
+
+    def prediction_loss(self, logits: Tensor, own: Mapping[str, Tensor], known: Mapping[str, Tensor]) -> Tensor:
+        """Cross-entropy of a probe, the mean over attributes and images whose label is known."""
+        columns = logits.split([num_branches(a) for a in self.probed], 1)
+        losses = []
+        for attribute, part in zip(self.probed, columns, strict=True):
+            there = known[attribute.name]
+            each = -(own[attribute.name] * part.log_softmax(1)).sum(1)
+            losses.append(torch.where(there, each, 0).sum() / there.sum().clamp(min=1))
+        return torch.stack(losses).mean()
+
+    def unevenness(self, logits: Tensor) -> Tensor:
+        """(7), less its minimum: 0 where a probe's guesses are uniform; the mean over attributes."""
+        columns = logits.split([num_branches(a) for a in self.probed], 1)
+        return torch.stack([cross_entropy_to_uniform(part).mean() for part in columns]).mean()
+
+
+def num_branches(attribute: Attribute) -> int:
+    """Values of an attribute that the critic and the probes tell apart."""
+    return {"continuous": KNOTS, "group": 0}.get(attribute.kind, attribute.num_values)
+
+
+def weights_of_values(attribute: Attribute, labels: Tensor) -> Tensor:
+    """One-hot labels `[batch, values]`; a number's weights of its two nearest knots, by its distance from each."""
+    if attribute.kind != "continuous":
+        return F.one_hot(labels.clamp(min=0), attribute.num_values).float()
+    place = (hard(attribute, labels.nan_to_num()) + 1) / 2 * (KNOTS - 1)
+    knots = torch.arange(KNOTS, device=labels.device)
+    return (1 - (place.clamp(0, KNOTS - 1) - knots).abs()).clamp(min=0)
+
+
+def drawn(weights: Tensor, uniform: Tensor) -> Tensor:
+    """Places drawn with probabilities in proportion to weights `[places]`, one for each uniform number `[batch]`."""
+    cumulative = weights.double().cumsum(0)
+    return torch.searchsorted(cumulative, uniform.double() * cumulative[-1], right=True).clamp(max=len(weights) - 1)
+
+
+def entropy_of(weights: Tensor, known: Tensor) -> Tensor:
+    """Entropy in nats of the mean of the known rows of `weights` `[batch, values]`."""
+    share = (weights * known[:, None]).sum(0) / known.sum().clamp(min=1)
+    return -torch.xlogy(share, share).sum()
