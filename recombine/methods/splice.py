@@ -491,7 +491,7 @@ def num_branches(attribute: Attribute) -> int:
 def weights_of_values(attribute: Attribute, labels: Tensor) -> Tensor:
     """One-hot labels `[batch, values]`; a number's weights of its two nearest knots, by its distance from each."""
     if attribute.kind != "continuous":
-        return F.one_hot(labels.clamp(min=0), attribute.num_values).float()
+        return (labels[:, None] == torch.arange(attribute.num_values, device=labels.device)).float()
     place = (hard(attribute, labels.nan_to_num()) + 1) / 2 * (KNOTS - 1)
     knots = torch.arange(KNOTS, device=labels.device)
     return (1 - (place.clamp(0, KNOTS - 1) - knots).abs()).clamp(min=0)
