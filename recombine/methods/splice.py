@@ -91,7 +91,7 @@ class Config:
     size_weight: float = 0.02               # (8)
     not_weight: float = 1.0                 # (10); 0 = real images of other values are no negatives
     r1_weight: float = 0.1                  # (11)
-    r1_every: int = 8                       # steps
+    r1_every: int = 16                      # steps
     learning_rate: float = 4e-4             # of every player
     critic_rate: float = 3.0                # times as high while the critic is trained alone
 
