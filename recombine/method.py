@@ -94,7 +94,7 @@ class Method(Protocol):
 
     schema: Schema                          # attributes and image format the networks were built for
     kinds: tuple[str, ...]                  # of the attributes that it learns where none are named
-    sampler: str                            # "iid", "two_batches", "pairs" or "macro": what a batch must look like
+    sampler: str                            # "iid", "balanced", "two_batches", "pairs" or "macro": what a batch must look like
 
     @property
     def image_size(self) -> tuple[int, int]:

@@ -267,7 +267,7 @@ class InTurn:
         return replace(draw, source=source)
 
 
-SAMPLERS = {"iid": Iid, "two_batches": TwoBatches, "pairs": Pairs, "macro": Macro}
+SAMPLERS = {"iid": Iid, "balanced": Balanced, "two_batches": TwoBatches, "pairs": Pairs, "macro": Macro}
 
 
 class Groups:

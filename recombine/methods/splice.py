@@ -55,6 +55,7 @@ from recombine.data.samplers import Balanced, Iid, Sampler
 from recombine.data.schema import Attribute, Schema
 from recombine.losses import absolute_error, cross_entropy_to_uniform
 from recombine.method import Phase, Progress, Role, Turn, schema_image_size
+from recombine.methods.shared.augmentation import NUMBERS, augmented, next_probability
 from recombine.methods.shared.label_codes import hard
 from recombine.methods.shared.prototypes import Prototypes
 from recombine.methods.shared.schemas import attribute_of, named_roles
@@ -92,6 +93,7 @@ class Config:
     not_weight: float = 1.0                 # (10); 0 = real images of other values are no negatives
     r1_weight: float = 0.1                  # (11)
     r1_every: int = 16                      # steps
+    augment: bool = True                    # augment what the critic sees, as far as it memorises
     learning_rate: float = 4e-4             # of every player
     critic_rate: float = 3.0                # times as high while the critic is trained alone
 
@@ -287,7 +289,7 @@ class Splice(nn.Module):
             self.probe_measured = probe(schema, config)
         self.lengths = lengths(schema, config)
         self.codebook = Prototypes(schema, {name: (length,) for name, length in self.lengths.items()})
-        self.controllers = {"even": config.even_weight}
+        self.controllers = {"even": config.even_weight, "augment": 0.0, "images": 0.0}
 
     def roles(self) -> dict[str, Role]:
         return named_roles(self.schema)
@@ -344,7 +346,8 @@ class Splice(nn.Module):
         dealt = self.values(labels)
         x_rec, x_new = self.decoder(torch.cat([r, r]), torch.cat([z, z_dealt])).chunk(2)
 
-        score, branches = self.critic(torch.cat([x, x_new.detach()]))
+        x_seen = self.seen(x, batch, "real")
+        score, branches = self.critic(torch.cat([x_seen, self.seen(x_new.detach(), batch, "made")]))
         (real, fake), (on_real, on_fake) = score.chunk(2), branches.chunk(2)
         losses = {
             "adv": (1.0, F.softplus(-real).mean() + F.softplus(fake).mean()),                             # (9), realism
@@ -353,13 +356,15 @@ class Splice(nn.Module):
         if c.not_weight:
             losses["not"] = (c.not_weight, self.not_others(on_real, own, batch.known))                    # (10)
         if c.r1_weight and progress.images_seen // max(batch.whole, batch.size) % c.r1_every == 0:
-            losses["r1"] = (c.r1_weight * c.r1_every, self.slope(x, own, batch.known))                    # (11)
-        yield Turn("critic", losses, {"critic_accuracy": torch.cat([real > 0, fake < 0]).float().mean()})
+            losses["r1"] = (c.r1_weight * c.r1_every, self.slope(x_seen, own, batch.known))                    # (11)
+        sign, p = real.detach().sign().mean(), self.controllers["augment"]
+        accuracy = torch.cat([real > 0, fake < 0]).float().mean()
+        yield Turn("critic", losses, {"critic_accuracy": accuracy, "sign": sign, "augmented": sign.new_tensor(p)})
 
         if self.probed:
             yield self.probes_turn(r.detach(), own, batch.known)
 
-        score, branches = self.critic(x_new)
+        score, branches = self.critic(self.seen(x_new, batch, "edited"))
         z_again = self.reader(x_new)
         x_back = self.decoder(self.encoder(x_new), z)
         losses = {
@@ -379,6 +384,14 @@ class Splice(nn.Module):
         if self.config.even_weight and "told by rest" in measured:
             excess = measured["told by rest"] - self.config.even_target
             self.controllers["even"] = max(0.0, self.controllers["even"] + self.config.even_rate * excess)
+        if self.config.augment and "sign" in measured:
+            since = progress.images_seen - int(self.controllers["images"])
+            self.controllers["augment"] = next_probability(self.controllers["augment"], measured["sign"], since)
+        self.controllers["images"] = float(progress.images_seen)
+
+    def seen(self, images: Tensor, batch: Batch, name: str) -> Tensor:
+        """Images as the critic sees them."""
+        return augmented(images, batch.uniform(f"augmented {name}", NUMBERS), self.controllers["augment"])
 
     def probes_turn(self, r: Tensor, own: Mapping[str, Tensor], known: Mapping[str, Tensor]) -> Turn:
         """(12) for P and P', and the share of the labels' information in the batch that P' tells."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from recombine.data.packed import write_pack
-from recombine.data.samplers import SAMPLERS, Draw, Iid, InTurn, Macro, Pairs, TwoBatches
+from recombine.data.samplers import SAMPLERS, Balanced, Draw, Iid, InTurn, Macro, Pairs, TwoBatches
 from recombine.data.schema import MISSING, Attribute, Schema
 
 COUNT = 60
@@ -39,6 +39,7 @@ ALL = {
     "two_batches": lambda pack, **more: TwoBatches(pack, **more),
     "pairs": lambda pack, **more: Pairs(pack, **more),
     "macro": lambda pack, **more: Macro(pack, **more),
+    "balanced": lambda pack, **more: Balanced(pack, **more),
     "macro of clips": lambda pack, **more: Macro(pack, clip="clip", clips=2, images=2, **more),
 }
 
@@ -48,7 +49,7 @@ def columns(draw):
 
 
 def test_the_table_of_samplers_is_complete():
-    assert SAMPLERS == {"iid": Iid, "two_batches": TwoBatches, "pairs": Pairs, "macro": Macro}
+    assert SAMPLERS == {"iid": Iid, "balanced": Balanced, "two_batches": TwoBatches, "pairs": Pairs, "macro": Macro}
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -196,3 +197,23 @@ def test_data_sets_take_turns_and_none_skips_a_picture():
 def test_shares_fit_the_data_sets():
     with pytest.raises(ValueError, match="2 data sets need as many shares"):
         InTurn([Counting(), Counting()], shares=[1])
+
+
+def test_balanced_shows_rare_values_as_often_as_common_ones_in_every_second_place(tmp_path):
+    # 3 of 60 images have a hat, half of the 60 are unlabelled; ages are 0 to 0.59, whose five parts hold 12 images each.
+    hat = np.full(COUNT, MISSING)
+    hat[:30], hat[:3] = 0, 1
+    shape = Schema((Attribute("hat", "binary", ("0", "1")), Attribute("age", "continuous", low=0.0, high=0.6)), height=8, width=8)
+    labels = {"hat": hat, "age": np.arange(COUNT) / 100}
+    pack = write_pack(tmp_path / "p", np.zeros((COUNT, 3, 8, 8), np.uint8), shape, [f"{i}.png" for i in range(COUNT)], labels, ["train"] * COUNT)
+    rows = Balanced(pack).draw(0, 8_000).rows
+    even, odd = rows[::2], rows[1::2]
+    assert np.bincount(even[: 2 * COUNT], minlength=COUNT).tolist() == [2] * COUNT, "as iid: all, once an epoch"
+    # An odd place is about the hat half of the time, and then a hat half of the time; else 3 of 60 ages have one.
+    assert np.isin(odd, [0, 1, 2]).mean() == pytest.approx(0.25 + 0.5 * 3 / 60, abs=0.03)
+    assert Balanced(pack.select("age")).draw(0, 400).rows.shape == (400,)
+
+
+def test_balanced_without_values_to_balance_is_iid(pack):
+    only = pack.select("person")
+    assert np.array_equal(Balanced(only).draw(0, 50).rows, Iid(only, name="balanced").draw(0, 50).rows)
