@@ -24,8 +24,9 @@ real images of other values (10), so that neither blur nor a pattern that please
     (10) L_not = sum_a mean_{v != y_a} f(D_a,v(x)) / sqrt(n)
     (11) L_R1  = |grad_x [D(x) + sum_a D_a,y(x)]|^2 / 2         (Mescheder et al., 2018), in every `r1_every`-th step
 
-It is first trained alone, on real images: otherwise it learns to tell blur from sharpness before it has seen a smile,
-and no edit ever begins. What it sees is augmented as far as it memorises (`shared.augmentation`). P, whose prediction
+At first the two sides are trained apart: the critic on real images, (10) and that part of (9), the others as an
+autoencoder, (1), (6) and (8). Otherwise the critic learns to tell blur from sharpness before it has seen a smile, and no
+edit ever begins. What it sees is augmented as far as it memorises (`shared.augmentation`). P, whose prediction
 (7) makes uniform, is trained on r to predict the labels; a second one of its kind, P', from which E gets no gradient,
 measures what r tells, and sets the weight of (7) (as Esser et al., 2019, set theirs):
 
@@ -79,7 +80,8 @@ class Config:
     condition_length: int = 128             # of the vector, made from all codes, that modulates the decoder
     critic_width: int = 48                  # channels of the critic at a quarter of the size
     balanced: bool = True                   # half of each batch has a value of some attribute drawn evenly; dealt values are even
-    critic_share: float = 0.5               # images that the critic is first trained on alone, for each of the game; 0 = none
+    apart_share: float = 0.25               # images of the first phase, for each of the game; 0 = none
+    apart_rate: float = 2.5                 # factor on the learning rates in the first phase
     rec_weight: float = 6.0                 # (1)
     cycle_weight: float = 6.0               # (2)
     code_weight: float = 1.0                # (3)
@@ -95,7 +97,6 @@ class Config:
     r1_every: int = 16                      # steps
     augment: bool = True                    # augment what the critic sees, as far as it memorises
     learning_rate: float = 4e-4             # of every player
-    critic_rate: float = 3.0                # times as high while the critic is trained alone
 
 
 PRESETS = {"photos": Config(), "small": Config(width=32, critic_width=32, blocks=3)}
@@ -219,7 +220,7 @@ class Decoder(nn.Module):
         widths = [max(8, config.width >> level) for level in range(config.halvings)]
         layers: list[nn.Module] = []
         for before, after in pairwise([*widths, schema.channels]):
-            layers += [nn.ReLU(), nn.Conv2d(before, 4 * after, 3, padding=1), nn.PixelShuffle(2)]
+            layers += [nn.ReLU(), sub_pixel(before, after), nn.PixelShuffle(2)]
         self.doublings = nn.Sequential(*layers, nn.Tanh())
 
     def forward(self, rest: Tensor, codes: Tensor) -> Tensor:
@@ -228,6 +229,18 @@ class Decoder(nn.Module):
         for block in self.blocks:
             rest = block(rest, condition)
         return self.doublings(rest)
+
+
+def sub_pixel(inputs: int, outputs: int) -> nn.Conv2d:
+    """The convolution before a pixel shuffle, which at first gives the four pixels of a place the same value.
+
+    Aitken et al., "Checkerboard artifact free sub-pixel convolution", 2017. https://arxiv.org/abs/1707.02937
+    """
+    layer = nn.Conv2d(inputs, 4 * outputs, 3, padding=1)
+    with torch.no_grad():
+        for values in (layer.weight, layer.bias):
+            values.copy_(values[::4].repeat_interleave(4, 0))
+    return layer
 
 
 class Critic(nn.Module):
@@ -295,11 +308,10 @@ class Splice(nn.Module):
         return named_roles(self.schema)
 
     def phases(self) -> list[Phase]:
-        """The critic alone, then the game."""
-        c = self.config
-        others = tuple(name for names in self.players().values() for name in names if name != "critic")
-        alone = [Phase("critic", c.critic_share, others, c.critic_rate)] if c.critic_share and self.probed else []
-        return [*alone, Phase("game")]
+        """Critic and autoencoder apart, then the game."""
+        c, probes = self.config, tuple(self.players().get("probes", ()))
+        apart = [Phase("apart", c.apart_share, probes, c.apart_rate)] if c.apart_share else []
+        return [*apart, Phase("game")]
 
     def make_sampler(self, pack: Pack, seed: int, mirror: bool) -> Sampler:
         return (Balanced if self.config.balanced else Iid)(pack, "train", seed, mirror)
@@ -327,21 +339,16 @@ class Splice(nn.Module):
         return {"critic": ["critic"], **probes, "generator": ["encoder", "reader", "heads", "decoder"]}
 
     def optimizer(self, player: str, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-        return torch.optim.Adam(parameters, lr=self.config.learning_rate, betas=(0.0, 0.99))
+        return torch.optim.Adam(parameters, lr=self.config.learning_rate, betas=(0.5, 0.99))
 
     def turns(self, batch: Batch, progress: Progress) -> Iterator[Turn]:
-        """The critic on real images alone in the first phase; then critic, probes, and encoders with the decoder."""
+        """Critic, probes, and encoders with the decoder; without probes and edits in the first phase."""
         c, x = self.config, batch.images
-        own = self.values(batch.labels)
-        if progress.phase == "critic":
-            _, branches = self.critic(x)
-            yield Turn("critic", {
-                "value": (1.0, self.judged(branches, own, batch.known, True)),                            # (9), real images
-                "not": (1.0, self.not_others(branches, own, batch.known)),                                # (10)
-            })  # fmt: skip
+        own, r, z = self.values(batch.labels), self.encoder(x), self.reader(x)
+        if progress.phase == "apart":
+            yield from self.apart(batch, own, r, z)
             return
 
-        r, z = self.encoder(x), self.reader(x)
         z_dealt, labels, known = self.deal(batch, z, own)
         dealt = self.values(labels)
         x_rec, x_new = self.decoder(torch.cat([r, r]), torch.cat([z, z_dealt])).chunk(2)
@@ -379,6 +386,21 @@ class Splice(nn.Module):
         if self.probed and c.even_weight:
             losses["even"] = (self.controllers["even"], self.unevenness(self.probe(r)))                   # (7)
         yield Turn("generator", losses)
+
+    def apart(self, batch: Batch, own: Mapping[str, Tensor], r: Tensor, z: Tensor) -> Iterator[Turn]:
+        """The first phase: the critic learns values from real images, the others to rebuild images."""
+        c, x = self.config, batch.images
+        if self.probed:
+            _, branches = self.critic(x)
+            yield Turn("critic", {
+                "value": (1.0, self.judged(branches, own, batch.known, True)),                            # (9), real images
+                "not": (1.0, self.not_others(branches, own, batch.known)),                                # (10)
+            })  # fmt: skip
+        yield Turn("generator", {
+            "rec": (c.rec_weight, absolute_error(self.decoder(r, z), x).mean()),                          # (1)
+            "class": (c.class_weight, self.class_loss(self.heads(z), batch)),                             # (6)
+            "size": (c.size_weight, z.square().mean()),                                                   # (8)
+        })  # fmt: skip
 
     def control(self, measured: dict[str, float], progress: Progress) -> None:
         if self.config.even_weight and "told by rest" in measured:

@@ -11,7 +11,7 @@ from torch import nn
 
 from recombine.data.schema import Attribute
 from recombine.method import Progress
-from recombine.methods.splice import KNOTS, TINY, Modulated, Splice, drawn, entropy_of, weights_of_values
+from recombine.methods.splice import KNOTS, TINY, Modulated, Splice, drawn, entropy_of, sub_pixel, weights_of_values
 
 YAW = Attribute("yaw", "continuous", low=-30.0, high=30.0)
 PERSON = Attribute("person", "group", ("a", "b", "c", "d"))
@@ -140,15 +140,24 @@ def test_gradients_go_where_they_should():
     assert found["generator/size"] == {"reader"}
 
 
-def test_the_critic_first_learns_alone_and_faster():
-    method = make(critic_share=0.5, critic_rate=3.0)
-    alone, game = method.phases()
-    assert (alone.name, alone.share, alone.rate, game.name) == ("critic", 0.5, 3.0, "game")
-    assert set(alone.frozen) == {"encoder", "reader", "heads", "decoder", "probe", "probe_measured"}
-    found = losses(method, batch(method.schema), Progress(phase="critic"))
-    assert set(found) == {"critic/value", "critic/not"}
-    assert [phase.name for phase in make(critic_share=0.0).phases()] == ["game"]
-    assert [phase.name for phase in make(PERSON).phases()] == ["game"], "a group has no branches to learn"
+def test_critic_and_autoencoder_are_first_trained_apart_and_faster():
+    method = make(apart_share=0.5, apart_rate=3.0)
+    apart, game = method.phases()
+    assert (apart.name, apart.share, apart.rate, game.name) == ("apart", 0.5, 3.0, "game")
+    assert set(apart.frozen) == {"probe", "probe_measured"}
+    found = routes(method, batch(method.schema), Progress(phase="apart"), others=True)
+    assert found == {
+        "critic/value": {"critic"}, "critic/not": {"critic"}, "generator/rec": {"encoder", "reader", "decoder"},
+        "generator/class": {"reader", "heads"}, "generator/size": {"reader"},
+    }  # fmt: skip
+    assert [phase.name for phase in make(apart_share=0.0).phases()] == ["game"]
+    assert {turn.player for turn in make(PERSON).turns(batch(schema(PERSON)), Progress(phase="apart"))} == {"generator"}
+
+
+def test_a_new_sub_pixel_convolution_gives_the_four_pixels_of_a_place_one_value():
+    torch.manual_seed(0)
+    image = F.pixel_shuffle(sub_pixel(8, 3)(torch.randn(1, 8, 4, 4)), 2)
+    assert torch.allclose(image[..., ::2, ::2], image[..., 1::2, 1::2]) and image.std() > 0
 
 
 def test_dealt_values_are_even_where_one_is_rare():
