@@ -17,8 +17,9 @@ ones, z'_a = z_a of a dealt image; x' = G(r, z') is the edited image. With y_a t
     (8)  L_size  = |z|^2                                        codes stay small
 
 The critic D has an output for realism and one for each value of each attribute (Choi et al., 2020; Li et al., 2021). The
-branch of a value takes as real the images that have it, and as fake the edited images that were dealt it (9) as well as
-real images of other values (10), so that neither blur nor a pattern that pleases a classifier passes as the value:
+branch of a value takes as real the images that have it, and as fake the edited images that were dealt it from another
+image (9) as well as real images of other values (10), so that neither blur nor a pattern that pleases a classifier passes
+as the value. Images that kept their code say nothing about edits; they take no part in (5) and in this half of (9):
 
     (9)  L_D   = f(-D(x)) + f(D(x')) + sum_a [f(-D_a,y(x)) + f(D_a,y'(x'))] / sqrt(n)
     (10) L_not = sum_a mean_{v != y_a} f(D_a,v(x)) / sqrt(n)
@@ -349,7 +350,7 @@ class Splice(nn.Module):
             yield from self.apart(batch, own, r, z)
             return
 
-        z_dealt, labels, known = self.deal(batch, z, own)
+        z_dealt, labels, lent = self.deal(batch, z, own)
         dealt = self.values(labels)
         x_rec, x_new = self.decoder(torch.cat([r, r]), torch.cat([z, z_dealt])).chunk(2)
 
@@ -358,7 +359,7 @@ class Splice(nn.Module):
         (real, fake), (on_real, on_fake) = score.chunk(2), branches.chunk(2)
         losses = {
             "adv": (1.0, F.softplus(-real).mean() + F.softplus(fake).mean()),                             # (9), realism
-            "value": (1.0, self.judged(on_real, own, batch.known, True) + self.judged(on_fake, dealt, known, False)),  # (9)
+            "value": (1.0, self.judged(on_real, own, batch.known, True) + self.judged(on_fake, dealt, lent, False)),  # (9)
         }
         if c.not_weight:
             losses["not"] = (c.not_weight, self.not_others(on_real, own, batch.known))                    # (10)
@@ -379,7 +380,7 @@ class Splice(nn.Module):
             "cycle": (c.cycle_weight, absolute_error(x_back, x).mean()),                                  # (2)
             "code": (c.code_weight, self.code_loss(z_again, z_dealt.detach())),                           # (3)
             "adv": (c.adv_weight, F.softplus(-score).mean()),                                             # (4)
-            "value": (c.value_weight, self.judged(branches, dealt, known, True)),                         # (5)
+            "value": (c.value_weight, self.judged(branches, dealt, lent, True)),                         # (5)
             "class": (c.class_weight, self.class_loss(self.heads(z), batch)),                             # (6)
             "size": (c.size_weight, z.square().mean()),                                                   # (8)
         }
@@ -435,11 +436,12 @@ class Splice(nn.Module):
     def deal(
         self, batch: Batch, z: Tensor, own: Mapping[str, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
-        """Codes of every attribute, half of them from other images, with their labels and which of these are known.
+        """Codes of every attribute, half of them from other images; their labels, and which are another image's and known.
 
         The dealt value is drawn evenly from those of the batch, and then one of its images.
         """
-        codes, labels, known = [], {}, {}
+        codes, labels, lent = [], {}, {}
+        own_place = torch.arange(batch.size, device=z.device)
         for attribute, code in zip(self.schema.attributes, self.parts(z).values(), strict=True):
             name = attribute.name
             rare = torch.ones(batch.size, device=z.device)
@@ -448,10 +450,11 @@ class Splice(nn.Module):
                 share = weights / weights.sum(0).clamp(min=1e-6)
                 rare = share.sum(1) + 1e-9
             source = drawn(rare, batch.uniform(f"source of {name}"))
-            place = torch.where(batch.uniform(f"deal {name}") < 0.5, source, torch.arange(batch.size, device=z.device))
+            place = torch.where(batch.uniform(f"deal {name}") < 0.5, source, own_place)
             codes.append(code[place])
-            labels[name], known[name] = batch.labels[name][place], batch.known[name][place]
-        return torch.cat(codes, 1), labels, known
+            labels[name] = batch.labels[name][place]
+            lent[name] = batch.known[name][place] & (place != own_place)
+        return torch.cat(codes, 1), labels, lent
 
     def judged(
         self, branches: Tensor, values: Mapping[str, Tensor], known: Mapping[str, Tensor], real: bool
@@ -466,10 +469,13 @@ class Splice(nn.Module):
         return self.over_values(F.softplus(branches), others, known)
 
     def over_values(self, cost: Tensor, weights: Mapping[str, Tensor], known: Mapping[str, Tensor]) -> Tensor:
-        """Costs `[batch, values of all attributes]`, weighted, batch mean, over the root of the number of attributes."""
+        """Costs `[batch, values of all attributes]`, weighted, over the root of the number of attributes.
+
+        Each attribute's is the mean over images whose label is known.
+        """
         columns = cost.split([num_branches(a) for a in self.probed], 1)
         each = [
-            torch.where(known[a.name], (weights[a.name] * part).sum(1), 0).mean()
+            torch.where(known[a.name], (weights[a.name] * part).sum(1), 0).sum() / known[a.name].sum().clamp(min=1)
             for a, part in zip(self.probed, columns, strict=True)
         ]
         return torch.stack(each).sum() / math.sqrt(len(each)) if each else cost.sum()

@@ -67,6 +67,7 @@ DRAWN = {
     "two_batches": "8c79a6ea76757584",
     "pairs": "588dfc69e328b412",
     "macro": "506db0b8d168d655",
+    "balanced": "f836761a4e2844d7",
     "macro of clips": "a1a295df46ca770c",
 }
 
