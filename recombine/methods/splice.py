@@ -43,7 +43,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -83,18 +83,18 @@ class Config:
     balanced: bool = True                   # half of each batch has a value of some attribute drawn evenly; dealt values are even
     apart_share: float = 0.25               # images of the first phase, for each of the game; 0 = none
     apart_rate: float = 2.5                 # factor on the learning rates in the first phase
-    rec_weight: float = 6.0                 # (1)
-    cycle_weight: float = 6.0               # (2)
-    code_weight: float = 1.0                # (3)
-    adv_weight: float = 2.0                 # (4)
-    value_weight: float = 3.5               # (5)
-    class_weight: float = 2.0               # (6)
-    even_weight: float = 0.2                # (7), at the start
+    rec_weight: float = 6.0                 # Eq. 1
+    cycle_weight: float = 6.0               # Eq. 2
+    code_weight: float = 1.0                # Eq. 3
+    adv_weight: float = 2.0                 # Eq. 4
+    value_weight: float = 3.5               # Eq. 5
+    class_weight: float = 2.0               # Eq. 6
+    even_weight: float = 0.2                # Eq. 7, at the start
     even_rate: float = 1e-3                 # change of that weight in a step, for all that P' reads beyond the target; 0 = none
     even_target: float = 0.05               # share of the labels' information that P' may read in the rest
-    size_weight: float = 0.02               # (8)
-    not_weight: float = 1.0                 # (10); 0 = real images of other values are no negatives
-    r1_weight: float = 0.1                  # (11)
+    size_weight: float = 0.02               # Eq. 8
+    not_weight: float = 1.0                 # Eq. 10; 0 = real images of other values are no negatives
+    r1_weight: float = 0.1                  # Eq. 11
     r1_every: int = 16                      # steps
     augment: bool = True                    # augment what the critic sees, as far as it memorises
     learning_rate: float = 4e-4             # of every player
@@ -239,7 +239,7 @@ def sub_pixel(inputs: int, outputs: int) -> nn.Conv2d:
     """
     layer = nn.Conv2d(inputs, 4 * outputs, 3, padding=1)
     with torch.no_grad():
-        for values in (layer.weight, layer.bias):
+        for values in layer.parameters():
             values.copy_(values[::4].repeat_interleave(4, 0))
     return layer
 
@@ -358,13 +358,13 @@ class Splice(nn.Module):
         score, branches = self.critic(torch.cat([x_seen, self.seen(x_new.detach(), batch, "made")]))
         (real, fake), (on_real, on_fake) = score.chunk(2), branches.chunk(2)
         losses = {
-            "adv": (1.0, F.softplus(-real).mean() + F.softplus(fake).mean()),                             # (9), realism
-            "value": (1.0, self.judged(on_real, own, batch.known, True) + self.judged(on_fake, dealt, lent, False)),  # (9)
+            "adv": (1.0, F.softplus(-real).mean() + F.softplus(fake).mean()),                             # Eq. 9, realism
+            "value": (1.0, self.judged(on_real, own, batch.known, True) + self.judged(on_fake, dealt, lent, False)),  # Eq. 9
         }
         if c.not_weight:
-            losses["not"] = (c.not_weight, self.not_others(on_real, own, batch.known))                    # (10)
+            losses["not"] = (c.not_weight, self.not_others(on_real, own, batch.known))                    # Eq. 10
         if c.r1_weight and progress.images_seen // max(batch.whole, batch.size) % c.r1_every == 0:
-            losses["r1"] = (c.r1_weight * c.r1_every, self.slope(x_seen, own, batch.known))                    # (11)
+            losses["r1"] = (c.r1_weight * c.r1_every, self.slope(x_seen, own, batch.known))                    # Eq. 11
         sign, p = real.detach().sign().mean(), self.controllers["augment"]
         accuracy = torch.cat([real > 0, fake < 0]).float().mean()
         yield Turn("critic", losses, {"critic_accuracy": accuracy, "sign": sign, "augmented": sign.new_tensor(p)})
@@ -376,16 +376,16 @@ class Splice(nn.Module):
         z_again = self.reader(x_new)
         x_back = self.decoder(self.encoder(x_new), z)
         losses = {
-            "rec": (c.rec_weight, absolute_error(x_rec, x).mean()),                                       # (1)
-            "cycle": (c.cycle_weight, absolute_error(x_back, x).mean()),                                  # (2)
-            "code": (c.code_weight, self.code_loss(z_again, z_dealt.detach())),                           # (3)
-            "adv": (c.adv_weight, F.softplus(-score).mean()),                                             # (4)
-            "value": (c.value_weight, self.judged(branches, dealt, lent, True)),                         # (5)
-            "class": (c.class_weight, self.class_loss(self.heads(z), batch)),                             # (6)
-            "size": (c.size_weight, z.square().mean()),                                                   # (8)
+            "rec": (c.rec_weight, absolute_error(x_rec, x).mean()),                                       # Eq. 1
+            "cycle": (c.cycle_weight, absolute_error(x_back, x).mean()),                                  # Eq. 2
+            "code": (c.code_weight, self.code_loss(z_again, z_dealt.detach())),                           # Eq. 3
+            "adv": (c.adv_weight, F.softplus(-score).mean()),                                             # Eq. 4
+            "value": (c.value_weight, self.judged(branches, dealt, lent, True)),                         # Eq. 5
+            "class": (c.class_weight, self.class_loss(self.heads(z), batch)),                             # Eq. 6
+            "size": (c.size_weight, z.square().mean()),                                                   # Eq. 8
         }
         if self.probed and c.even_weight:
-            losses["even"] = (self.controllers["even"], self.unevenness(self.probe(r)))                   # (7)
+            losses["even"] = (self.controllers["even"], self.unevenness(self.probe(r)))                   # Eq. 7
         yield Turn("generator", losses)
 
     def apart(self, batch: Batch, own: Mapping[str, Tensor], r: Tensor, z: Tensor) -> Iterator[Turn]:
@@ -394,13 +394,13 @@ class Splice(nn.Module):
         if self.probed:
             _, branches = self.critic(x)
             yield Turn("critic", {
-                "value": (1.0, self.judged(branches, own, batch.known, True)),                            # (9), real images
-                "not": (1.0, self.not_others(branches, own, batch.known)),                                # (10)
+                "value": (1.0, self.judged(branches, own, batch.known, True)),                            # Eq. 9, real images
+                "not": (1.0, self.not_others(branches, own, batch.known)),                                # Eq. 10
             })  # fmt: skip
         yield Turn("generator", {
-            "rec": (c.rec_weight, absolute_error(self.decoder(r, z), x).mean()),                          # (1)
-            "class": (c.class_weight, self.class_loss(self.heads(z), batch)),                             # (6)
-            "size": (c.size_weight, z.square().mean()),                                                   # (8)
+            "rec": (c.rec_weight, absolute_error(self.decoder(r, z), x).mean()),                          # Eq. 1
+            "class": (c.class_weight, self.class_loss(self.heads(z), batch)),                             # Eq. 6
+            "size": (c.size_weight, z.square().mean()),                                                   # Eq. 8
         })  # fmt: skip
 
     def control(self, measured: dict[str, float], progress: Progress) -> None:
@@ -417,13 +417,12 @@ class Splice(nn.Module):
         return augmented(images, batch.uniform(f"augmented {name}", NUMBERS), self.controllers["augment"])
 
     def probes_turn(self, r: Tensor, own: Mapping[str, Tensor], known: Mapping[str, Tensor]) -> Turn:
-        """(12) for P and P', and the share of the labels' information in the batch that P' tells."""
-        losses = {name: self.prediction_loss(probe(r), own, known) for name, probe in (("p", self.probe), ("p'", self.probe_measured))}
+        """Eq. 12 for P and P', and the share of the labels' information in the batch that P' tells."""
+        p, measured = (self.prediction_loss(probe(r), own, known) for probe in (self.probe, self.probe_measured))
         entropy = torch.stack([entropy_of(own[a.name], known[a.name]) for a in self.probed]).mean()
-        told = 1 - losses["p'"].detach() / entropy.clamp(min=1e-3)
-        return Turn("probes", {name: (1.0, loss) for name, loss in losses.items()}, {
-            "told by rest": told, "even weight": told.new_tensor(self.controllers["even"]),
-        })  # fmt: skip
+        told = 1 - measured.detach() / entropy.clamp(min=1e-3)
+        losses = {"p": (1.0, p), "p'": (1.0, measured)}                                                   # Eq. 12
+        return Turn("probes", losses, {"told by rest": told, "even weight": told.new_tensor(self.controllers["even"])})
 
     def parts(self, codes: Tensor) -> dict[str, Tensor]:
         """Codes side by side `[batch, numbers]` by attribute."""
@@ -481,7 +480,7 @@ class Splice(nn.Module):
         return torch.stack(each).sum() / math.sqrt(len(each)) if each else cost.sum()
 
     def slope(self, x: Tensor, own: Mapping[str, Tensor], known: Mapping[str, Tensor]) -> Tensor:
-        """(11): half the squared gradient of the critic's outputs that belong to an image, batch mean."""
+        """Eq. 11: half the squared gradient of the critic's outputs that belong to an image, batch mean."""
         x = x.detach().requires_grad_(True)
         with torch.enable_grad(), full_precision():
             score, branches = self.critic(x)
@@ -492,12 +491,12 @@ class Splice(nn.Module):
         return gradient.square().flatten(1).sum(1).mean() / 2
 
     def code_loss(self, again: Tensor, dealt: Tensor) -> Tensor:
-        """(3): the mean over attributes of the mean distance of their codes' numbers."""
+        """Eq. 3: the mean over attributes of the mean distance of their codes' numbers."""
         pairs = zip(self.parts(again).values(), self.parts(dealt).values(), strict=True)
         return torch.stack([(a - b).abs().mean() for a, b in pairs]).mean()
 
     def class_loss(self, logits: Sequence[Tensor], batch: Batch) -> Tensor:
-        """(6): cross-entropy of labels, squared error of numbers, the mean over attributes."""
+        """Eq. 6: cross-entropy of labels, squared error of numbers, the mean over attributes."""
         losses = []
         for attribute, part in zip(self.schema.attributes, logits, strict=True):
             target = batch.labels[attribute.name]
@@ -519,7 +518,7 @@ class Splice(nn.Module):
         return torch.stack(losses).mean()
 
     def unevenness(self, logits: Tensor) -> Tensor:
-        """(7), less its minimum: 0 where a probe's guesses are uniform; the mean over attributes."""
+        """Eq. 7, less its minimum: 0 where a probe's guesses are uniform; the mean over attributes."""
         columns = logits.split([num_branches(a) for a in self.probed], 1)
         return torch.stack([cross_entropy_to_uniform(part).mean() for part in columns]).mean()
 
