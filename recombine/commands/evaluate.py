@@ -103,7 +103,7 @@ def demo(
     say("training")
     trained = time.monotonic()
     with stoppable():
-        start(recipe, pack, out, monitor=watcher(pack, judge, recipe.train))
+        start(recipe, pack, out, monitor=watcher(pack, judge, recipe))
     minutes["training"] = since(trained)
     judgement, page = judge_run(out, images=judge_images, classifier=judge)
     minutes["total"] = since(began)

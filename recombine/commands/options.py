@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from recombine.data.packed import Pack
     from recombine.evaluation.classifier import Classifier
     from recombine.training.engine import Monitor
-    from recombine.training.recipe import TrainConfig
+    from recombine.training.recipe import Recipe
 
 
 def split_at_commas(_: object, tokens: Sequence[Token]) -> tuple[str, ...]:
@@ -89,11 +89,13 @@ def number(text: str, option: str) -> float:
         raise ValueError(f"{option} takes numbers, not {text!r}") from None
 
 
-def watcher(pack: Pack, judge: str, train: TrainConfig) -> Monitor:
+def watcher(pack: Pack, judge: str, recipe: Recipe) -> Monitor:
     """Measures edits during the training; its classifier is trained when it is first needed, after all checks."""
     from recombine.training.monitor import EditMonitor, affordable
+    from recombine.training.runs import learnt
 
-    monitor = cache(lambda: EditMonitor(pack, find_classifier(pack, judge), made=affordable(train)))
+    made, edited = affordable(recipe.train), learnt(recipe, pack.schema)
+    monitor = cache(lambda: EditMonitor(pack, find_classifier(pack, judge), made=made, attributes=edited))
     return lambda method, path: monitor()(method, path)
 
 

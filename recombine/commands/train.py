@@ -91,7 +91,7 @@ def train(
     for sentence in scarce(pack, recipe.attributes):
         say(f"warning: {sentence}")
     with stoppable():
-        start(recipe, pack, out, monitor=watcher(pack, judge, recipe.train), allow=allow)
+        start(recipe, pack, out, monitor=watcher(pack, judge, recipe), allow=allow)
     if json:
         print_json({"run": out, "model": out / "model", "images": trained_images(out)})
     else:

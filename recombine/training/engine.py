@@ -421,7 +421,10 @@ class Training:
             seen, measures = self.state.images_seen, self.measures(monitor)
             self.journal.write(seen, measures)
             hints = self.method.hints if isinstance(self.method, Hinting) else ()
-            for name, sentence in diagnose({**self.measured, **measures}, seen / self.images, hints).items():
+            phase, progress = progress_at(seen, self.images, self.phases)
+            last = phase is self.phases[-1]  # in earlier ones the decoder may not play the game yet
+            causes = diagnose({**self.measured, **measures}, progress.phase_fraction, hints) if last else {}
+            for name, sentence in causes.items():
                 if name not in self.warned_of:
                     self.journal.event(seen, name, sentence)
                 self.warned_of.add(name)

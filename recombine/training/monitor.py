@@ -30,17 +30,18 @@ class EditMonitor:
     """Measures edits on images of `val`, or `train` where there are none, and shows the same few every time.
 
     Without an independent classifier, the success of edits is not measured. Measured are at most `images`, and as many
-    fewer, down to those `shown`, as keep an evaluation within about `made` decoded images: three of every attribute
-    and image.
+    fewer, down to those `shown`, as keep an evaluation within about `made` decoded images: three of every image and
+    attribute that is edited, which are all of the pack's unless `attributes` are the model's.
     """
 
     def __init__(
-        self, pack: Pack, classifier: Classifier | None, images: int = 128, shown: int = 8, made: int = 2_000
-    ):
+        self, pack: Pack, classifier: Classifier | None, images: int = 128, shown: int = 8, made: int = 2_000,
+        attributes: Sequence[str] = (),
+    ):  # fmt: skip
         rows = pack.rows("val")
         rows = rows if len(rows) else pack.rows("train")
         self.pack, self.classifier = pack, classifier
-        count = min(images, max(shown, made // (2 + 3 * len(pack.schema.names))))
+        count = min(images, max(shown, made // (2 + 3 * len(attributes or pack.schema.names))))
         self.rows = np.random.default_rng(0).permutation(rows)[:count]
         self.shown = self.rows[:shown]
         self.before: np.ndarray | None = None  # what the classifier sees in these images, from the first evaluation on
@@ -128,7 +129,7 @@ def next_that_differs(labels: np.ndarray, start: int) -> int:
 
 
 def diagnose(measures: Mapping[str, float], fraction: float, hints: Sequence[str] = ()) -> dict[str, str]:
-    """Likely causes, name -> sentence, of what the measures show after a fraction of the training.
+    """Likely causes, name -> sentence, of what the measures show after a fraction of the training's last phase.
 
     "The attribute does not change" is the field's most common failure, and falling losses hide it.
     """

@@ -74,8 +74,7 @@ def start(
         ValueError: The run was begun with other settings; the message lists them.
     """
     run = Path(run)
-    kinds = METHODS[recipe.method][0].kinds
-    pack = pack.select(*(recipe.attributes or [a.name for a in pack.schema.attributes if a.kind in kinds]))
+    pack = pack.select(*learnt(recipe, pack.schema))
     torch.manual_seed(mix_seed(recipe.train.seed, "weights"))
     method = build(recipe.method, asdict(recipe.config), pack.schema)
     settings = {
@@ -93,6 +92,12 @@ def start(
     if process_number() == 0:
         write_settings(run, settings, pack.schema)
     return fit(method, pack, recipe.train, run, settings=settings, monitor=monitor, quiet=quiet)
+
+
+def learnt(recipe: Recipe, schema: Schema) -> tuple[str, ...]:
+    """The attributes that a recipe's model learns of a schema's: those that it names, or all that its method can use."""
+    kinds = METHODS[recipe.method][0].kinds
+    return recipe.attributes or tuple(a.name for a in schema.attributes if a.kind in kinds)
 
 
 def write_settings(run: Path, settings: Mapping[str, Any], schema: Schema) -> None:

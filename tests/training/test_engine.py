@@ -538,6 +538,18 @@ def test_better_edits_do_not_end_a_training(signs, tmp_path):
     assert checkpoint.newest_resume(tmp_path).step_images == 640 and events(tmp_path, "plateau") == []
 
 
+def test_causes_are_named_in_the_last_phase_alone(signs, tmp_path):
+    # The last phase begins at 80 of 320 images, and a tenth of it ends at 104.
+    def ignoring(method, path):
+        asked.append(int(path.stem))
+        return {"sensitivity": 0.0}
+
+    asked = []
+    fit(toy(signs), signs, replace(SHORT, evaluate_every=16), tmp_path, monitor=ignoring, quiet=True)
+    (line,) = [line for line in log(tmp_path) if line.get("event") == "decoder ignores the labels"]
+    assert {48, 80, 96, 112} < set(asked) and line["images"] == 112
+
+
 def test_average_follows_the_weights(signs, tmp_path):
     method = toy(signs)
     fit(method, signs, SHORT, tmp_path, quiet=True)

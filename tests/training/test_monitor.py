@@ -3,9 +3,10 @@
 import pytest
 from PIL import Image
 
+from recombine.commands.options import watcher
 from recombine.evaluation.measures import MEASURES
 from recombine.training.monitor import EditMonitor, Score, affordable, diagnose, last_rise, score
-from recombine.training.recipe import TrainConfig
+from recombine.training.recipe import Recipe, TrainConfig
 
 
 @pytest.mark.parametrize(("kind", "success"), [("perfect", 1.0), ("ignoring", 0.0)])
@@ -33,7 +34,17 @@ def test_an_evaluation_stays_within_its_budget(signs, sign_editor, sign_reader, 
         monitor(model, tmp_path / "1.png")
         assert len(monitor.rows) == made // 11 and sum(decoded) <= made + 4 * 4
     assert len(EditMonitor(pack, sign_reader, made=0).rows) == 8
+    assert len(EditMonitor(signs, sign_reader, made=110).rows) == 8  # were all five edited, 110 // 17 and not fewer than are shown
+    assert len(EditMonitor(signs, sign_reader, made=110, attributes=["lamp", "stripes"]).rows) == 110 // 8
     assert affordable(TrainConfig()) == 2_000 and affordable(TrainConfig(images=500)) == 50
+
+
+@pytest.mark.parametrize(("named", "edited"), [(("lamp",), ("lamp",)), ((), ("colour", "lamp", "stripes"))])
+def test_a_training_counts_what_its_model_edits(signs, monkeypatch, named, edited):
+    made = []
+    monkeypatch.setattr("recombine.training.monitor.EditMonitor", lambda *_, **options: made.append(options) or (lambda *_: {}))
+    watcher(signs, "none", Recipe("advattr", None, TrainConfig(), attributes=named))(None, None)
+    assert made == [{"made": 2_000, "attributes": edited}]
 
 
 def test_scores_by_hand():
