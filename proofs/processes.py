@@ -135,8 +135,8 @@ def methods(folder: Path) -> dict:
 
 
 def steps(pack: Pack, folder: Path, precision: str) -> None:
-    """Some steps of `recombine train FOLDER`'s defaults; prints images a second, by the clock and by all processors' time."""
-    recipe = default_recipe()[0]
+    """Some steps of `recombine train FOLDER --method ifcvaegan`; prints images a second, by the clock and by all processors' time."""
+    recipe = default_recipe("ifcvaegan")[0]
     config = replace(recipe.train, images=1 << 40, batch_size=BATCH, precision=precision)
     pack = pack.select("lamp", "colour")
     torch.manual_seed(0)

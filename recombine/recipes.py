@@ -16,6 +16,7 @@ from recombine.training.recipe import Recipe, Synthetic, TrainConfig
 from recombine.training.settings import config_class
 
 FOUR = ("expression", "lighting", "glasses", "hair_color")  # attributes of the avatars on which methods are compared
+DEFAULT = "splice"                          # the method of a training for which none is named
 POSE = ("yaw", "pitch", "roll")             # degrees, for example from OpenFace
 VARIANTS = (  # rows of Creswell et al.'s Tables 1 and 3; the presets are `small`, `small-without-aux`, ...
     "ours", "without_aux", "without_kl", "without_gan", "class_loss_on_reconstruction", "alpha_20_times",
@@ -321,8 +322,10 @@ RECIPES = {
 }  # fmt: skip
 
 
-def default_recipe(method: str = "ifcvaegan", drawn: str | None = None) -> tuple[Recipe, str]:
+def default_recipe(method: str = DEFAULT, drawn: str | None = None) -> tuple[Recipe, str]:
     """What is trained where no settings are named, and where they come from: the default of every command.
+
+    `recombine train` with the default method goes on from there to settings that suit the data (`recombine.planning`).
 
     Args:
         method: Short name.

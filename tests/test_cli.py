@@ -21,7 +21,7 @@ from recombine.commands.options import METHOD_NAMES
 from recombine.data import decoding, workers
 from recombine.data.packed import Pack
 from recombine.data.schema import Attribute, Schema
-from recombine.methods import METHODS
+from recombine.methods import METHODS, splice
 
 GOLDEN = Path(__file__).parent / "golden"
 PAGES = {"recombine": [], **{name: [name] for name in COMMANDS}}
@@ -404,7 +404,9 @@ def test_grey_sixteen_bit_pictures_are_packed_as_what_they_are(here, capsys):
     assert code == 0 and (schema["channels"], schema["bits"]) == (1, 16)
 
 
-TINY = "--size 16 --set width=4 --set num_latents=4 --set aux_width=8 --batch-size 8 --judge none"
+TINY = "--size 16 --batch-size 8 --judge none " + " ".join(
+    f"--set {name}={getattr(splice.TINY, name)}" for name in ("width", "encoder_blocks", "blocks", "code_length", "condition_length", "critic_width")
+)
 
 
 def test_train_learns_from_a_folder_resumes_and_refuses_another_configuration(photos, capsys):
@@ -418,8 +420,8 @@ def test_train_learns_from_a_folder_resumes_and_refuses_another_configuration(ph
     assert run(capsys, *command)[0] == 0
     assert Path("runs/a/model/weights.safetensors").read_bytes() == weights, "a finished training is left as it is"
 
-    code, _, err = run(capsys, *command, "--set", "aux_weight=0")
-    assert code == 1 and "config.aux_weight was 0.2, now 0.0; give another folder for a new run" in err
+    code, _, err = run(capsys, *command, "--set", "not_weight=0")
+    assert code == 1 and "config.not_weight was 1.0, now 0.0; give another folder for a new run" in err
     assert run(capsys, *"edit set runs/a anna.png --label Smiling=1 --out new".split())[0] == 0
 
 
@@ -466,18 +468,18 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(photos, capsys):
         ("celeba.table1", "the recipe celeba.table1 needs --data, the folder to train on"),
         ("photos --data photos", "--data belongs to a recipe, and photos is a folder already"),
         ("photos --method ifcvae", f"no method 'ifcvae'; there are {', '.join(METHODS)}; did you mean 'ifcvaegan'"),
-        ("photos --set widht=4", "ifcvaegan has no setting 'widht'; it has .*did you mean 'width'"),
+        ("photos --set widht=4", "splice has no setting 'widht'; it has .*did you mean 'width'"),
         ("photos --set width=wide", "setting 'width' takes a whole number, not 'wide'"),
-        ("photos --set residual=maybe", "setting 'residual' takes true or false, not 'maybe'"),
-        ("photos --set scaling=none", "setting 'scaling' is one of released, means, not 'none'"),
-        ("photos --preset papr", "ifcvaegan has no preset 'papr'; it has table1, .*small"),
+        ("photos --set balanced=maybe", "setting 'balanced' takes true or false, not 'maybe'"),
+        ("photos --method ifcvaegan --set scaling=none", "setting 'scaling' is one of released, means, not 'none'"),
+        ("photos --preset papr", "splice has no preset 'papr'; it has photos, small"),
         ("photos --method stargan --preset papr", "stargan has no preset 'papr'; it has paper, small; did you mean 'paper'"),
         ("photos --images 0", "images must be at least 1, not 0"),
         ("photos --minutes 30 --images 800", "--images and --minutes both say how long to train; leave one of them out"),
         ("photos --minutes -1", "minutes must be at least 0, not -1"),
         ("photos --size big", "--size takes pixels, such as 64, or HEIGHTxWIDTH, such as 64x48, not 'big'"),
         ("photos --attributes Smilling", "no attribute 'Smilling'; there are .*did you mean 'Smiling'"),
-        ("photos --attributes person", "'person' is a group: leave it out of --attributes"),
+        ("photos --method ifcvaegan --attributes person", "'person' is a group: leave it out of --attributes"),
         ("photos --out anna.png", "cannot write into .*anna.png"),
     ],
 )
@@ -496,7 +498,7 @@ def test_train_says_so_where_several_processes_would_pack_at_once(photos, capsys
 @pytest.mark.slow
 def test_evaluate_prints_a_table_and_leaves_a_page(signs, sign_reader, here, capsys, monkeypatch):
     monkeypatch.setattr("recombine.evaluation.judge.judge_classifier", lambda *_, **__: sign_reader)
-    settings = "--images 32 --set width=4 --set num_latents=4 --set aux_width=8 --batch-size 8 --judge none"
+    settings = "--method ifcvaegan --images 32 --set width=4 --set num_latents=4 --set aux_width=8 --batch-size 8 --judge none"
     assert run(capsys, *f"train {signs.path} --attributes lamp,stripes {settings} --out runs/signs".split())[0] == 0
     code, out, _ = run(capsys, *"evaluate runs/signs --judge-images 20".split())
     assert code == 0 and "page: runs/signs/report.html" in out

@@ -153,7 +153,7 @@ def data_sets(tmp_path, monkeypatch):
 
 
 def test_data_page_commands_and_python_run(data_sets):
-    tiny = "--images 8 --batch-size 8 --judge none --set width=4 --set num_latents=4 --set aux_width=8 --size 16".split()
+    tiny = "--images 8 --batch-size 8 --judge none --preset small --set width=8 --set critic_width=8 --size 16".split()
     for line in DATA_COMMANDS:
         command = shlex.split(line)[1:]
         assert main([*command, *(tiny if command[0] == "train" else ())]) == 0, line

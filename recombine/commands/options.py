@@ -54,7 +54,7 @@ def say(text: str) -> None:
         print(text, file=sys.stderr)
 
 
-def best_device() -> str:
+def best_device() -> Literal["cpu", "cuda"]:
     """The GPU where there is one, otherwise the CPU."""
     import torch
 

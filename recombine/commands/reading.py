@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -53,7 +53,7 @@ class Reading:
     on_bad: Literal["error", "skip"] = "error"
     """What to do with files that cannot be read as images."""
     size: str | None = None
-    """Pixels: one number for a square, or HEIGHTxWIDTH; 64, or the recipe's, when not given."""
+    """Pixels: one number for a square, or HEIGHTxWIDTH; 64, the recipe's, or what train chooses, when not given."""
     channels: Literal[1, 3] | None = None
     """1 grey, 3 colour; what the images have when not given."""
     bits: Literal[8, 16] | None = None
@@ -82,10 +82,14 @@ class Reading:
         channels, bits = self.channels or looks.channels, self.bits or looks.bits
         return Schema(source.table.attributes, height, width, channels, bits, self.fit)
 
-    def pack(self, path: Path, folder: Path, size: int = 64) -> Pack:
-        """The pack of a folder of images; made, completed or brought up to date where it is not."""
+    def pack(self, path: Path, folder: Path, size: int | Callable[[Looks], int] = 64) -> Pack:
+        """The pack of a folder of images; made, completed or brought up to date where it is not.
+
+        `size`, or what gives it from how the images look, is for where none was given.
+        """
         source = self.source(path)
-        return self.pack_source(source, look(source), folder, size)
+        looks = look(source)
+        return self.pack_source(source, looks, folder, size if isinstance(size, int) else size(looks))
 
     def pack_source(
         self, source: Source, looks: Looks, folder: Path, size: int = 64, decoder: Decoder | None = None
@@ -138,6 +142,11 @@ class Looks:
         return dict(Counter(f"{look.height}x{look.width}" for _, look in self.seen).most_common(5))
 
     @property
+    def sides(self) -> list[int]:
+        """The shorter side of each image, pixels."""
+        return [min(look.height, look.width) for _, look in self.seen]
+
+    @property
     def channels(self) -> Literal[1, 3]:
         return 1 if self.images and self.grey == self.images else 3
 
@@ -185,8 +194,13 @@ def draw(name: str, folder: Path, reading: Reading, count: int = 6_000) -> Pack:
     return find_drawn(name).build(folder, count, height, progress=sys.stderr.isatty())
 
 
-def find_pack(recipe: Recipe, folders: list[Path], run: Path, reading: Reading) -> Pack:
-    """The recipe's images, generated or packed into the run's folder where necessary; several folders as one."""
+def find_pack(
+    recipe: Recipe, folders: list[Path], run: Path, reading: Reading, sized: Callable[[Looks], int] | None = None
+) -> Pack:
+    """The recipe's images, generated or packed into the run's folder where necessary; several folders as one.
+
+    Images that are packed get the recipe's size, or that which `sized` gives them, unless one was given.
+    """
     from recombine.data.joined import join
     from recombine.data.packed import Pack, is_pack
     from recombine.data.synthetic import find_drawn, sprites
@@ -205,7 +219,7 @@ def find_pack(recipe: Recipe, folders: list[Path], run: Path, reading: Reading) 
         if folder not in unpacked:
             packs.append(Pack(folder))
         elif not sprites.is_sheets(folder):
-            packs.append(reading.pack(folder, target, recipe.size))
+            packs.append(reading.pack(folder, target, sized or recipe.size))
         elif is_pack(target):
             packs.append(Pack(target))
         else:

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import os
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from recombine.commands.options import METHOD_NAMES, Flag, Judge, Names, pairs, print_json, say, stoppable, watcher
-from recombine.commands.reading import Reading, find_pack
+from recombine.commands.options import (
+    METHOD_NAMES,
+    Flag,
+    Judge,
+    Names,
+    best_device,
+    pairs,
+    print_json,
+    say,
+    stoppable,
+    watcher,
+)
+from recombine.commands.reading import Looks, Reading, find_pack
 
 if TYPE_CHECKING:
+    from recombine.data.packed import Pack
     from recombine.training.recipe import Recipe
 
-METHODS = f"Short name: {', '.join(METHOD_NAMES)}; ifcvaegan, or the recipe's, when not given."
+METHODS = f"Short name: {', '.join(METHOD_NAMES)}; splice, or the recipe's, when not given."
 Method = Annotated[str | None, Parameter(help=METHODS)]
 
 
@@ -43,10 +56,14 @@ def train(
 
     For example:
 
-        recombine train photos --attributes Smiling,Eyeglasses --size 64 --out runs/photos
-        recombine train photos --attributes Smiling --set aux_weight=0 --out runs/naive
+        recombine train photos
+        recombine train photos --attributes Smiling,Eyeglasses --minutes 30 --out runs/photos
         recombine train photos --method stargan --preset paper --size 128 --out runs/stargan
+        recombine train photos --method ifcvaegan --set aux_weight=0 --out runs/naive
         recombine train avatars.demo --out runs/avatars
+
+    Without a method, splice is trained. The attributes, size, batch, time (45 minutes, 10
+    on a GPU) and preset that are not given are chosen by the images and the device, and said.
 
     Ctrl-C saves and stops, and the same command again goes on from there. On several
     GPUs or processes, pack first:
@@ -75,6 +92,7 @@ def train(
     """
     from recombine.data.sources.labels import scarce
     from recombine.files import check_writable
+    from recombine.recipes import DEFAULT, RECIPES
     from recombine.training.checkpoint import trained_images
     from recombine.training.runs import start
 
@@ -84,10 +102,14 @@ def train(
         "images": images, "minutes": minutes, "batch_size": batch_size, "seed": seed, "precision": precision,
         "mirror": mirror,
     }  # fmt: skip
-    recipe = adjusted(recipe, method, preset, pairs(settings, "--set"), **given)
-    recipe = replace(recipe, attributes=attributes or recipe.attributes)
+    asked = Asked(method, preset, attributes or (), pairs(settings, "--set"), given, reading or Reading())
+    asked = asked if what in RECIPES else as_begun(asked, out)
+    recipe = asked.of(recipe)
     check_writable(out)
-    pack = find_pack(recipe, folders, out, reading or Reading())
+    if what not in RECIPES and recipe.method == DEFAULT:
+        recipe, pack = chosen(recipe, folders, out, asked)
+    else:
+        pack = find_pack(recipe, folders, out, asked.reading)
     for sentence in scarce(pack, recipe.attributes):
         say(f"warning: {sentence}")
     with stoppable():
@@ -96,6 +118,73 @@ def train(
         print_json({"run": out, "model": out / "model", "images": trained_images(out)})
     else:
         say(f"trained: {out}\nnumbers and images: recombine evaluate {out}")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line names."""
+
+    method: str | None
+    preset: str | None
+    attributes: tuple[str, ...]
+    settings: dict[str, str]
+    given: dict[str, Any]                   # further settings of the training; what is None is not named
+    reading: Reading
+
+    @property
+    def names(self) -> set[str]:
+        """Of everything that is."""
+        each = {**self.given, "preset": self.preset, "attributes": self.attributes or None, "size": self.reading.size}
+        return {name for name, value in each.items() if value is not None} | self.settings.keys()
+
+    def of(self, recipe: Recipe) -> Recipe:
+        """The recipe with it; raises ValueError as `adjusted`."""
+        recipe = adjusted(recipe, self.method, self.preset, self.settings, **self.given)
+        return replace(recipe, attributes=self.attributes or recipe.attributes)
+
+
+def as_begun(asked: Asked, out: Path) -> Asked:
+    """The same of a run that was begun: with its method, and what was then chosen by its device, unless named."""
+    from recombine.recipes import DEFAULT
+    from recombine.training.runs import settings_of
+
+    settings, schema = settings_of(out)
+    if schema is None:
+        return asked
+    asked = replace(asked, method=asked.method or settings["method"])
+    if {asked.method, settings["method"]} != {DEFAULT}:
+        return asked
+    chosen = {"batch_size": settings["train"]["batch_size"]}
+    if not {"images", "minutes"} & asked.names and settings["train"]["minutes"]:
+        chosen["minutes"] = settings["train"]["minutes"]
+    given = asked.given | {name: value for name, value in chosen.items() if name not in asked.names}
+    size = asked.reading.size or "x".join(map(str, schema.image_size))
+    return replace(asked, given=given, reading=replace(asked.reading, size=size))
+
+
+def chosen(recipe: Recipe, folders: list[Path], out: Path, asked: Asked) -> tuple[Recipe, Pack]:
+    """The recipe that suits a folder's images and this device, but for what is named, and the images; it is said."""
+    from recombine import planning
+
+    choices: list[planning.Choice] = []
+    device: planning.Device = best_device()
+
+    def sized(looks: Looks) -> int:
+        size, choice = planning.choose_size(looks.sides, device)
+        choices.append(choice)
+        return size
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    pack = find_pack(recipe, folders, out, asked.reading, sized)
+    facts = planning.facts_of(pack, device, cores, asked.attributes)
+    length = {name: getattr(recipe.train, name) for name in ("images", "minutes") if name in asked.names}
+    found, more = planning.choose(facts, **length)
+    found = asked.of(found)
+    say(planning.headline(found, facts))
+    for choice in [*choices, *more]:
+        if choice.setting not in asked.names:
+            say(f"  {choice.sentence}")
+    return found, pack
 
 
 def find_recipe(what: str, data: list[Path]) -> tuple[Recipe, list[Path]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import inspect
 import logging
+import math
 import os
 import signal
 import statistics
@@ -96,7 +97,7 @@ def fit(
 
     `settings` are what `load` needs to build the method: `method`, its short name, and `config`. The monitor is called
     with the averaged method in eval mode and the path for an image grid, at the start and every `evaluate_every`
-    images; what it returns is logged.
+    images, or as `evaluations` say; what it returns is logged.
 
     Raises:
         Interrupted: A signal asked to stop; everything was saved.
@@ -206,7 +207,7 @@ class Training:
             self.measured = self.meter.take()
             self.journal.write(seen, self.measured, learning_rate=self.learning_rate_factor())
         stopping, due = self.agree(stop)
-        self.evaluate(monitor, when=crossed(config.evaluate_every, before, seen) or seen >= self.end)
+        self.evaluate(monitor, when=crossed(self.evaluate_every, before, seen) or seen >= self.end)
         if stopping or due or self.keeping or seen >= self.end:
             self.save()
         if stopping and seen < self.end:
@@ -239,6 +240,12 @@ class Training:
     def end(self) -> int:
         """To be seen in all; what the learning rate goes by."""
         return min(self.images, self.state.end or self.images)
+
+    @property
+    def evaluate_every(self) -> int:
+        """Images between two evaluations."""
+        spread = self.config.evaluations if self.state.images else 0
+        return math.ceil(self.images / spread) if spread else self.config.evaluate_every
 
     def begin(self) -> tuple[Batch, Progress]:
         """The next step's batch and place, with everything that it depends on set."""
@@ -325,7 +332,7 @@ class Training:
             self.journal.event(state.images_seen, "length", f"{sentence}; longer where the machine becomes busy")
         elif minutes != state.minutes:      # of a training that goes on, at the speed that was found
             batches = state.images * minutes / state.minutes / self.config.batch_size
-            state.images = self.config.batch_size * max(1, int(batches)) if minutes else 0
+            state.images = self.bounded(self.config.batch_size * max(1, int(batches))) if minutes else 0
             self.journal.event(state.images_seen, "length", f"{self.images:,} images in all, as the settings now say")
         state.minutes = minutes
         self.journal.expect(self.end)
@@ -339,9 +346,18 @@ class Training:
         self.measures(monitor)
         evaluation = self.longest(time.perf_counter() - before)
         left = self.config.minutes - self.longest(time.perf_counter() - start) / 60
-        images = images_in(left, pace, evaluation, self.config)
+        affordable = images_in(left, pace, evaluation, self.config)
+        images, minutes = self.bounded(affordable), f"{self.config.minutes:g} minutes"
         speeds = [f"{1 / pace:.4g} images/s in {phase.name}" for pace, phase in zip(paces, self.phases, strict=True)]
-        return images, f"{images:,} images, at {', '.join(speeds)}, are to take {self.config.minutes:g} minutes"
+        passes = f"less than {minutes}, as {self.config.passes:g} passes through the training images are enough"
+        took = minutes if images == affordable else passes
+        return images, f"{images:,} images, at {', '.join(speeds)}, are to take {took}"
+
+    def bounded(self, images: int) -> int:
+        """So many images, or as many as the passes through the training images that are enough; whole batches."""
+        passes, batch_size = self.config.passes, self.config.batch_size
+        most = batch_size * max(1, int(passes * len(self.pack.rows("train")) / batch_size))
+        return min(images, most) if passes else images
 
     def pace(self, place: int) -> float:
         """Seconds per image of the steps of a phase, reading included; the slowest process decides."""

@@ -18,6 +18,7 @@ class TrainConfig:
 
     images: int = 200_000                   # to be seen in all, where no time is given
     minutes: float = 0.0                    # that the training may take; 0 = as long as `images` take
+    passes: float = 0.0                     # through the training images at most, where minutes are given; 0 = any number
     batch_size: int = 64                    # over all processes and micro-batches
     accumulate: int = 1                     # micro-batches a step is split into, to fit the memory
     seed: int = 0
@@ -30,6 +31,7 @@ class TrainConfig:
     plateau_images: int = 0                 # in which edits do not get better before the training ends early; 0 = never
     log_every: int = 2_000                  # images between two lines of the log
     evaluate_every: int = 20_000            # images between two evaluations and image grids
+    evaluations: int = 0                    # in all, evenly spread, where minutes are given; 0 = by `evaluate_every`
     save_seconds: float = 60.0              # between two checkpoints at least
     patience: int = 3                       # steps with NaN or infinity in a row before going back to a checkpoint
     rollbacks: int = 2                      # times the training goes back before it gives up
@@ -38,7 +40,7 @@ class TrainConfig:
         for name in ("images", "batch_size", "accumulate", "log_every", "evaluate_every", "patience"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
-        for name in ("minutes", "plateau_images"):
+        for name in ("minutes", "passes", "plateau_images", "evaluations"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be at least 0, not {getattr(self, name):g}")
         if self.batch_size % self.accumulate:
@@ -49,7 +51,7 @@ class TrainConfig:
 
 
 # Settings with which neither a time nor an evaluation decides on what is trained:
-WHOLE: dict[str, Any] = {"minutes": 0.0, "keep": "last", "plateau_images": 0}
+WHOLE: dict[str, Any] = {"minutes": 0.0, "passes": 0.0, "keep": "last", "plateau_images": 0}
 
 
 @dataclass(frozen=True)
@@ -91,10 +93,13 @@ def images_in(minutes: float, pace: float, evaluation: float, train: TrainConfig
         minutes: What is left for training, evaluations between and after, and checkpoints.
         pace: Seconds of training per image.
         evaluation: Seconds that one takes.
-        train: Says how often there is one.
+        train: Says how often there is one, or how many there are.
     """
-    seconds = 60 * minutes * (1 - 1 / SAVES) - evaluation
-    batches = seconds / (pace + evaluation / train.evaluate_every) / train.batch_size
+    seconds = 60 * minutes * (1 - 1 / SAVES)
+    if train.evaluations:
+        batches = (seconds - train.evaluations * evaluation) / pace / train.batch_size
+    else:
+        batches = (seconds - evaluation) / (pace + evaluation / train.evaluate_every) / train.batch_size
     return train.batch_size * max(1, int(batches))
 
 

@@ -108,6 +108,14 @@ def write_settings(run: Path, settings: Mapping[str, Any], schema: Schema) -> No
     files.write_text(run / "labels.json", json.dumps(schema.to_json(), indent=2))
 
 
+def settings_of(run: Path) -> tuple[dict[str, Any], Schema | None]:
+    """The settings that a run was begun with, and its schema; nothing and None where it is new."""
+    if not all((run / name).exists() for name in ("config.json", "labels.json")):
+        return {}, None
+    settings, schema = (json.loads((run / name).read_text()) for name in ("config.json", "labels.json"))
+    return settings, Schema.from_json(schema)
+
+
 def pack_of(run: str | Path) -> Pack:
     """The data a run was trained on, with the run's attributes.
 

@@ -20,7 +20,8 @@ from recombine.training.recipe import Recipe, TrainConfig
 
 LESS_EXACT = ("batch_size", "precision", "compiled", "accumulate")  # may change, but the end is then not the same bit for bit
 HARMLESS = (                                # may change
-    "images", "minutes", "keep", "plateau_images", "log_every", "evaluate_every", "save_seconds", "patience", "rollbacks",
+    "images", "minutes", "passes", "keep", "plateau_images", "log_every", "evaluate_every", "evaluations", "save_seconds",
+    "patience", "rollbacks",
 )  # fmt: skip
 FOUND_OUT = {"precision": "auto", "mirror": None}  # values that mean so: they are what the run began with
 KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}

@@ -367,6 +367,30 @@ def test_time_decides_the_length_once(signs, tmp_path, monkeypatch):
     assert_same(weights(tmp_path / "whole"), weights(tmp_path / "by-images"))
 
 
+def test_evaluations_are_spread_and_passes_bound_the_length_that_a_time_decides(signs, tmp_path, monkeypatch):
+    # At .175 s an image, 39/40 of a minute suffice for 334 images, 20 batches.
+    def watching(method, path):
+        asked.append(int(path.stem))
+        return {}
+
+    asked, train = [], len(signs.rows("train"))
+    monkeypatch.setattr(training, "Training", timed([0.1, 0.2]))
+    config = replace(SHORT, minutes=1.0, evaluations=4, evaluate_every=7)
+    fit(toy(signs), signs, config, tmp_path / "spread", monitor=watching, quiet=True)
+    assert asked == [0, 0, 80, 160, 240, 320]  # one of the first two is to measure how long it takes
+    fit(toy(signs), signs, replace(config, passes=100 / train), tmp_path / "once", quiet=True)
+    assert checkpoint.newest_resume(tmp_path / "once").step_images == 96
+    (event,) = [line["text"] for line in log(tmp_path / "once") if line.get("event") == "length"]
+    assert event.startswith("96 images, at 10 images/s in critic only, 5 images/s in both, are to take less than 1 minutes, as ")
+    fit(toy(signs), signs, replace(config, minutes=2.0, passes=130 / train), tmp_path / "once", quiet=True)
+    assert checkpoint.newest_resume(tmp_path / "once").step_images == 128
+    fit(toy(signs), signs, replace(config, passes=1000.0), tmp_path / "unbounded", quiet=True)
+    assert checkpoint.newest_resume(tmp_path / "unbounded").step_images == 320
+    asked.clear()
+    fit(toy(signs), signs, replace(SHORT, evaluations=4), tmp_path / "by-images", monitor=watching, quiet=True)
+    assert asked == [0, 160, 320]
+
+
 def test_measuring_the_speed_leaves_no_trace(signs, tmp_path, monkeypatch):
     pack = signs.select("lamp")
     monkeypatch.setattr(training, "images_in", lambda *_: 320)

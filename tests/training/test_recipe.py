@@ -31,3 +31,5 @@ def test_the_images_of_a_time_leave_room_for_evaluations_and_checkpoints():
     assert images_in(40 / 60, 0.1, 0.0, train) == 390
     assert images_in(40 / 60, 0.1, 2.0, train) == 300  # 308 in whole batches
     assert images_in(40 / 60, 0.1, 60.0, train) == 10  # one step
+    five = TrainConfig(batch_size=10, evaluate_every=100, evaluations=5)
+    assert images_in(40 / 60, 0.1, 2.0, five) == 290  # 29 s

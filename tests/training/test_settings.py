@@ -14,7 +14,7 @@ from recombine.recipes import RECIPES, default_recipe
 from recombine.training.recipe import TrainConfig
 from recombine.training.settings import NOTHING, changed, changed_recipe, differing, labelled, parse, preset
 
-OURS = ("advattr", "mad", "ifcvaegan", "rodi", "matdr")
+OURS = ("advattr", "mad", "ifcvaegan", "rodi", "matdr", "splice")
 ON_PHOTOS = TrainConfig(images=200_000, batch_size=32, ema_images=5_000, decay=0.3)
 ON_AVATARS = TrainConfig(images=24_000, batch_size=16, mirror=False, ema_images=2_000, decay=0.4, log_every=1_600, evaluate_every=12_000)
 IN_TABLES = TrainConfig(batch_size=16, mirror=True, decay=0.4, ema_images=2_000)

@@ -180,14 +180,18 @@ def _by_split(table: LabelTable, group: Attribute) -> tuple[np.ndarray, np.ndarr
     return values, sizes
 
 
+def training_table(pack: Pack, names: Sequence[str]) -> LabelTable:
+    """The labels of a pack's training images; raises KeyError, with the nearest, for an attribute that is not there."""
+    rows, attributes = pack.rows("train"), tuple(pack.schema[name] for name in names)
+    return LabelTable(attributes, pack.files[rows], Lazy(names, lambda name: pack.labels[name][rows]))
+
+
 def scarce(pack: Pack, names: Sequence[str] = (), few: int = FEW) -> list[str]:
     """What there is too little of in the training split, as sentences with counts, for a warning before a training.
 
     `names` are the attributes to be learnt, all but groups unless given; values with fewer images than `few` are named.
     """
-    names = names or [a.name for a in pack.schema.attributes if a.kind != "group"]
-    rows, attributes = pack.rows("train"), tuple(pack.schema[name] for name in names)
-    table = LabelTable(attributes, pack.files[rows], Lazy(names, lambda name: pack.labels[name][rows]))
+    table = training_table(pack, names or [a.name for a in pack.schema.attributes if a.kind != "group"])
     return [str(note) for note in [*check_counts(table, few, "training images"), *check_lone(table)]]
 
 
