@@ -211,7 +211,7 @@ def submit(folder: Path, run: str) -> subprocess.Popen:
     tools = os.pathsep.join([str(folder / "tools"), str(Path(sys.executable).parent), os.environ["PATH"]])
     job = {"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "here", "SLURM_NNODES": "1", "PROCESSES": "2", "PORT": str(port)}
     environment = {**os.environ, **job, "PATH": tools, "REQUEUED": str(folder / "requeued"), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    settings = ["--judge", "none", "--images", "6400", "--precision", "32-true", "--set", "width=8", "--set", "aux_width=50"]
+    settings = ["--method", "ifcvaegan", "--judge", "none", "--images", "6400", "--precision", "32-true", "--set", "width=8", "--set", "aux_width=50"]
     command = ["bash", str(ROOT / "docs" / "slurm.sh"), "pack", "--out", run, *settings]
     return subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
 

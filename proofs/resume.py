@@ -23,7 +23,7 @@ from recombine.data.schema import Attribute, Schema
 from recombine.training import checkpoint
 
 KILLS = 20
-SETTINGS = ["--images", "5120", "--judge", "none", "--precision", "32-true", "--set", "width=16", "--set", "aux_width=200", "--set", "save_seconds=0.3", "--set", "ema_images=500"]
+SETTINGS = ["--method", "ifcvaegan", "--images", "5120", "--judge", "none", "--precision", "32-true", "--set", "width=16", "--set", "aux_width=200", "--set", "save_seconds=0.3", "--set", "ema_images=500"]
 
 
 def make_pack(folder: Path) -> None:

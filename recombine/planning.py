@@ -100,11 +100,13 @@ def choose(facts: Facts, images: int = 0, minutes: float = 0.0) -> tuple[Recipe,
     asked = bool(images or minutes)
     minutes = minutes if asked else MINUTES[facts.device]
     if minutes:
-        bound = f"at most {PASSES:g} passes through the training images"
-        choices.append(Choice("minutes", f"{minutes:g} minutes, {bound}; {option('minutes', '5')} for a first look"))
+        bound = f"{PASSES:g} passes through the training images ({PASSES * facts.images:,.0f} images)"
+        first = f"{option('minutes', '5')} for a first look"
+        choices.append(Choice("minutes", f"{minutes:g} minutes, or {bound} where these take less; {first}"))
     train = replace(
         base.train, images=images or base.train.images, minutes=minutes, passes=PASSES, batch_size=batch, keep="best",
-        plateau_images=1, evaluations=EVALUATIONS, evaluate_every=evaluate_every(facts, images, minutes),
+        plateau_images=1,                   # as soon as several evaluations show it
+        evaluations=EVALUATIONS, evaluate_every=evaluate_every(facts, images, minutes),
     )  # fmt: skip
     level = "the training ends early where several in a row show no better edits"
     choices.append(Choice("keep", f"the best model of {EVALUATIONS} evaluations is kept, and {level}"))
@@ -174,7 +176,7 @@ def headline(recipe: Recipe, facts: Facts) -> str:
     cores = f" ({facts.cores} core{'s' * (facts.cores != 1)})" if facts.device == "cpu" else ""
     if recipe.train.minutes:
         first = "how many images these suffice for is measured first"
-        return f"{what}: {recipe.train.minutes:g} minutes of training on {named(facts.device)}{cores}; {first}"
+        return f"{what}: at most {recipe.train.minutes:g} minutes of training on {named(facts.device)}{cores}; {first}"
     return f"{what}: {recipe.train.images:,} images of training on {named(facts.device)}{cores}"
 
 

@@ -40,7 +40,7 @@ def test_the_device_decides_on_batch_and_time():
         train, said = recipe.train, {choice.setting: choice.sentence for choice in choices}
         assert (recipe.method, recipe.size, train.batch_size, train.minutes) == ("splice", 64, batch, minutes)
         assert (train.ema_images, train.decay, train.keep, train.mirror) == (5_000, 0.3, "best", None)
-        assert said["batch_size"].startswith(f"batches of {batch} images") and said["minutes"].startswith(f"{minutes:g} minutes, at most 200 passes")
+        assert said["batch_size"].startswith(f"batches of {batch} images") and said["minutes"].startswith(f"{minutes:g} minutes, or 200 passes through the training images (1,000,000 images) where these take less; ")
 
 
 @pytest.mark.parametrize(("images", "name"), [(1_999, "small"), (2_000, "photos")])
@@ -120,7 +120,7 @@ def test_nothing_is_expected_that_was_not_measured(monkeypatch):
 def test_the_headline_says_what_on_what_and_how_long():
     recipe, _ = choose(facts(11_119))
     start = "splice on 11,119 training images of 64 x 64 pixels, 4 attributes: "
-    assert headline(recipe, facts(11_119)) == f"{start}45 minutes of training on this CPU (2 cores); how many images these suffice for is measured first"
+    assert headline(recipe, facts(11_119)) == f"{start}at most 45 minutes of training on this CPU (2 cores); how many images these suffice for is measured first"
     recipe, _ = choose(facts(11_119), images=8_000)
     assert headline(recipe, facts(11_119, "cuda")) == f"{start}8,000 images of training on this GPU"
 
@@ -158,7 +158,7 @@ def test_train_takes_what_was_chosen_and_says_it(tmp_path, capsys, started):
     (method, pack, train), said = started[0], capsys.readouterr().err
     assert method.config == presets("splice")["small"] and pack.schema.names == ("Smiling", "hair", "person")
     assert (train.batch_size, train.minutes, train.keep, train.evaluations) == (16, 45.0, "best", 10)
-    assert said.startswith("splice on 75 training images of 16 x 16 pixels, 3 attributes: 45 minutes of training on this CPU (")
+    assert said.startswith("splice on 75 training images of 16 x 16 pixels, 3 attributes: at most 45 minutes of training on this CPU (")
     for sentence in ("left out, as fewer than 20 training images show a value: age (known 0)", "preset small, as there are fewer than 2,000 training", "batches of 16"):
         assert f"\n  {sentence}" in said
     assert "--attributes A,B names those to learn" in said and "--minutes 5 for a first look" in said

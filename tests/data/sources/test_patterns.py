@@ -249,7 +249,7 @@ def test_data_and_train_take_a_pattern(tmp_path, capsys):
     assert main(["data", str(tmp_path / "p"), *pattern]) == 0
     out = capsys.readouterr().out
     assert "person" in out and "6 groups" in out and "calm 12, smile 12" in out
-    tiny = "--size 16 --set width=4 --set num_latents=4 --set aux_width=8 --batch-size 8 --judge none --images 8".split()
+    tiny = "--method ifcvaegan --size 16 --set width=4 --set num_latents=4 --set aux_width=8 --batch-size 8 --judge none --images 8".split()
     assert main(["train", str(tmp_path / "p"), *pattern, "--attributes", "mood", "--out", str(tmp_path / "run"), *tiny]) == 0
     capsys.readouterr()
     assert main(["data", str(tmp_path / "p"), "--pattern", "s{person}/*"]) == 1
