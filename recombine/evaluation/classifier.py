@@ -27,6 +27,7 @@ from recombine import files
 from recombine.data.batch import Batch, mix_seed
 from recombine.data.packed import Pack
 from recombine.data.schema import MISSING, Attribute, Schema
+from recombine.data.synthetic.truth import drawn_in
 from recombine.metrics.intervals import share
 from recombine.metrics.realism import Extractor
 
@@ -133,7 +134,7 @@ def judge_classifier(
         folder: Where classifiers are kept; a folder `judge` inside the pack's when None.
         preset: "quick" (about a minute on two cores), "thorough" (several), "auto" (quick, then thorough where quick
             is right on less than 97 % of the held-out part), or settings of your own. Presets see an image 100 times
-            at most.
+            at most, and see no mirrored ones of drawn data to which these do not belong.
         device: Where it is trained and used.
         progress: Called with a line of text before one is trained, and at every evaluation.
 
@@ -144,13 +145,16 @@ def judge_classifier(
         raise ValueError(f"no preset {preset!r} of the classifier; there are auto, {', '.join(PRESETS)}")
     pack = pack.whole()
     folder, count = Path(folder) if folder else pack.path / "judge", len(pack.rows("train"))
+    drawn = drawn_in(pack)
+    presets = {name: bounded(settings, count) for name, settings in PRESETS.items()}
+    if drawn is not None and drawn.handed:
+        presets = {name: replace(settings, mirrored=False) for name, settings in presets.items()}
     if preset != "auto":
-        settings = bounded(PRESETS[preset], count) if isinstance(preset, str) else preset
-        return _stored(pack, folder, settings, device, progress)
-    quick = _stored(pack, folder, bounded(QUICK, count), device, progress)
+        return _stored(pack, folder, presets[preset] if isinstance(preset, str) else preset, device, progress)
+    quick = _stored(pack, folder, presets["quick"], device, progress)
     if quick.info["accuracy"] >= GOOD:
         return quick
-    thorough = _stored(pack, folder, bounded(THOROUGH, count), device, progress)
+    thorough = _stored(pack, folder, presets["thorough"], device, progress)
     return max(quick, thorough, key=lambda classifier: classifier.info["accuracy"])
 
 

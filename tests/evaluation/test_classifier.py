@@ -9,6 +9,8 @@ from sklearn.metrics import accuracy_score
 
 from recombine.data.packed import write_pack
 from recombine.data.schema import Attribute, Schema
+from recombine.data.synthetic import avatars, letters
+from recombine.evaluation import classifier as classifier_module
 from recombine.evaluation.classifier import (
     QUICK,
     THOROUGH,
@@ -174,3 +176,20 @@ def test_nothing_to_read_is_refused(signs):
         Classifier(Schema((Attribute("age", "continuous"),)))
     with pytest.raises(ValueError, match="no preset 'fast' of the classifier; there are auto, quick, thorough"):
         judge_classifier(signs, preset="fast")
+
+
+def test_letters_are_not_judged_by_their_mirror_images(tmp_path):
+    # A mirrored S is no S: the presets for letters neither learn from nor read mirrored ones.
+    pack = letters.build(tmp_path / "letters", 40, 16, progress=False)
+    asked = []
+
+    def stored(pack, folder, settings, device, progress):
+        asked.append(settings)
+        raise StopIteration
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(classifier_module, "_stored", stored)
+        for data in (pack, avatars.build(tmp_path / "avatars", 40, 16, progress=False)):
+            with pytest.raises(StopIteration):
+                judge_classifier(data, preset="quick")
+    assert [settings.mirrored for settings in asked] == [False, True]

@@ -39,6 +39,7 @@ class Drawn:
     pair_by: str = ""                       # group from which methods that learn from pairs draw them
     behind: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # attribute that is no factor -> its factors
     goes_with: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # attribute -> others that change with it
+    handed: bool = False                    # a mirrored image is none of this data set
 
     def check(self, factors: Mapping[str, Any]) -> None:
         """Refuse factors that cannot be drawn, naming those that can."""

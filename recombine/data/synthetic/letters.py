@@ -121,5 +121,5 @@ def splits(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return ["val" if rank < 2 else "test" if rank < 4 else "train" for rank in ranks]
 
 
-LETTERS = Drawn("letters", "a letter", FACTORS, NUMBERS, render, sample, dict, attributes, splits)
+LETTERS = Drawn("letters", "a letter", FACTORS, NUMBERS, render, sample, dict, attributes, splits, handed=True)
 build, edit, truth = LETTERS.build, LETTERS.edit, LETTERS.truth
