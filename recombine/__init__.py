@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from recombine.codes import Codes
     from recombine.data.image_files import grid, read_images, save_images
-    from recombine.edit import interpolate, mix, set_label, swap
+    from recombine.edit import draw_label, interpolate, mix, set_label, swap
     from recombine.training.runs import load
 
 __version__ = "0.1.0"
@@ -20,13 +20,14 @@ _HOMES = {
     "interpolate": "recombine.edit",
     "mix": "recombine.edit",
     "set_label": "recombine.edit",
+    "draw_label": "recombine.edit",
     "grid": "recombine.data.image_files",
     "read_images": "recombine.data.image_files",
     "save_images": "recombine.data.image_files",
     "load": "recombine.training.runs",
 }
 
-__all__ = ["Codes", "__version__", "grid", "interpolate", "load", "mix", "read_images", "save_images", "set_label", "swap"]
+__all__ = ["Codes", "__version__", "draw_label", "grid", "interpolate", "load", "mix", "read_images", "save_images", "set_label", "swap"]
 
 
 def __getattr__(name: str) -> object:

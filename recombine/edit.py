@@ -1,4 +1,4 @@
-"""The four edits, functions from codes to codes: swap, interpolate, mix, set_label."""
+"""The edits, functions from codes to codes: swap, interpolate, mix, set_label, draw_label."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from recombine.codes import Codes
-from recombine.method import Method
+from recombine.data.batch import mix_seed
+from recombine.method import Drawing, Method, Unsupported
 
 Weighted = Sequence[tuple[Codes, float]]
 Strength = float | Float[Tensor, ""] | Float[Tensor, " batch"]
@@ -89,6 +90,37 @@ def set_label(model: Method, codes: Codes, *, strength: Strength = 1.0, **labels
         raise ValueError("set_label needs at least one label, for example set_label(model, codes, Smiling=1)")
     target = {name: model.label_code(name, value).to(codes.device) for name, value in labels.items()}
     moved = {name: _between(codes[name], code.to(codes[name].dtype), strength) for name, code in target.items()}
+    return codes.replace(moved)
+
+
+def draw_label(
+    model: Method, codes: Codes, *, seeds: Sequence[int], strength: Strength = 1.0, **labels: object
+) -> Codes:
+    """Give images a label, each in a way of its own: with a code drawn from the model's prior in place of the mean.
+
+    Args:
+        model: The method whose codes these are; it must have a prior.
+        codes: Codes of any number of images.
+        seeds: Of what is drawn, one per image; the same seed draws the same.
+        strength: As of `set_label`.
+        labels: As of `set_label`.
+
+    Raises:
+        ValueError: No label is given, seeds are not one per image, or an attribute or value does not exist.
+        Unsupported: The model has no prior.
+    """
+    if not labels:
+        raise ValueError("draw_label needs at least one label, for example draw_label(model, codes, seeds=[1], Smiling=1)")
+    if len(seeds) != codes.batch_size:
+        raise ValueError(f"draw_label needs a seed for each of {codes.batch_size} images, not {len(seeds)}")
+    if not isinstance(model, Drawing):
+        raise Unsupported("this model has no prior over codes to draw from; set_label gives the mean, and splice has one")
+    moved = {}
+    for name, value in labels.items():
+        generators = [torch.Generator().manual_seed(mix_seed(seed, "drawn", name)) for seed in seeds]
+        length = model.label_code(name, value).shape[1]
+        normal = torch.stack([torch.randn(length, generator=each) for each in generators])
+        moved[name] = _between(codes[name], model.drawn_code(name, value, normal.to(codes[name])), strength)
     return codes.replace(moved)
 
 

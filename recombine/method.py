@@ -86,7 +86,7 @@ class Unsupported(NotImplementedError):
 class Method(Protocol):
     """What the engine, the edits, the judge and the command line need of a method; also a `torch.nn.Module`.
 
-    Optional are the members of `Phased`, `Controlled`, `OwnSampler`, `Paired` and `Hinting` below, and a child module
+    Optional are the members of `Phased`, `Controlled`, `OwnSampler`, `Drawing`, `Paired` and `Hinting` below, and a child module
     `codebook` of class means and probes (`recombine.methods.shared.prototypes`), which the engine fits on the training
     images before every evaluation and at the end. What is written here holds for every method; its own docstrings add
     what is particular to it.
@@ -170,6 +170,18 @@ class OwnSampler(Protocol):
 
     def make_sampler(self, pack: Pack, seed: int, mirror: bool) -> Sampler:
         """The order of the training images."""
+        ...
+
+
+@runtime_checkable
+class Drawing(Protocol):
+    """A method with a prior over the codes of each value, from which others than the mean can be drawn."""
+
+    def drawn_code(self, name: str, value: object, normal: Tensor) -> Tensor:
+        """Parts `name` `[batch, length]` of images that show `value`, by standard normal numbers of that shape.
+
+        A continuous attribute's is that of the value, whatever the numbers. Raises ValueError as `label_code`.
+        """
         ...
 
 

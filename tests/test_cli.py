@@ -143,6 +143,21 @@ def test_set_writes_what_the_library_would(here, capsys):
     assert (rc.read_images("new/anna.png") - expected).abs().max() <= 1 / 255 + 1e-6  # of rounding, and of floats
 
 
+def test_set_draws_other_ways_to_have_a_label(here, capsys, monkeypatch):
+    code, _, err = run(capsys, *"edit set model anna.png --label mouth=smile --draws 2 --out new".split())
+    assert code == 1 and "this model has no prior over codes to draw from" in err
+    kind, drawn = type(rc.load("model")), []
+
+    def drawn_code(model, name, value, normal):
+        drawn.append(normal)
+        return model.label_code(name, value) * normal.sigmoid()
+
+    monkeypatch.setattr(kind, "drawn_code", drawn_code, raising=False)
+    assert run(capsys, *"edit set model anna.png ben.png --label mouth=smile --draws 2 --out new --batch 1".split())[0] == 0
+    assert sorted(os.listdir("new")) == ["anna_1.png", "anna_2.png", "ben_1.png", "ben_2.png"]
+    assert len({tuple(normal.flatten().tolist()) for normal in drawn}) == 4, "every image in every draw its own"
+
+
 def test_swap_with_one_source_and_with_a_folder_of_sources(here, capsys):
     for name in ("photos", "others"):
         Path(name).mkdir()

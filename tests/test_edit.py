@@ -1,11 +1,14 @@
 """The edits, on codes whose numbers tell where they came from."""
 
+import numpy as np
 import pytest
 import torch
 from games import HAIR, SMILING, batch, schema
 
-from recombine import Codes, interpolate, mix, set_label, swap
+from recombine import Codes, draw_label, interpolate, mix, set_label, swap
+from recombine.method import Unsupported
 from recombine.methods.ifcvaegan import Config, IFcVAEGAN
+from recombine.methods.splice import TINY, Splice
 
 
 def full(value, count=2):
@@ -88,3 +91,38 @@ def test_set_label_says_what_exists(model):
         set_label(model, codes, hair="blnod")
     with pytest.raises(ValueError, match="at least one label"):
         set_label(model, codes)
+
+
+@pytest.fixture
+def drawing():
+    """A model with a prior: codes of smiles lie around 3, apart along the first number alone."""
+    torch.manual_seed(0)
+    model = Splice(TINY, schema(SMILING)).eval()
+    apart = torch.linspace(-1, 1, 101)[:, None] * torch.tensor([1.0, 0, 0, 0])
+    smiles = Codes({"Smiling": torch.cat([torch.zeros(10, 4), 3 + apart]), "rest": torch.zeros(111, 8, 4, 4)})
+    model.codebook.fit(smiles, {"Smiling": np.array([0] * 10 + [1] * 101)}, probes=False)
+    return model
+
+
+def test_each_image_gets_a_label_in_a_way_of_its_own(drawing):
+    codes = drawing.encode(batch(drawing.schema, 200).images)
+    drawn = draw_label(drawing, codes, seeds=range(200), Smiling=1)["Smiling"]
+    assert torch.allclose(drawn[:, 1:], torch.full((200, 3), 3.0), atol=1e-4), "nothing varies there in training"
+    assert drawn[:, 0].mean().item() == pytest.approx(3.0, abs=0.15)
+    assert drawn[:, 0].std().item() == pytest.approx(0.583, abs=0.08), "of 101 steps from -1 to 1"
+    again = draw_label(drawing, codes[:2], seeds=[1, 0], Smiling=1)["Smiling"]
+    assert torch.equal(again, drawn[[1, 0]]), "the same seed draws the same"
+    half = draw_label(drawing, codes, seeds=range(200), Smiling=1, strength=0.5)["Smiling"]
+    assert torch.allclose(half, (codes["Smiling"] + drawn) / 2, atol=1e-6)
+
+
+def test_draw_label_says_what_is_wrong(model, drawing):
+    codes = drawing.encode(batch(drawing.schema).images)
+    with pytest.raises(ValueError, match="needs a seed for each of 8 images, not 1"):
+        draw_label(drawing, codes, seeds=[1], Smiling=1)
+    with pytest.raises(ValueError, match="draw_label needs at least one label"):
+        draw_label(drawing, codes, seeds=range(8))
+    with pytest.raises(ValueError, match=r"no attribute 'smiling'.*did you mean 'Smiling'"):
+        draw_label(drawing, codes, seeds=range(8), smiling=1)
+    with pytest.raises(Unsupported, match="no prior over codes to draw from; set_label gives the mean, and splice has one"):
+        draw_label(model, model.encode(batch(model.schema).images), seeds=range(8), Smiling=1)

@@ -55,27 +55,46 @@ edit = App(name="edit", help="Edit images with a trained model: set a label, swa
 
 
 @edit.command(name="set")
-def set_labels(model: Path, images: Images, /, *, label: list[str], strength: float = 1.0, writing: Writing) -> None:
+def set_labels(
+    model: Path, images: Images, /, *, label: list[str], strength: float = 1.0,
+    draws: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 0, writing: Writing,
+) -> None:  # fmt: skip
     """Give images a label.
 
     For example, a folder of faces that then smile a little:
 
         recombine edit set runs/avatars photos --label mouth=smile --strength 0.7 --out smiling
 
+    And one face with four different smiles, side by side, by a model that has a prior:
+
+        recombine edit set runs/photos anna.png --label Smiling=1 --draws 4 --grid --out smiles.png
+
     Args:
         model: Run folder, or the model folder in it.
         images: Image files, or folders of them.
         label: ATTRIBUTE=VALUE; may be given several times.
         strength: From 0, the image as it is, to 1, the label; above 1 exaggerates.
+        draws: So many different ways to have the label, drawn from the model's prior; 0 is the mean way.
         writing: How images are read and written.
     """
     import recombine as rc
+    from recombine.data.batch import mix_seed
 
     method = rc.load(model, best_device(), writing.precision)
     labels = pairs(label, "--label")
     for name, value in labels.items():
         method.label_code(name, value)
-    Editing(method, images, writing).run(lambda codes, _: [rc.set_label(method, codes, strength=strength, **labels)])
+    editing = Editing(method, images, writing)
+    if not draws:
+        editing.run(lambda codes, _: [rc.set_label(method, codes, strength=strength, **labels)])
+        return
+    found = range(1, draws + 1)
+
+    def drawn(codes: Codes, which: list[int]) -> list[Codes]:
+        seeds = [[mix_seed(draw, index) for index in which] for draw in found]
+        return [rc.draw_label(method, codes, seeds=each, strength=strength, **labels) for each in seeds]
+
+    editing.run(drawn, [f"_{draw}" for draw in found])
 
 
 @edit.command

@@ -36,7 +36,8 @@ measures what r tells, and sets the weight of (7) (as Esser et al., 2019, set th
 Attributes may be binary, categorical, groups (a person) or numbers, and labels may be missing: an unknown label adds
 nothing to (5), (6), (9), (10), (12). A number's code is the number itself, -1 and 1 at the ends of its range; in critic
 and probes it lies between the nearest two of `KNOTS` values. A group has no branches: what edited images show of it is
-held by (3) alone. Label edits take the mean code of training images that show the value.
+held by (3) alone. Label edits take the mean code of training images that show the value, or one drawn from a normal
+distribution with their mean and covariance, so that another smile can be had.
 """
 
 from __future__ import annotations
@@ -302,7 +303,7 @@ class Splice(nn.Module):
             self.probe = probe(schema, config)
             self.probe_measured = probe(schema, config)
         self.lengths = lengths(schema, config)
-        self.codebook = Prototypes(schema, {name: (length,) for name, length in self.lengths.items()})
+        self.codebook = Prototypes(schema, {name: (length,) for name, length in self.lengths.items()}, spread=True)
         self.controllers = {"even": config.even_weight, "augment": 0.0, "images": 0.0}
 
     def roles(self) -> dict[str, Role]:
@@ -334,6 +335,11 @@ class Splice(nn.Module):
         if attribute.kind == "continuous":
             return hard(attribute, torch.tensor([attribute.number(value)]))
         return self.codebook.label_code(name, value)
+
+    def drawn_code(self, name: str, value: object, normal: Tensor) -> Tensor:
+        if attribute_of(self.schema, name).kind == "continuous":
+            return self.label_code(name, value).expand(len(normal), -1)
+        return self.codebook.drawn_code(name, value, normal)
 
     def players(self) -> dict[str, list[str]]:
         probes = {"probes": ["probe", "probe_measured"]} if self.probed else {}

@@ -43,11 +43,13 @@ class Prototypes(nn.Module):
         schema: The attributes; groups and continuous ones have no classes and are left out.
         parts: Part name -> its shape without the batch. An attribute that has a part of its own gets class means.
         reads: Attribute -> input parts of its probe; by default the attribute's own part.
+        spread: Whether codes of every value, which must be vectors, also get a normal distribution to draw from.
     """
 
     def __init__(
-        self, schema: Schema, parts: Mapping[str, Sequence[int]], reads: Mapping[str, Sequence[str]] | None = None
-    ):
+        self, schema: Schema, parts: Mapping[str, Sequence[int]], reads: Mapping[str, Sequence[str]] | None = None,
+        spread: bool = False,
+    ):  # fmt: skip
         super().__init__()
         self.classes = {a.name: a for a in schema.attributes if a.kind in ("binary", "categorical")}
         self.reads = {name: tuple((reads or {}).get(name, (name,))) for name in self.classes}
@@ -60,6 +62,8 @@ class Prototypes(nn.Module):
             width = sum(pooled(torch.zeros(1, *parts[part]), POOLED).shape[1] for part in read)
             for kind, size in (("weight", (width,)), ("bias", ())):
                 self.register_buffer(f"{kind}_{self.places[name]}", torch.zeros(self.classes[name].num_values, *size))
+        for name, shape in shapes.items() if spread else ():
+            self.register_buffer(f"root_{self.places[name]}", torch.zeros(self.classes[name].num_values, *shape, *shape))
         for name in self.classes:
             self.register_buffer(f"count_{self.places[name]}", torch.zeros(self.classes[name].num_values))
 
@@ -69,6 +73,19 @@ class Prototypes(nn.Module):
         Raises:
             ValueError: There is no such attribute or value, it has no classes, or no training image shows it.
         """
+        place = self._place(name, value)
+        return self.of("mean", name)[place : place + 1]
+
+    def drawn_code(self, name: str, value: object, normal: Tensor) -> Tensor:
+        """Parts `[batch, length]` of images that show `value`, by standard normal numbers of that shape.
+
+        They have the mean and covariance of the training images' codes; errors as of `label_code`.
+        """
+        place = self._place(name, value)
+        return self.of("mean", name)[place] + normal @ self.of("root", name)[place].T
+
+    def _place(self, name: str, value: object) -> int:
+        """The position of a value that some training image shows."""
         if name not in self.classes:
             there = f"{shown(list(self.classes))}{nearest(name, list(self.classes))}"
             raise ValueError(f"no attribute {name!r} that has class means; there are {there}")
@@ -79,7 +96,7 @@ class Prototypes(nn.Module):
                 f"no training image shows {name}={attribute.values[place]}, so there is no mean code of it; "
                 "swap it from an image instead"
             )
-        return self.of("mean", name)[place : place + 1]
+        return place
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:
         """Probabilities `[batch, values]` of every attribute, by its linear probe."""
@@ -87,7 +104,7 @@ class Prototypes(nn.Module):
         return {name: F.linear(self._features(name, codes), *probe).softmax(1) for name, probe in probes.items()}
 
     def of(self, kind: str, name: str) -> Tensor:
-        """A buffer of an attribute: `mean`, `count`, `weight` or `bias`."""
+        """A buffer of an attribute: `mean`, `root`, `count`, `weight` or `bias`."""
         return getattr(self, f"{kind}_{self.places[name]}")
 
     @torch.no_grad()
@@ -109,6 +126,8 @@ class Prototypes(nn.Module):
                 sums = torch.zeros(attribute.num_values, part.shape[1], dtype=torch.float64).index_add_(0, target, part)
                 mean = self.of("mean", name)
                 mean.copy_((sums / counts.clamp(min=1)[:, None]).reshape(mean.shape))
+                if hasattr(self, f"root_{self.places[name]}"):
+                    self.of("root", name).copy_(torch.stack([root(part[target == v]) for v in range(len(counts))]))
             if probes and name in self.reads and len(known):
                 self._fit_probe(name, self._features(name, codes).cpu()[known], target)
 
@@ -134,6 +153,14 @@ class Prototypes(nn.Module):
 
     def _features(self, name: str, codes: Codes) -> Tensor:
         return torch.cat([pooled(codes[part], POOLED) for part in self.reads[name]], 1)
+
+
+def root(codes: Tensor) -> Tensor:
+    """A square root of the covariance of codes `[batch, length]`: `[length, length]`, 0 where there are fewer than two."""
+    if len(codes) < 2:
+        return codes.new_zeros(codes.shape[1], codes.shape[1])
+    values, vectors = torch.linalg.eigh(codes.T.cov(correction=0).reshape(codes.shape[1], -1))
+    return vectors * values.clamp(min=0).sqrt()
 
 
 class LatentUnits(nn.Module):
