@@ -92,6 +92,7 @@ class Config:
     class_weight: float = 2.0               # Eq. 6
     even_weight: float = 0.2                # Eq. 7, at the start
     even_rate: float = 1e-3                 # change of that weight in a step, for all that P' reads beyond the target; 0 = none
+    even_most: float = 1.0                  # that weight at most
     even_target: float = 0.05               # share of the labels' information that P' may read in the rest
     size_weight: float = 0.02               # Eq. 8
     not_weight: float = 1.0                 # Eq. 10; 0 = real images of other values are no negatives
@@ -412,7 +413,8 @@ class Splice(nn.Module):
     def control(self, measured: dict[str, float], progress: Progress) -> None:
         if self.config.even_weight and "told by rest" in measured:
             excess = measured["told by rest"] - self.config.even_target
-            self.controllers["even"] = max(0.0, self.controllers["even"] + self.config.even_rate * excess)
+            moved = self.controllers["even"] + self.config.even_rate * excess
+            self.controllers["even"] = min(max(0.0, moved), self.config.even_most)
         if self.config.augment and "sign" in measured:
             since = progress.images_seen - int(self.controllers["images"])
             self.controllers["augment"] = next_probability(self.controllers["augment"], measured["sign"], since)

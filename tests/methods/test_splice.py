@@ -101,6 +101,8 @@ def test_what_the_rest_tells_is_measured_and_sets_the_weight():
     assert method.controllers["even"] == pytest.approx(0.2 + 0.1 * 0.3)
     method.control({"told by rest": -9.0}, GAME)
     assert method.controllers["even"] == 0.0
+    method.control({"told by rest": 99.0}, GAME)
+    assert method.controllers["even"] == 1.0
 
 
 def test_unevenness_of_a_sure_probe():
