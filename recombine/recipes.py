@@ -281,7 +281,7 @@ def matdr_celeba() -> Recipe:
 
 def splice_lfw(minutes: float = 45.0) -> Recipe:
     """Photographs, 64 px, as long as is said: `recombine train splice.lfw --data LFW40`. 45 min on two cores."""
-    train = TrainConfig(minutes=minutes, batch_size=16, mirror=True, ema_images=5_000, decay=0.3)
+    train = TrainConfig(minutes=minutes, evaluations=10, batch_size=16, mirror=True, ema_images=5_000, decay=0.3)
     return of("splice", "photos", train, attributes=("Smiling", "Eyeglasses", "Gray_Hair", "Mouth_Slightly_Open"))
 
 

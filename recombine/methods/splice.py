@@ -82,13 +82,13 @@ class Config:
     condition_length: int = 128             # of the vector, made from all codes, that modulates the decoder
     critic_width: int = 48                  # channels of the critic at a quarter of the size
     balanced: bool = True                   # half of each batch has a value of some attribute drawn evenly; dealt values are even
-    apart_share: float = 0.25               # images of the first phase, for each of the game; 0 = none
+    apart_share: float = 0.1                # images of the first phase, for each of the game; 0 = none
     apart_rate: float = 2.5                 # factor on the learning rates in the first phase
-    rec_weight: float = 6.0                 # Eq. 1
-    cycle_weight: float = 6.0               # Eq. 2
+    rec_weight: float = 10.0                # Eq. 1
+    cycle_weight: float = 10.0              # Eq. 2
     code_weight: float = 1.0                # Eq. 3
     adv_weight: float = 2.0                 # Eq. 4
-    value_weight: float = 3.5               # Eq. 5
+    value_weight: float = 3.0               # Eq. 5
     class_weight: float = 2.0               # Eq. 6
     even_weight: float = 0.2                # Eq. 7, at the start
     even_rate: float = 1e-3                 # change of that weight in a step, for all that P' reads beyond the target; 0 = none
