@@ -33,6 +33,10 @@ measures what r tells, and sets the weight of (7) (as Esser et al., 2019, set th
 
     (12) L_P = sum_a CE(P_a(r), y_a) / n, r fixed; the same for P'
 
+With `even_codes` (7) and (12) are means over r and every code z_a, which is read by probes of its own for the labels of
+all other attributes (Oldfield et al., Eq. 4). Where attributes go together, as smiles and open mouths do, a code that
+tells its own label cannot be silent about the others.
+
 Attributes may be binary, categorical, groups (a person) or numbers, and labels may be missing: an unknown label adds
 nothing to (5), (6), (9), (10), (12). A number's code is the number itself, -1 and 1 at the ends of its range; in critic
 and probes it lies between the nearest two of `KNOTS` values. A group has no branches: what edited images show of it is
@@ -92,9 +96,11 @@ class Config:
     class_weight: float = 2.0               # Eq. 6
     even_weight: float = 0.2                # Eq. 7, at the start
     even_rate: float = 1e-3                 # change of that weight in a step, for all that P' reads beyond the target; 0 = none
+    even_codes: bool = False                # each code, too, tells no label but its own; where attributes are independent
     even_most: float = 1.0                  # that weight at most
     even_target: float = 0.05               # share of the labels' information that P' may read in the rest
     size_weight: float = 0.02               # Eq. 8
+    lent_only: bool = True                  # the branches judge lent codes alone; false = also those that images kept
     not_weight: float = 1.0                 # Eq. 10; 0 = real images of other values are no negatives
     r1_weight: float = 0.1                  # Eq. 11
     r1_every: int = 16                      # steps
@@ -280,6 +286,20 @@ def probe(schema: Schema, config: Config) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(width * places, sum(map(num_branches, schema.attributes))))
 
 
+class CodeProbe(nn.Module):
+    """P of the codes: from each one the values of all attributes."""
+
+    def __init__(self, lengths: Sequence[int], outputs: int, width: int):
+        super().__init__()
+        self.layers = nn.ModuleList(
+            nn.Sequential(nn.Linear(length, width), nn.LeakyReLU(0.2), nn.Linear(width, outputs)) for length in lengths
+        )
+
+    def forward(self, *codes: Tensor) -> list[Tensor]:
+        """Codes `[batch, length]` -> of each the logits `[batch, values of all attributes]`."""
+        return [layers(code) for layers, code in zip(self.layers, codes, strict=True)]
+
+
 class Splice(nn.Module):
     """The method; parts of its codes are a vector for each attribute and the map `rest` `[batch, width, h, w]`."""
 
@@ -304,6 +324,10 @@ class Splice(nn.Module):
             self.probe = probe(schema, config)
             self.probe_measured = probe(schema, config)
         self.lengths = lengths(schema, config)
+        if config.even_codes:
+            sizes = [self.lengths[a.name] for a in self.probed]
+            outputs = sum(map(num_branches, self.probed))
+            self.code_probe, self.code_probe_measured = (CodeProbe(sizes, outputs, config.width) for _ in range(2))
         self.codebook = Prototypes(schema, {name: (length,) for name, length in self.lengths.items()}, spread=True)
         self.controllers = {"even": config.even_weight, "augment": 0.0, "images": 0.0}
 
@@ -343,7 +367,9 @@ class Splice(nn.Module):
         return self.codebook.drawn_code(name, value, normal)
 
     def players(self) -> dict[str, list[str]]:
-        probes = {"probes": ["probe", "probe_measured"]} if self.probed else {}
+        names = ("probe", "probe_measured", "code_probe", "code_probe_measured")
+        there = [name for name in names if hasattr(self, name)]
+        probes = {"probes": there} if there else {}
         return {"critic": ["critic"], **probes, "generator": ["encoder", "reader", "heads", "decoder"]}
 
     def optimizer(self, player: str, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
@@ -377,7 +403,7 @@ class Splice(nn.Module):
         yield Turn("critic", losses, {"critic_accuracy": accuracy, "sign": sign, "augmented": sign.new_tensor(p)})
 
         if self.probed:
-            yield self.probes_turn(r.detach(), own, batch.known)
+            yield self.probes_turn(r.detach(), z.detach(), own, batch.known)
 
         score, branches = self.critic(self.seen(x_new, batch, "edited"))
         z_again = self.reader(x_new)
@@ -392,7 +418,7 @@ class Splice(nn.Module):
             "size": (c.size_weight, z.square().mean()),                                                   # Eq. 8
         }
         if self.probed and c.even_weight:
-            losses["even"] = (self.controllers["even"], self.unevenness(self.probe(r)))                   # Eq. 7
+            losses["even"] = (self.controllers["even"], self.unevenness(self.read(r, z)))                 # Eq. 7
         yield Turn("generator", losses)
 
     def apart(self, batch: Batch, own: Mapping[str, Tensor], r: Tensor, z: Tensor) -> Iterator[Turn]:
@@ -411,8 +437,8 @@ class Splice(nn.Module):
         })  # fmt: skip
 
     def control(self, measured: dict[str, float], progress: Progress) -> None:
-        if self.config.even_weight and "told by rest" in measured:
-            excess = measured["told by rest"] - self.config.even_target
+        if self.config.even_weight and "told" in measured:
+            excess = measured["told"] - self.config.even_target
             moved = self.controllers["even"] + self.config.even_rate * excess
             self.controllers["even"] = min(max(0.0, moved), self.config.even_most)
         if self.config.augment and "sign" in measured:
@@ -424,13 +450,26 @@ class Splice(nn.Module):
         """Images as the critic sees them."""
         return augmented(images, batch.uniform(f"augmented {name}", NUMBERS), self.controllers["augment"])
 
-    def probes_turn(self, r: Tensor, own: Mapping[str, Tensor], known: Mapping[str, Tensor]) -> Turn:
+    def probes_turn(self, r: Tensor, z: Tensor, own: Mapping[str, Tensor], known: Mapping[str, Tensor]) -> Turn:
         """Eq. 12 for P and P', and the share of the labels' information in the batch that P' tells."""
-        p, measured = (self.prediction_loss(probe(r), own, known) for probe in (self.probe, self.probe_measured))
-        entropy = torch.stack([entropy_of(own[a.name], known[a.name]) for a in self.probed]).mean()
-        told = 1 - measured.detach() / entropy.clamp(min=1e-3)
+        p, _ = self.prediction(self.read(r, z), own, known)
+        measured, told = self.prediction(self.read(r, z, "_measured"), own, known)
         losses = {"p": (1.0, p), "p'": (1.0, measured)}                                                   # Eq. 12
-        return Turn("probes", losses, {"told by rest": told, "even weight": told.new_tensor(self.controllers["even"])})
+        return Turn("probes", losses, {"told": told, "even weight": told.new_tensor(self.controllers["even"])})
+
+    def read(self, r: Tensor, z: Tensor, which: str = "") -> list[dict[str, Tensor]]:
+        """What P, or P' where `which` says so, reads in the rest, then in each code, of every attribute that is not its own.
+
+        Attribute -> logits `[batch, values]`.
+        """
+        logits, owners = [getattr(self, f"probe{which}")(r)], [""]
+        if self.config.even_codes:
+            parts = self.parts(z)
+            owners += [a.name for a in self.probed]
+            logits += getattr(self, f"code_probe{which}")(*(parts[name] for name in owners[1:]))
+        sizes = [num_branches(a) for a in self.probed]
+        split = [zip(self.probed, each.split(sizes, 1), strict=True) for each in logits]
+        return [{a.name: part for a, part in of if a.name != owner} for of, owner in zip(split, owners, strict=True)]
 
     def parts(self, codes: Tensor) -> dict[str, Tensor]:
         """Codes side by side `[batch, numbers]` by attribute."""
@@ -460,7 +499,9 @@ class Splice(nn.Module):
             place = torch.where(batch.uniform(f"deal {name}") < 0.5, source, own_place)
             codes.append(code[place])
             labels[name] = batch.labels[name][place]
-            lent[name] = batch.known[name][place] & (place != own_place)
+            lent[name] = batch.known[name][place]
+            if self.config.lent_only:
+                lent[name] = lent[name] & (place != own_place)
         return torch.cat(codes, 1), labels, lent
 
     def judged(
@@ -515,20 +556,25 @@ class Splice(nn.Module):
             losses.append(torch.where(batch.known[attribute.name], loss, 0).mean())
         return torch.stack(losses).mean()
 
-    def prediction_loss(self, logits: Tensor, own: Mapping[str, Tensor], known: Mapping[str, Tensor]) -> Tensor:
-        """Cross-entropy of a probe, the mean over attributes and images whose label is known."""
-        columns = logits.split([num_branches(a) for a in self.probed], 1)
-        losses = []
-        for attribute, part in zip(self.probed, columns, strict=True):
-            there = known[attribute.name]
-            each = -(own[attribute.name] * part.log_softmax(1)).sum(1)
-            losses.append(torch.where(there, each, 0).sum() / there.sum().clamp(min=1))
-        return torch.stack(losses).mean()
+    def prediction(
+        self, readings: Sequence[Mapping[str, Tensor]], own: Mapping[str, Tensor], known: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Cross-entropy of probes, the mean over readings and images with a known label, and the information it leaves.
 
-    def unevenness(self, logits: Tensor) -> Tensor:
-        """Eq. 7, less its minimum: 0 where a probe's guesses are uniform; the mean over attributes."""
-        columns = logits.split([num_branches(a) for a in self.probed], 1)
-        return torch.stack([cross_entropy_to_uniform(part).mean() for part in columns]).mean()
+        The latter is the share of the labels' entropy in the batch, below 0 for probes that know less than that.
+        """
+        losses, entropies = [], []
+        for name, logits in (pair for reading in readings for pair in reading.items()):
+            each = -(own[name] * logits.log_softmax(1)).sum(1)
+            losses.append(torch.where(known[name], each, 0).sum() / known[name].sum().clamp(min=1))
+            entropies.append(entropy_of(own[name], known[name]))
+        loss = torch.stack(losses).mean()
+        return loss, 1 - loss.detach() / torch.stack(entropies).mean().clamp(min=1e-3)
+
+    def unevenness(self, readings: Sequence[Mapping[str, Tensor]]) -> Tensor:
+        """(7), less its minimum: 0 where a probe's guesses are uniform; the mean over a part's readings, then over parts."""
+        each = [[cross_entropy_to_uniform(logits).mean() for logits in reading.values()] for reading in readings]
+        return torch.stack([torch.stack(of).mean() for of in each if of]).mean()
 
 
 def num_branches(attribute: Attribute) -> int:

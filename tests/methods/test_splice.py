@@ -95,21 +95,37 @@ def test_what_the_rest_tells_is_measured_and_sets_the_weight():
     turn = next(turn for turn in method.turns(batch(method.schema), GAME) if turn.player == "probes")
     assert turn.losses["p"][1].item() == pytest.approx((math.log(2) + math.log(3)) / 2, rel=1e-5)         # (12)
     entropy = (math.log(2) - (0.75 * math.log(0.375) + 0.25 * math.log(0.25))) / 2
-    assert turn.measures["told by rest"].item() == pytest.approx(1 - (math.log(2) + math.log(3)) / 2 / entropy, abs=1e-5)
+    assert turn.measures["told"].item() == pytest.approx(1 - (math.log(2) + math.log(3)) / 2 / entropy, abs=1e-5)
     assert losses(method, batch(method.schema), GAME)["generator/even"][1].item() == pytest.approx(0.0, abs=1e-6)  # (7)
-    method.control({"told by rest": 0.35}, GAME)
+    method.control({"told": 0.35}, GAME)
     assert method.controllers["even"] == pytest.approx(0.2 + 0.1 * 0.3)
-    method.control({"told by rest": -9.0}, GAME)
+    method.control({"told": -9.0}, GAME)
     assert method.controllers["even"] == 0.0
-    method.control({"told by rest": 99.0}, GAME)
+    method.control({"told": 99.0}, GAME)
     assert method.controllers["even"] == 1.0
 
 
 def test_unevenness_of_a_sure_probe():
     # Excess over ln 4 of (2, 0, 0, 0) is 0.454459 (A1 of the cards); one of two attributes is blank.
     method = make(Attribute("a", "categorical", tuple("0123")), SMILING)
-    logits = torch.tensor([[2.0, 0.0, 0.0, 0.0, 0.0, 0.0]])
-    assert method.unevenness(logits).item() == pytest.approx(0.454459 / 2, abs=1e-5)
+    reading = {"a": torch.tensor([[2.0, 0.0, 0.0, 0.0]]), "Smiling": torch.zeros(1, 2)}
+    assert method.unevenness([reading]).item() == pytest.approx(0.454459 / 2, abs=1e-5)
+
+
+def test_with_even_codes_each_tells_no_label_but_its_own():
+    # A sure code of "Smiling" is one of three parts (rest, two codes), and its one foreign attribute is hair.
+    method = make(even_codes=True)
+    sure = torch.tensor([[9.0, 0.0, 2.0, 0.0, 0.0]])        # 2 values of Smiling, 3 of hair: excess over ln 3 of (2, 0, 0)
+    method.probe = Stub(lambda rest: torch.zeros(len(rest), 5))
+    method.code_probe = Stub(lambda *codes: [sure.expand(len(codes[0]), -1), torch.zeros(len(codes[1]), 5)])
+    data = batch(method.schema)
+    readings = method.read(method.encoder(data.images), method.reader(data.images))
+    assert [set(reading) for reading in readings] == [{"Smiling", "hair"}, {"hair"}, {"Smiling"}]
+    excess = math.log(math.exp(2) + 2) - 2 / 3 - math.log(3)
+    assert method.unevenness(readings).item() == pytest.approx(excess / 3, rel=1e-5)
+    found = routes(make(even_codes=True), data, GAME, others=True)
+    assert found["probes/p"] == {"probe", "code_probe"} and found["probes/p'"] == {"probe_measured", "code_probe_measured"}
+    assert found["generator/even"] == {"encoder", "reader", "probe", "code_probe"}
 
 
 def test_the_slope_of_a_linear_critic_is_half_its_squared_weights():
@@ -177,6 +193,13 @@ def test_dealt_values_are_even_where_one_is_rare():
         moved += labels["Smiling"][1:].tolist()
     # Images 1 to 7 keep their own code half of the time, and else smile half of the time.
     assert sum(moved) / len(moved) == pytest.approx(0.25, abs=0.03)
+
+
+def test_kept_codes_are_judged_where_that_is_asked_for():
+    method = make(SMILING, lent_only=False)
+    data = batch(method.schema)
+    z = torch.zeros(8, TINY.code_length)
+    assert method.deal(data, z, method.values(data.labels))[2]["Smiling"].all()
 
 
 def test_codes_of_unknown_labels_are_not_dealt_where_others_are():
