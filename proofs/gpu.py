@@ -5,8 +5,8 @@
 
 The first line is for a machine with network: it collects wheels of what a machine with PyTorch may lack, and images of a
 128-px pack, together under 60 MiB. The second line is for the borrowed one: it installs what is missing, runs the tests that
-need a GPU, measures how busy four methods keep it at 128 px and published widths, compares StarGAN with its authors' code in
-the folder FOLDER, trains the four methods for what is left of the minutes, and judges them. `--out` then holds `gpu.json`, in
+need a GPU, measures how busy five methods keep it at 128 px and published widths, compares StarGAN with its authors' code in
+the folder FOLDER, trains the five methods for what is left of the minutes, and judges them. `--out` then holds `gpu.json`, in
 the form of a result; `parts/`, a file for each finished part; and for each method its run, judgement and image grid.
 
 Each part has a share of the minutes; what it leaves goes to those after it. A part that is past its share is stopped, and the
@@ -45,7 +45,8 @@ CARRIED = (
 )  # fmt: skip
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64", "manylinux1_x86_64")
 
-METHODS = {                                 # preset, attributes it learns, batch size of the paper
+METHODS = {                                 # preset, attributes it learns, batch size of the paper; of ours, what suits a GPU
+    "splice": ("photos", "labels", 32),
     "ifcvaegan": ("table3", "one binary", 64),
     "matdr": ("paper", "labels", 16),
     "advattr": ("paper", "labels", 16),
@@ -54,8 +55,8 @@ METHODS = {                                 # preset, attributes it learns, batc
 BATCHES = (256, 128, 64, 32, 16, 8)         # the largest that fits is measured beside the paper's
 SECTIONS = ("reconstruction", "edits", "swaps", "leakage")
 SHARES = {                                  # of the minutes, in order
-    "images": 0.03, "tests": 0.12, "peak": 0.01, **{f"speed-{name}": 0.05 for name in METHODS}, "stargan": 0.18, "classifier": 0.04,
-    **{f"train-{name}": 0.11 for name in METHODS},
+    "images": 0.03, "tests": 0.08, "peak": 0.01, **{f"speed-{name}": 0.02 for name in METHODS}, "stargan": 0.08, "classifier": 0.04,
+    **{f"train-{name}": 0.60 if name == "splice" else 0.015 for name in METHODS},   # 8 of 13 minutes for our own
 }  # fmt: skip
 NO_KERNELS = ("Mem", "Optimizer.", "ProfilerStep", "Context Sync", "Stream ", "Event ", "cuda")  # what else a profile has of a GPU
 GRACE = 25.0                                # seconds in which a part that is past its share may save and end

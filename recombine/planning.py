@@ -30,7 +30,7 @@ PASSES = 200.0                              # through the training images at mos
 SMALL = 2_000                               # training images below which networks are narrower, so as to memorise less
 EVALUATIONS = 10                            # of a training; the best is kept, and some in a row end it early
 MANY = 8                                    # attributes beyond which it is said that fewer are learnt better
-PACE = 55.0                                 # images/s at 64 pixels on two cores, roughly: how much evaluations may take
+PACE = 100.0                                # images/s at 64 pixels on two cores, roughly: how much evaluations may take
 QUALITY: Mapping[int, float] = {}           # training images -> share of swaps that succeed after the time on a CPU
 
 

@@ -32,7 +32,7 @@ def test_it_runs_on_a_processor_too(tmp_path):
     assert parts["tests"]["left_out"] == "there is no GPU"
     assert all("error" not in part for part in parts.values()), parts
     assert all(name.startswith("train-") for name in found["not_finished"])     # which a busy machine may not allow
-    for name in ("ifcvaegan", "matdr", "advattr", "rodi"):  # finished or not, judged
+    for name in ("splice", "ifcvaegan", "matdr", "advattr", "rodi"):  # finished or not, judged
         assert (tmp_path / name / "run" / "model" / "weights.safetensors").exists()
         assert (tmp_path / name / "grid.png").exists() and (tmp_path / name / "judgement.json").exists()
 
