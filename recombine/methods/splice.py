@@ -15,6 +15,7 @@ ones, z'_a = z_a of a dealt image; x' = G(r, z') is the edited image. With y_a t
     (6)  L_class = sum_a CE(C_a(z_a), y_a) / n                  a code tells its label, by a linear layer C_a
     (7)  L_even  = sum_a CE(P_a(r), uniform) / n                the rest tells no label (Oldfield et al.; Creswell et al.)
     (8)  L_size  = |z|^2                                        codes stay small
+    (13) L_stay  = |x' - G(r, z)|                               what need not change stays, G(r, z) fixed
 
 The critic D has an output for realism and one for each value of each attribute (Choi et al., 2020; Li et al., 2021). The
 branch of a value takes as real the images that have it, and as fake the edited images that were dealt it from another
@@ -100,6 +101,7 @@ class Config:
     even_most: float = 1.0                  # that weight at most
     even_target: float = 0.05               # share of the labels' information that P' may read in the rest
     size_weight: float = 0.02               # Eq. 8
+    stay_weight: float = 0.0                # Eq. 13
     lent_only: bool = True                  # the branches judge lent codes alone; false = also those that images kept
     not_weight: float = 1.0                 # Eq. 10; 0 = real images of other values are no negatives
     r1_weight: float = 0.1                  # Eq. 11
@@ -419,6 +421,8 @@ class Splice(nn.Module):
             "class": (c.class_weight, self.class_loss(self.heads(z), batch)),                             # Eq. 6
             "size": (c.size_weight, z.square().mean()),                                                   # Eq. 8
         }
+        if c.stay_weight:
+            losses["stay"] = (c.stay_weight, absolute_error(x_new, x_rec.detach()).mean())                # Eq. 13
         if self.probed and c.even_weight:
             losses["even"] = (self.controllers["even"], self.unevenness(self.read(r, z)))                 # Eq. 7
         yield Turn("generator", losses)

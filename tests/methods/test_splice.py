@@ -76,6 +76,18 @@ def test_reconstructions_and_codes_by_hand():
     assert method.code_loss(again, dealt).item() == pytest.approx((1 + 2) / 2)
 
 
+def test_what_need_not_change_stays():
+    # A decoder that paints the mean of a code's numbers: images differ from the unedited one by what their codes do.
+    method = make(SMILING, stay_weight=2.0)
+    method.decoder = Stub(lambda rest, codes: codes.mean(1)[:, None, None, None].expand(-1, 3, 16, 16) + 0 * rest.mean())
+    method.reader = Stub(lambda images: images.mean((1, 2, 3))[:, None].expand(-1, TINY.code_length))
+    data = batch(method.schema)
+    z = method.reader(data.images)
+    dealt = method.deal(data, z, method.values(data.labels))[0]
+    weight, found = losses(method, data, GAME)["generator/stay"]
+    assert (weight, found.item()) == (2.0, pytest.approx((dealt - z).abs().mean().item(), rel=1e-5))      # Eq. 13
+
+
 def test_class_loss_is_the_mean_of_cross_entropies_and_squared_errors():
     # ln 2 for a blank head, (0.5 - 1)^2 of yaw=30, which is 1 in the code; unknown labels add nothing.
     method = make(SMILING, YAW)
