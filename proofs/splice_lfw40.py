@@ -27,6 +27,7 @@ from recombine.edit import set_label, swap
 from recombine.evaluation.judge import judge
 from recombine.evaluation.judgement import Judgement, plain
 from recombine.method import Method
+from recombine.training.checkpoint import trained_images
 from recombine.training.runs import pack_of
 
 NAME = "splice-lfw40"
@@ -96,7 +97,9 @@ if __name__ == "__main__":
         sheet(model, pack, options.sheet)
     found = plain(measure(model, pack.whole(), options.classifier))
     if options.column:
-        found["training"] = json.loads((options.run / "config.json").read_text())["train"]
+        config = json.loads((options.run / "config.json").read_text())
+        found["settings"] = {part: config[part] for part in ("method", "config", "train")}
+        found["images_seen"] = trained_images(options.run)
         path = ROOT / "results" / f"{NAME}.json"
         before = json.loads(path.read_text())["values"] if path.exists() else {}
         record(NAME, "Attributes go from one photograph to another, and the person stays.", {**before, options.column: found}, {"val_photographs": len(pack.rows("val"))})

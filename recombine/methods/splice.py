@@ -110,8 +110,7 @@ class Config:
     learning_rate: float = 4e-4             # of every player
 
 
-# Drawn data have independent factors, so that codes can be silent about each other; trainings are shorter.
-DRAWN = Config(apart_share=0.25, even_codes=True, even_weight=1.0, even_rate=2e-3, even_most=4.0, even_target=0.02)
+DRAWN = Config(apart_share=0.25)            # trainings of minutes, in which images must be rebuilt before edits begin
 PRESETS = {"photos": Config(), "small": Config(width=32, critic_width=32, blocks=3), "drawn": DRAWN}
 TINY = Config(width=8, encoder_blocks=1, blocks=1, code_length=4, group_length=4, condition_length=8, critic_width=8)  # for tests
 
