@@ -180,7 +180,7 @@ def test_label_codes_fit_the_parts(name):
 
 @pytest.mark.parametrize("name", [name for name in METHODS if name not in LABELLED])
 def test_without_parts_for_labels_those_methods_are_named_that_have_them(name):
-    with pytest.raises(Unsupported, match=f"{name} has no labels.*or use one of advattr, mad, ifcvaegan, matdr"):
+    with pytest.raises(Unsupported, match=f"{name} has no labels.*or use one of splice, advattr, mad, ifcvaegan, matdr"):
         make(name).label_code("maker", "a")
 
 

@@ -507,6 +507,6 @@ def test_labels_are_read_but_cannot_be_set():
     codes = method.encode(batch(method.schema).images)
     assert isinstance(codes, Codes) and list(codes) == ["pose", "appearance"]
     assert {name: tuple(p.shape) for name, p in method.predict(codes).items()} == {"hair": (8, 3)}
-    with pytest.raises(Unsupported, match="swap one of them from another image, or use one of advattr, mad, "):
+    with pytest.raises(Unsupported, match="swap one of them from another image, or use one of splice, advattr, mad, "):
         method.label_code("hair", "black")
     assert make().predict(make().encode(batch(SHAPE).images)) == {}
