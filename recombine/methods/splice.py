@@ -110,7 +110,9 @@ class Config:
     learning_rate: float = 4e-4             # of every player
 
 
-DRAWN = Config(apart_share=0.25)            # trainings of minutes, in which images must be rebuilt before edits begin
+# Drawn images of minutes of training: images must be rebuilt before edits begin, and stay so when they do. Evenness took
+# nothing from fresh probes there.
+DRAWN = Config(apart_share=0.25, rec_weight=30.0, cycle_weight=30.0, even_weight=0.0)
 PRESETS = {"photos": Config(), "small": Config(width=32, critic_width=32, blocks=3), "drawn": DRAWN}
 TINY = Config(width=8, encoder_blocks=1, blocks=1, code_length=4, group_length=4, condition_length=8, critic_width=8)  # for tests
 
