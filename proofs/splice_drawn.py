@@ -15,20 +15,17 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from five_on_avatars import measure
 from record import ROOT, record
+from splice_lfw40 import sheet
 
 import recombine
-from recombine.data.image_files import grid, save_images
 from recombine.data.packed import Pack
 from recombine.data.synthetic import find_drawn
-from recombine.edit import set_label
 from recombine.evaluation.classifier import judge_classifier
 from recombine.evaluation.judge import judge
 from recombine.evaluation.judgement import plain
-from recombine.inference import evaluation_mode
 from recombine.method import Method
 from recombine.recipes import RECIPES
 from recombine.training.runs import start
@@ -57,18 +54,6 @@ def of_letters(model: Method, pack: Pack) -> dict:
         "attributes": judgement.swaps.attributes, "truth": judgement.truth, "leakage": judgement.leakage.off_part,
         "classifier": judgement.classifier,
     }  # fmt: skip
-
-
-def sheet(model: Method, pack: Pack, path: Path, count: int = 12) -> None:
-    """Images, reconstructions, then every attribute set to each of its values."""
-    rows = np.random.default_rng(2).permutation(pack.rows("val"))[:count]
-    images = pack.batch(rows).images
-    with evaluation_mode(model):
-        codes = model.encode(images)
-        shown = [images, model.decode(codes)]
-        for attribute in model.schema.attributes:
-            shown += [model.decode(set_label(model, codes, **{attribute.name: value})) for value in attribute.values]
-    save_images(grid(torch.cat(shown), columns=count), path)
 
 
 if __name__ == "__main__":

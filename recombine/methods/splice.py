@@ -58,10 +58,8 @@ from torch import Tensor, nn
 
 from recombine.codes import Codes
 from recombine.data.batch import Batch
-from recombine.data.packed import Pack
-from recombine.data.samplers import Balanced, Iid, Sampler
 from recombine.data.schema import Attribute, Schema
-from recombine.losses import absolute_error, cross_entropy_to_uniform
+from recombine.losses import absolute_error, cross_entropy, cross_entropy_to_uniform, squared_error
 from recombine.method import Phase, Progress, Role, Turn, schema_image_size
 from recombine.methods.shared.augmentation import NUMBERS, augmented, next_probability
 from recombine.methods.shared.label_codes import hard
@@ -308,7 +306,6 @@ class CodeProbe(nn.Module):
 class Splice(nn.Module):
     """The method; parts of its codes are a vector for each attribute and the map `rest` `[batch, width, h, w]`."""
 
-    sampler = "iid"
     kinds = ("binary", "categorical", "group", "continuous")
     image_size = schema_image_size
     hints = ("value_weight", "not_weight")
@@ -316,6 +313,7 @@ class Splice(nn.Module):
     def __init__(self, config: Config, schema: Schema):
         super().__init__()
         self.config, self.schema = config, schema
+        self.sampler = "balanced" if config.balanced else "iid"
         if not schema.attributes:
             raise ValueError("splice needs at least one attribute")
         check_divisible(schema.image_size, 2**config.halvings)
@@ -344,9 +342,6 @@ class Splice(nn.Module):
         c, probes = self.config, tuple(self.players().get("probes", ()))
         apart = [Phase("apart", c.apart_share, probes, c.apart_rate)] if c.apart_share else []
         return [*apart, Phase("game")]
-
-    def make_sampler(self, pack: Pack, seed: int, mirror: bool) -> Sampler:
-        return (Balanced if self.config.balanced else Iid)(pack, "train", seed, mirror)
 
     def encode(self, images: Tensor) -> Codes:
         """Codes of images in [-1, 1]: every attribute's vector `[batch, length]`, and the map `rest`."""
@@ -557,9 +552,9 @@ class Splice(nn.Module):
         for attribute, part in zip(self.schema.attributes, logits, strict=True):
             target = batch.labels[attribute.name]
             if attribute.kind == "continuous":
-                loss = (part - hard(attribute, target).to(part)).square().mean(1)
+                loss = squared_error(part, hard(attribute, target).to(part))
             else:
-                loss = F.cross_entropy(part, target, reduction="none")
+                loss = cross_entropy(part, target)
             losses.append(torch.where(batch.known[attribute.name], loss, 0).mean())
         return torch.stack(losses).mean()
 
