@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -466,15 +467,19 @@ class Training:
             self.journal.event(seen, "kept", f"{kept}; {why}")
 
     def end_where_level(self) -> None:
-        """Go into the final decay where, in the last phase, edits have not become better beyond noise for long."""
+        """Go into the final decay where, in the last phase, edits have not become better beyond noise for long.
+
+        Several evaluations that are each better than the one before are a climb, however small their steps are.
+        """
         seen, config, phase = self.state.images_seen, self.config, self.phases[-1]
         last = [entry for entry in self.state.scores if progress_at(entry.images, self.images, self.phases)[0] is phase]
         if not last:
             return
         rise = last_rise(last)
         later = len(last) - 1 - last.index(rise)
+        climbs = all(after.value > before.value for before, after in pairwise(last[-SEVERAL - 1 :]))
         end = max(shortened(seen, self.images, config.decay), seen + config.batch_size)  # so that an evaluation ends it
-        if seen - rise.images >= config.plateau_images and later >= SEVERAL and end < self.images:
+        if seen - rise.images >= config.plateau_images and later >= SEVERAL and not climbs and end < self.images:
             self.state.end = end
             then, now = f"{rise.value:.2f}", f"{last[-1].value:.2f}"
             level = f"edits have not become better beyond noise since {rise.images:,} images: score {then}, now {now}"

@@ -562,6 +562,15 @@ def test_better_edits_do_not_end_a_training(signs, tmp_path):
     assert checkpoint.newest_resume(tmp_path).step_images == 640 and events(tmp_path, "plateau") == []
 
 
+def test_a_climb_of_steps_within_noise_does_not_end_a_training(signs, tmp_path):
+    # Each evaluation is a little better than all before, and all together are not beyond the noise of a few edits.
+    def climbing(method, path):
+        return {"edit_success/all": 0.5 + int(path.stem) / 6400, "edit_noise": 0.2}
+
+    fit(toy(signs), signs, LONG, tmp_path, monitor=climbing, quiet=True)
+    assert checkpoint.newest_resume(tmp_path).step_images == 640 and events(tmp_path, "plateau") == []
+
+
 def test_causes_are_named_in_the_last_phase_alone(signs, tmp_path):
     # The last phase begins at 80 of 320 images, and a tenth of it ends at 104.
     def ignoring(method, path):
