@@ -308,12 +308,14 @@ class Splice(nn.Module):
 
     kinds = ("binary", "categorical", "group", "continuous")
     image_size = schema_image_size
+    sampler = "balanced"
     hints = ("value_weight", "not_weight")
 
     def __init__(self, config: Config, schema: Schema):
         super().__init__()
         self.config, self.schema = config, schema
-        self.sampler = "balanced" if config.balanced else "iid"
+        if not config.balanced:
+            self.sampler = "iid"
         if not schema.attributes:
             raise ValueError("splice needs at least one attribute")
         check_divisible(schema.image_size, 2**config.halvings)
