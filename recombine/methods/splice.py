@@ -70,6 +70,7 @@ from recombine.precision import full_precision
 
 KNOTS = 5                                   # values of a number that have a branch of the critic, evenly spread
 SHARPNESS = 16.0                            # of the softmax over a group's values: their cosines times this
+LEAST = 1e-6                                # probability of a value, where its logarithm is taken
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class Config:
     halvings: int = 2                       # of the image on its way to `rest`
     encoder_blocks: int = 2                 # residual blocks of the encoder of `rest`
     blocks: int = 4                         # modulated residual blocks of the decoder
-    code_length: int = 8                    # of a binary or categorical attribute's code
+    code_length: int = 8                    # of a binary or categorical attribute's code; 0 = the probabilities of its values
     group_length: int = 32                  # of a group's
     condition_length: int = 128             # of the vector, made from all codes, that modulates the decoder
     critic_width: int = 48                  # channels of the critic at a quarter of the size
@@ -177,32 +178,53 @@ def encoder(schema: Schema, config: Config) -> nn.Sequential:
     return nn.Sequential(*layers, *(Residual(widths[-1]) for _ in range(config.encoder_blocks)))
 
 
-def reader(schema: Schema, config: Config) -> nn.Sequential:
-    """S: image -> the codes of all attributes side by side `[batch, numbers]`."""
-    halvings = num_halvings(schema.image_size)
-    widths = [schema.channels, *(min(config.width * 2**level // 2, 2 * config.width) for level in range(halvings))]
-    layers: list[nn.Module] = []
-    for inputs, outputs in pairwise(widths):
-        layers += [nn.Conv2d(inputs, outputs, 4, 2, 1), nn.ReLU()]
-    places = (schema.height >> halvings) * (schema.width >> halvings)
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(widths[-1] * places, sum(lengths(schema, config).values())))
+class Reader(nn.Module):
+    """S: image -> the codes of all attributes side by side."""
+
+    def __init__(self, schema: Schema, config: Config):
+        super().__init__()
+        halvings = num_halvings(schema.image_size)
+        widths = [schema.channels, *(min(config.width * 2**level // 2, 2 * config.width) for level in range(halvings))]
+        layers: list[nn.Module] = []
+        for inputs, outputs in pairwise(widths):
+            layers += [nn.Conv2d(inputs, outputs, 4, 2, 1), nn.ReLU()]
+        places = (schema.height >> halvings) * (schema.width >> halvings)
+        self.sizes = list(lengths(schema, config).values())
+        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(widths[-1] * places, sum(self.sizes)))
+        self.probabilities = [says_label_alone(a, config) for a in schema.attributes]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images -> codes `[batch, numbers]`."""
+        codes = self.layers(images)
+        if not any(self.probabilities):
+            return codes
+        parts = zip(codes.split(self.sizes, 1), self.probabilities, strict=True)
+        return torch.cat([part.softmax(1) if made else part for part, made in parts], 1)
 
 
 def lengths(schema: Schema, config: Config) -> dict[str, int]:
     """Of every attribute's code."""
     by_kind = {"continuous": 1, "group": config.group_length}
-    return {a.name: by_kind.get(a.kind, config.code_length) for a in schema.attributes}
+    return {a.name: by_kind.get(a.kind, config.code_length or a.num_values) for a in schema.attributes}
+
+
+def says_label_alone(attribute: Attribute, config: Config) -> bool:
+    """Whether an attribute's code is the probabilities of its values."""
+    return not config.code_length and attribute.kind in ("binary", "categorical")
 
 
 class Heads(nn.Module):
-    """C: a linear layer for every attribute, from its code to its label; of a group to cosines, of a number the code."""
+    """C: a linear layer for every attribute, from its code to its label.
+
+    Of a group it gives cosines; a number is its code, and where codes are probabilities they are the answer.
+    """
 
     def __init__(self, schema: Schema, config: Config):
         super().__init__()
         self.attributes, self.sizes = schema.attributes, lengths(schema, config)
         self.layers = nn.ModuleDict({
             str(place): nn.Linear(self.sizes[a.name], a.num_values, bias=a.kind != "group")
-            for place, a in enumerate(schema.attributes) if a.kind != "continuous"
+            for place, a in enumerate(schema.attributes) if a.kind != "continuous" and not says_label_alone(a, config)
         })  # fmt: skip
 
     def forward(self, codes: Tensor) -> list[Tensor]:
@@ -216,8 +238,10 @@ class Heads(nn.Module):
             elif attribute.kind == "group":
                 weight = F.normalize(self.layers[str(place)].weight, dim=1)  # type: ignore[arg-type]
                 found.append(SHARPNESS * F.linear(F.normalize(code, dim=1), weight))
-            else:
+            elif str(place) in self.layers:
                 found.append(self.layers[str(place)](code))
+            else:
+                found.append(code.float().clamp(min=LEAST).log())
         return found
 
 
@@ -320,7 +344,7 @@ class Splice(nn.Module):
             raise ValueError("splice needs at least one attribute")
         check_divisible(schema.image_size, 2**config.halvings)
         self.encoder = encoder(schema, config)
-        self.reader = reader(schema, config)
+        self.reader = Reader(schema, config)
         self.heads = Heads(schema, config)
         self.decoder = Decoder(schema, config)
         self.critic = Critic(schema, config)
@@ -372,7 +396,8 @@ class Splice(nn.Module):
         names = ("probe", "probe_measured", "code_probe", "code_probe_measured")
         there = [name for name in names if hasattr(self, name)]
         probes = {"probes": there} if there else {}
-        return {"critic": ["critic"], **probes, "generator": ["encoder", "reader", "heads", "decoder"]}
+        heads = ["heads"] if any(True for _ in self.heads.parameters()) else []
+        return {"critic": ["critic"], **probes, "generator": ["encoder", "reader", *heads, "decoder"]}
 
     def optimizer(self, player: str, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
         return torch.optim.Adam(parameters, lr=self.config.learning_rate, betas=(0.5, 0.99))

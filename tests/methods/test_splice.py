@@ -256,6 +256,22 @@ def test_a_number_is_its_own_code():
     assert method.encode(batch(method.schema).images)["yaw"].shape == (8, 1)
 
 
+def test_codes_of_length_0_are_the_probabilities_of_values():
+    # Smiling has 2 values, hair 3, a person keeps a vector, a number its one; what a code says is the prediction.
+    method = make(SMILING, HAIR, PERSON, YAW, code_length=0).eval()
+    codes = method.encode(batch(method.schema).images)
+    assert [codes[name].shape[1] for name in method.schema.names] == [2, 3, TINY.group_length, 1]
+    for name in ("Smiling", "hair"):
+        assert torch.allclose(codes[name].sum(1), torch.ones(8))
+        assert torch.allclose(method.predict(codes)[name], codes[name], atol=1e-6)
+    # ln 2 and -ln 0.2 for the first attribute's and the second's label, and nothing of a linear layer.
+    method = make(code_length=0)
+    assert "heads" not in method.players()["generator"] and not list(method.heads.parameters())
+    logits = method.heads(torch.tensor([[0.5, 0.5, 0.7, 0.1, 0.2]]).expand(8, -1))
+    data = replace(batch(method.schema), labels={"Smiling": torch.ones(8).long(), "hair": torch.full((8,), 2)})
+    assert method.class_loss(logits, data).item() == pytest.approx((math.log(2) - math.log(0.2)) / 2, rel=1e-5)
+
+
 def test_a_groups_logits_are_cosines():
     method = make(PERSON)
     code = F.normalize(torch.randn(3, TINY.group_length), dim=1)
