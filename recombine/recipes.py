@@ -287,13 +287,13 @@ def splice_lfw(minutes: float = 45.0) -> Recipe:
 
 def splice_avatars() -> Recipe:
     """Avatars, 64 px: `recombine train splice.avatars`. 10 min on two cores."""
-    train = on_synthetic(60_000, ema_images=3_000, evaluate_every=12_000)
+    train = on_synthetic(60_000, batch_size=8, ema_images=3_000, evaluate_every=12_000)
     return of("splice", "drawn", train, data=Synthetic(8_000), attributes=FOUR)
 
 
 def splice_letters() -> Recipe:
     """Drawn letters, 64 px: `recombine train splice.letters`. 5 min on two cores."""
-    train = on_synthetic(30_000, ema_images=2_000, evaluate_every=6_000)
+    train = on_synthetic(30_000, batch_size=8, ema_images=2_000, evaluate_every=6_000)
     return of("splice", "drawn", train, data=Synthetic(name="letters"), attributes=tuple(letters.FACTORS))
 
 
