@@ -31,6 +31,8 @@ SMALL = 2_000                               # training images below which networ
 EVALUATIONS = 10                            # of a training; the best is kept, and some in a row end it early
 MANY = 8                                    # attributes beyond which it is said that fewer are learnt better
 PACE = 100.0                                # images/s at 64 pixels on two cores, roughly: how much evaluations may take
+APART = 12_000                              # images that critic and autoencoder need apart before edits begin well ...
+APART_MOST = 0.25                           # ... but as a share of those of the game at most this
 QUALITY: Mapping[int, float] = {}           # training images -> share of swaps that succeed after the time on a CPU
 
 
@@ -113,6 +115,13 @@ def choose(facts: Facts, images: int = 0, minutes: float = 0.0) -> tuple[Recipe,
     if not asked and (quality := expectation(facts)):
         choices.append(Choice("quality", quality))
     config = preset(DEFAULT, name)
+    if images or facts.device == "cpu":
+        expected = images or expected_images(facts, minutes)
+        share = min(APART_MOST, max(config.apart_share, round(APART / expected, 2)))
+        if share > config.apart_share:
+            apart = f"critic and autoencoder first learn apart, for {share:.0%} as many images as together"
+            choices.append(Choice("apart_share", f"{apart}, as a training of some {expected:,.0f} images is short"))
+            config = replace(config, apart_share=share)
     return replace(base, config=config, train=train, size=facts.size[0], attributes=attributes), choices
 
 
@@ -153,9 +162,13 @@ def evaluate_every(facts: Facts, images: int, minutes: float) -> int:
         return -(-images // EVALUATIONS)
     if facts.device == "cuda":              # which can afford as many images as an evaluation looks at
         return default_recipe(DEFAULT)[0].train.evaluate_every
+    return max(1, round(expected_images(facts, minutes) / EVALUATIONS))
+
+
+def expected_images(facts: Facts, minutes: float) -> float:
+    """Images that a CPU sees in that time, roughly."""
     height, width = facts.size
-    expected = min(60 * minutes * PACE * 64**2 / (height * width), PASSES * facts.images)
-    return max(1, round(expected / EVALUATIONS))
+    return min(60 * minutes * PACE * 64**2 / (height * width), PASSES * facts.images)
 
 
 def expectation(facts: Facts) -> str | None:

@@ -1,5 +1,7 @@
 """Settings that find themselves: the choices from facts, what is said of them, and that they are what is trained."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -61,6 +63,15 @@ def test_evaluations_are_a_tenth_of_the_training_apart():
     assert (by_images.evaluate_every, by_images.images, by_images.minutes) == (101, 1_001, 0.0)
     train = choose(facts(), minutes=4.5)[0].train
     assert (train.minutes, train.passes, train.evaluations, train.plateau_images) == (4.5, 200.0, 10, 1)
+
+
+def test_short_trainings_begin_with_a_larger_share_apart():
+    # 12,000 images are a tenth of 120,000, and more than the most, a quarter, of 40,000; a GPU's images are not known beforehand.
+    for asked, share in (({}, 0.1), ({"minutes": 10.0}, 0.2), ({"minutes": 5.0}, 0.25), ({"images": 80_000}, 0.15), ({"images": 9_000}, 0.25)):
+        recipe, choices = choose(facts(), **asked)
+        said = [choice.sentence for choice in choices if choice.setting == "apart_share"]
+        assert recipe.config.apart_share == share and len(said) == (share > 0.1)
+    assert choose(facts(device="cuda"), minutes=5.0)[0].config.apart_share == 0.1
 
 
 def said_of_attributes(found):
@@ -156,10 +167,10 @@ def test_train_takes_what_was_chosen_and_says_it(tmp_path, capsys, started):
     scanned(tmp_path / "pack")
     assert main(["train", str(tmp_path / "pack"), "--out", str(tmp_path / "run"), "--judge", "none"]) == 0
     (method, pack, train), said = started[0], capsys.readouterr().err
-    assert method.config == presets("splice")["small"] and pack.schema.names == ("Smiling", "hair", "person")
+    assert method.config == replace(presets("splice")["small"], apart_share=0.25) and pack.schema.names == ("Smiling", "hair", "person")
     assert (train.batch_size, train.minutes, train.keep, train.evaluations) == (16, 45.0, "best", 10)
     assert said.startswith("splice on 75 training images of 16 x 16 pixels, 3 attributes: at most 45 minutes of training on this CPU (")
-    for sentence in ("left out, as fewer than 20 training images show a value: age (known 0)", "preset small, as there are fewer than 2,000 training", "batches of 16"):
+    for sentence in ("left out, as fewer than 20 training images show a value: age (known 0)", "preset small, as there are fewer than 2,000 training", "batches of 16", "critic and autoencoder first learn apart, for 25% as many images as together, as a training of some 15,000 images is short"):
         assert f"\n  {sentence}" in said
     assert "--attributes A,B names those to learn" in said and "--minutes 5 for a first look" in said
 
@@ -172,7 +183,7 @@ def test_what_is_named_is_neither_chosen_nor_said(tmp_path, capsys, started):
     assert (method.config.width, method.config.critic_width, pack.schema.names) == (8, presets("splice")["photos"].critic_width, ("hair",))
     assert (train.batch_size, train.images, train.minutes, train.evaluate_every) == (8, 80, 0.0, 8)
     assert "1 attribute: 80 images of training on this CPU" in said
-    assert not any(word in said for word in ("attributes:", "preset", "batches", "passes"))
+    assert not any(word in said for word in ("attributes:", "preset", "batches", "passes", "apart"))
 
 
 def test_other_methods_and_recipes_keep_their_settings(tmp_path, capsys, started):
@@ -210,4 +221,5 @@ def test_a_run_goes_on_as_it_was_begun_on_another_device(tmp_path, capsys, start
     monkeypatch.setattr("recombine.commands.train.best_device", lambda: "cuda")
     assert main(command) == 0 and main([*command, "--minutes", "60"]) == 0
     assert [(train.batch_size, train.minutes) for *_, train in started] == [(16, 45.0), (16, 45.0), (16, 60.0)]
+    assert [method.config.apart_share for method, *_ in started] == [0.25] * 3, "which is another on another device"
     assert settings_of(tmp_path / "run")[1].image_size == (16, 16) and settings_of(tmp_path / "new") == ({}, None)

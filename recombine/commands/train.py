@@ -158,8 +158,9 @@ def as_begun(asked: Asked, out: Path) -> Asked:
     if not {"images", "minutes"} & asked.names and settings["train"]["minutes"]:
         chosen["minutes"] = settings["train"]["minutes"]
     given = asked.given | {name: value for name, value in chosen.items() if name not in asked.names}
+    apart = {"apart_share": str(settings["config"]["apart_share"])}
     size = asked.reading.size or "x".join(map(str, schema.image_size))
-    return replace(asked, given=given, reading=replace(asked.reading, size=size))
+    return replace(asked, given=given, settings=apart | asked.settings, reading=replace(asked.reading, size=size))
 
 
 def chosen(recipe: Recipe, folders: list[Path], out: Path, asked: Asked) -> tuple[Recipe, Pack]:
@@ -181,8 +182,9 @@ def chosen(recipe: Recipe, folders: list[Path], out: Path, asked: Asked) -> tupl
     found, more = planning.choose(facts, **length)
     found = asked.of(found)
     say(planning.headline(found, facts))
+    named = asked.names | ({"apart_share"} if "preset" in asked.names else set())
     for choice in [*choices, *more]:
-        if choice.setting not in asked.names:
+        if choice.setting not in named:
             say(f"  {choice.sentence}")
     return found, pack
 

@@ -91,8 +91,8 @@ class Config:
     balanced: bool = True                   # half of each batch has a value of some attribute drawn evenly; dealt values are even
     apart_share: float = 0.1                # images of the first phase, for each of the game; 0 = none
     apart_rate: float = 2.5                 # factor on the learning rates in the first phase
-    rec_weight: float = 15.0                # Eq. 1
-    cycle_weight: float = 15.0              # Eq. 2
+    rec_weight: float = 20.0                # Eq. 1
+    cycle_weight: float = 10.0              # Eq. 2
     code_weight: float = 1.0                # Eq. 3
     adv_weight: float = 2.0                 # Eq. 4
     value_weight: float = 3.0               # Eq. 5
