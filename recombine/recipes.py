@@ -287,7 +287,7 @@ def splice_lfw(minutes: float = 45.0) -> Recipe:
 
 def splice_avatars() -> Recipe:
     """Avatars, 64 px: `recombine train splice.avatars`. 10 min on two cores."""
-    train = on_synthetic(60_000, batch_size=8, ema_images=3_000, evaluate_every=12_000)
+    train = on_synthetic(75_000, batch_size=8, ema_images=3_000, evaluate_every=15_000)
     return of("splice", "drawn", train, data=Synthetic(8_000), attributes=FOUR)
 
 
