@@ -163,11 +163,29 @@ def test_gradients_go_where_they_should():
         assert found[name] == {"critic"}, name
     assert found["probes/p"] == {"probe"} and found["probes/p'"] == {"probe_measured"}
     makers = {"encoder", "reader", "decoder"}
-    assert found["generator/rec"] == found["generator/cycle"] == found["generator/code"] == makers
+    assert found["generator/rec"] == found["generator/cycle"] == found["generator/code"] == found["generator/stay"] == makers
     assert found["generator/adv"] == found["generator/value"] == makers | {"critic"}
     assert found["generator/class"] == {"reader", "heads"}
     assert found["generator/even"] == {"encoder", "probe"}, "P' gives the encoder no gradient"
     assert found["generator/size"] == {"reader"}
+
+
+def test_what_is_switched_off_is_neither_computed_nor_kept():
+    method = make(even_weight=0.0, cycle_weight=0.0, stay_weight=0.0, r1_weight=0.0, not_weight=0.0)
+    assert set(method.players()) == {"critic", "generator"} and not hasattr(method, "probe")
+    again = []
+    method.encoder.register_forward_hook(lambda *_: again.append(1))
+    found = losses(method, batch(method.schema), GAME)
+    assert {name.split("/")[1] for name in found} == {"adv", "value", "rec", "code", "class", "size"} and len(again) == 1
+    assert not hasattr(make(even_weight=0.0, even_codes=True), "code_probe")
+
+
+@pytest.mark.parametrize("channels", [0, 3])
+def test_the_rest_has_as_many_channels_as_is_said(channels):
+    method = make(rest_channels=channels).eval()
+    codes = method.encode(batch(method.schema).images)
+    assert codes["rest"].shape == (8, channels or TINY.width, 4, 4) and method.decode(codes).shape == (8, 3, 16, 16)
+    assert len(method.read(codes["rest"], method.reader(batch(method.schema).images))) == 1, "probes read it, too"
 
 
 def test_critic_and_autoencoder_are_first_trained_apart_and_faster():
