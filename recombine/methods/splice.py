@@ -80,8 +80,7 @@ LEAST = 1e-6                                # probability of a value, where its 
 class Config:
     """Settings of the method, found on photographs of 64 pixels."""
 
-    width: int = 48                         # channels of the decoder's blocks
-    rest_channels: int = 0                  # of `rest`; 0 = as many as the blocks have, which is as much as an image holds
+    width: int = 48                         # channels of `rest` and of the decoder's blocks
     halvings: int = 2                       # of the image on its way to `rest`
     encoder_blocks: int = 2                 # residual blocks of the encoder of `rest`
     blocks: int = 4                         # modulated residual blocks of the decoder
@@ -177,15 +176,12 @@ class ModulatedResidual(nn.Module):
 
 
 def encoder(schema: Schema, config: Config) -> nn.Sequential:
-    """E: image -> `rest` `[batch, channels, h, w]`."""
+    """E: image -> `rest` `[batch, width, h, w]`."""
     widths = [max(8, config.width >> level) for level in range(config.halvings - 1, -1, -1)]
     layers: list[nn.Module] = [nn.Conv2d(schema.channels, widths[0], 4, 2, 1)]
     for inputs, outputs in pairwise(widths):
         layers += [nn.ReLU(), nn.Conv2d(inputs, outputs, 4, 2, 1)]
-    layers += [Residual(widths[-1]) for _ in range(config.encoder_blocks)]
-    if config.rest_channels:
-        layers += [nn.ReLU(), nn.Conv2d(widths[-1], config.rest_channels, 3, padding=1)]
-    return nn.Sequential(*layers)
+    return nn.Sequential(*layers, *(Residual(widths[-1]) for _ in range(config.encoder_blocks)))
 
 
 class Reader(nn.Module):
@@ -262,8 +258,6 @@ class Decoder(nn.Module):
         super().__init__()
         inputs, length = sum(lengths(schema, config).values()), config.condition_length
         self.condition = nn.Sequential(nn.Linear(inputs, length), nn.ReLU(), nn.Linear(length, length), nn.ReLU())
-        narrow = config.rest_channels
-        self.first = nn.Conv2d(narrow, config.width, 3, padding=1) if narrow else nn.Identity()
         self.blocks = nn.ModuleList(ModulatedResidual(config.width, length) for _ in range(config.blocks))
         widths = [max(8, config.width >> level) for level in range(config.halvings)]
         layers: list[nn.Module] = []
@@ -272,11 +266,11 @@ class Decoder(nn.Module):
         self.doublings = nn.Sequential(*layers, nn.Tanh())
 
     def forward(self, rest: Tensor, codes: Tensor) -> Tensor:
-        """`[batch, channels, h, w]` and codes of all attributes `[batch, numbers]` -> images in [-1, 1]."""
-        condition, maps = self.condition(codes), self.first(rest)
+        """`[batch, width, h, w]` and codes of all attributes `[batch, numbers]` -> images in [-1, 1]."""
+        condition = self.condition(codes)
         for block in self.blocks:
-            maps = block(maps, condition)
-        return self.doublings(maps)
+            rest = block(rest, condition)
+        return self.doublings(rest)
 
 
 def sub_pixel(inputs: int, outputs: int) -> nn.Conv2d:
@@ -319,7 +313,7 @@ def probe(schema: Schema, config: Config) -> nn.Sequential:
     halvings = num_halvings(size)
     width = config.width // 2
     layers: list[nn.Module] = []
-    for inputs, outputs in pairwise([config.rest_channels or config.width, *[width] * halvings]):
+    for inputs, outputs in pairwise([config.width, *[width] * halvings]):
         layers += [nn.Conv2d(inputs, outputs, 4, 2, 1), nn.LeakyReLU(0.2)]
     places = (size[0] >> halvings) * (size[1] >> halvings)
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(width * places, sum(map(num_branches, schema.attributes))))
@@ -340,7 +334,7 @@ class CodeProbe(nn.Module):
 
 
 class Splice(nn.Module):
-    """The method; parts of its codes are a vector for each attribute and the map `rest` `[batch, channels, h, w]`."""
+    """The method; parts of its codes are a vector for each attribute and the map `rest` `[batch, width, h, w]`."""
 
     kinds = ("binary", "categorical", "group", "continuous")
     image_size = schema_image_size
