@@ -180,14 +180,6 @@ def test_what_is_switched_off_is_neither_computed_nor_kept():
     assert not hasattr(make(even_weight=0.0, even_codes=True), "code_probe")
 
 
-@pytest.mark.parametrize("channels", [0, 3])
-def test_the_rest_has_as_many_channels_as_is_said(channels):
-    method = make(rest_channels=channels).eval()
-    codes = method.encode(batch(method.schema).images)
-    assert codes["rest"].shape == (8, channels or TINY.width, 4, 4) and method.decode(codes).shape == (8, 3, 16, 16)
-    assert len(method.read(codes["rest"], method.reader(batch(method.schema).images))) == 1, "probes read it, too"
-
-
 def test_critic_and_autoencoder_are_first_trained_apart_and_faster():
     method = make(apart_share=0.5, apart_rate=3.0)
     apart, game = method.phases()
