@@ -82,6 +82,7 @@ class Config:
 
     width: int = 48                         # channels of `rest` and of the decoder's blocks
     halvings: int = 2                       # of the image on its way to `rest`
+    rest_length: int = 0                    # of `rest` as a vector, for attributes that are the whole picture; 0 = a map
     encoder_blocks: int = 2                 # residual blocks of the encoder of `rest`
     blocks: int = 4                         # modulated residual blocks of the decoder
     code_length: int = 8                    # of a binary or categorical attribute's code; 0 = the probabilities of its values
@@ -176,7 +177,9 @@ class ModulatedResidual(nn.Module):
 
 
 def encoder(schema: Schema, config: Config) -> nn.Sequential:
-    """E: image -> `rest` `[batch, width, h, w]`."""
+    """E: image -> `rest` `[batch, width, h, w]`, or as a vector `[batch, length]`."""
+    if config.rest_length:
+        return vector_encoder(schema, config, config.rest_length)
     widths = [max(8, config.width >> level) for level in range(config.halvings - 1, -1, -1)]
     layers: list[nn.Module] = [nn.Conv2d(schema.channels, widths[0], 4, 2, 1)]
     for inputs, outputs in pairwise(widths):
@@ -184,19 +187,24 @@ def encoder(schema: Schema, config: Config) -> nn.Sequential:
     return nn.Sequential(*layers, *(Residual(widths[-1]) for _ in range(config.encoder_blocks)))
 
 
+def vector_encoder(schema: Schema, config: Config, length: int) -> nn.Sequential:
+    """Image -> `[batch, length]`."""
+    halvings = num_halvings(schema.image_size)
+    widths = [schema.channels, *(min(config.width * 2**level // 2, 2 * config.width) for level in range(halvings))]
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise(widths):
+        layers += [nn.Conv2d(inputs, outputs, 4, 2, 1), nn.ReLU()]
+    places = (schema.height >> halvings) * (schema.width >> halvings)
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(widths[-1] * places, length))
+
+
 class Reader(nn.Module):
     """S: image -> the codes of all attributes side by side."""
 
     def __init__(self, schema: Schema, config: Config):
         super().__init__()
-        halvings = num_halvings(schema.image_size)
-        widths = [schema.channels, *(min(config.width * 2**level // 2, 2 * config.width) for level in range(halvings))]
-        layers: list[nn.Module] = []
-        for inputs, outputs in pairwise(widths):
-            layers += [nn.Conv2d(inputs, outputs, 4, 2, 1), nn.ReLU()]
-        places = (schema.height >> halvings) * (schema.width >> halvings)
         self.sizes = list(lengths(schema, config).values())
-        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(widths[-1] * places, sum(self.sizes)))
+        self.layers = vector_encoder(schema, config, sum(self.sizes))
         self.probabilities = [says_label_alone(a, config) for a in schema.attributes]
 
     def forward(self, images: Tensor) -> Tensor:
@@ -256,8 +264,11 @@ class Decoder(nn.Module):
 
     def __init__(self, schema: Schema, config: Config):
         super().__init__()
-        inputs, length = sum(lengths(schema, config).values()), config.condition_length
+        inputs, length = sum(lengths(schema, config).values()) + config.rest_length, config.condition_length
         self.condition = nn.Sequential(nn.Linear(inputs, length), nn.ReLU(), nn.Linear(length, length), nn.ReLU())
+        if config.rest_length:
+            shape = (config.width, schema.height >> config.halvings, schema.width >> config.halvings)
+            self.start = nn.Sequential(nn.Linear(length, math.prod(shape)), nn.Unflatten(1, shape))
         self.blocks = nn.ModuleList(ModulatedResidual(config.width, length) for _ in range(config.blocks))
         widths = [max(8, config.width >> level) for level in range(config.halvings)]
         layers: list[nn.Module] = []
@@ -266,11 +277,13 @@ class Decoder(nn.Module):
         self.doublings = nn.Sequential(*layers, nn.Tanh())
 
     def forward(self, rest: Tensor, codes: Tensor) -> Tensor:
-        """`[batch, width, h, w]` and codes of all attributes `[batch, numbers]` -> images in [-1, 1]."""
-        condition = self.condition(codes)
+        """`[batch, width, h, w]`, or `[batch, length]`, and codes of all attributes `[batch, numbers]` -> images in [-1, 1]."""
+        vector = rest.ndim == 2
+        condition = self.condition(torch.cat([codes, rest], 1) if vector else codes)
+        maps = self.start(condition) if vector else rest
         for block in self.blocks:
-            rest = block(rest, condition)
-        return self.doublings(rest)
+            maps = block(maps, condition)
+        return self.doublings(maps)
 
 
 def sub_pixel(inputs: int, outputs: int) -> nn.Conv2d:
@@ -309,6 +322,12 @@ class Critic(nn.Module):
 
 def probe(schema: Schema, config: Config) -> nn.Sequential:
     """P: `rest` -> logits of the values of all attributes, `[batch, values of all attributes]`."""
+    outputs = sum(map(num_branches, schema.attributes))
+    if config.rest_length:
+        return nn.Sequential(
+            nn.Linear(config.rest_length, config.condition_length), nn.LeakyReLU(0.2),
+            nn.Linear(config.condition_length, outputs),
+        )  # fmt: skip
     size = (schema.height >> config.halvings, schema.width >> config.halvings)
     halvings = num_halvings(size)
     width = config.width // 2
@@ -316,7 +335,7 @@ def probe(schema: Schema, config: Config) -> nn.Sequential:
     for inputs, outputs in pairwise([config.width, *[width] * halvings]):
         layers += [nn.Conv2d(inputs, outputs, 4, 2, 1), nn.LeakyReLU(0.2)]
     places = (size[0] >> halvings) * (size[1] >> halvings)
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(width * places, sum(map(num_branches, schema.attributes))))
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(width * places, outputs))
 
 
 class CodeProbe(nn.Module):
