@@ -294,7 +294,7 @@ def splice_avatars() -> Recipe:
 def splice_letters() -> Recipe:
     """Drawn letters, 64 px: `recombine train splice.letters`. 5 min on two cores."""
     train = on_synthetic(30_000, batch_size=8, ema_images=2_000, evaluate_every=6_000)
-    return of("splice", "drawn", train, data=Synthetic(name="letters"), attributes=tuple(letters.FACTORS))
+    return of("splice", "shapes", train, data=Synthetic(name="letters"), attributes=tuple(letters.FACTORS))
 
 
 def of(method: str, preset: str, train: TrainConfig, variant: dict[str, Any] | None = None, **data: Any) -> Recipe:

@@ -2,7 +2,7 @@
 
 Our own method, made of the ideas of the other five; no paper. Results, ablations and images: docs/splice.md.
 
-An image x becomes a map r = E(x) (`rest`) and, for each attribute a, a code z_a = S_a(x). The decoder G passes r through
+An image x becomes a map, or a vector, r = E(x) (`rest`) and, for each attribute a, a code z_a = S_a(x). The decoder G passes r through
 residual blocks whose convolutions are modulated by all codes (Karras et al., 2020). Codes of each attribute are dealt to
 other images of the batch, independently (Oldfield et al., 2019) and so that rare values are given as often as common
 ones, z'_a = z_a of a dealt image; x' = G(r, z') is the edited image. With y_a the labels and y'_a the dealt ones:
@@ -52,7 +52,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
@@ -73,6 +73,7 @@ from recombine.precision import full_precision
 
 KNOTS = 5                                   # values of a number that have a branch of the critic, evenly spread
 SHARPNESS = 16.0                            # of the softmax over a group's values: their cosines times this
+SLOPE = 0.2                                 # below 0 of rectified units that must not die: critic, probes, and the decoder when the game begins
 LEAST = 1e-6                                # probability of a value, where its logarithm is taken
 
 
@@ -92,7 +93,7 @@ class Config:
     balanced: bool = True                   # half of each batch has a value of some attribute drawn evenly; dealt values are even
     apart_share: float = 0.1                # images of the first phase, for each of the game; 0 = none
     apart_rate: float = 2.5                 # factor on the learning rates in the first phase
-    rec_weight: float = 20.0                # Eq. 1
+    rec_weight: float = 10.0                # Eq. 1
     cycle_weight: float = 10.0              # Eq. 2
     code_weight: float = 1.0                # Eq. 3
     adv_weight: float = 2.0                 # Eq. 4
@@ -104,7 +105,7 @@ class Config:
     even_most: float = 1.0                  # that weight at most
     even_target: float = 0.05               # share of the labels' information that P' may read in the rest
     size_weight: float = 0.02               # Eq. 8
-    stay_weight: float = 3.0                # Eq. 13
+    stay_weight: float = 0.0                # Eq. 13
     lent_only: bool = True                  # the branches judge lent codes alone; false = also those that images kept
     not_weight: float = 1.0                 # Eq. 10; 0 = real images of other values are no negatives
     r1_weight: float = 0.1                  # Eq. 11
@@ -119,7 +120,9 @@ class Config:
 DRAWN = Config(
     code_length=0, apart_share=0.25, rec_weight=60.0, cycle_weight=0.0, class_weight=4.0, even_weight=0.0, stay_weight=0.0,
 )  # fmt: skip
-PRESETS = {"photos": Config(), "small": Config(width=32, critic_width=32, blocks=3), "drawn": DRAWN}
+# Attributes that are the whole picture, as a letter is: from a map the decoder would copy it, and never learn to draw another.
+SHAPES = replace(DRAWN, rest_length=16, rec_weight=30.0, apart_rate=1.0)
+PRESETS = {"photos": Config(), "small": Config(width=32, critic_width=32, blocks=3), "drawn": DRAWN, "shapes": SHAPES}
 TINY = Config(width=8, encoder_blocks=1, blocks=1, code_length=4, group_length=4, condition_length=8, critic_width=8)  # for tests
 
 
@@ -172,7 +175,7 @@ class ModulatedResidual(nn.Module):
 
     def forward(self, maps: Tensor, condition: Tensor) -> Tensor:
         """Maps `[batch, channels, h, w]` and vectors `[batch, condition length]` -> maps of the same shape."""
-        hidden = self.conv_2(F.relu(self.conv_1(F.relu(maps), condition)), condition)
+        hidden = self.conv_2(F.leaky_relu(self.conv_1(F.leaky_relu(maps, SLOPE), condition), SLOPE), condition)
         return maps + self.gain.to(hidden.dtype) * hidden
 
 
@@ -260,12 +263,15 @@ class Heads(nn.Module):
 
 
 class Decoder(nn.Module):
-    """G: `rest` and codes -> image; all blocks work at the size of `rest`, doublings are sub-pixel."""
+    """G: `rest` and codes -> image; all blocks work at a part of its size, doublings are sub-pixel.
+
+    They begin with the map `rest`, or with one that a linear layer makes of all codes, where `rest` is a vector.
+    """
 
     def __init__(self, schema: Schema, config: Config):
         super().__init__()
         inputs, length = sum(lengths(schema, config).values()) + config.rest_length, config.condition_length
-        self.condition = nn.Sequential(nn.Linear(inputs, length), nn.ReLU(), nn.Linear(length, length), nn.ReLU())
+        self.condition = nn.Sequential(nn.Linear(inputs, length), nn.LeakyReLU(SLOPE), nn.Linear(length, length), nn.LeakyReLU(SLOPE))
         if config.rest_length:
             shape = (config.width, schema.height >> config.halvings, schema.width >> config.halvings)
             self.start = nn.Sequential(nn.Linear(length, math.prod(shape)), nn.Unflatten(1, shape))
@@ -273,7 +279,7 @@ class Decoder(nn.Module):
         widths = [max(8, config.width >> level) for level in range(config.halvings)]
         layers: list[nn.Module] = []
         for before, after in pairwise([*widths, schema.channels]):
-            layers += [nn.ReLU(), sub_pixel(before, after), nn.PixelShuffle(2)]
+            layers += [nn.LeakyReLU(SLOPE), sub_pixel(before, after), nn.PixelShuffle(2)]
         self.doublings = nn.Sequential(*layers, nn.Tanh())
 
     def forward(self, rest: Tensor, codes: Tensor) -> Tensor:
@@ -308,8 +314,8 @@ class Critic(nn.Module):
         layers: list[nn.Module] = []
         for place, (inputs, outputs) in enumerate(pairwise(widths), 1):
             if place == halvings:
-                layers += [nn.Conv2d(inputs, inputs, 3, padding=1), nn.LeakyReLU(0.2)]
-            layers += [nn.Conv2d(inputs, outputs, 4, 2, 1), nn.LeakyReLU(0.2)]
+                layers += [nn.Conv2d(inputs, inputs, 3, padding=1), nn.LeakyReLU(SLOPE)]
+            layers += [nn.Conv2d(inputs, outputs, 4, 2, 1), nn.LeakyReLU(SLOPE)]
         places = (schema.height >> halvings) * (schema.width >> halvings)
         outputs = 1 + sum(num_branches(a) for a in schema.attributes)
         self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(widths[-1] * places, outputs))
@@ -325,7 +331,7 @@ def probe(schema: Schema, config: Config) -> nn.Sequential:
     outputs = sum(map(num_branches, schema.attributes))
     if config.rest_length:
         return nn.Sequential(
-            nn.Linear(config.rest_length, config.condition_length), nn.LeakyReLU(0.2),
+            nn.Linear(config.rest_length, config.condition_length), nn.LeakyReLU(SLOPE),
             nn.Linear(config.condition_length, outputs),
         )  # fmt: skip
     size = (schema.height >> config.halvings, schema.width >> config.halvings)
@@ -333,7 +339,7 @@ def probe(schema: Schema, config: Config) -> nn.Sequential:
     width = config.width // 2
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise([config.width, *[width] * halvings]):
-        layers += [nn.Conv2d(inputs, outputs, 4, 2, 1), nn.LeakyReLU(0.2)]
+        layers += [nn.Conv2d(inputs, outputs, 4, 2, 1), nn.LeakyReLU(SLOPE)]
     places = (size[0] >> halvings) * (size[1] >> halvings)
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(width * places, outputs))
 
@@ -344,7 +350,7 @@ class CodeProbe(nn.Module):
     def __init__(self, lengths: Sequence[int], outputs: int, width: int):
         super().__init__()
         self.layers = nn.ModuleList(
-            nn.Sequential(nn.Linear(length, width), nn.LeakyReLU(0.2), nn.Linear(width, outputs)) for length in lengths
+            nn.Sequential(nn.Linear(length, width), nn.LeakyReLU(SLOPE), nn.Linear(width, outputs)) for length in lengths
         )
 
     def forward(self, *codes: Tensor) -> list[Tensor]:
@@ -353,7 +359,7 @@ class CodeProbe(nn.Module):
 
 
 class Splice(nn.Module):
-    """The method; parts of its codes are a vector for each attribute and the map `rest` `[batch, width, h, w]`."""
+    """The method; parts of its codes are a vector for each attribute, and `rest`, `[batch, width, h, w]` or `[batch, length]`."""
 
     kinds = ("binary", "categorical", "group", "continuous")
     image_size = schema_image_size
@@ -396,7 +402,7 @@ class Splice(nn.Module):
         return [*apart, Phase("game")]
 
     def encode(self, images: Tensor) -> Codes:
-        """Codes of images in [-1, 1]: every attribute's vector `[batch, length]`, and the map `rest`."""
+        """Codes of images in [-1, 1]: every attribute's vector `[batch, length]`, and `rest`."""
         return Codes({**self.parts(self.reader(images)), "rest": self.encoder(images)})
 
     def decode(self, codes: Codes) -> Tensor:

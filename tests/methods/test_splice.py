@@ -266,6 +266,16 @@ def test_a_number_is_its_own_code():
     assert method.encode(batch(method.schema).images)["yaw"].shape == (8, 1)
 
 
+def test_the_rest_may_be_a_vector():
+    method = make(rest_length=5)
+    codes = method.eval().encode(batch(method.schema).images)
+    assert codes["rest"].shape == (8, 5) and method.decode(codes).shape == (8, 3, 16, 16)
+    (reading,) = method.read(codes["rest"], method.reader(batch(method.schema).images))
+    assert [logits.shape for logits in reading.values()] == [(8, 2), (8, 3)]
+    found = routes(method.train(), batch(method.schema), GAME, others=True)
+    assert found["generator/rec"] == found["generator/adv"] - {"critic"} == {"encoder", "reader", "decoder"}
+
+
 def test_codes_of_length_0_are_the_probabilities_of_values():
     # Smiling has 2 values, hair 3, a person keeps a vector, a number its one; what a code says is the prediction.
     method = make(SMILING, HAIR, PERSON, YAW, code_length=0).eval()
