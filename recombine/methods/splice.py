@@ -121,7 +121,7 @@ DRAWN = Config(
     code_length=0, apart_share=0.25, rec_weight=60.0, cycle_weight=0.0, class_weight=4.0, even_weight=0.0, stay_weight=0.0,
 )  # fmt: skip
 # Attributes that are the whole picture, as a letter is: from a map the decoder would copy it, and never learn to draw another.
-SHAPES = replace(DRAWN, rest_length=16, rec_weight=30.0, apart_rate=1.0)
+SHAPES = replace(DRAWN, rest_length=16, apart_rate=2.0)
 PRESETS = {"photos": Config(), "small": Config(width=32, critic_width=32, blocks=3), "drawn": DRAWN, "shapes": SHAPES}
 TINY = Config(width=8, encoder_blocks=1, blocks=1, code_length=4, group_length=4, condition_length=8, critic_width=8)  # for tests
 
