@@ -292,8 +292,12 @@ def splice_avatars() -> Recipe:
 
 
 def splice_letters() -> Recipe:
-    """Drawn letters, 64 px: `recombine train splice.letters`. 5 min on two cores."""
-    train = on_synthetic(30_000, batch_size=8, ema_images=2_000, evaluate_every=6_000)
+    """Drawn letters, 64 px: `recombine train splice.letters`. 5 min on two cores.
+
+    Ours, on combinations of values that it has not seen: 98.8 % of swaps succeed (98.3-99.1, n = 3,080), others
+    preserved 98.5 %, reconstruction 19.8 dB (results/splice-letters.json).
+    """
+    train = on_synthetic(34_000, batch_size=8, ema_images=2_000, evaluate_every=6_800)
     return of("splice", "shapes", train, data=Synthetic(name="letters"), attributes=tuple(letters.FACTORS))
 
 
