@@ -286,8 +286,12 @@ def splice_lfw(minutes: float = 45.0) -> Recipe:
 
 
 def splice_avatars() -> Recipe:
-    """Avatars, 64 px: `recombine train splice.avatars`. 10 min on two cores."""
-    train = on_synthetic(75_000, batch_size=8, ema_images=3_000, evaluate_every=15_000)
+    """Avatars, 64 px: `recombine train splice.avatars`. 10 min on two cores.
+
+    Ours: 96.1 % of swaps succeed (95.3-96.7, n = 3,168), others preserved 96.4 %, 24.5 dB against the true image
+    (results/splice-avatars.json).
+    """
+    train = on_synthetic(61_000, batch_size=8, ema_images=3_000, evaluate_every=12_200)
     return of("splice", "drawn", train, data=Synthetic(8_000), attributes=FOUR)
 
 
