@@ -328,11 +328,11 @@ class Critic(nn.Module):
 
 def probe(schema: Schema, config: Config) -> nn.Sequential:
     """P: `rest` -> logits of the values of all attributes, `[batch, values of all attributes]`."""
-    outputs = sum(map(num_branches, schema.attributes))
+    values = sum(map(num_branches, schema.attributes))
     if config.rest_length:
         return nn.Sequential(
             nn.Linear(config.rest_length, config.condition_length), nn.LeakyReLU(SLOPE),
-            nn.Linear(config.condition_length, outputs),
+            nn.Linear(config.condition_length, values),
         )  # fmt: skip
     size = (schema.height >> config.halvings, schema.width >> config.halvings)
     halvings = num_halvings(size)
@@ -341,7 +341,7 @@ def probe(schema: Schema, config: Config) -> nn.Sequential:
     for inputs, outputs in pairwise([config.width, *[width] * halvings]):
         layers += [nn.Conv2d(inputs, outputs, 4, 2, 1), nn.LeakyReLU(SLOPE)]
     places = (size[0] >> halvings) * (size[1] >> halvings)
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(width * places, outputs))
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(width * places, values))
 
 
 class CodeProbe(nn.Module):

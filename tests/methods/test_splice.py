@@ -157,7 +157,7 @@ def test_the_slope_is_taken_in_every_few_steps_and_weighs_as_much():
 
 
 def test_gradients_go_where_they_should():
-    method = make()
+    method = make(stay_weight=1.0)
     found = routes(method, batch(method.schema), GAME, others=True)
     for name in ("critic/adv", "critic/value", "critic/not", "critic/r1"):
         assert found[name] == {"critic"}, name
