@@ -73,7 +73,7 @@ from recombine.precision import full_precision
 
 KNOTS = 5                                   # values of a number that have a branch of the critic, evenly spread
 SHARPNESS = 16.0                            # of the softmax over a group's values: their cosines times this
-SLOPE = 0.2                                 # below 0 of rectified units that must not die: critic, probes, and the decoder when the game begins
+SLOPE = 0.2                                 # below 0 of the leaky rectified units of decoder, critic and probes
 LEAST = 1e-6                                # probability of a value, where its logarithm is taken
 
 
@@ -113,13 +113,17 @@ class Config:
     augment: bool = True                    # augment what the critic sees, as far as it memorises
     learning_rate: float = 4e-4             # of every player
 
+    def __post_init__(self):
+        parts = ("width", "halvings", "group_length", "condition_length", "critic_width", "r1_every")
+        for name, least in {**dict.fromkeys(parts, 1), "rest_length": 0, "code_length": 0}.items():
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}")
+
 
 # Drawn images of minutes of training, whose labels say all there is to an attribute. The gradient of the critic in the decoder
 # is four times that of 30 |x - x'|, and undoes what the autoencoder had learnt. Evenness took nothing from fresh probes there,
-# and cycles and what stays nothing that reconstruction did not.
-DRAWN = Config(
-    code_length=0, apart_share=0.25, rec_weight=60.0, cycle_weight=0.0, class_weight=4.0, even_weight=0.0, stay_weight=0.0,
-)  # fmt: skip
+# and the cycle nothing that reconstruction did not.
+DRAWN = Config(code_length=0, apart_share=0.25, rec_weight=60.0, cycle_weight=0.0, class_weight=4.0, even_weight=0.0)
 # Attributes that are the whole picture, as a letter is: from a map the decoder would copy it, and never learn to draw another.
 SHAPES = replace(DRAWN, rest_length=16, apart_rate=2.0)
 PRESETS = {"photos": Config(), "small": Config(width=32, critic_width=32, blocks=3), "drawn": DRAWN, "shapes": SHAPES}
@@ -280,10 +284,13 @@ class Decoder(nn.Module):
         layers: list[nn.Module] = []
         for before, after in pairwise([*widths, schema.channels]):
             layers += [nn.LeakyReLU(SLOPE), sub_pixel(before, after), nn.PixelShuffle(2)]
-        self.doublings = nn.Sequential(*layers, nn.Tanh())
+        self.doublings = nn.Sequential(*layers)
 
     def forward(self, rest: Tensor, codes: Tensor) -> Tensor:
-        """`[batch, width, h, w]`, or `[batch, length]`, and codes of all attributes `[batch, numbers]` -> images in [-1, 1]."""
+        """`[batch, width, h, w]`, or `[batch, length]`, and codes of all attributes `[batch, numbers]` -> images, in and about [-1, 1].
+
+        A hyperbolic tangent at the end would have no gradient for a first phase that overshot, and no way back.
+        """
         vector = rest.ndim == 2
         condition = self.condition(torch.cat([codes, rest], 1) if vector else codes)
         maps = self.start(condition) if vector else rest
@@ -406,7 +413,7 @@ class Splice(nn.Module):
         return Codes({**self.parts(self.reader(images)), "rest": self.encoder(images)})
 
     def decode(self, codes: Codes) -> Tensor:
-        return self.decoder(codes["rest"], torch.cat([codes[name] for name in self.schema.names], 1))
+        return self.decoder(codes["rest"], torch.cat([codes[name] for name in self.schema.names], 1)).clamp(-1, 1)
 
     def predict(self, codes: Codes) -> dict[str, Tensor]:
         logits = self.heads(torch.cat([codes[name] for name in self.schema.names], 1))

@@ -266,6 +266,24 @@ def test_a_number_is_its_own_code():
     assert method.encode(batch(method.schema).images)["yaw"].shape == (8, 1)
 
 
+def test_images_beyond_their_range_come_back():
+    # A decoder that overshoots everywhere: its reconstruction still has a gradient, and what users see is within the range.
+    method = make()
+    with torch.no_grad():
+        method.decoder.doublings[-2].bias.fill_(50.0)
+    data = batch(method.schema)
+    loss = losses(method, data, GAME)["generator/rec"][1]
+    loss.backward()
+    assert loss > 40 and method.decoder.doublings[-2].bias.grad.abs().min() > 0
+    assert method.decode(method.encode(data.images)).max() == 1.0
+
+
+@pytest.mark.parametrize(("name", "value", "least"), [("code_length", -1, 0), ("rest_length", -5, 0), ("halvings", 0, 1)])
+def test_sizes_that_make_no_network_are_refused(name, value, least):
+    with pytest.raises(ValueError, match=f"{name} must be at least {least}, not {value}"):
+        make(**{name: value})
+
+
 def test_the_rest_may_be_a_vector():
     method = make(rest_length=5)
     codes = method.eval().encode(batch(method.schema).images)
