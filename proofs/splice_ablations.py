@@ -1,4 +1,4 @@
-"""splice on the built-in avatars, with each of its ingredients and without: what every one is worth.
+"""splice on the built-in avatars, without each of its ingredients, and with each that their preset goes without.
 
     python proofs/splice_ablations.py --threads 1
     python proofs/splice_ablations.py --only whole without-not --threads 1
@@ -34,12 +34,15 @@ VARIANTS: dict[str, dict] = {  # what is changed
     "without-not": {"not_weight": 0.0},                             # Eq. 10
     "without-balance": {"balanced": False},
     "without-class": {"class_weight": 0.0},                         # Eq. 6
-    "without-cycle": {"cycle_weight": 0.0},                         # Eq. 2
     "without-code": {"code_weight": 0.0},                           # Eq. 3
-    "without-even": {"even_weight": 0.0},                           # Eq. 7
-    "with-fixed-even": {"even_rate": 0.0},                          # its weight not set by P'
     "without-slope": {"r1_weight": 0.0},                            # Eq. 11
     "without-augmentation": {"augment": False},
+    "with-vectors": {"code_length": 8},                             # in place of probabilities
+    "with-vector-rest": {"rest_length": 64},                        # in place of a map
+    "with-cycle": {"cycle_weight": 60.0},                           # Eq. 2
+    "with-stay": {"stay_weight": 3.0},                              # Eq. 13
+    "with-even": {"even_weight": 0.2},                              # Eq. 7
+    "with-fixed-even": {"even_weight": 0.2, "even_rate": 0.0},      # its weight not set by P'
 }
 KEYS = ("psnr_db", "success", "kept", "leakage", "reconstruction_db")
 
