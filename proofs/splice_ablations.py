@@ -70,7 +70,7 @@ if __name__ == "__main__":
     done = [name for name in VARIANTS if (options.out / name / "measured.json").exists()]
     record(
         "splice-ablations",
-        "Every ingredient of splice is worth something on swaps, what they preserve, or leakage.",
+        "What every ingredient of splice is worth on swaps, what they preserve, and leakage, and what those that its preset goes without would bring.",
         {name: json.loads((options.out / name / "measured.json").read_text()) for name in done},
         {"val_images": len(pack.rows("val")), "training_images": len(pack.rows("train")), "images_seen": options.images},
         changes={name: VARIANTS[name] for name in done},
